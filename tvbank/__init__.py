@@ -1,0 +1,1 @@
+"""tvbank: one base model, many fine-tunes, each a small compressed task vector in one bank."""

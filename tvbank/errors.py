@@ -1,0 +1,130 @@
+"""Everything tvbank raises on purpose: one small tree, each class also a built-in exception.
+
+A message names the task, the unit, the object and the remedy, as far as they are known.
+``reason`` is the stable code of a violation of the format; the spec lists them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "BankExistsError",
+    "BankNotFoundError",
+    "BaseMismatchError",
+    "CheckpointError",
+    "ConflictError",
+    "CorruptionError",
+    "FormatError",
+    "FrameError",
+    "InvalidNameError",
+    "NonFiniteError",
+    "StorageError",
+    "TaskExistsError",
+    "TaskNotFoundError",
+    "TvbankError",
+    "UnitMismatchError",
+    "UnitNotFoundError",
+    "UnsupportedError",
+    "UsageError",
+]
+
+
+class TvbankError(Exception):
+    """Root of the tree: ``except tvbank.TvbankError`` catches all that tvbank raises on purpose."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class UsageError(TvbankError, ValueError):
+    """An argument is out of its range, or arguments contradict each other."""
+
+
+class InvalidNameError(TvbankError, ValueError):
+    """A task or unit name that the format does not allow."""
+
+
+class TaskNotFoundError(TvbankError, KeyError):
+    """The bank has no task of that name."""
+
+
+class TaskExistsError(TvbankError, ValueError):
+    """The bank already has a task of that name."""
+
+
+class UnitNotFoundError(TvbankError, KeyError):
+    """The task has no unit of that name."""
+
+
+class CheckpointError(TvbankError, ValueError):
+    """A checkpoint that is missing, truncated, unsafe to load or not of a known kind."""
+
+
+class UnitMismatchError(TvbankError, ValueError):
+    """Units of a checkpoint that do not fit the base: other shapes, or missing altogether."""
+
+
+class NonFiniteError(TvbankError, ValueError):
+    """NaN or infinity where a lossy compressor cannot take it."""
+
+
+class BaseMismatchError(TvbankError, ValueError):
+    """A base other than the one the bank was built on; ``units`` are the names that differ."""
+
+    def __init__(self, message: str, units: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.units = tuple(units)
+
+
+class FormatError(TvbankError, ValueError):
+    """Bytes that violate the specification; ``reason`` is the spec's code for how."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class FrameError(FormatError):
+    """A frame that violates the specification."""
+
+
+class CorruptionError(FormatError):
+    """A stored object that is missing, damaged or not what the catalog promised.
+
+    ``key`` is the object within the bank, ``start`` and ``stop`` the byte range where known.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        key: str,
+        task: str | None = None,
+        unit: str | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+    ) -> None:
+        super().__init__(reason, message)
+        self.key, self.task, self.unit, self.start, self.stop = key, task, unit, start, stop
+
+
+class UnsupportedError(FormatError):
+    """A bank that needs a newer tvbank: a newer major version or an unknown required feature."""
+
+
+class BankNotFoundError(TvbankError, FileNotFoundError):
+    """There is no bank at that place."""
+
+
+class BankExistsError(TvbankError, FileExistsError):
+    """There already is a bank (or something else) at that place."""
+
+
+class StorageError(TvbankError, OSError):
+    """The store refused: full, read-only, no permission, not reachable."""
+
+
+class ConflictError(StorageError):
+    """Another writer published first."""
