@@ -1,0 +1,99 @@
+"""The one interface through which the rest of tvbank reads weights, whatever holds them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from tvbank.checkpoint._spec import TensorSpec
+from tvbank.dtypes import DTYPES
+from tvbank.errors import CheckpointError, UnitNotFoundError
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint(ABC):
+    """A set of named tensors that are read one at a time. A context manager.
+
+    Attributes:
+        source: where the weights come from, for messages: a path, or a few words.
+        tensors: name -> spec of every tensor that owns its storage, in the order in which reading
+            is cheapest (a state dict's own order; a file's order of bytes).
+        tied: alias -> owner of every further name of the same storage. Aliases are not in
+            ``tensors``.
+    """
+
+    source: str
+    tensors: Mapping[str, TensorSpec]
+    tied: Mapping[str, str]
+
+    def __init__(
+        self, source: str, tensors: Mapping[str, TensorSpec], tied: Mapping[str, str]
+    ) -> None:
+        self.source = source
+        self.tensors = MappingProxyType(dict(tensors))
+        self.tied = MappingProxyType(dict(tied))
+        self._closed = False
+
+    def read(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+        """Read one tensor, bit for bit.
+
+        Args:
+            name: a name of ``tensors``, or an alias of ``tied`` (then its owner is read).
+
+        Returns:
+            An array of the spec's shape and element type (bfloat16 and float8 as ``ml_dtypes``):
+            C-contiguous, aligned, little-endian, read-only. It may be a view of a memory map or of
+            the tensor itself; it stays valid after ``close``.
+
+        Raises:
+            UnitNotFoundError: there is no tensor of that name.
+            CheckpointError: the checkpoint is closed, or no longer holds what it held when opened.
+        """
+        spec = self.tensors.get(self.tied.get(name, name))
+        if spec is None:
+            raise UnitNotFoundError(f"{self.source} has no tensor {name!r}")
+        if self._closed:
+            raise CheckpointError(f"{self.source} is closed: open it again to read {name!r}")
+        array = self._read(spec)
+        if array.shape != spec.shape or array.dtype != DTYPES[spec.dtype]:
+            raise CheckpointError(
+                f"{self.source}: tensor {name!r} was {spec.dtype} {list(spec.shape)} when opened "
+                f"and is {array.dtype.name} {list(array.shape)} now; leave the weights alone while "
+                "they are read"
+            )
+        array = array.view()
+        array.flags.writeable = False
+        return array
+
+    def close(self) -> None:
+        """Release the files; idempotent. Arrays already read stay valid."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    @abstractmethod
+    def _read(self, spec: TensorSpec) -> np.ndarray[Any, np.dtype[Any]]:
+        """The tensor of one of ``tensors``' specs, as ``read`` promises it."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Release what is held; called once at most."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.source}: {len(self.tensors)} tensors>"
