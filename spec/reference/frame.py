@@ -1,0 +1,87 @@
+"""Frames: the bytes of one chunk of one task vector (frame.md)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .invalid import require
+from .masks import (
+    EMPTY,
+    FULL,
+    GROUPED,
+    decode_mask,
+    mask_parameter_is_valid,
+    mask_section_size,
+)
+from .values import NONE, decode_values, value_encoding_is_valid, value_parameter_is_valid
+
+HEADER = struct.Struct("<4B2H4I")
+ELEMENTS = ("float32", "int32")
+MAX_ENTRIES = 2**24
+
+
+class Frame(NamedTuple):
+    """A decoded chunk: where its non-zeros are, ascending, and their 32-bit patterns."""
+
+    element: str
+    entries: int
+    positions: Sequence[int]
+    patterns: Sequence[int]
+
+    def dense(self) -> list[int]:
+        """The patterns of all entries, zeros included."""
+        chunk = [0] * self.entries
+        for position, pattern in zip(self.positions, self.patterns, strict=True):
+            chunk[position] = pattern
+        return chunk
+
+
+def decode_frame(data: bytes, entries: int | None = None) -> Frame:
+    """Decode one frame.
+
+    Args:
+        data: all bytes of the frame and no others.
+        entries: the length that the chunk must have, if the caller knows it.
+
+    Raises:
+        Invalid: with the first reason of the table in frame.md that applies.
+    """
+    require(len(data) >= HEADER.size, "frame-truncated", "the frame is shorter than its header")
+    (version, element, mask, value, mask_parameter, value_parameter, n, extent, nonzeros,
+     mask_size) = HEADER.unpack_from(data)  # fmt: skip
+    require(version == 1, "frame-version", f"version {version}, not 1")
+    require(element < len(ELEMENTS), "element-type", f"element type {element}")
+    require(mask <= GROUPED, "mask-encoding", f"mask encoding {mask}")
+    require(
+        value_encoding_is_valid(value, element) and (value == NONE) == (mask == EMPTY),
+        "value-encoding",
+        f"value encoding {value} for element type {element} and mask encoding {mask}",
+    )
+    require(
+        1 <= n <= MAX_ENTRIES
+        and nonzeros <= extent <= n
+        and (nonzeros == 0) == (extent == 0) == (mask == EMPTY)
+        and (mask != FULL or nonzeros == extent),
+        "count",
+        f"{n} entries, extent {extent} and {nonzeros} non-zeros contradict each other",
+    )
+    require(entries in (None, n), "entries-mismatch", f"{n} entries, not {entries}")
+    require(
+        mask_parameter_is_valid(mask, mask_parameter, extent),
+        "mask-parameter",
+        f"parameter {mask_parameter} for mask encoding {mask}",
+    )
+    require(
+        value_parameter_is_valid(value, value_parameter),
+        "value-parameter",
+        f"parameter {value_parameter} for value encoding {value}",
+    )
+    needed = mask_section_size(mask, mask_parameter, extent, nonzeros)
+    require(needed in (None, mask_size), "mask-section", f"{mask_size} bytes, not {needed}")
+    middle = HEADER.size + mask_size
+    require(middle <= len(data), "frame-truncated", "the mask section is cut off")
+    positions = decode_mask(mask, mask_parameter, extent, nonzeros, data[HEADER.size : middle])
+    patterns = decode_values(value, value_parameter, element, nonzeros, data[middle:])
+    return Frame(ELEMENTS[element], n, positions, patterns)
