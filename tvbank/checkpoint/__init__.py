@@ -1,15 +1,18 @@
 """Read checkpoints of every common kind tensor by tensor; write safetensors files as a stream.
 
-===================== ============================================================================
+===================== ==========================================================================
+``open_checkpoint``   path, state dict or module -> ``Checkpoint``  (``_open``)
+``borrow_checkpoint`` the same for a ``with`` block, leaving open what was open  (``_open``)
 ``Checkpoint``        the interface: ``.tensors``, ``.tied``, ``.read(name)``  (``_checkpoint``)
 ``TensorSpec``        name, element type and shape of one tensor  (``_spec``)
-``open_checkpoint``   state dict, module, file or folder -> ``Checkpoint``  (``_open``)
-``borrow_checkpoint`` the same in a ``with`` block, leaving open what was open  (``_open``)
-===================== ============================================================================
+``write_safetensors`` a file, whole or not at all  (``_write``, ``_replace``)
+``aligned_order``     the order of tensors that keeps a file's tensors aligned  (``_write``)
+===================== ==========================================================================
 
-One kind a file: ``_state_dict`` (with ``_torch_tensor`` and ``_numpy_array``), ``_safetensors``
-(with ``_safetensors_header``). Nothing read here is ever unpickled or executed, and torch is
-imported only for torch's own files.
+One kind of checkpoint a file: ``_state_dict`` (entries: ``_numpy_array``, ``_torch_tensor``),
+``_safetensors`` (its header: ``_safetensors_header``), ``_torch_file``, ``_shards``. A folder is
+resolved to one of its files by ``_folder``. Nothing read here is executed, and torch is imported
+only for files that torch wrote.
 """
 
 from __future__ import annotations
@@ -19,11 +22,15 @@ from tvbank.checkpoint._open import CheckpointSource as CheckpointSource
 from tvbank.checkpoint._open import borrow_checkpoint as borrow_checkpoint
 from tvbank.checkpoint._open import open_checkpoint as open_checkpoint
 from tvbank.checkpoint._spec import TensorSpec as TensorSpec
+from tvbank.checkpoint._write import aligned_order as aligned_order
+from tvbank.checkpoint._write import write_safetensors as write_safetensors
 
 __all__ = [
     "Checkpoint",
     "CheckpointSource",
     "TensorSpec",
+    "aligned_order",
     "borrow_checkpoint",
     "open_checkpoint",
+    "write_safetensors",
 ]

@@ -59,7 +59,7 @@ class Checkpoint(ABC):
             raise UnitNotFoundError(f"{self.source} has no tensor {name!r}")
         if self._closed:
             raise CheckpointError(f"{self.source} is closed: open it again to read {name!r}")
-        array = self._read(spec)
+        array = np.require(self._read(spec), requirements=["C", "ALIGNED", "ENSUREARRAY"])
         if array.shape != spec.shape or array.dtype != DTYPES[spec.dtype]:
             raise CheckpointError(
                 f"{self.source}: tensor {name!r} was {spec.dtype} {list(spec.shape)} when opened "
@@ -78,7 +78,7 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def _read(self, spec: TensorSpec) -> np.ndarray[Any, np.dtype[Any]]:
-        """The tensor of one of ``tensors``' specs, as ``read`` promises it."""
+        """The tensor of one of ``tensors``' specs, little-endian; of any strides and alignment."""
 
     @abstractmethod
     def _close(self) -> None:

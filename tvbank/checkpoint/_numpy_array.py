@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.checkpoint._spec import TensorSpec
-from tvbank.dtypes import DTYPES, dtype_name
-from tvbank.errors import CheckpointError
+from tvbank.checkpoint._spec import TensorSpec, supported_spec
+from tvbank.dtypes import DTYPES
 
 __all__ = ["array_contents", "array_identity", "array_spec"]
 
@@ -20,13 +19,7 @@ def array_spec(source: str, name: str, array: np.ndarray[Any, Any]) -> TensorSpe
     Raises:
         CheckpointError: an element type that no bank can hold (object, float128, strings…).
     """
-    try:
-        return TensorSpec(name, dtype_name(array.dtype), array.shape)
-    except KeyError:
-        raise CheckpointError(
-            f"{source}: tensor {name!r} has the element type {array.dtype.name}, which no bank can "
-            f"hold; convert it to one of {', '.join(DTYPES)}"
-        ) from None
+    return supported_spec(source, name, array.dtype.name, array.shape)
 
 
 def array_identity(array: np.ndarray[Any, Any]) -> Hashable | None:
@@ -34,12 +27,9 @@ def array_identity(array: np.ndarray[Any, Any]) -> Hashable | None:
     if array.size == 0:
         return None
     address, _ = array.__array_interface__["data"]
-    return "numpy", address, array.shape, array.strides, array.dtype.str, array.dtype.name
+    return "numpy", address, array.shape, array.strides, array.dtype.name, array.dtype.byteorder
 
 
 def array_contents(spec: TensorSpec, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The array itself where it is C-contiguous, aligned and little-endian; else a copy that is."""
-    if array.dtype != DTYPES[spec.dtype] and array.dtype.newbyteorder() == DTYPES[spec.dtype]:
-        array = array.astype(DTYPES[spec.dtype])
-    # np.ascontiguousarray would make a scalar one-dimensional.
-    return np.require(np.asarray(array), requirements=["C", "A"])
+    """The array itself, or a copy in little-endian order."""
+    return array.astype(DTYPES[spec.dtype], copy=False)

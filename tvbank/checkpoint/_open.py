@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tvbank.checkpoint._checkpoint import Checkpoint
-from tvbank.checkpoint._failures import unreadable
+from tvbank.checkpoint._files import regular_file_size, unreadable
+from tvbank.checkpoint._folder import SAFETENSORS_INDEX, TORCH_INDEX, checkpoint_in
 from tvbank.checkpoint._safetensors import SafetensorsCheckpoint
+from tvbank.checkpoint._shards import ShardedCheckpoint
 from tvbank.checkpoint._state_dict import StateDictCheckpoint
+from tvbank.checkpoint._torch_file import TORCH_SUFFIXES, open_torch_file
 from tvbank.checkpoint._torch_tensor import is_torch_module
 from tvbank.errors import CheckpointError, UsageError
 
@@ -30,11 +32,20 @@ def open_checkpoint(source: CheckpointSource) -> Checkpoint:
     """Open whatever holds a model's weights.
 
     Args:
-        source: a checkpoint (returned as is), a state dict of torch tensors or numpy arrays, a
-            torch module, or the path of a ``.safetensors`` file.
+        source: one of
+
+            - a ``Checkpoint``, returned as is;
+            - a state dict: name -> ``torch.Tensor`` or ``numpy.ndarray``;
+            - a ``torch.nn.Module``: its state dict;
+            - the path of a ``.safetensors`` file, of a ``.bin``, ``.pt`` or ``.pth`` file that
+              ``torch.save`` wrote, or of an index of shards (``*.safetensors.index.json``,
+              ``*.bin.index.json``);
+            - the path of a folder that holds one of these (see ``_folder.checkpoint_in``).
 
     Returns:
-        A checkpoint that the caller closes, or uses in a ``with`` statement.
+        A checkpoint that the caller closes, or uses in a ``with`` statement. It reads the weights
+        of a state dict where they are: what changes them before they are read, changes what is
+        read.
 
     Raises:
         CheckpointError: missing, truncated, unsafe to load or not of a known kind.
@@ -43,13 +54,13 @@ def open_checkpoint(source: CheckpointSource) -> Checkpoint:
     if isinstance(source, Checkpoint):
         return source
     if isinstance(source, Mapping):
-        return StateDictCheckpoint(source, f"the state dict of {len(source)} entries")
+        return StateDictCheckpoint(source, "the state dict")
     if isinstance(source, str | os.PathLike):
         return _open_path(Path(source))
     if is_torch_module(source):
         return StateDictCheckpoint(source.state_dict(), f"the module {type(source).__name__}")
     raise UsageError(
-        f"a checkpoint is a path, a state dict, a torch module or a Checkpoint, not a "
+        "a checkpoint is a path, a state dict, a torch module or a Checkpoint, not a "
         f"{type(source).__name__}"
     )
 
@@ -70,9 +81,22 @@ def borrow_checkpoint(source: CheckpointSource) -> Iterator[Checkpoint]:
 
 def _open_path(path: Path) -> Checkpoint:
     try:
-        mode = path.stat().st_mode
+        path.stat()
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
-    if stat.S_ISREG(mode) and path.suffix.lower() == ".safetensors":
+    if path.is_dir():
+        path = checkpoint_in(path)
+    regular_file_size(path)
+    name = path.name.lower()
+    if name.endswith(".safetensors"):
         return SafetensorsCheckpoint(path)
-    raise CheckpointError(f"{str(path)!r} is not a checkpoint of a known kind")
+    if name.endswith(SAFETENSORS_INDEX):
+        return ShardedCheckpoint(path, SafetensorsCheckpoint)
+    if name.endswith(TORCH_SUFFIXES):
+        return open_torch_file(path)
+    if name.endswith(TORCH_INDEX):
+        return ShardedCheckpoint(path, open_torch_file)
+    raise CheckpointError(
+        f"{str(path)!r} is not a checkpoint of a known kind (.safetensors, "
+        f"{', '.join(TORCH_SUFFIXES)}, or an index of shards); convert it to safetensors"
+    )

@@ -11,11 +11,10 @@ from typing import Any, final
 import numpy as np
 
 from tvbank.checkpoint._checkpoint import Checkpoint
-from tvbank.checkpoint._failures import unreadable
+from tvbank.checkpoint._files import regular_file_size, unreadable
 from tvbank.checkpoint._safetensors_header import read_header
 from tvbank.checkpoint._spec import TensorSpec
 from tvbank.dtypes import DTYPES
-from tvbank.errors import CheckpointError
 
 __all__ = ["SafetensorsCheckpoint"]
 
@@ -35,14 +34,13 @@ class SafetensorsCheckpoint(Checkpoint):
         Raises:
             CheckpointError: the file is missing, not readable, or not sound.
         """
+        regular_file_size(path)
         try:
             with open(path, "rb") as file:
-                self._size = os.fstat(file.fileno()).st_size
-                self._placed = read_header(path, file, self._size)
-                self._map = mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_READ)
-        except CheckpointError:
-            raise
-        except (OSError, ValueError) as error:
+                size = os.fstat(file.fileno()).st_size
+                self._placed = read_header(path, file, size)
+                self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        except OSError as error:
             raise unreadable(path, error) from error
         super().__init__(str(path), {name: spec for name, (spec, _) in self._placed.items()}, {})
 
@@ -53,7 +51,7 @@ class SafetensorsCheckpoint(Checkpoint):
             self._map.madvise(mmap.MADV_DONTNEED)
         _, position = self._placed[spec.name]
         flat = np.frombuffer(self._map, DTYPES[spec.dtype], spec.size, position)
-        return np.require(flat.reshape(spec.shape), requirements=["A"])
+        return flat.reshape(spec.shape)
 
     def _close(self) -> None:
         with contextlib.suppress(BufferError):  # arrays still look at it; it goes when they do

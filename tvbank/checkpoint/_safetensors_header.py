@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from safetensors import SafetensorError, safe_open
 
 from tvbank.checkpoint._json import MAX_JSON_BYTES, parse_json
-from tvbank.checkpoint._spec import TensorSpec
+from tvbank.checkpoint._spec import TensorSpec, supported_spec
 from tvbank.errors import CheckpointError
 
 __all__ = ["DTYPE_CODES", "read_header"]
@@ -76,7 +76,13 @@ def read_header(path: Path, file: BinaryIO, size: int) -> dict[str, tuple[Tensor
 def _header_text(path: Path, file: BinaryIO, size: int) -> bytes:
     prefix = file.read(8)
     length = int.from_bytes(prefix, "little")
-    if len(prefix) < 8 or (length > size - 8 and file.read(1) != b"{"):
+    if size <= 8:
+        raise CheckpointError(f"{str(path)!r} is truncated: it has {size} bytes; fetch it again")
+    if prefix == b"version ":
+        raise CheckpointError(
+            f"{str(path)!r} is a Git LFS pointer to the checkpoint; fetch it with git lfs pull"
+        )
+    if length > size - 8 and file.read(1) != b"{":
         raise CheckpointError(
             f"{str(path)!r} is not a safetensors file; convert it to safetensors first"
         )
@@ -94,28 +100,23 @@ def _header_text(path: Path, file: BinaryIO, size: int) -> bytes:
 
 
 def _refusal(path: Path, text: bytes, size: int, reason: str) -> CheckpointError:
-    if "not fully covered" in reason:  # the header itself is sound, so its offsets can be read
-        ends = [
-            entry["data_offsets"][1]
-            for name, entry in parse_json(text).items()
-            if name != "__metadata__"
-        ]
-        expected = 8 + len(text) + max(ends, default=0)
-        fault = "is truncated" if size < expected else "has bytes left over"
+    if "not fully covered" not in reason:
         return CheckpointError(
-            f"{str(path)!r} {fault}: its header asks for {expected} bytes, the file has {size}; "
-            "fetch it again"
+            f"{str(path)!r} is not a valid safetensors file ({reason}); fetch it again"
         )
+    # All but the file's length was found sound, so the offsets can be read.
+    entries = parse_json(text)
+    entries.pop("__metadata__", None)
+    ends = [entry["data_offsets"][1] for entry in entries.values()]
+    expected = 8 + len(text) + max(ends, default=0)
+    fault = "is truncated" if size < expected else "has bytes left over"
     return CheckpointError(
-        f"{str(path)!r} is not a valid safetensors file ({reason}); convert it or fetch it again"
+        f"{str(path)!r} {fault}: its header asks for {expected} bytes, the file has {size}; fetch "
+        "it again"
     )
 
 
 def _place(path: Path, name: str, entry: dict[str, Any], start: int) -> tuple[TensorSpec, int]:
-    code = entry["dtype"]
-    if code not in _DTYPES:
-        raise CheckpointError(
-            f"{str(path)!r}: tensor {name!r} has the element type {code}, which no bank can hold; "
-            f"convert it to one of {', '.join(_DTYPES)}"
-        )
-    return TensorSpec(name, _DTYPES[code], tuple(entry["shape"])), start + entry["data_offsets"][0]
+    dtype = _DTYPES.get(entry["dtype"], entry["dtype"])
+    spec = supported_spec(str(path), name, dtype, entry["shape"])
+    return spec, start + entry["data_offsets"][0]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tvbank.dtypes import DTYPES
+from tvbank.errors import CheckpointError
 
-__all__ = ["TensorSpec"]
+__all__ = ["TensorSpec", "supported_spec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +35,23 @@ class TensorSpec:
     def nbytes(self) -> int:
         """The number of bytes that the entries take, C-contiguous."""
         return self.size * DTYPES[self.dtype].itemsize
+
+
+def supported_spec(source: str, name: str, dtype: str, shape: Iterable[int]) -> TensorSpec:
+    """Describe a tensor that a checkpoint holds.
+
+    Args:
+        source: the checkpoint, for the message.
+        name: the tensor's name.
+        dtype: its element type, as ``DTYPES`` or else the checkpoint calls it.
+        shape: its shape.
+
+    Raises:
+        CheckpointError: an element type that no bank can hold.
+    """
+    if dtype not in DTYPES:
+        raise CheckpointError(
+            f"{source}: tensor {name!r} has the element type {dtype}, which no bank can hold; "
+            "convert it to one that banks hold, such as float32 or bfloat16, or leave it out"
+        )
+    return TensorSpec(name, dtype, tuple(shape))

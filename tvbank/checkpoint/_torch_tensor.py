@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from tvbank.checkpoint._spec import TensorSpec
+from tvbank.checkpoint._spec import TensorSpec, supported_spec
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CheckpointError
 
@@ -49,7 +49,7 @@ def tensor_spec(source: str, name: str, tensor: torch.Tensor) -> TensorSpec:
     obstacle = _obstacle(tensor)
     if obstacle is not None:
         raise CheckpointError(f"{source}: tensor {name!r} {obstacle}")
-    return TensorSpec(name, _dtype(tensor), tuple(tensor.shape))
+    return supported_spec(source, name, _dtype(tensor), tensor.shape)
 
 
 def _obstacle(tensor: torch.Tensor) -> str | None:
@@ -61,18 +61,25 @@ def _obstacle(tensor: torch.Tensor) -> str | None:
         return "is an uninitialised parameter; run the model once so that it gets its shape"
     if tensor.is_nested:
         return "is a nested tensor; pad it to a dense one"
-    if tensor.is_quantized or _dtype(tensor) not in DTYPES:
-        return (
-            f"has the element type {_dtype(tensor)}, which no bank can hold; convert it to one of "
-            f"{', '.join(DTYPES)}"
-        )
+    if tensor.is_quantized:
+        return f"is quantised ({_dtype(tensor)}); make it dense with .dequantize()"
     if tensor.layout != torch.strided:
         return f"is sparse ({tensor.layout}); make it dense with .to_dense()"
     if tensor.is_meta:
         return "is on the meta device and has no weights; load the weights first"
-    if tensor.numel() > 0 and tensor.untyped_storage().data_ptr() == 0:
-        return f"is a {type(tensor).__name__} without storage of its own; save plain tensors"
+    if not _has_storage(tensor):
+        return (
+            f"is a {type(tensor).__name__} without storage of its own; convert it to torch.Tensor"
+        )
     return None
+
+
+def _has_storage(tensor: torch.Tensor) -> bool:
+    """False for subclasses that wrap other tensors: all would seem to share the address 0."""
+    try:
+        return tensor.numel() == 0 or tensor.data_ptr() != 0
+    except RuntimeError:
+        return False
 
 
 def _dtype(tensor: torch.Tensor) -> str:
@@ -92,7 +99,7 @@ def tensor_identity(tensor: torch.Tensor) -> Hashable | None:
 
 
 def tensor_contents(source: str, spec: TensorSpec, tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """The tensor's own memory where it is contiguous and on the CPU; else a copy that is.
+    """The tensor's own memory if it is on the CPU, else a copy there. The strides are kept.
 
     Raises:
         CheckpointError: torch refused to hand the tensor over.
@@ -101,8 +108,8 @@ def tensor_contents(source: str, spec: TensorSpec, tensor: torch.Tensor) -> np.n
 
     carrier = _CARRIERS.get(spec.dtype, spec.dtype)
     try:
-        dense = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-        return dense.view(getattr(torch, carrier)).numpy().view(DTYPES[spec.dtype])
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+        return plain.view(getattr(torch, carrier)).numpy().view(DTYPES[spec.dtype])
     except (RuntimeError, TypeError, NotImplementedError) as error:
         raise CheckpointError(
             f"{source}: tensor {spec.name!r} ({type(tensor).__name__}) cannot be read "
