@@ -1,1 +1,82 @@
-"""tvbank: one base model, many fine-tunes, each a small compressed task vector in one bank."""
+"""tvbank: one base model, many fine-tunes, each a small compressed task vector in one bank.
+
+    import tvbank
+
+    bank = tvbank.create("bank", base="base.safetensors")
+    bank.add("cats", "cats.safetensors", compressor=tvbank.TSwitch(drop=0.9))
+    bank["cats"]["encoder.weight"].to_dense()
+    tvbank.export(bank, "cats", base="base.safetensors", out="restored.safetensors")
+
+====================  ==============================================================
+``checkpoint/``       reading and writing checkpoints, unit by unit
+``layout.py``         the address space of a base, and its fingerprints
+``vector.py``         the task vector: a fine-tune beside its base
+``compress/``         what to keep: ``TSwitch``, ``Exact``
+``coding/``           how to store it: mask and value encodings, frames
+``bank/``             where: catalog, shards, stores, reader, writer
+``merging/``          back to weights: export, merge
+``cli/``, ``demo/``   the command line, and its demonstration
+``testing/``          hypothesis strategies
+====================  ==============================================================
+
+Importing tvbank imports neither torch nor numba nor zarr; what needs them does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tvbank import errors as errors
+from tvbank._lazy import lazy_exports
+from tvbank.errors import TvbankError as TvbankError
+
+if TYPE_CHECKING:
+    from tvbank.bank.bank import Bank as Bank
+    from tvbank.bank.bank import create as create
+    from tvbank.bank.bank import open as open
+    from tvbank.bank.gc import GcReport as GcReport
+    from tvbank.bank.task import Task as Task
+    from tvbank.bank.task import Unit as Unit
+    from tvbank.bank.verify import Fault as Fault
+    from tvbank.compress import Compressor as Compressor
+    from tvbank.compress import Exact as Exact
+    from tvbank.compress import TSwitch as TSwitch
+    from tvbank.merging import export as export
+    from tvbank.merging import merge as merge
+
+__version__ = "0.1.0"
+
+_OWNERS = {
+    "Bank": "bank.bank",
+    "Compressor": "compress",
+    "Exact": "compress",
+    "Fault": "bank.verify",
+    "GcReport": "bank.gc",
+    "TSwitch": "compress",
+    "Task": "bank.task",
+    "Unit": "bank.task",
+    "create": "bank.bank",
+    "export": "merging",
+    "merge": "merging",
+    "open": "bank.bank",
+}
+
+__all__ = [
+    "Bank",
+    "Compressor",
+    "Exact",
+    "Fault",
+    "GcReport",
+    "TSwitch",
+    "Task",
+    "TvbankError",
+    "Unit",
+    "__version__",
+    "create",
+    "errors",
+    "export",
+    "merge",
+    "open",
+]
+
+__getattr__ = lazy_exports(__name__, _OWNERS)

@@ -15,12 +15,12 @@ def lazy_exports(package: str, owners: Mapping[str, str]) -> Callable[[str], Any
         owners: public name -> the submodule, relative to ``package``, that defines it.
 
     Returns:
-        A function for the module's ``__getattr__``; it imports the owner at the first use of a name.
+        A function for the module's ``__getattr__``; it imports a name's owner at its first use.
     """
 
-    def __getattr__(name: str) -> Any:
+    def resolve(name: str) -> Any:
         if name not in owners:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{package}.{owners[name]}"), name)
 
-    return __getattr__
+    return resolve

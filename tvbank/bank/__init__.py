@@ -1,0 +1,21 @@
+"""The bank on its store, from bytes to mappings.
+
+========================  ===========================================================
+``storage/``              the narrow interface to a store: local disk, memory
+``documents.py``          catalog and revision documents: structs, limits, digests
+``zarr_documents.py``     the zarr documents of a delta, of extras and of plain groups
+``names.py``              task names
+``shard.py``              shards: frames, checksums, index
+``extras.py``             units kept whole beside the delta
+``writer.py``             compresses a checkpoint into a revision
+``spool.py``              holds its objects until they can be named
+``publish.py``            puts a revision into the catalog, atomically
+``snapshot.py``           reads the two documents of one generation
+``base_location.py``      where this machine has the base's weights
+``reader.py``             reads frames by unit or by shard
+``task.py``               ``Task`` and ``Unit``, the mappings users hold
+``bank.py``               ``Bank``, ``create`` and ``open``
+``verify.py``, ``gc.py``  finding faults, removing what no catalog names
+``zarr_codec.py``         the codec ``tvbank.sass`` for zarr; ``numcodecs_codec.py`` for numcodecs
+========================  ===========================================================
+"""

@@ -1,0 +1,283 @@
+"""The bank: a mapping of task names to tasks, on any store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, final
+
+from tvbank.bank.base_location import KEY as BASE_LOCATION
+from tvbank.bank.base_location import recall_base, remember_base
+from tvbank.bank.documents import (
+    LAYOUT,
+    ROOT,
+    Catalog,
+    encode_document,
+    encode_root,
+    record_of,
+)
+from tvbank.bank.gc import GcReport, collect_garbage
+from tvbank.bank.names import check_task_name
+from tvbank.bank.publish import publish_task, refuse_existing, remove_task
+from tvbank.bank.snapshot import read_layout, read_root
+from tvbank.bank.spool import Spool
+from tvbank.bank.storage import LocalStorage, Storage
+from tvbank.bank.task import Task
+from tvbank.bank.verify import Fault, verify
+from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
+from tvbank.errors import (
+    BankExistsError,
+    ConflictError,
+    TaskNotFoundError,
+    UsageError,
+)
+from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
+from tvbank.vector import BaseModel, TaskVector
+
+if TYPE_CHECKING:
+    from tvbank.compress import Compressor
+
+#: A bank's place: a path, or a store of one's own.
+Location = str | os.PathLike[str] | Storage
+
+#: Called with bytes done and bytes in all, for progress bars.
+Progress = Callable[[int, int], object]
+
+
+@final
+class Bank(Mapping[str, Task]):
+    """Compressed fine-tunes of one base, by name.
+
+    A bank object sees one generation: the one it opened, or the one its own last change made.
+
+    Attributes:
+        storage: the store that holds the bank.
+        layout: the address space of the base.
+        generation: how often the catalog had been replaced when this object last read it.
+    """
+
+    def __init__(self, storage: Storage, base: CheckpointSource | None = None) -> None:
+        """Read the catalog and the layout: two requests.
+
+        Raises:
+            BankNotFoundError: there is no bank.
+            CorruptionError, UnsupportedError: the documents are damaged, or need a newer tvbank.
+        """
+        self.storage = storage
+        self._base = base
+        self._catalog = read_root(storage)[0]
+        self.layout = read_layout(storage, self._catalog)
+
+    @property
+    def generation(self) -> int:
+        """How often the catalog had been replaced when this object last read it."""
+        return self._catalog.generation
+
+    @property
+    def location(self) -> str:
+        """Where the bank is."""
+        return self.storage.location
+
+    def add(
+        self,
+        name: str,
+        checkpoint: CheckpointSource,
+        compressor: Compressor | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        base: CheckpointSource | None = None,
+        replace: bool = False,
+        replace_mismatched: bool = False,
+        progress: Progress | None = None,
+    ) -> Task:
+        """Compress a fine-tune and publish it as a task; readers see it whole or not at all.
+
+        Args:
+            name: of the task.
+            checkpoint: the fine-tuned weights: a state dict, a module, or the path of a file or
+                folder; read unit by unit.
+            compressor: what to keep; by default ``TSwitch(drop=0.9)``.
+            metadata: any JSON object to store with the task.
+            base: the base's weights; by default those that ``create`` was given.
+            replace: whether to replace a task of that name.
+            replace_mismatched: whether units of another shape than the base's are kept whole
+                instead of refused.
+            progress: called with bytes done and bytes in all.
+
+        Returns:
+            The task, as it can now be read from the bank.
+
+        Raises:
+            InvalidNameError, TaskExistsError, UsageError: the arguments.
+            CheckpointError, UnitMismatchError, NonFiniteError: the fine-tune.
+            BaseMismatchError: the base; names the units that differ.
+            StorageError: the store; the bank is what it was.
+        """
+        from tvbank.bank.writer import check_metadata, prepare  # numba, with the codec
+        from tvbank.compress import TSwitch
+
+        check_task_name(name)
+        refuse_existing(self._catalog.tasks, name, replace=replace)
+        chosen = TSwitch() if compressor is None else compressor
+        described = dict(metadata or {})
+        check_metadata(described)
+        with (
+            borrow_checkpoint(self.base_source(base)) as base_checkpoint,
+            borrow_checkpoint(checkpoint) as tuned,
+            Spool() as spool,
+        ):
+            model = BaseModel(self.layout, base_checkpoint)
+            vector = TaskVector(
+                self.layout, model, tuned, chosen.accepts, replace_mismatched=replace_mismatched
+            )
+            total = sum(spec.nbytes for spec in tuned.tensors.values())
+            prepared = prepare(
+                self.layout, self._catalog.layout.sha256, model, vector, chosen, described, spool,
+                _counter(total, progress),
+            )  # fmt: skip
+            self._catalog = publish_task(self.storage, name, prepared, replace=replace)
+        return self[name]
+
+    def remove(self, name: str) -> None:
+        """Take a task out of the catalog; ``gc`` frees its bytes.
+
+        Raises:
+            TaskNotFoundError: the bank has no task of that name.
+        """
+        self._catalog = remove_task(self.storage, name)
+
+    def verify(self, progress: Progress | None = None) -> list[Fault]:
+        """Read and check every byte that the newest catalog names.
+
+        Returns:
+            The faults; an empty list if the bank is sound.
+        """
+        return verify(self.storage, progress)
+
+    def gc(self) -> GcReport:
+        """Remove what the newest catalog does not name: removed and replaced tasks, debris.
+
+        Returns:
+            How many objects and bytes were removed.
+        """
+        return collect_garbage(self.storage)
+
+    def base_source(self, base: CheckpointSource | None = None) -> CheckpointSource:
+        """Where to read the base's weights: what is given, else what ``create`` was given.
+
+        Raises:
+            UsageError: nothing is known of them, or they are no longer there.
+        """
+        if base is not None:
+            return base
+        return self._base if self._base is not None else recall_base(self.storage)
+
+    def __getitem__(self, name: str) -> Task:
+        try:
+            entry = self._catalog.tasks[name]
+        except KeyError:
+            known = ", ".join(map(repr, sorted(self))) or "none yet"
+            raise TaskNotFoundError(
+                f"{self.location} has no task {name!r}; it has {known}"
+            ) from None
+        return Task(self.storage, self.layout, self._catalog.layout.sha256, name, entry)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._catalog.tasks
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._catalog.tasks))
+
+    def __len__(self) -> int:
+        return len(self._catalog.tasks)
+
+    def __repr__(self) -> str:
+        return f"Bank({self.location!r}, {len(self)} tasks, generation {self.generation})"
+
+
+def create(
+    path: Location,
+    base: CheckpointSource,
+    *,
+    chunk_length: int = DEFAULT_CHUNK_LENGTH,
+    progress: Progress | None = None,
+) -> Bank:
+    """Make an empty bank for the fine-tunes of one base.
+
+    Args:
+        path: where; a folder that does not exist yet or is empty, or a store.
+        base: the base's weights: a state dict, a module, or the path of a file or folder. They
+            are read once and fingerprinted, not copied.
+        chunk_length: entries of one chunk, 1 to 2**24; the finest grain of random access.
+        progress: called with bytes done and bytes in all.
+
+    Raises:
+        BankExistsError: there is a bank, or something else, at that place.
+        CheckpointError: the base cannot be read.
+        StorageError: the store refused.
+    """
+    if not 1 <= chunk_length <= MAX_CHUNK_LENGTH:
+        raise UsageError(f"chunk_length must be 1 to {MAX_CHUNK_LENGTH}, got {chunk_length}")
+    storage = open_storage(path)
+    _refuse_occupied(storage)
+    with borrow_checkpoint(base) as checkpoint:
+        total = sum(spec.nbytes for spec in checkpoint.tensors.values())
+        layout = build_layout(checkpoint, chunk_length, _counter(total, progress))
+    document = encode_document(layout)
+    catalog = Catalog(layout=record_of(document), tasks={})
+    with storage.exclusive():
+        _refuse_occupied(storage)
+        storage.put(LAYOUT, document)
+        remember_base(storage, base)
+        try:
+            storage.put_if_unchanged(ROOT, encode_root(catalog), None)
+        except ConflictError as error:
+            raise BankExistsError(f"{storage.location} already holds a bank") from error
+    return Bank(storage, base)
+
+
+def open(path: Location) -> Bank:
+    """Open a bank; two small documents are read.
+
+    Raises:
+        BankNotFoundError: there is no bank at that place.
+        CorruptionError, UnsupportedError: the bank is damaged, or needs a newer tvbank.
+    """
+    return Bank(open_storage(path))
+
+
+def open_storage(location: Location) -> Storage:
+    """The store that a path names; a store names itself.
+
+    Raises:
+        UsageError: a URL; only local folders are stores so far.
+    """
+    if isinstance(location, Storage):
+        return location
+    path = os.fspath(location)
+    if "://" in path:
+        raise UsageError(f"{path}: only folders on a local disk can hold a bank so far")
+    return LocalStorage(path)
+
+
+def _refuse_occupied(storage: Storage) -> None:
+    """Allow an empty place, or one where ``create`` was killed before it was done."""
+    for found in storage.list():
+        if found.key == ROOT:
+            raise BankExistsError(f"{storage.location} already holds a bank")
+        if found.key not in (LAYOUT, BASE_LOCATION) and ".tmp-" not in found.key:
+            raise BankExistsError(
+                f"{storage.location} is not empty (it has {found.key}): choose another place"
+            )
+
+
+def _counter(total: int, progress: Progress | None) -> Callable[[int], None]:
+    done = 0
+
+    def advance(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(min(done, total), total)
+
+    return advance

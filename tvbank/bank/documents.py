@@ -1,0 +1,240 @@
+"""The JSON documents of a bank: what they hold, their limits, and how they are read and written.
+
+See spec/container.md, "The root document" and "The revision document".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import cache
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from tvbank.bank.names import check_task_name
+from tvbank.errors import CorruptionError, InvalidNameError, UnsupportedError
+from tvbank.layout import MAX_UNITS, Digest, Layout, Shape, Size, UnitName
+
+ROOT = "zarr.json"
+LAYOUT = "base/zarr.json"
+FORMAT = "1.0"
+MAX_DOCUMENT_BYTES = 256 * 2**20
+
+#: Names in ``required_features`` that this reader understands.
+KNOWN_FEATURES: frozenset[str] = frozenset()
+
+_DIGEST_AT = len(b'{"attributes":{"tvbank":{"digest":"')
+_NO_DIGEST = "0" * 64
+
+Element = Literal["float32", "int32"]
+Bytes = Annotated[int, Meta(ge=0, le=2**53)]
+JSON = dict[str, Any]
+
+
+class ObjectRecord(msgspec.Struct, frozen=True):
+    """Size in bytes and digest of one stored object."""
+
+    size: Bytes
+    sha256: Digest
+
+
+class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What the catalog says of one task.
+
+    A shard that is ``None`` holds zeros only. ``parameters`` counts the entries of all units that
+    the task covers, extras included; ``replaced`` names the layout's units that it keeps whole.
+    """
+
+    revision: Digest
+    size: Bytes
+    element: Element
+    shards: tuple[ObjectRecord | None, ...]
+    nonzeros: Size
+    parameters: Size
+    stored_bytes: Bytes
+    replaced: tuple[UnitName, ...]
+    compressor: JSON
+
+
+class Catalog(msgspec.Struct, frozen=True, kw_only=True):
+    """The root document's attributes; ``digest`` covers the whole document."""
+
+    digest: Digest = _NO_DIGEST
+    format: str = FORMAT
+    required_features: tuple[str, ...] = ()
+    generation: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    layout: ObjectRecord
+    tasks: dict[str, CatalogEntry]
+
+
+class ExtraRecord(msgspec.Struct, frozen=True):
+    """A unit kept whole: its position in the list is the name of its array."""
+
+    name: UnitName
+    dtype: str
+    shape: Shape
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
+    """All about one revision of one task; ``objects`` are all but the shards."""
+
+    layout: Digest
+    element: Element
+    shards: tuple[ObjectRecord | None, ...]
+    nonzeros: Size
+    objects: dict[str, ObjectRecord]
+    extras: Annotated[tuple[ExtraRecord, ...], Meta(max_length=MAX_UNITS)]
+    compressor: JSON
+    metadata: JSON
+
+
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+
+
+class _Attributes(msgspec.Struct, Generic[_Body], frozen=True):
+    tvbank: _Body
+
+
+class _Document(msgspec.Struct, Generic[_Body], frozen=True):
+    attributes: _Attributes[_Body]
+    node_type: Literal["group"]
+    zarr_format: Literal[3]
+
+
+class _Version(msgspec.Struct):
+    format: Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})$")]
+    required_features: tuple[str, ...]
+
+
+def encode_document(body: msgspec.Struct) -> bytes:
+    """A group document with a struct as its ``tvbank`` attributes: same content, same bytes."""
+    document = {"attributes": {"tvbank": body}, "node_type": "group", "zarr_format": 3}
+    return msgspec.json.encode(document, order="deterministic")
+
+
+def encode_root(catalog: Catalog) -> bytes:
+    """The root document, its digest filled in."""
+    data = encode_document(msgspec.structs.replace(catalog, digest=_NO_DIGEST))
+    return _with_digest(data, hashlib.sha256(data).hexdigest())
+
+
+def decode_root(data: bytes) -> Catalog:
+    """Parse and check the root document.
+
+    Raises:
+        CorruptionError: ``document-syntax``, ``document-digest``, ``limit`` or ``name``.
+        UnsupportedError: ``version`` or ``feature``.
+    """
+    _check_version(_decode(data, _Version, ROOT))
+    stated = bytes(data[_DIGEST_AT : _DIGEST_AT + 64])
+    blank = _with_digest(data, _NO_DIGEST)
+    catalog = _decode(data, Catalog, ROOT)
+    if stated != catalog.digest.encode() or hashlib.sha256(blank).hexdigest() != catalog.digest:
+        raise CorruptionError(
+            "document-digest",
+            f"{ROOT} does not have the digest it states: it was damaged or edited by hand",
+            key=ROOT,
+        )
+    for name in catalog.tasks:
+        try:
+            check_task_name(name)
+        except InvalidNameError as error:
+            raise CorruptionError("name", f"{ROOT}: {error}", key=ROOT) from error
+    return catalog
+
+
+def decode_layout(data: bytes) -> Layout:
+    """Parse and check the layout document.
+
+    Raises:
+        CorruptionError: ``document-syntax`` or ``limit``.
+        FormatError: ``layout``, ``limit`` or ``name``.
+    """
+    layout = _decode(data, Layout, LAYOUT)
+    layout.check()
+    return layout
+
+
+def decode_revision(data: bytes, key: str, task: str) -> Revision:
+    """Parse and check a revision document.
+
+    Raises:
+        CorruptionError: ``document-syntax`` or ``limit``.
+    """
+    return _decode(data, Revision, key, task)
+
+
+def check_stored(data: bytes, record: ObjectRecord, key: str, task: str | None = None) -> bytes:
+    """Return a whole object's bytes, if they are what was recorded.
+
+    Raises:
+        CorruptionError: ``document-size``/``document-digest`` for JSON documents,
+            ``object-size``/``object-digest`` for others.
+    """
+    kind = "document" if key.endswith("zarr.json") else "object"
+    whose = f"task {task!r}: " if task else ""
+    if len(data) != record.size:
+        raise CorruptionError(
+            f"{kind}-size", f"{whose}{key} has {len(data)} bytes, the bank recorded {record.size}",
+            key=key, task=task, start=0, stop=len(data),
+        )  # fmt: skip
+    if hashlib.sha256(data).hexdigest() != record.sha256:
+        raise CorruptionError(
+            f"{kind}-digest",
+            f"{whose}{key} (bytes 0 to {len(data)}) is damaged: its SHA-256 is another",
+            key=key, task=task, start=0, stop=len(data),
+        )  # fmt: skip
+    return data
+
+
+def record_of(data: bytes) -> ObjectRecord:
+    """Size and digest of an object to be stored."""
+    return ObjectRecord(len(data), hashlib.sha256(data).hexdigest())
+
+
+def _with_digest(data: bytes, digest: str) -> bytes:
+    return data[:_DIGEST_AT] + digest.encode() + data[_DIGEST_AT + 64 :]
+
+
+def _check_version(version: _Version) -> None:
+    major = int(version.format.partition(".")[0])
+    if major > int(FORMAT.partition(".")[0]):
+        raise UnsupportedError(
+            "version",
+            f"the bank has format {version.format}, this tvbank reads {FORMAT} and later minor "
+            "versions of it: install a newer tvbank",
+        )
+    unknown = sorted(set(version.required_features) - KNOWN_FEATURES)
+    if unknown:
+        raise UnsupportedError(
+            "feature",
+            f"the bank needs {', '.join(map(repr, unknown))}, which this tvbank does not know: "
+            "install a newer tvbank",
+        )
+
+
+@cache
+def _decoder(kind: type[_Body]) -> msgspec.json.Decoder[_Document[_Body]]:
+    return msgspec.json.Decoder(_Document[kind])  # type: ignore[valid-type]
+
+
+def _decode(data: bytes, kind: type[_Body], key: str, task: str | None = None) -> _Body:
+    """The ``tvbank`` attributes of a group document, as a checked struct."""
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise CorruptionError(
+            "limit", f"{key} has {len(data)} bytes, over {MAX_DOCUMENT_BYTES}", key=key, task=task
+        )
+    try:
+        body: _Body = _decoder(kind).decode(data).attributes.tvbank
+        return body
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise CorruptionError(
+            "document-syntax", f"{key} is not what it should be: {error}", key=key, task=task
+        ) from error

@@ -1,0 +1,26 @@
+"""Task names: safe as the name of a folder everywhere (spec/container.md, "Names")."""
+
+from __future__ import annotations
+
+import re
+
+from tvbank.errors import InvalidNameError
+
+PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(10))}
+
+
+def check_task_name(name: str) -> str:
+    """Return the name, if it is one that a task may have.
+
+    Raises:
+        InvalidNameError: says what is allowed.
+    """
+    allowed = re.fullmatch(PATTERN[1:-1], name) is not None and not name.endswith(".")
+    if not allowed or name.partition(".")[0].lower() in _DEVICES:
+        raise InvalidNameError(
+            f"{name[:140]!r} cannot be a task's name: use 1 to 128 letters, digits, '.', '_' and "
+            "'-', starting with a letter or digit, not ending in '.', and no device name"
+        )
+    return name

@@ -1,0 +1,91 @@
+"""Publishing: the root document is replaced, whole, if nobody else replaced it meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from tvbank.bank.documents import ROOT, Catalog, CatalogEntry, decode_root, encode_root
+from tvbank.bank.snapshot import read_root
+from tvbank.bank.storage import Storage
+from tvbank.bank.writer import Prepared
+from tvbank.bank.zarr_documents import MARKER
+from tvbank.errors import ConflictError, TaskExistsError, TaskNotFoundError
+
+_TRIES = 50
+
+Tasks = dict[str, CatalogEntry]
+
+
+def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bool) -> Catalog:
+    """Write a revision's objects, then name it in the catalog.
+
+    The store's other writers, ``gc`` among them, are kept out meanwhile, so that no unpublished
+    object is taken for garbage.
+
+    Raises:
+        TaskExistsError: the bank has a task of that name and ``replace`` is false.
+        StorageError: the store refused; the catalog is what it was.
+    """
+    folder = f"tasks/{name}"
+
+    def edit(tasks: Tasks) -> Tasks:
+        refuse_existing(tasks, name, replace=replace)
+        return {**tasks, name: prepared.entry}
+
+    with storage.exclusive():
+        edit(read_root(storage)[0].tasks)
+        revision = f"{folder}/{prepared.entry.revision}"
+        for key, data in prepared.objects:
+            storage.put(f"{revision}/{key}", data)
+        storage.put(f"{revision}/zarr.json", prepared.document)
+        for marker in ("tasks/zarr.json", f"{folder}/zarr.json"):
+            storage.put(marker, MARKER)
+        return _replace_root(storage, edit)
+
+
+def refuse_existing(tasks: Tasks, name: str, *, replace: bool) -> None:
+    """Refuse a name that is taken.
+
+    Raises:
+        TaskExistsError: unless ``replace``.
+    """
+    if name in tasks and not replace:
+        raise TaskExistsError(
+            f"the bank already has a task {name!r}: remove it first, or add with "
+            "replace=True (--replace)"
+        )
+
+
+def remove_task(storage: Storage, name: str) -> Catalog:
+    """Take a task out of the catalog; its objects stay until ``gc``.
+
+    Raises:
+        TaskNotFoundError: the bank has no task of that name.
+    """
+
+    def edit(tasks: Tasks) -> Tasks:
+        if name not in tasks:
+            raise TaskNotFoundError(f"the bank has no task {name!r}")
+        return {other: entry for other, entry in tasks.items() if other != name}
+
+    return _replace_root(storage, edit)
+
+
+def _replace_root(storage: Storage, edit: Callable[[Tasks], Tasks]) -> Catalog:
+    """Read, edit, replace if unchanged; again if another writer was faster."""
+    for _ in range(_TRIES):
+        catalog, tag = read_root(storage)
+        edited = msgspec.structs.replace(
+            catalog, tasks=edit(catalog.tasks), generation=catalog.generation + 1
+        )
+        data = encode_root(edited)
+        try:
+            storage.put_if_unchanged(ROOT, data, tag)
+        except ConflictError:
+            continue
+        return decode_root(data)
+    raise ConflictError(
+        f"{storage.location}: other writers published first, {_TRIES} times; try again"
+    )

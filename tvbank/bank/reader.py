@@ -1,0 +1,196 @@
+"""Reads a task's frames: one unit in two requests a shard, or everything in one request a shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.bank.documents import CatalogEntry, ObjectRecord
+from tvbank.bank.shard import ShardIndex, check_frame, index_bytes, parse_index
+from tvbank.bank.storage import ObjectNotFoundError, Storage
+from tvbank.errors import CorruptionError, FormatError
+from tvbank.layout import Layout, UnitRecord
+
+#: Positions within a unit, int64 [nonzeros], ascending, and the entries there.
+Sparse = tuple[NDArray[np.int64], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class StoredFrame:
+    """One checked frame of a unit.
+
+    Attributes:
+        unit: whose entries it holds.
+        first: position within the unit of the chunk's first entry.
+        data: the frame, without its checksum.
+        key: the shard's object.
+        start: offset in bytes of the frame in that object.
+    """
+
+    unit: UnitRecord
+    first: int
+    data: bytes
+    key: str
+    start: int
+
+
+@final
+class DeltaReader:
+    """The delta of one task. Keeps the shard indexes that it has read.
+
+    With ``by_shard`` it fetches whole shards and keeps the latest, for reading everything in order.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        layout: Layout,
+        task: str,
+        entry: CatalogEntry,
+        *,
+        by_shard: bool = False,
+    ) -> None:
+        self._storage, self._layout, self._task, self._entry = storage, layout, task, entry
+        self._by_shard = by_shard
+        self._indexes: dict[int, ShardIndex] = {}
+        self._latest: tuple[int, bytes] = (-1, b"")
+
+    def frames(self, unit: UnitRecord) -> Iterator[StoredFrame]:
+        """The frames of a unit, read with one range request a shard beside the index.
+
+        Raises:
+            CorruptionError: a shard is missing, or an index or frame is damaged; says where.
+        """
+        for number, chunks in self._shards(unit):
+            record = self._entry.shards[number]
+            if record is not None:
+                index = self.index(number, record)
+                yield from self._read(unit, number, chunks, index)
+
+    def decode(self, unit: UnitRecord, frames: Iterator[StoredFrame]) -> Sparse:
+        """Positions and entries of a unit.
+
+        Raises:
+            CorruptionError: a frame violates the format; says task, unit and byte range.
+        """
+        from tvbank.coding import decode_sparse  # numba: only when something is decoded
+
+        positions: list[NDArray[np.int64]] = []
+        entries: list[NDArray[Any]] = [np.empty(0, self.dtype)]
+        for frame in frames:
+            try:
+                found, values = decode_sparse(frame.data, self._layout.chunk_length)
+            except FormatError as error:
+                self._corrupt(error.reason, str(error), frame)
+            if values.dtype != self.dtype:
+                self._corrupt("element-type", f"the task's elements are {self.dtype}", frame)
+            if len(found) and frame.first + int(found[-1]) >= unit.size:
+                self._corrupt("address", "there are entries beyond the end of the unit", frame)
+            positions.append(found.astype(np.int64) + frame.first)
+            entries.append(values)
+        empty = np.empty(0, np.int64)
+        return np.concatenate([empty, *positions]), np.concatenate(entries)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type of the entries."""
+        return np.dtype(self._entry.element)
+
+    def key(self, number: int) -> str:
+        """The object that holds a shard."""
+        return f"tasks/{self._task}/{self._entry.revision}/delta/c/{number}"
+
+    def _shards(self, unit: UnitRecord) -> Iterator[tuple[int, range]]:
+        """The unit's chunks, grouped by the shard they lie in."""
+        chunks = self._layout.chunks(unit)
+        per_shard = self._layout.chunks_per_shard
+        start = chunks.start
+        while start < chunks.stop:
+            number = start // per_shard
+            stop = min(chunks.stop, (number + 1) * per_shard)
+            yield number, range(start, stop)
+            start = stop
+
+    def index(self, number: int, record: ObjectRecord) -> ShardIndex:
+        """The index of a shard, read once.
+
+        Raises:
+            CorruptionError: the shard is missing, or its index is damaged.
+        """
+        if number not in self._indexes:
+            length = index_bytes(self._layout.chunks_per_shard)
+            start = max(0, record.size - length)
+            data = self._get(number, start, record.size)
+            self._indexes[number] = self._parse(number, data, record, start)
+        return self._indexes[number]
+
+    def _parse(self, number: int, data: bytes, record: ObjectRecord, start: int) -> ShardIndex:
+        try:
+            return parse_index(data, self._layout.chunks_per_shard, record.size)
+        except FormatError as error:
+            raise CorruptionError(
+                error.reason,
+                f"task {self._task!r}: {self.key(number)}, bytes {start} to {record.size}: {error}",
+                key=self.key(number), task=self._task, start=start, stop=record.size,
+            ) from error  # fmt: skip
+
+    def _read(
+        self, unit: UnitRecord, number: int, chunks: range, index: ShardIndex
+    ) -> Iterator[StoredFrame]:
+        located = self._located(unit, number, chunks, index)
+        if not located:
+            return
+        first, last = located[0][1], located[-1][2]
+        data = self._get(number, first, last)
+        for chunk, start, stop in located:
+            yield self._frame(unit, chunk, data[start - first : stop - first], number, start)
+
+    def _located(
+        self, unit: UnitRecord, number: int, chunks: range, index: ShardIndex
+    ) -> list[tuple[int, int, int]]:
+        """Chunk, start and stop of the frames of these chunks that are not zero."""
+        located = []
+        for chunk in chunks:
+            place = index.locate(chunk - number * self._layout.chunks_per_shard)
+            if place is not None:
+                located.append((chunk, *place))
+        return located
+
+    def _frame(
+        self, unit: UnitRecord, chunk: int, data: bytes, number: int, start: int
+    ) -> StoredFrame:
+        first = chunk * self._layout.chunk_length - unit.offset
+        frame = StoredFrame(unit, first, data, self.key(number), start)
+        try:
+            return StoredFrame(unit, first, check_frame(data), frame.key, start)
+        except FormatError as error:
+            self._corrupt(error.reason, str(error), frame)
+
+    def _get(self, number: int, start: int, stop: int) -> bytes:
+        key = self.key(number)
+        try:
+            if not self._by_shard:
+                return self._storage.get_ranges(key, [(start, stop)])[0]
+            if self._latest[0] != number:
+                self._latest = number, self._storage.get(key)
+            return self._latest[1][start:stop]
+        except ObjectNotFoundError as error:
+            raise CorruptionError(
+                "object-missing",
+                f"task {self._task!r}: {key} is missing from the bank (or was removed since the "
+                "bank was opened: open it again)",
+                key=key, task=self._task,
+            ) from error  # fmt: skip
+
+    def _corrupt(self, reason: str, what: str, frame: StoredFrame) -> NoReturn:
+        stop = frame.start + len(frame.data)
+        raise CorruptionError(
+            reason,
+            f"task {self._task!r}, unit {frame.unit.name!r}: {frame.key}, bytes {frame.start} to "
+            f"{stop}: {what}",
+            key=frame.key, task=self._task, unit=frame.unit.name, start=frame.start, stop=stop,
+        )  # fmt: skip

@@ -1,0 +1,53 @@
+"""One generation of a bank: the two documents that are read to open it."""
+
+from __future__ import annotations
+
+from tvbank.bank.documents import LAYOUT, ROOT, Catalog, check_stored, decode_layout, decode_root
+from tvbank.bank.storage import ObjectNotFoundError, Storage
+from tvbank.errors import BankNotFoundError, CorruptionError, FormatError
+from tvbank.layout import Layout
+
+
+def read_root(storage: Storage) -> tuple[Catalog, str]:
+    """The catalog and the tag under which the store holds it.
+
+    Raises:
+        BankNotFoundError: there is no bank.
+        CorruptionError, UnsupportedError: see ``decode_root``.
+    """
+    try:
+        data, tag = storage.get_tagged(ROOT)
+    except ObjectNotFoundError as error:
+        raise BankNotFoundError(
+            f"{storage.location} is not a bank: it has no {ROOT}; make one with `tvbank init`"
+        ) from error
+    return decode_root(data), tag
+
+
+def read_layout(storage: Storage, catalog: Catalog) -> Layout:
+    """Read the layout document and check it against the catalog.
+
+    Raises:
+        CorruptionError: it is missing or damaged, or contradicts itself or the catalog.
+    """
+    try:
+        data = storage.get(LAYOUT)
+    except ObjectNotFoundError as error:
+        raise CorruptionError(
+            "document-missing", f"{LAYOUT} is missing from the bank", key=LAYOUT
+        ) from error
+    check_stored(data, catalog.layout, LAYOUT)
+    try:
+        layout = decode_layout(data)
+    except CorruptionError:
+        raise
+    except FormatError as error:
+        raise CorruptionError(error.reason, f"{LAYOUT}: {error}", key=LAYOUT) from error
+    for name, entry in catalog.tasks.items():
+        if len(entry.shards) != layout.shard_count:
+            raise CorruptionError(
+                "layout",
+                f"task {name!r} has {len(entry.shards)} shards, the layout {layout.shard_count}",
+                key=ROOT, task=name,
+            )  # fmt: skip
+    return layout

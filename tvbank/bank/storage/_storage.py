@@ -1,0 +1,72 @@
+"""What a bank asks of a store: get, get ranges, put, put if unchanged, list, delete."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from tvbank.errors import TvbankError
+
+#: A range of bytes: start, stop.
+ByteRange = tuple[int, int]
+
+
+class ObjectNotFoundError(TvbankError, KeyError):
+    """The store has no object under that key."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One object of a listing; ``size`` in bytes."""
+
+    key: str
+    size: int
+
+
+class Storage(ABC):
+    """Immutable objects and one mutable one, under keys with ``/`` between their parts.
+
+    Every method raises ``StorageError`` if the store refuses; the reading ones and ``delete``
+    raise ``ObjectNotFoundError`` for a key that is not there.
+    """
+
+    #: How a user would name this store: a path or a URL.
+    location: str
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """The whole object."""
+
+    @abstractmethod
+    def get_tagged(self, key: str) -> tuple[bytes, str]:
+        """The whole object and a tag that changes whenever the object does."""
+
+    @abstractmethod
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
+        """Several ranges of one object; a range past the object's end comes back short."""
+
+    @abstractmethod
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, durably and whole: a reader sees the old one or the new one."""
+
+    @abstractmethod
+    def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
+        """Replace the object that has this tag; with ``None``, create one that is not there yet.
+
+        Raises:
+            ConflictError: the object has changed, or exists already; nothing was written.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """All objects whose key starts with ``prefix``, in no particular order."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+
+    @abstractmethod
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other writers out, where the store can; re-entrant within a thread."""

@@ -1,0 +1,73 @@
+"""A store in memory: for tests, and for banks that need not outlive their process."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import final
+
+from tvbank.bank.storage._storage import ByteRange, ObjectNotFoundError, Storage, StoredObject
+from tvbank.errors import ConflictError
+
+
+@final
+class MemoryStorage(Storage):
+    """Objects in a dictionary."""
+
+    def __init__(self, name: str = "") -> None:
+        self.location = f"memory://{name}"
+        self._objects: dict[str, tuple[bytes, str]] = {}
+        self._versions = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def get(self, key: str) -> bytes:
+        """See ``Storage.get``."""
+        return self.get_tagged(key)[0]
+
+    def get_tagged(self, key: str) -> tuple[bytes, str]:
+        """See ``Storage.get_tagged``."""
+        try:
+            return self._objects[key]
+        except KeyError:
+            raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from None
+
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
+        """See ``Storage.get_ranges``."""
+        data = self.get(key)
+        return [data[start:stop] for start, stop in ranges]
+
+    def put(self, key: str, data: bytes) -> None:
+        """See ``Storage.put``."""
+        with self._lock:
+            self._objects[key] = (bytes(data), str(next(self._versions)))
+
+    def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
+        """See ``Storage.put_if_unchanged``."""
+        with self._lock:
+            if self._objects.get(key, (b"", None))[1] != tag:
+                raise ConflictError(f"{self.location}: {key!r} was changed by another writer")
+            self.put(key, data)
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """See ``Storage.list``."""
+        for key, (data, _tag) in list(self._objects.items()):
+            if key.startswith(prefix):
+                yield StoredObject(key, len(data))
+
+    def delete(self, key: str) -> None:
+        """See ``Storage.delete``."""
+        with self._lock:
+            if self._objects.pop(key, None) is None:
+                raise ObjectNotFoundError(f"{self.location}: no object {key!r}")
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """See ``Storage.exclusive``."""
+
+        @contextmanager
+        def hold() -> Iterator[None]:
+            with self._lock:
+                yield
+
+        return hold()

@@ -1,0 +1,213 @@
+"""What users hold: a task is a mapping of unit names to units, read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.bank.documents import (
+    CatalogEntry,
+    ObjectRecord,
+    Revision,
+    check_stored,
+    decode_revision,
+)
+from tvbank.bank.extras import Extras
+from tvbank.bank.reader import DeltaReader, Sparse, StoredFrame
+from tvbank.bank.storage import ObjectNotFoundError, Storage
+from tvbank.errors import CorruptionError, UnitNotFoundError
+from tvbank.layout import Layout, UnitRecord
+
+
+@final
+class Unit:
+    """The entries of one unit of one task; nothing is read before it is asked for."""
+
+    def __init__(self, reader: DeltaReader, record: UnitRecord) -> None:
+        self._reader, self._record = reader, record
+
+    @property
+    def name(self) -> str:
+        """The parameter's name."""
+        return self._record.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the parameter."""
+        return self._record.shape
+
+    @property
+    def size(self) -> int:
+        """Number of the parameter's entries."""
+        return self._record.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type of the entries: float32 differences, or int32 steps of an exact task."""
+        return self._reader.dtype
+
+    def to_sparse(self) -> Sparse:
+        """Positions and values of the entries that are not zero.
+
+        Returns:
+            positions: int64 [nonzeros], ascending, in the flattened unit.
+            values: float32 or int32 [nonzeros].
+
+        Raises:
+            CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
+        """
+        return self._reader.decode(self._record, self._reader.frames(self._record))
+
+    def to_dense(self) -> NDArray[Any]:
+        """All entries, in the unit's shape, float32 or int32.
+
+        Raises:
+            CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
+        """
+        return scatter(self._record, self.dtype, self.to_sparse())
+
+    def __repr__(self) -> str:
+        return f"Unit({self.name!r}, shape={self.shape}, dtype={self.dtype})"
+
+
+@final
+class Task(Mapping[str, Unit]):
+    """One task of a bank: its units by name, in the order of the base."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        layout: Layout,
+        layout_sha256: str,
+        name: str,
+        entry: CatalogEntry,
+        *,
+        by_shard: bool = False,
+    ) -> None:
+        self.name = name
+        self._layout_sha256 = layout_sha256
+        self._storage, self._layout, self._entry = storage, layout, entry
+        self._reader = DeltaReader(storage, layout, name, entry, by_shard=by_shard)
+
+    @property
+    def revision(self) -> str:
+        """SHA-256 of the revision document, by which the revision is named."""
+        return self._entry.revision
+
+    @property
+    def element(self) -> str:
+        """``float32`` for differences, ``int32`` for the steps of an exact task."""
+        return self._entry.element
+
+    @property
+    def compressor(self) -> dict[str, Any]:
+        """Name and parameters of the compressor that made the task."""
+        return dict(self._entry.compressor)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The JSON that was given when the task was added."""
+        return dict(self.document.metadata)
+
+    @property
+    def nonzeros(self) -> int:
+        """Entries that are not zero, of all units."""
+        return self._entry.nonzeros
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of all objects of this revision, in bytes."""
+        return self._entry.stored_bytes
+
+    @property
+    def bits_per_parameter(self) -> float:
+        """Stored bits over all parameters that the task covers, extras included."""
+        parameters = self._entry.parameters
+        return 8 * self.stored_bytes / parameters if parameters else 0.0
+
+    @cached_property
+    def document(self) -> Revision:
+        """The revision document.
+
+        Raises:
+            CorruptionError: it is missing, damaged, or contradicts the catalog.
+        """
+        key = f"{self._folder}/zarr.json"
+        try:
+            data = self._storage.get(key)
+        except ObjectNotFoundError as error:
+            raise CorruptionError(
+                "document-missing", f"task {self.name!r}: {key} is missing from the bank",
+                key=key, task=self.name,
+            ) from error  # fmt: skip
+        check_stored(data, ObjectRecord(self._entry.size, self.revision), key, self.name)
+        revision = decode_revision(data, key, self.name)
+        entry = self._entry
+        agreed = (entry.element, entry.shards, entry.nonzeros, entry.replaced)
+        replaced = tuple(e.name for e in revision.extras if e.name in self._layout.by_name)
+        found = (revision.element, revision.shards, revision.nonzeros, replaced)
+        if found != agreed or revision.layout != self._layout_sha256:
+            raise CorruptionError(
+                "document-syntax", f"task {self.name!r}: {key} contradicts the catalog",
+                key=key, task=self.name,
+            )  # fmt: skip
+        return revision
+
+    @cached_property
+    def extras(self) -> Extras:
+        """Units kept whole, by name: heads the base lacks, changed buffers, replaced units."""
+        return Extras(self._storage, self._folder, self.name, self.document)
+
+    def by_shard(self) -> Task:
+        """The same task, read shard by shard: fewer requests for who wants all of its units."""
+        return Task(
+            self._storage, self._layout, self._layout_sha256, self.name, self._entry, by_shard=True
+        )
+
+    def frames(self, unit: str) -> Iterator[StoredFrame]:
+        """The checked frames of a unit, undecoded.
+
+        Raises:
+            CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
+        """
+        return self._reader.frames(self._units[unit])
+
+    def __getitem__(self, name: str) -> Unit:
+        if name in self._layout.tied:
+            name = self._layout.tied[name]
+        try:
+            return Unit(self._reader, self._units[name])
+        except KeyError:
+            hint = "list(task) and list(task.extras) tell what it has"
+            raise UnitNotFoundError(f"task {self.name!r} has no unit {name!r}; {hint}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._units)
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def __repr__(self) -> str:
+        return f"Task({self.name!r}, {self.compressor}, {self.stored_bytes} bytes)"
+
+    @cached_property
+    def _units(self) -> dict[str, UnitRecord]:
+        """The layout's units, less those that this task replaces."""
+        replaced = set(self._entry.replaced)
+        return {n: r for n, r in self._layout.by_name.items() if n not in replaced}
+
+    @property
+    def _folder(self) -> str:
+        return f"tasks/{self.name}/{self.revision}"
+
+
+def scatter(record: UnitRecord, dtype: np.dtype[Any], sparse: Sparse) -> NDArray[Any]:
+    """A unit's entries as a dense array in its shape."""
+    dense = np.zeros(record.size, dtype)
+    positions, values = sparse
+    dense[positions] = values
+    return dense.reshape(record.shape)

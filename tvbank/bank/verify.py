@@ -1,0 +1,189 @@
+"""Verification: every byte that the catalog names is read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import final
+
+from tvbank.bank.documents import (
+    ROOT,
+    CatalogEntry,
+    ObjectRecord,
+    check_stored,
+    record_of,
+)
+from tvbank.bank.reader import DeltaReader
+from tvbank.bank.snapshot import read_layout, read_root
+from tvbank.bank.storage import ObjectNotFoundError, Storage
+from tvbank.bank.task import Task
+from tvbank.bank.zarr_documents import MARKER, delta_document, extra_document
+from tvbank.errors import CorruptionError, FormatError
+from tvbank.layout import Layout
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a bank.
+
+    Attributes:
+        reason: the spec's code, for programs.
+        message: one sentence, for people.
+        key: the object.
+        task, unit: whose it is, where known.
+        start, stop: the range of bytes in the object, where known.
+    """
+
+    reason: str
+    message: str
+    key: str
+    task: str | None = None
+    unit: str | None = None
+    start: int | None = None
+    stop: int | None = None
+
+
+def verify(storage: Storage, progress: Callable[[int, int], object] | None = None) -> list[Fault]:
+    """Find the faults of a bank.
+
+    Args:
+        storage: the store that holds it.
+        progress: called with bytes checked and bytes in all.
+
+    Raises:
+        BankNotFoundError: there is no bank at all.
+        StorageError: the store refused.
+    """
+    try:
+        catalog = read_root(storage)[0]
+        layout = read_layout(storage, catalog)
+    except FormatError as error:
+        return [_fault(error, ROOT)]
+    total = sum(entry.stored_bytes for entry in catalog.tasks.values())
+    faults: list[Fault] = []
+    done = 0
+    if catalog.tasks:
+        faults += _marker(storage, "tasks/zarr.json")
+    for name, entry in catalog.tasks.items():
+        task = Task(storage, layout, catalog.layout.sha256, name, entry)
+        faults += _TaskCheck(storage, layout, task, entry).faults()
+        done += entry.stored_bytes
+        if progress is not None:
+            progress(done, total)
+    return faults
+
+
+@final
+class _TaskCheck:
+    """All checks of one task; a fault does not keep the others from being found."""
+
+    def __init__(self, storage: Storage, layout: Layout, task: Task, entry: CatalogEntry) -> None:
+        self._storage, self._layout, self._task, self._entry = storage, layout, task, entry
+        self._folder = f"tasks/{task.name}/{entry.revision}"
+
+    def faults(self) -> Iterator[Fault]:
+        yield from _marker(self._storage, f"tasks/{self._task.name}/zarr.json", self._task.name)
+        yield from self._documents()
+        yield from self._delta()
+
+    def _documents(self) -> Iterator[Fault]:
+        try:
+            revision = self._task.document
+        except FormatError as error:
+            yield _fault(error, f"{self._folder}/zarr.json", self._task.name)
+            return
+        expected = {"delta/zarr.json": delta_document(self._layout, self._entry.element)}
+        if revision.extras:
+            expected["extras/zarr.json"] = MARKER
+        for number, extra in enumerate(revision.extras):
+            try:
+                expected[f"extras/{number}/zarr.json"] = extra_document(extra)
+            except KeyError:
+                yield self._contradiction("extra", f"extra {extra.name!r} has no known dtype")
+        for key, document in expected.items():
+            if revision.objects.get(key) != record_of(document):
+                yield self._contradiction("document-syntax", f"{key} is not what it should be")
+        for key, record in revision.objects.items():
+            yield from self._object(f"{self._folder}/{key}", record)
+        for name in self._task.extras:
+            try:
+                self._task.extras[name]
+            except CorruptionError as error:
+                if error.reason == "extra":  # others were reported with the object
+                    yield _fault(error, error.key)
+        stored = sum(r.size for r in (*self._entry.shards, *revision.objects.values()) if r)
+        covered = sum(unit.size for name, unit in self._task.items())
+        covered += sum(extra.size for extra in revision.extras)
+        counted = (self._entry.size + stored, covered)
+        if counted != (self._entry.stored_bytes, self._entry.parameters):
+            yield self._contradiction("document-syntax", "the catalog's totals are wrong")
+
+    def _delta(self) -> Iterator[Fault]:
+        reader = DeltaReader(self._storage, self._layout, self._task.name, self._entry)
+        for number, record in enumerate(self._entry.shards):
+            if record is not None:
+                yield from self._object(reader.key(number), record)
+        nonzeros = 0
+        broken: set[str] = set()
+        for unit in self._layout.units:
+            try:
+                positions, _ = reader.decode(unit, reader.frames(unit))
+            except CorruptionError as error:
+                if error.unit is None and error.key in broken:
+                    continue  # a missing shard or damaged index concerns all of its units
+                broken.add(error.key)
+                if error.reason != "object-missing":
+                    yield _fault(error, error.key)
+                continue
+            nonzeros += len(positions)
+            if len(positions) and unit.name in self._entry.replaced:
+                yield self._contradiction("address", f"unit {unit.name!r} is replaced, yet stored")
+        if not broken and nonzeros != self._entry.nonzeros:
+            yield self._contradiction("count", f"{nonzeros} non-zeros are stored, not as recorded")
+        yield from self._beyond(reader)
+
+    def _beyond(self, reader: DeltaReader) -> Iterator[Fault]:
+        """Frames in the last shard behind the last unit."""
+        last = self._layout.shard_count - 1
+        if last < 0 or (record := self._entry.shards[last]) is None:
+            return
+        try:
+            index = reader.index(last, record)
+        except CorruptionError:
+            return  # reported with the units
+        chunks = self._layout.length // self._layout.chunk_length
+        used = chunks - last * self._layout.chunks_per_shard
+        if any(index.locate(n) for n in range(used, self._layout.chunks_per_shard)):
+            yield self._contradiction("address", "there are frames beyond the last unit")
+
+    def _object(self, key: str, record: ObjectRecord) -> Iterator[Fault]:
+        yield from _stored(self._storage, key, record, self._task.name)
+
+    def _contradiction(self, reason: str, what: str) -> Fault:
+        key = f"{self._folder}/zarr.json"
+        return Fault(reason, f"task {self._task.name!r}: {what}", key, self._task.name)
+
+
+def _marker(storage: Storage, key: str, task: str | None = None) -> Iterator[Fault]:
+    """The constant document of a plain group."""
+    for fault in _stored(storage, key, record_of(MARKER), task):
+        yield Fault("marker", f"{key} is not the document of a plain group", key, fault.task)
+
+
+def _stored(storage: Storage, key: str, record: ObjectRecord, task: str | None) -> Iterator[Fault]:
+    try:
+        check_stored(storage.get(key), record, key, task)
+    except FormatError as error:
+        yield _fault(error, key, task)
+    except ObjectNotFoundError:
+        kind = "document" if key.endswith("zarr.json") else "object"
+        whose = f"task {task!r}: " if task else ""
+        yield Fault(f"{kind}-missing", f"{whose}{key} is missing from the bank", key, task)
+
+
+def _fault(error: FormatError, key: str, task: str | None = None) -> Fault:
+    if isinstance(error, CorruptionError):
+        return Fault(
+            error.reason, str(error), error.key, error.task, error.unit, error.start, error.stop
+        )
+    return Fault(error.reason, str(error), key, task)

@@ -1,0 +1,209 @@
+"""Compresses a fine-tune into the objects of one revision: one unit and one shard at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.bank.documents import (
+    CatalogEntry,
+    ExtraRecord,
+    ObjectRecord,
+    Revision,
+    encode_document,
+    record_of,
+)
+from tvbank.bank.extras import encode_extra
+from tvbank.bank.shard import build_shard
+from tvbank.bank.spool import Spool
+from tvbank.bank.zarr_documents import MARKER, delta_document, extra_document
+from tvbank.coding import encode_frame, read_header
+from tvbank.compress import Compressor
+from tvbank.errors import UsageError
+from tvbank.layout import Layout, UnitRecord, check_unit_name, fingerprint
+from tvbank.vector import BaseModel, TaskVector
+
+MAX_METADATA_BYTES = 2**20
+MAX_METADATA_DEPTH = 32
+
+Advance = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A revision that is complete but not published: its entry for the catalog, its objects."""
+
+    entry: CatalogEntry
+    document: bytes
+    objects: Spool
+
+
+def prepare(
+    layout: Layout,
+    layout_sha256: str,
+    base: BaseModel,
+    vector: TaskVector,
+    compressor: Compressor,
+    metadata: dict[str, Any],
+    spool: Spool,
+    advance: Advance,
+) -> Prepared:
+    """Compress every unit and lay the revision's objects into the spool.
+
+    Args:
+        layout: of the base.
+        layout_sha256: digest of the layout document.
+        base: the base's weights, checked while they are read.
+        vector: the fine-tune.
+        compressor: what to keep.
+        metadata: the user's own JSON.
+        spool: receives the objects; keys are relative to the revision.
+        advance: called with bytes of the fine-tune done.
+
+    Raises:
+        BaseMismatchError: the base has other weights than the bank's.
+        NonFiniteError: the compressor is lossy and met NaN or infinity.
+        UsageError: the metadata is not JSON or too large.
+    """
+    check_metadata(metadata)
+    shards: list[ObjectRecord | None] = []
+    nonzeros = 0
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        entries = _compressed(base, vector, compressor, advance, pool)
+        for number, (shard, count) in enumerate(_shards(layout, entries, pool)):
+            nonzeros += count
+            shards.append(None if shard is None else record_of(shard))
+            if shard is not None:
+                spool.add(f"delta/c/{number}", shard)
+    objects: dict[str, ObjectRecord] = {}
+
+    def keep(key: str, data: bytes) -> None:
+        objects[key] = record_of(data)
+        spool.add(key, data)
+
+    keep("delta/zarr.json", delta_document(layout, compressor.element))
+    extras = _keep_extras(vector, keep, advance)
+    revision = Revision(
+        layout=layout_sha256,
+        element=compressor.element,
+        shards=tuple(shards),
+        nonzeros=nonzeros,
+        objects=objects,
+        extras=extras,
+        compressor=compressor.describe(),
+        metadata=metadata,
+    )
+    document = encode_document(revision)
+    named = record_of(document)
+    stored = [record for record in (*shards, *objects.values()) if record is not None]
+    entry = CatalogEntry(
+        revision=named.sha256,
+        size=named.size,
+        element=compressor.element,
+        shards=tuple(shards),
+        nonzeros=nonzeros,
+        parameters=sum(unit.size for unit in vector.units) + sum(e.size for e in extras),
+        replaced=tuple(extra.name for extra in extras if extra.name in layout.by_name),
+        stored_bytes=named.size + sum(record.size for record in stored),
+        compressor=compressor.describe(),
+    )
+    return Prepared(entry, document, spool)
+
+
+def check_metadata(metadata: dict[str, Any]) -> None:
+    """Refuse what JSON cannot hold.
+
+    Raises:
+        UsageError: says what is wrong.
+    """
+    try:
+        text = msgspec.json.encode(metadata)
+        same = msgspec.json.decode(text) == metadata  # NaN, tuples and the like do not come back
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise UsageError(f"the metadata is not JSON: {error}") from error
+    if not isinstance(metadata, dict) or not same:
+        raise UsageError("the metadata must be an object of JSON values with string keys")
+    if len(text) > MAX_METADATA_BYTES:
+        raise UsageError(f"the metadata has more than {MAX_METADATA_BYTES} bytes")
+    if _depth(metadata) > MAX_METADATA_DEPTH:
+        raise UsageError(f"the metadata is nested deeper than {MAX_METADATA_DEPTH}")
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return 1 + max(map(_depth, inner), default=0)
+    return 0
+
+
+def _compressed(
+    base: BaseModel,
+    vector: TaskVector,
+    compressor: Compressor,
+    advance: Advance,
+    pool: ThreadPoolExecutor,
+) -> Iterator[tuple[UnitRecord, NDArray[Any]]]:
+    """The entries of every unit; the base's fingerprint is taken on another core meanwhile."""
+    for unit in vector.units:
+        start = base.read_unchecked(unit.name)
+        seen = pool.submit(fingerprint, start)
+        tuned = vector.read(unit.name)
+        entries = compressor.compress(unit.name, start, tuned)
+        base.check(unit.name, seen.result())
+        yield unit, entries
+        advance(tuned.nbytes)
+
+
+def _shards(
+    layout: Layout, entries: Iterator[tuple[UnitRecord, NDArray[Any]]], pool: ThreadPoolExecutor
+) -> Iterator[tuple[bytes | None, int]]:
+    """Every shard of the layout in order, with its number of non-zeros."""
+    frames: list[tuple[int, bytes]] = []
+    number, nonzeros = 0, 0
+    for unit, values in entries:
+        chunks = layout.chunks(unit)
+        encoded = pool.map(encode_frame, _padded(values, layout.chunk_length))
+        for chunk, frame in zip(chunks, encoded, strict=True):
+            while chunk >= (number + 1) * layout.chunks_per_shard:
+                yield build_shard(layout.chunks_per_shard, frames), nonzeros
+                frames, nonzeros, number = [], 0, number + 1
+            if count := read_header(frame).nonzeros:
+                frames.append((chunk - number * layout.chunks_per_shard, frame))
+                nonzeros += count
+    while number < layout.shard_count:
+        yield build_shard(layout.chunks_per_shard, frames), nonzeros
+        frames, nonzeros, number = [], 0, number + 1
+
+
+def _padded(values: NDArray[Any], length: int) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(values), length):
+        chunk = values[start : start + length]
+        if len(chunk) < length:
+            chunk = np.concatenate([chunk, np.zeros(length - len(chunk), chunk.dtype)])
+        yield chunk
+
+
+def _keep_extras(
+    vector: TaskVector, keep: Callable[[str, bytes], None], advance: Advance
+) -> tuple[ExtraRecord, ...]:
+    records: list[ExtraRecord] = []
+    for name in vector.whole:
+        check_unit_name(name)
+        spec = vector.spec(name)
+        record = ExtraRecord(name, spec.dtype, spec.shape)
+        folder = f"extras/{len(records)}"
+        if not records:
+            keep("extras/zarr.json", MARKER)
+        keep(f"{folder}/zarr.json", extra_document(record))
+        for key, data in encode_extra(record, vector.read(name)):
+            keep(f"{folder}/{key}", data)
+        records.append(record)
+        advance(spec.nbytes)
+    return tuple(records)

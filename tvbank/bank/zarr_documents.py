@@ -1,0 +1,97 @@
+"""The zarr v3 documents below a task, byte for byte (spec/container.md, "Zarr documents")."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from tvbank.bank.documents import ExtraRecord
+from tvbank.dtypes import DTYPES
+from tvbank.layout import Layout
+
+CODEC = "tvbank.sass"
+
+#: The document of a group that says nothing: ``tasks``, ``tasks/<name>`` and ``extras``.
+MARKER = b'{"attributes":{},"node_type":"group","zarr_format":3}'
+
+#: An extra's chunks have at most this many bytes, or one row.
+EXTRA_CHUNK_BYTES = 2**26
+
+_CRC32C = {"name": "crc32c"}
+_LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+_KEYS = {"name": "default", "configuration": {"separator": "/"}}
+
+
+def delta_document(layout: Layout, element: str) -> bytes:
+    """``delta/zarr.json``: one sharded vector of the layout's length."""
+    sharding = {
+        "name": "sharding_indexed",
+        "configuration": {
+            "chunk_shape": [layout.chunk_length],
+            "codecs": [{"name": CODEC, "configuration": {}}, _CRC32C],
+            "index_codecs": [_LITTLE, _CRC32C],
+            "index_location": "end",
+        },
+    }
+    fill = 0.0 if element == "float32" else 0
+    return _array(element, [layout.length], [layout.shard_length], [sharding], fill)
+
+
+def extra_document(extra: ExtraRecord) -> bytes:
+    """``extras/<j>/zarr.json``: a plain array, compressed with zstd."""
+    dtype = stored_dtype(extra.dtype)
+    fill: Any = {"b": False, "f": 0.0, "c": [0.0, 0.0]}.get(dtype.kind, 0)
+    endian = _LITTLE if dtype.itemsize > 1 else {"name": "bytes"}
+    zstd = {"name": "zstd", "configuration": {"level": 3, "checksum": True}}
+    return _array(dtype.name, list(extra.shape), list(chunk_shape(extra)), [endian, zstd], fill)
+
+
+def stored_dtype(name: str) -> np.dtype[Any]:
+    """The element type of the stored array: zarr has no bfloat16 or float8, so their bits.
+
+    Raises:
+        KeyError: for an element type that no bank can hold.
+    """
+    dtype = DTYPES[name]
+    if dtype.kind in "biufc":
+        return dtype
+    return np.dtype(f"<u{dtype.itemsize}")
+
+
+def chunk_shape(extra: ExtraRecord) -> tuple[int, ...]:
+    """Whole rows along the first axis, as many as fit ``EXTRA_CHUNK_BYTES``, at least one."""
+    if not extra.shape:
+        return ()
+    row = max(1, math.prod(extra.shape[1:]) * stored_dtype(extra.dtype).itemsize)
+    rows = max(1, min(extra.shape[0], EXTRA_CHUNK_BYTES // row))
+    return (rows, *(max(1, length) for length in extra.shape[1:]))
+
+
+def chunk_keys(extra: ExtraRecord) -> list[str]:
+    """Keys of an extra's chunks, relative to its array, in the order of their rows."""
+    if not extra.shape:
+        return ["c"]
+    if not math.prod(extra.shape):
+        return []
+    tail = "/0" * (len(extra.shape) - 1)
+    return [f"c/{i}{tail}" for i in range(-(-extra.shape[0] // chunk_shape(extra)[0]))]
+
+
+def _array(
+    dtype: str, shape: list[int], chunks: list[int], codecs: list[dict[str, Any]], fill: Any
+) -> bytes:
+    document = {
+        "attributes": {},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
+        "chunk_key_encoding": _KEYS,
+        "codecs": codecs,
+        "data_type": dtype,
+        "fill_value": fill,
+        "node_type": "array",
+        "shape": shape,
+        "zarr_format": 3,
+    }
+    return json.dumps(document, separators=(",", ":")).encode()

@@ -1,0 +1,21 @@
+"""The command line: ``tvbank VERB BANK …``.
+
+==================  =======================================================================
+``_app.py``         the program, its exit status, and how errors are shown
+``_output.py``      tables, JSON, sizes, progress bars
+``_arguments.py``   arguments and options that several verbs share, with tab completion
+``building.py``     ``init``, ``add``, ``rm``, ``gc``
+``reading.py``      ``ls``, ``show``, ``verify``
+``weights.py``      ``export``, ``merge``
+``demo.py``         ``demo``
+==================  =======================================================================
+
+Exit status: 0, 1 if the bank or the data is at fault, 2 if the command line is.
+"""
+
+from __future__ import annotations
+
+from tvbank.cli._app import app as app
+from tvbank.cli._app import main as main
+
+__all__ = ["app", "main"]

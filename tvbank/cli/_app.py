@@ -1,0 +1,70 @@
+"""The program: its verbs, its exit status, and one clear sentence for every error."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from tvbank.errors import InvalidNameError, TvbankError, UsageError
+
+AT_FAULT = 1
+USAGE = 2
+_INTERRUPTED = 130
+_DEBUG = "TVBANK_DEBUG"
+
+app = typer.Typer(
+    name="tvbank",
+    help="One base model, many fine-tunes: each a small compressed task vector in one bank.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from tvbank import __version__
+
+        typer.echo(f"tvbank {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """One base model, many fine-tunes: each a small compressed task vector in one bank."""
+
+
+def main() -> NoReturn:
+    """Run the program and exit: 0, 1 (bank or data at fault) or 2 (usage)."""
+    for verbs in ("building", "reading", "weights", "demo"):
+        importlib.import_module(f"tvbank.cli.{verbs}")
+    try:
+        app()
+        sys.exit(0)
+    except TvbankError as error:
+        _fail(str(error), USAGE if isinstance(error, UsageError | InvalidNameError) else AT_FAULT)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was published before stays", _INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone: nothing to report to anyone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(AT_FAULT)
+    except Exception as error:
+        if os.environ.get(_DEBUG):
+            raise
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        _fail(
+            f"internal error: {what} (set {_DEBUG}=1 for details, and please report it)", AT_FAULT
+        )
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    typer.echo(f"tvbank: {message}", err=True)
+    sys.exit(status)

@@ -1,0 +1,46 @@
+"""Arguments and options that several verbs share, and the completion of task names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from tvbank.errors import TvbankError
+
+
+def complete_task(context: click.Context, incomplete: str) -> list[str]:
+    """Names of the bank's tasks that start as typed, for the shell's tab completion."""
+    import tvbank
+
+    try:
+        bank = tvbank.open(context.params["bank"])
+    except (TvbankError, KeyError):
+        return []
+    return [name for name in bank if name.startswith(incomplete)]
+
+
+BankArgument = Annotated[Path, typer.Argument(metavar="BANK", help="The bank's folder.")]
+TaskArgument = Annotated[
+    str, typer.Argument(metavar="TASK", help="The task's name.", autocompletion=complete_task)
+]
+OptionalTask = Annotated[
+    str | None,
+    typer.Argument(metavar="[TASK]", help="The task's name.", autocompletion=complete_task),
+]
+BaseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--base",
+        metavar="FILE",
+        help="The base's weights: a file or folder; by default where `init` found them.",
+    ),
+]
+OutputOption = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="FILE", help="The safetensors file to write."),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -1,0 +1,138 @@
+"""Verbs that change a bank: ``init``, ``add``, ``rm``, ``gc``."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import tvbank
+from tvbank.cli._app import app
+from tvbank.cli._arguments import BankArgument, BaseOption, TaskArgument
+from tvbank.cli._output import compressor_text, human_bytes, progress_bar
+from tvbank.errors import UsageError
+
+if TYPE_CHECKING:
+    from tvbank.compress import Compressor
+
+
+class Method(StrEnum):
+    """How ``add`` compresses."""
+
+    tswitch = "tswitch"
+    exact = "exact"
+
+
+class Knob(StrEnum):
+    """What magnitude T-Switch gives the entries it keeps."""
+
+    rms = "rms"
+    norm = "norm"
+
+
+@app.command("init")
+def init(
+    bank: BankArgument,
+    base: Annotated[
+        Path,
+        typer.Option("--base", metavar="FILE", help="The base's weights: a file or a folder."),
+    ],
+) -> None:
+    """Make an empty bank for the fine-tunes of one base. The base is read, not copied."""
+    with progress_bar("fingerprinting the base") as progress:
+        made = tvbank.create(bank, base=base, progress=progress)
+    typer.echo(
+        f"made {made.location}: {len(made.layout.units)} units, "
+        f"{made.layout.parameters:,} parameters"
+    )
+
+
+@app.command("add")
+def add(
+    bank: BankArgument,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The new task's name.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The fine-tune: a file or a folder.")
+    ],
+    method: Annotated[Method, typer.Option(help="What to keep of it.")] = Method.tswitch,
+    drop: Annotated[
+        float | None,
+        typer.Option(help="tswitch: share of entries to drop of each sign. [default: 0.9]"),
+    ] = None,
+    knob: Annotated[
+        Knob | None,
+        typer.Option(
+            help="tswitch: the magnitude of what is kept: its root mean square, or what restores "
+            "the norm of the whole unit. [default: rms]"
+        ),
+    ] = None,
+    base: BaseOption = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option("--metadata", metavar="KEY=VALUE", help="To store with the task; repeatable."),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a task of that name.")
+    ] = False,
+    replace_mismatched: Annotated[
+        bool,
+        typer.Option(
+            "--replace-mismatched", help="Keep units of another shape than the base's whole."
+        ),
+    ] = False,
+) -> None:
+    """Compress a fine-tune into a task; readers see it whole or not at all."""
+    start = time.monotonic()
+    opened = tvbank.open(bank)
+    with progress_bar(f"adding {task}") as progress:
+        added = opened.add(
+            task,
+            checkpoint,
+            _compressor(method, drop, knob),
+            _pairs(metadata or []),
+            base=base,
+            replace=replace,
+            replace_mismatched=replace_mismatched,
+            progress=progress,
+        )
+    typer.echo(
+        f"added {task}: {human_bytes(added.stored_bytes)}, {added.bits_per_parameter:.3f} bits per "
+        f"parameter, {compressor_text(added.compressor)}, {time.monotonic() - start:.1f} s"
+    )
+
+
+@app.command("rm")
+def remove(bank: BankArgument, task: TaskArgument) -> None:
+    """Remove a task from the catalog; `tvbank gc` frees its bytes."""
+    tvbank.open(bank).remove(task)
+    typer.echo(f"removed {task}; `tvbank gc {bank}` frees its bytes")
+
+
+@app.command("gc")
+def collect(bank: BankArgument) -> None:
+    """Remove what the catalog does not name: removed tasks, and what killed writers left."""
+    report = tvbank.open(bank).gc()
+    typer.echo(f"removed {report.objects} objects, {human_bytes(report.bytes)}")
+
+
+def _compressor(method: Method, drop: float | None, knob: Knob | None) -> Compressor:
+    if method is Method.exact:
+        if drop is not None or knob is not None:
+            raise UsageError("--drop and --knob belong to --method tswitch; exact drops nothing")
+        return tvbank.Exact()
+    return tvbank.TSwitch(
+        drop=0.9 if drop is None else drop, knob=Knob.rms.value if knob is None else knob.value
+    )
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UsageError(f"--metadata takes KEY=VALUE, got {text!r}")
+        pairs[key] = value
+    return pairs

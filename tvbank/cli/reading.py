@@ -1,0 +1,154 @@
+"""Verbs that only read: ``ls``, ``show``, ``verify``."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+import tvbank
+from tvbank.cli._app import AT_FAULT, app
+from tvbank.cli._arguments import BankArgument, JsonOption, OptionalTask
+from tvbank.cli._output import (
+    compressor_text,
+    human_bytes,
+    print_json,
+    print_table,
+    progress_bar,
+)
+from tvbank.dtypes import DTYPES
+
+
+@app.command("ls")
+def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
+    """List a bank's tasks."""
+    opened = tvbank.open(bank)
+    checkpoint = _base_bytes(opened)
+    rows = [
+        {
+            "task": name,
+            "compressor": task.compressor,
+            "nonzeros": task.nonzeros,
+            "stored_bytes": task.stored_bytes,
+            "bits_per_parameter": task.bits_per_parameter,
+            "share_of_base": task.stored_bytes / checkpoint if checkpoint else None,
+            "revision": task.revision,
+        }
+        for name, task in opened.items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ["task", "compressor", "stored", "bits/param", "of the base", "revision"],
+        [
+            [
+                name,
+                compressor_text(task.compressor),
+                human_bytes(task.stored_bytes),
+                f"{task.bits_per_parameter:.3f}",
+                f"{task.stored_bytes / checkpoint:.2%}" if checkpoint else "",
+                task.revision[:12],
+            ]
+            for name, task in opened.items()
+        ],
+        text=2,
+    )
+
+
+@app.command("show")
+def show(bank: BankArgument, task: OptionalTask = None, as_json: JsonOption = False) -> None:
+    """Show a bank, or what is stored of each unit of a task."""
+    opened = tvbank.open(bank)
+    if task is None:
+        _show_bank(opened, as_json)
+    else:
+        _show_task(opened[task], as_json)
+
+
+@app.command("verify")
+def verify(bank: BankArgument, as_json: JsonOption = False) -> None:
+    """Read and check every byte of a bank; exit status 1 if anything is wrong."""
+    from tvbank.bank.storage import LocalStorage
+    from tvbank.bank.verify import verify as find_faults
+
+    with progress_bar("verifying") as progress:
+        faults = find_faults(LocalStorage(bank), progress)
+    if as_json:
+        print_json([dataclasses.asdict(fault) for fault in faults])
+    else:
+        for fault in faults:
+            typer.echo(f"{fault.reason}: {fault.message}")
+        typer.echo(f"{len(faults)} faults" if faults else "sound")
+    if faults:
+        raise typer.Exit(AT_FAULT)
+
+
+def _show_bank(bank: tvbank.Bank, as_json: bool) -> None:
+    layout = bank.layout
+    facts = {
+        "location": bank.location,
+        "generation": bank.generation,
+        "tasks": len(bank),
+        "stored_bytes": sum(task.stored_bytes for task in bank.values()),
+        "base_units": len(layout.units),
+        "base_buffers": len(layout.whole),
+        "base_parameters": layout.parameters,
+        "base_bytes": _base_bytes(bank),
+        "chunk_length": layout.chunk_length,
+        "chunks_per_shard": layout.chunks_per_shard,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(["", ""], [[key.replace("_", " "), str(value)] for key, value in facts.items()])
+
+
+def _show_task(task: tvbank.Task, as_json: bool) -> None:
+    from tvbank.bank.inspect import inspect
+
+    units = list(inspect(task))
+    extras = {name: task.extras.record(name) for name in task.extras}
+    if as_json:
+        print_json(
+            {
+                "task": task.name,
+                "revision": task.revision,
+                "compressor": task.compressor,
+                "metadata": task.metadata,
+                "stored_bytes": task.stored_bytes,
+                "bits_per_parameter": task.bits_per_parameter,
+                "units": [dataclasses.asdict(unit) for unit in units],
+                "extras": [
+                    {"name": name, "dtype": record.dtype, "shape": record.shape}
+                    for name, record in extras.items()
+                ],
+            }
+        )
+        return
+    rows = [
+        [
+            unit.name,
+            "x".join(map(str, unit.shape)),
+            ", ".join(unit.masks) or "(zero)",
+            ", ".join(unit.values),
+            f"{unit.density:.2%}",
+            f"{unit.bits:.3f}",
+            human_bytes(unit.bytes),
+        ]
+        for unit in units
+    ]
+    rows += [
+        [name, "x".join(map(str, record.shape)), "(whole)", record.dtype, "", "", ""]
+        for name, record in extras.items()
+    ]
+    print_table(["unit", "shape", "mask", "values", "density", "bits/param", "bytes"], rows, text=4)
+    typer.echo(
+        f"{task.name}: {compressor_text(task.compressor)}, stored in "
+        f"{human_bytes(task.stored_bytes)}, {task.bits_per_parameter:.3f} bits per parameter"
+    )
+
+
+def _base_bytes(bank: tvbank.Bank) -> int:
+    """Size of the base's weights."""
+    return sum(unit.size * DTYPES[unit.dtype].itemsize for unit in bank.layout.units)

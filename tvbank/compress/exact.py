@@ -1,0 +1,73 @@
+"""Exact storage: a fine-tune restored bit for bit, as integer steps between neighbouring floats.
+
+``ordered`` maps bit patterns to integers so that neighbouring floats are neighbouring integers;
+the entry is ``ordered(tuned) - ordered(base)`` modulo 2**bits, and small updates are small
+integers (spec/container.md, "Exact tasks").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.checkpoint import TensorSpec
+from tvbank.compress._compressor import Compressor
+
+
+@final
+@dataclass(frozen=True)
+class Exact(Compressor):
+    """Keep everything: fp32, fp16 and bf16, every NaN payload and the sign of every zero.
+
+    Units whose element type differs from the base's are kept whole among the extras.
+    """
+
+    element: ClassVar[Literal["float32", "int32"]] = "int32"
+
+    def describe(self) -> dict[str, Any]:
+        """See ``Compressor.describe``."""
+        return {"name": "exact"}
+
+    def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
+        """See ``Compressor.accepts``."""
+        return base.dtype == tuned.dtype
+
+    def compress(
+        self, unit: str, base: NDArray[Any], tuned: NDArray[Any]
+    ) -> NDArray[np.float32] | NDArray[np.int32]:
+        """See ``Compressor.compress``."""
+        return steps_between(base, tuned)
+
+
+def steps_between(base: NDArray[Any], tuned: NDArray[Any]) -> NDArray[np.int32]:
+    """Steps, [size] int32, that lead from one array of floats to another of the same type."""
+    start, end = _ordered(base), _ordered(tuned)
+    with np.errstate(over="ignore"):  # modulo 2**bits is meant
+        end -= start
+    return end.astype(np.int32, copy=False)
+
+
+def take_steps(base: NDArray[Any], steps: NDArray[np.int32]) -> NDArray[Any]:
+    """The floats, in the base's shape and dtype, that lie ``steps`` [size] away from the base."""
+    start = _ordered(base)
+    with np.errstate(over="ignore"):
+        start += steps.astype(start.dtype, copy=False)
+    return _flip_negative(start).view(base.dtype).reshape(base.shape)
+
+
+def _ordered(array: NDArray[Any]) -> NDArray[Any]:
+    """Signed integers in the order of the floats; -0.0 comes just before +0.0."""
+    signed = np.dtype(f"<i{array.dtype.itemsize}")
+    return _flip_negative(np.ascontiguousarray(array).reshape(-1).view(signed))
+
+
+def _flip_negative(bits: NDArray[Any]) -> NDArray[Any]:
+    """Invert all bits but the sign of negative numbers; its own inverse."""
+    width = bits.dtype.itemsize * 8
+    largest = bits.dtype.type(2 ** (width - 1) - 1)
+    flipped: NDArray[Any] = (bits >> bits.dtype.type(width - 1)) & largest
+    flipped ^= bits
+    return flipped

@@ -1,0 +1,67 @@
+"""T-Switch: keep the largest entries of each sign, as signs and one magnitude ([F] Eq. 2-4)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.checkpoint import TensorSpec
+from tvbank.compress._compressor import Compressor
+from tvbank.compress._difference import difference, is_float
+from tvbank.compress._select import polarise, select
+from tvbank.errors import UsageError
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@final
+@dataclass(frozen=True)
+class TSwitch(Compressor):
+    """Training-free: of the n entries of each sign, drop the ``floor(drop * n)`` smallest.
+
+    Per unit, positive and negative entries apart. Entries of equal magnitude at the threshold are
+    dropped from the end, so the count is exact; since ``drop < 1``, a sign that occurs keeps at
+    least one entry, and one that does not occur keeps none.
+
+    Attributes:
+        drop: share of entries to drop, alpha in the paper, 0 <= drop < 1; taken as the decimal
+            number it is written as.
+        knob: the magnitude all kept entries get: ``"rms"``, the root mean square of what was kept
+            (beta in [F] Eq. 4), or ``"norm"``, ‖tau‖₂/√kept, which restores the norm of the whole
+            unit's task vector and does better at high drops.
+    """
+
+    drop: float = 0.9
+    knob: Literal["rms", "norm"] = "rms"
+
+    element: ClassVar[Literal["float32", "int32"]] = "float32"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop < 1:  # also refuses NaN
+            raise UsageError(f"drop must be at least 0 and less than 1, got {self.drop!r}")
+        if self.knob not in ("rms", "norm"):
+            raise UsageError(f"knob must be 'rms' or 'norm', got {self.knob!r}")
+
+    def describe(self) -> dict[str, Any]:
+        """See ``Compressor.describe``."""
+        return {"name": "tswitch", "drop": float(self.drop), "knob": self.knob}
+
+    def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
+        """See ``Compressor.accepts``."""
+        return is_float(tuned.dtype)
+
+    def compress(
+        self, unit: str, base: NDArray[Any], tuned: NDArray[Any]
+    ) -> NDArray[np.float32] | NDArray[np.int32]:
+        """See ``Compressor.compress``: 0 or ±beta."""
+        delta = difference(unit, base, tuned)
+        found = select(delta, Fraction(repr(float(self.drop))))
+        squares = found.kept_squares if self.knob == "rms" else found.all_squares
+        magnitude = math.sqrt(squares / found.kept) if found.kept else 0.0
+        polarise(delta, found, np.float32(min(magnitude, _LARGEST)))
+        return delta

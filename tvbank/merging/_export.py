@@ -1,0 +1,119 @@
+"""Writing a task as a full checkpoint: one unit and one shard in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tvbank.bank.bank import Bank
+from tvbank.bank.task import Task
+from tvbank.checkpoint import (
+    Checkpoint,
+    CheckpointSource,
+    TensorSpec,
+    aligned_order,
+    borrow_checkpoint,
+    write_safetensors,
+)
+from tvbank.errors import UsageError
+from tvbank.layout import Layout
+from tvbank.merging._apply import restore
+from tvbank.vector import BaseModel
+
+Progress = Callable[[int, int], object]
+
+
+def export(
+    bank: Bank,
+    task: str,
+    *,
+    base: CheckpointSource | None = None,
+    out: str | os.PathLike[str],
+    progress: Progress | None = None,
+) -> Path:
+    """Write a task as a safetensors file: base plus delta, and the units it keeps whole.
+
+    A task stored with ``Exact`` comes back bit for bit. Tied units are written under each name.
+
+    Args:
+        bank: an open bank.
+        task: the task's name.
+        base: the base's weights, checked against the bank's fingerprints while they are read; by
+            default those that ``create`` was given.
+        out: the file to write; it appears when it is complete.
+        progress: called with bytes done and bytes in all.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        TaskNotFoundError: the bank has no such task.
+        BaseMismatchError: another base; names the units that differ.
+        CorruptionError: what is stored is missing or damaged.
+        UsageError: ``out`` is the base itself, or the base is unknown.
+        StorageError: the file cannot be written.
+    """
+    chosen, path = bank[task].by_shard(), Path(out)
+    with borrow_checkpoint(bank.base_source(base)) as checkpoint:
+        refuse_overwriting(path, checkpoint)
+        model = BaseModel(bank.layout, checkpoint)
+
+        def weights(name: str) -> NDArray[Any]:
+            if name in chosen.extras:
+                return chosen.extras[name]
+            owner = bank.layout.tied.get(name, name)
+            array = model.read(owner)
+            return restore(owner, array, chosen[owner].to_sparse()) if owner in chosen else array
+
+        write_units(path, _specs(bank.layout, chosen), weights, progress)
+    return path
+
+
+def refuse_overwriting(path: Path, base: Checkpoint) -> None:
+    """Keep a result from replacing the base that it is made from.
+
+    Raises:
+        UsageError: if both are one file.
+    """
+    if path.exists() and os.path.exists(base.source) and path.samefile(base.source):
+        raise UsageError(f"{path} is the base itself: choose another output file")
+
+
+def write_units(
+    path: Path,
+    specs: list[TensorSpec],
+    weights: Callable[[str], NDArray[Any]],
+    progress: Progress | None,
+) -> None:
+    """Write units to a safetensors file one by one, reporting bytes done and bytes in all."""
+    ordered = aligned_order(specs)
+    total = sum(spec.nbytes for spec in specs)
+
+    def counted() -> Iterator[NDArray[Any]]:
+        done = 0
+        for spec in ordered:
+            yield weights(spec.name)
+            done += spec.nbytes
+            if progress is not None:
+                progress(done, total)
+
+    write_safetensors(path, ordered, counted())
+
+
+def base_specs(layout: Layout) -> list[TensorSpec]:
+    """What the base's own tensors are, tied ones under each of their names."""
+    specs = {r.name: TensorSpec(r.name, r.dtype, r.shape) for r in layout.records}
+    aliases = [replace(specs[owner], name=alias) for alias, owner in layout.tied.items()]
+    return [*specs.values(), *aliases]
+
+
+def _specs(layout: Layout, task: Task) -> list[TensorSpec]:
+    """The base's tensors, less those that the task replaces, and the units it keeps whole."""
+    kept = (task.extras.record(name) for name in task.extras)
+    whole = [TensorSpec(record.name, record.dtype, record.shape) for record in kept]
+    return [spec for spec in base_specs(layout) if spec.name not in task.extras] + whole

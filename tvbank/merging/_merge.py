@@ -1,0 +1,105 @@
+"""Task arithmetic: base plus a weighted sum of task vectors, unit by unit."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from tvbank.bank.bank import Bank
+from tvbank.bank.task import Task
+from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
+from tvbank.errors import UnitMismatchError, UsageError
+from tvbank.merging._apply import WeightedSum
+from tvbank.merging._export import Progress, base_specs, refuse_overwriting, write_units
+from tvbank.vector import BaseModel
+
+if TYPE_CHECKING:
+    import torch
+
+
+def merge(
+    bank: Bank, weights: Mapping[str, float], *, base: CheckpointSource | None = None
+) -> dict[str, torch.Tensor]:
+    """Merge tasks: for every unit, ``base + sum of weight * (task - base)``.
+
+    Accumulated in float32, rounded once to the base's element type. What tasks keep whole (heads,
+    buffers) is not merged; it is in ``bank[task].extras``.
+
+    Args:
+        bank: an open bank.
+        weights: task name -> weight; none at all gives the base.
+        base: the base's weights, checked against the bank's fingerprints while they are read; by
+            default those that ``create`` was given.
+
+    Returns:
+        A state dict of the base's units in its element types; tied names share one tensor.
+
+    Raises:
+        TaskNotFoundError: the bank lacks a task.
+        UsageError: a weight is not a finite number.
+        UnitMismatchError: a task has a unit in another shape than the base.
+        BaseMismatchError: another base; names the units that differ.
+        NonFiniteError: a merged weight is not finite.
+        CorruptionError: what is stored is missing or damaged.
+    """
+    from tvbank.merging._tensor import to_torch
+
+    merged: dict[str, torch.Tensor] = {}
+    with borrow_checkpoint(bank.base_source(base)) as checkpoint:
+        unit = _merged_units(bank, weights, BaseModel(bank.layout, checkpoint))
+        for record in bank.layout.records:
+            merged[record.name] = to_torch(unit(record.name))
+    for alias, owner in bank.layout.tied.items():
+        merged[alias] = merged[owner]
+    return merged
+
+
+def export_merged(
+    bank: Bank,
+    weights: Mapping[str, float],
+    *,
+    base: CheckpointSource | None = None,
+    out: str | os.PathLike[str],
+    progress: Progress | None = None,
+) -> Path:
+    """Merge as ``merge`` does and write a safetensors file, one unit in memory; errors likewise."""
+    path = Path(out)
+    with borrow_checkpoint(bank.base_source(base)) as checkpoint:
+        refuse_overwriting(path, checkpoint)
+        unit = _merged_units(bank, weights, BaseModel(bank.layout, checkpoint))
+        write_units(path, base_specs(bank.layout), unit, progress)
+    return path
+
+
+def _merged_units(
+    bank: Bank, weights: Mapping[str, float], base: BaseModel
+) -> Callable[[str], NDArray[Any]]:
+    """A function from a unit's name, or an alias, to its merged weights."""
+    tasks: list[tuple[Task, float]] = []
+    for name, weight in weights.items():
+        if not math.isfinite(weight):
+            raise UsageError(f"the weight of task {name!r} must be a finite number, got {weight!r}")
+        tasks.append((bank[name].by_shard(), float(weight)))
+    for task, _ in tasks:
+        if missing := [unit for unit in bank.layout.by_name if unit not in task]:
+            raise UnitMismatchError(
+                f"task {task.name!r} keeps unit {missing[0]!r} whole, in another shape or element "
+                "type than the base: it cannot be merged; export it instead"
+            )
+
+    def merged(name: str) -> NDArray[Any]:
+        owner = bank.layout.tied.get(name, name)
+        array = base.read(owner)
+        if owner not in bank.layout.by_name:
+            return array
+        total = WeightedSum(owner, array)
+        for task, weight in tasks:
+            total.add(weight, task[owner].to_sparse())
+        return total.result()
+
+    return merged

@@ -1,0 +1,191 @@
+"""The task vector of a fine-tune: which units changed how, and access to both versions of each.
+
+Nothing is subtracted here: a compressor takes the pair (base, tuned) of one unit at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+from numpy.typing import NDArray
+
+from tvbank.checkpoint import Checkpoint, TensorSpec
+from tvbank.errors import BaseMismatchError, UnitMismatchError
+from tvbank.layout import Layout, UnitRecord, fingerprint
+
+#: Decides whether two specs (base, tuned) can be stored as entries.
+Accepts = Callable[[TensorSpec, TensorSpec], bool]
+
+
+@final
+class BaseModel:
+    """The base checkpoint of a bank, checked against the layout's fingerprints as it is read."""
+
+    def __init__(self, layout: Layout, checkpoint: Checkpoint) -> None:
+        """Compare names, shapes and element types; the weights are compared when they are read.
+
+        Raises:
+            BaseMismatchError: names the units that differ.
+        """
+        self._layout, self._checkpoint = layout, checkpoint
+        wrong = [r.name for r in layout.records if self._spec(r.name) != (r.dtype, r.shape)]
+        if wrong:
+            raise self._mismatch(wrong, "is missing or has another shape or element type")
+
+    def read(self, name: str) -> NDArray[Any]:
+        """Read a unit and check its fingerprint.
+
+        Raises:
+            BaseMismatchError: names all units that differ, after reading the rest of the base.
+        """
+        array = self._checkpoint.read(name)
+        self.check(name, fingerprint(array))
+        return array
+
+    def read_unchecked(self, name: str) -> NDArray[Any]:
+        """Read a unit whose fingerprint the caller passes to ``check`` before using the result."""
+        return self._checkpoint.read(name)
+
+    def check(self, name: str, sha256: str) -> None:
+        """Compare a unit's fingerprint.
+
+        Raises:
+            BaseMismatchError: names all units that differ, after reading the rest of the base.
+        """
+        if sha256 != self._record_digest(name):
+            wrong = [
+                record.name
+                for record in self._layout.records
+                if fingerprint(self._checkpoint.read(record.name)) != record.sha256
+            ]
+            raise self._mismatch(wrong or [name], "has other weights")
+
+    def spec(self, record: UnitRecord) -> TensorSpec:
+        """Name, dtype and shape of a unit."""
+        return self._checkpoint.tensors[record.name]
+
+    def _record_digest(self, name: str) -> str:
+        if name in self._layout.by_name:
+            return self._layout.by_name[name].sha256
+        return self._layout.whole_by_name[name].sha256
+
+    def _spec(self, name: str) -> tuple[str, tuple[int, ...]] | None:
+        spec = self._checkpoint.tensors.get(name)
+        return None if spec is None else (spec.dtype, spec.shape)
+
+    def _mismatch(self, units: Sequence[str], how: str) -> BaseMismatchError:
+        return BaseMismatchError(
+            f"{self._checkpoint.source} is not the base this bank was built on: "
+            f"{_enumerate(units)} {how}",
+            units,
+        )
+
+
+@final
+class TaskVector:
+    """A fine-tuned checkpoint beside the layout of its base.
+
+    Attributes:
+        units: units of the address space that the checkpoint has in the base's shape.
+        whole: names of the units to keep whole, as the checkpoint calls them.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        base: BaseModel,
+        tuned: Checkpoint,
+        accepts: Accepts,
+        *,
+        replace_mismatched: bool,
+    ) -> None:
+        """Sort the checkpoint's tensors; buffers are read and compared with the base's digests.
+
+        Raises:
+            UnitMismatchError: units of the base are missing, have another shape, or are tied in
+                the base and differ here.
+        """
+        self._tuned, self._layout = tuned, layout
+        self._owners = {**tuned.tied, **{name: name for name in tuned.tensors}}
+        self._aliases: dict[str, list[str]] = {}
+        for alias, owner in layout.tied.items():
+            self._aliases.setdefault(owner, []).append(alias)
+        self._stored_as = {r.name: self._find(r.name) for r in layout.records}
+        self._refuse_missing()
+        self.units: list[UnitRecord] = []
+        self.whole: list[str] = []
+        mismatched: list[str] = []
+        for unit in layout.units:
+            spec = self.spec(unit.name)
+            if spec.shape != unit.shape:
+                mismatched.append(unit.name)
+            elif accepts(base.spec(unit), spec):
+                self.units.append(unit)
+            else:
+                self.whole.append(unit.name)
+        for record in layout.whole:
+            if self._stored_as[record.name] and self._changed(record.name, record.sha256):
+                self.whole.append(record.name)
+        mismatched += self._untied()
+        if mismatched and not replace_mismatched:
+            raise UnitMismatchError(
+                f"{tuned.source}: {_enumerate(mismatched)} does not have the base's shape, or is "
+                "tied in the base and differs here; with replace_mismatched (--replace-mismatched) "
+                "such units are kept whole"
+            )
+        known = {*self._stored_as, *layout.tied}
+        self.whole += mismatched + [name for name in self._owners if name not in known]
+
+    @property
+    def source(self) -> str:
+        """Where the checkpoint came from."""
+        return self._tuned.source
+
+    def spec(self, name: str) -> TensorSpec:
+        """Dtype and shape of a unit in the checkpoint."""
+        return self._tuned.tensors[self._owners[self._stored_as.get(name) or name]]
+
+    def read(self, name: str) -> NDArray[Any]:
+        """A unit's weights in the checkpoint."""
+        return self._tuned.read(self.spec(name).name)
+
+    def _find(self, name: str) -> str | None:
+        """The name under which the checkpoint has a unit: its own, or one it is tied to."""
+        return next((n for n in (name, *self._aliases.get(name, ())) if n in self._owners), None)
+
+    def _refuse_missing(self) -> None:
+        missing = [unit.name for unit in self._layout.units if not self._stored_as[unit.name]]
+        if missing:
+            raise UnitMismatchError(
+                f"{self._tuned.source} lacks {_enumerate(missing)} of the base; "
+                "give a full checkpoint of the same model"
+            )
+
+    def _changed(self, name: str, sha256: str) -> bool:
+        spec = self.spec(name)
+        record = self._layout.whole_by_name[name]
+        same_kind = (spec.dtype, spec.shape) == (record.dtype, record.shape)
+        return not (same_kind and fingerprint(self.read(name)) == sha256)
+
+    def _untied(self) -> list[str]:
+        """Aliases of the base that are tensors of their own here, with other weights."""
+        untied = []
+        for alias, owner in self._layout.tied.items():
+            stored = self._stored_as[owner]
+            if alias not in self._owners or stored is None:
+                continue
+            if self._owners[alias] == self._owners[stored]:
+                continue
+            mine, theirs = self.spec(alias), self.spec(owner)
+            same_kind = (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
+            if not (same_kind and fingerprint(self.read(alias)) == fingerprint(self.read(owner))):
+                untied.append(alias)
+        return untied
+
+
+def _enumerate(units: Sequence[str]) -> str:
+    """At most five names, and how many more there are."""
+    shown = ", ".join(repr(unit) for unit in units[:5])
+    more = f" and {len(units) - 5} more" if len(units) > 5 else ""
+    return f"unit {shown}" if len(units) == 1 else f"units {shown}{more}"
