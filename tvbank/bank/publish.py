@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tvbank.bank.documents import ROOT, Catalog, CatalogEntry, decode_root, encode_root
 from tvbank.bank.snapshot import read_root
 from tvbank.bank.storage import Storage
-from tvbank.bank.writer import Prepared
 from tvbank.bank.zarr_documents import MARKER
 from tvbank.errors import ConflictError, TaskExistsError, TaskNotFoundError
+
+if TYPE_CHECKING:
+    from tvbank.bank.writer import Prepared  # numba, which who removes a task does not need
 
 _TRIES = 50
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from tvbank.errors import TvbankError
 
 
-def complete_task(context: click.Context, incomplete: str) -> list[str]:
+def complete_task(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the bank's tasks that start as typed, for the shell's tab completion."""
     import tvbank
 

@@ -60,13 +60,13 @@ def add(
     method: Annotated[Method, typer.Option(help="What to keep of it.")] = Method.tswitch,
     drop: Annotated[
         float | None,
-        typer.Option(help="tswitch: share of entries to drop of each sign. [default: 0.9]"),
+        typer.Option(help="tswitch: share of entries to drop of each sign (default 0.9)."),
     ] = None,
     knob: Annotated[
         Knob | None,
         typer.Option(
             help="tswitch: the magnitude of what is kept: its root mean square, or what restores "
-            "the norm of the whole unit. [default: rms]"
+            "the norm of the whole unit (default rms)."
         ),
     ] = None,
     base: BaseOption = None,

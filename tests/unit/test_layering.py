@@ -1,0 +1,89 @@
+"""Who may import whom, and what importing tvbank must not import."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "tvbank"
+
+#: Each layer may import itself and the layers named; the command line may import everything.
+ALLOWED = {
+    "errors": set(),
+    "_lazy": set(),
+    "dtypes": set(),
+    "checkpoint": {"errors", "dtypes"},
+    "layout": {"errors", "dtypes", "checkpoint"},
+    "vector": {"errors", "checkpoint", "layout"},
+    "coding": {"errors", "_lazy"},
+    "compress": {"errors", "_lazy", "dtypes", "checkpoint"},
+    "bank": {"errors", "dtypes", "checkpoint", "layout", "vector", "coding", "compress"},
+    "merging": {
+        "errors", "_lazy", "dtypes", "checkpoint", "layout", "vector", "compress", "bank",
+    },
+    "testing": {"errors", "dtypes", "checkpoint", "coding"},
+}  # fmt: skip
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("layer", ALLOWED)
+def test_imports_run_one_way(layer):
+    module = PACKAGE / f"{layer}.py"
+    files = [module] if module.exists() else list((PACKAGE / layer).rglob("*.py"))
+    assert files
+    for path in files:
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "tvbank":
+                assert len(parts) > 1, f"{path} imports the package root"
+                assert parts[1] in ALLOWED[layer] | {layer}, f"{path} imports {name}"
+
+
+def test_every_part_of_the_package_has_its_place_in_the_layers():
+    parts = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("__")}
+    assert parts - set(ALLOWED) == {"cli", "demo", "py"}
+
+
+def modules_after(code):
+    script = f"import sys\n{code}\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+HEAVY = {"torch", "numba", "zarr", "numcodecs"}
+
+
+def test_importing_tvbank_is_light():
+    assert not modules_after("import tvbank") & HEAVY
+
+
+def test_listing_and_showing_a_bank_is_light(tmp_path):
+    build = (
+        "import numpy, tvbank\n"
+        "base = {'w': numpy.zeros(8, numpy.float32)}\n"
+        f"bank = tvbank.create({str(tmp_path / 'bank')!r}, base=base)\n"
+        "bank.add('t', {'w': numpy.arange(8, dtype=numpy.float32)})\n"
+    )
+    modules_after(build)
+    for verb in (["ls"], ["ls", "--json"], ["show"], ["show", "t"]):
+        arguments = ["tvbank", verb[0], str(tmp_path / "bank"), *verb[1:]]
+        run = f"sys.argv = {arguments!r}\nfrom tvbank.cli import main\ntry: main()\nexcept SystemExit as e: assert e.code == 0"
+        assert not modules_after(run) & HEAVY
+
+
+def test_public_names_resolve():
+    import tvbank
+
+    for name in tvbank.__all__:
+        assert getattr(tvbank, name) is not None
+    assert callable(tvbank.merge)
+    assert callable(tvbank.export)
