@@ -1,0 +1,89 @@
+"""The decorator of every compiled loop, and the machine instructions that Python cannot name.
+
+The loops see only contiguous uint8, uint32 and uint64 arrays and Python integers, so that each is
+compiled once. Offsets are uint64 throughout: numba turns uint64 mixed with int64 into float64.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+if sys.byteorder != "little":
+    raise ImportError("tvbank's kernels load little-endian words; this machine is big-endian")
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_WORD = ir.IntType(64)
+
+
+def kernel(function: _Function) -> _Function:
+    """Compile a function with numba: without the GIL, kept on disk, no checks of division."""
+    return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def _instruction(function: Callable[..., Any]) -> Callable[..., Any]:
+    return cast(Callable[..., Any], intrinsic(function))
+
+
+def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Where the entry of an array lies: the arguments are the array and the index."""
+    proxy: Any = cgutils.create_struct_proxy
+    array = proxy(signature.args[0])(context, builder, arguments[0])
+    return builder.gep(array.data, [arguments[1]])
+
+
+@_instruction
+def load_word(typing: Any, data: Any, byte: Any) -> Any:
+    """The 64 bits that start at byte ``byte`` of a uint8 array, aligned or not.
+
+    Nothing is checked: the caller ensures that ``byte + 8 <= data.size``.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(context, builder, signature, arguments)
+        return builder.load(builder.bitcast(address, _WORD.as_pointer()), align=1)
+
+    return types.uint64(data, types.uint64), generate
+
+
+@_instruction
+def nonzero_lanes(typing: Any, patterns: Any, index: Any) -> Any:
+    """Bit i tells whether entry ``index`` + i of a uint32 array is not zero, for 64 entries.
+
+    Nothing is checked: the caller ensures that ``index + 64 <= patterns.size``.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = ir.VectorType(ir.IntType(32), 64)
+        address = _address(context, builder, signature, arguments)
+        loaded = builder.load(builder.bitcast(address, lanes.as_pointer()), align=4)
+        differs = builder.icmp_unsigned("!=", loaded, ir.Constant(lanes, None))
+        return builder.bitcast(differs, _WORD)
+
+    return types.uint64(patterns, types.uint64), generate
+
+
+@_instruction
+def trailing_zeros(typing: Any, word: Any) -> Any:
+    """Number of zero bits below the lowest 1 of a uint64; 64 for zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), generate
+
+
+@_instruction
+def ones_in(typing: Any, word: Any) -> Any:
+    """Number of 1 bits of a uint64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate

@@ -1,0 +1,214 @@
+"""Where a chunk's non-zeros lie, as the encodings read it: bits, positions and runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.coding.kernel import kernel, nonzero_lanes, ones_in, trailing_zeros
+from tvbank.coding.rice import PARAMETERS, add_symbol_bits
+
+_ONE = np.uint64(1)
+_NONE = np.uint64(0)
+_LAST_BIT = np.uint64(63)
+#: Runs shorter than this are counted in a histogram before their bits are.
+_HISTOGRAM = 256
+
+
+@kernel
+def mark(patterns: Any, words: Any) -> Any:
+    """Set bit i of ``words`` where entry i of ``patterns`` is not zero, in one pass.
+
+    Args:
+        patterns: uint32 [n].
+        words: uint64 [ceil(n / 64)]; overwritten.
+
+    Returns:
+        (ones, runs of ones, position of the last one + 1).
+    """
+    ones = runs = _NONE
+    extent = 0
+    carry = _NONE
+    whole = patterns.size // 64
+    for index in range(words.size):
+        if index < whole:
+            word = nonzero_lanes(patterns, np.uint64(index) * np.uint64(64))
+        else:
+            word = _NONE
+            for lane in range(patterns.size - 64 * whole):
+                word |= np.uint64(patterns[64 * whole + lane] != 0) << np.uint64(lane)
+        words[index] = word
+        ones += ones_in(word)
+        runs += ones_in(word & ~((word << _ONE) | carry))
+        carry = word >> _LAST_BIT
+        if word:
+            extent = index
+    if ones:
+        word = words[extent]
+        extent *= 64
+        while word:
+            word >>= _ONE
+            extent += 1
+    return np.int64(ones), np.int64(runs), extent
+
+
+@kernel
+def list_ones(words: Any, positions: Any) -> None:
+    """Write the indices of the 1 bits of ``words`` to ``positions`` (uint32, one entry a bit)."""
+    count = 0
+    for index in range(words.size):
+        word = words[index]
+        base = np.uint64(index) * np.uint64(64)
+        while word:
+            positions[count] = np.uint32(base + trailing_zeros(word))
+            count += 1
+            word &= word - _ONE
+
+
+@kernel
+def _list_runs(words: Any, extent: Any, runs: Any) -> None:
+    start = np.uint64(0)
+    count = 0
+    carry = _NONE
+    for index in range(words.size):
+        word = words[index]
+        turns = word ^ ((word << _ONE) | carry)
+        carry = word >> _LAST_BIT
+        base = np.uint64(index) * np.uint64(64)
+        while turns:
+            turn = base + trailing_zeros(turns)
+            runs[count] = np.uint32(turn - start)
+            start = turn
+            count += 1
+            turns &= turns - _ONE
+    if count < runs.size:
+        runs[count] = np.uint32(np.uint64(extent) - start)
+
+
+@kernel
+def _count_run_bits(runs: Any, bits: Any) -> None:
+    histograms = np.zeros((2, _HISTOGRAM), np.int64)
+    last = runs.size - 1
+    for index in range(runs.size):
+        length = runs[index]
+        if 0 < length < _HISTOGRAM and 0 < index < last:
+            histograms[index & 1, length] += 1
+        else:
+            if index != last:
+                add_symbol_bits(bits[2 * (index & 1)], length, 1)
+            later = np.uint32(1) if index else np.uint32(0)
+            add_symbol_bits(bits[2 * (index & 1) + 1], np.uint32(length - later), 1)
+    for kind in range(2):
+        for length in range(1, _HISTOGRAM):
+            count = histograms[kind, length]
+            if count:
+                add_symbol_bits(bits[2 * kind], np.uint32(length), count)
+                add_symbol_bits(bits[2 * kind + 1], np.uint32(length - 1), count)
+
+
+@kernel
+def gather(patterns: Any, positions: Any, out: Any) -> None:
+    """``out[i] = patterns[positions[i]]``, all uint32."""
+    for index in range(positions.size):
+        out[index] = patterns[positions[index]]
+
+
+@kernel
+def scatter(values: Any, positions: Any, out: Any) -> None:
+    """``out[positions[i]] = values[i]``, all uint32; the caller has checked every position."""
+    for index in range(positions.size):
+        out[positions[index]] = values[index]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """The set of a chunk's non-zero entries, and what it costs in each encoding of Rice symbols.
+
+    Attributes:
+        entries: length of the chunk.
+        extent: position of the last non-zero + 1; 0 if there is none.
+        nonzeros: number of non-zeros.
+        words: uint64 [ceil(extent / 64)]; bit i is 1 where entry i is not zero.
+        run_count: number of runs of ones.
+    """
+
+    entries: int
+    extent: int
+    nonzeros: int
+    words: NDArray[np.uint64]
+    run_count: int
+
+    @staticmethod
+    def of(patterns: NDArray[np.uint32]) -> Mask:
+        """Scan a chunk given as its 32-bit patterns, uint32 [entries]."""
+        words = np.empty(-(-patterns.size // 64), np.uint64)
+        nonzeros, runs, extent = mark(patterns, words)
+        return Mask(patterns.size, extent, nonzeros, words[: -(-extent // 64)], runs)
+
+    @cached_property
+    def positions(self) -> NDArray[np.uint32]:
+        """Positions of the non-zeros, ascending, uint32 [nonzeros]."""
+        positions = np.empty(self.nonzeros, np.uint32)
+        list_ones(self.words, positions)
+        return positions
+
+    @cached_property
+    def holes(self) -> NDArray[np.uint32]:
+        """Positions of the zeros below the extent, ascending, uint32 [extent − nonzeros]."""
+        holes = np.empty(self.extent - self.nonzeros, np.uint32)
+        words = ~self.words
+        if self.extent % 64:
+            words[-1] &= np.uint64((1 << self.extent % 64) - 1)
+        list_ones(words, holes)
+        return holes
+
+    @cached_property
+    def runs(self) -> NDArray[np.uint32]:
+        """Lengths of the runs below the extent, zeros (perhaps 0) and ones in turn."""
+        runs = np.zeros(2 * self.run_count + 1, np.uint32)
+        _list_runs(self.words, self.extent, runs)
+        return runs[:-1]
+
+    @cached_property
+    def _run_bits(self) -> tuple[NDArray[np.int64], ...]:
+        """Bits of the runs of zeros as gaps and as runs, then of ones as holes and as runs."""
+        bits = np.zeros((4, PARAMETERS), np.int64)
+        if self.run_count:
+            _count_run_bits(self.runs, bits)
+        return tuple(bits)
+
+    @property
+    def gap_bits(self) -> NDArray[np.int64]:
+        """Bits of the stream of distances − 1 between ones, by k: int64 [32].
+
+        A run of zeros makes one symbol of its length, and every further one of a run of ones a 0.
+        """
+        return self._run_bits[0] + (self.nonzeros - self.run_count) * _BITS_OF_ZERO
+
+    @property
+    def hole_bits(self) -> NDArray[np.int64]:
+        """Bits of the stream of distances − 1 between zeros below the extent, by k: int64 [32].
+
+        A run of ones, but for the last, makes one symbol; every further zero a 0.
+        """
+        further = self.extent - self.nonzeros - (self.run_count - 1)
+        return self._run_bits[2] + further * _BITS_OF_ZERO
+
+    @property
+    def zero_run_bits(self) -> NDArray[np.int64]:
+        """Bits of the first run of zeros and of the others' lengths − 1: int64 [32]."""
+        return self._run_bits[1]
+
+    @property
+    def one_run_bits(self) -> NDArray[np.int64]:
+        """Bits of the lengths − 1 of the runs of ones: int64 [32]."""
+        return self._run_bits[3]
+
+
+#: The symbol of 0 has a quotient of 0: a 1, then k low bits.
+_BITS_OF_ZERO = np.arange(PARAMETERS, dtype=np.int64) + 1

@@ -1,0 +1,167 @@
+"""Golomb–Rice symbols: one unsigned number below 2^32 in at most 56 bits.
+
+With parameter k and q = v >> k: q zero bits, a 1, the k low bits of v; if q ≥ 24, the escape
+instead: 24 zero bits, then v in 32 bits. A symbol, even with a sign bit before it and at any bit of
+a byte, lies within one unaligned 64-bit load, and its quotient is one count of trailing zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.coding.faults import fault
+from tvbank.coding.kernel import kernel, trailing_zeros
+from tvbank.coding.sections import bytes_of_bits
+
+#: Parameters whose cost is counted: 0 .. 31.
+PARAMETERS: Final = 32
+#: Bits that a kernel sets in the faults it returns.
+NON_CANONICAL: Final = 1
+OUT_OF_RANGE: Final = 2
+
+_ESCAPE = np.uint64(24)
+_ESCAPE_BITS = np.uint64(56)
+_LOW_32 = np.uint64(0xFFFFFFFF)
+_ONE = np.uint64(1)
+_WORD_BITS = np.uint64(64)
+#: Symbols below this are counted in a histogram before their bits are.
+_HISTOGRAM = 256
+
+
+@kernel
+def read_symbol(word: Any, k: Any) -> Any:
+    """(value, bits) of the symbol at bit 0 of ``word``; 56 bits if and only if it is an escape."""
+    quotient = trailing_zeros(word)
+    if quotient < _ESCAPE:
+        low = (word >> (quotient + _ONE)) & ((_ONE << k) - _ONE)
+        return (quotient << k) | low, quotient + k + _ONE
+    return (word >> _ESCAPE) & _LOW_32, _ESCAPE_BITS
+
+
+@kernel
+def is_non_canonical(value: Any, bits: Any, k: Any) -> Any:
+    """Whether a symbol is an escape though its quotient is below 24."""
+    return bits == _ESCAPE_BITS and (value >> k) < _ESCAPE
+
+
+@kernel
+def symbol_code(value: Any, k: Any) -> Any:
+    """(code, bits) of a value: the inverse of ``read_symbol``."""
+    quotient = value >> k
+    if quotient < _ESCAPE:
+        low = value & ((_ONE << k) - _ONE)
+        return ((low << _ONE) | _ONE) << quotient, quotient + k + _ONE
+    return value << _ESCAPE, _ESCAPE_BITS
+
+
+@kernel
+def encode_symbols(symbols: Any, k_even: Any, k_odd: Any, words: Any) -> None:
+    """Write a stream of symbols, those at even indices with ``k_even``, the others with ``k_odd``.
+
+    Args:
+        symbols: uint32 [count].
+        k_even: parameter of symbols 0, 2, 4, …
+        k_odd: parameter of symbols 1, 3, 5, …
+        words: uint64, exactly as many as the stream needs; overwritten.
+    """
+    pending = np.uint64(0)
+    filled = np.uint64(0)
+    index = 0
+    k, k_next = np.uint64(k_even), np.uint64(k_odd)
+    for symbol in symbols:
+        code, bits = symbol_code(np.uint64(symbol), k)
+        k, k_next = k_next, k
+        pending |= code << filled
+        if filled + bits >= _WORD_BITS:
+            words[index] = pending
+            index += 1
+            pending = code >> (_WORD_BITS - filled)
+            filled = filled + bits - _WORD_BITS
+        else:
+            filled += bits
+    if filled:
+        words[index] = pending
+
+
+@kernel
+def add_symbol_bits(totals: Any, value: Any, count: Any) -> None:
+    """Add to ``totals[k]``, for every k, the bits of ``count`` symbols of ``value`` (uint32)."""
+    for k in range(totals.size):
+        quotient = value >> np.uint32(k)
+        bits = quotient + np.uint32(k + 1) if quotient < np.uint32(24) else np.uint32(56)
+        totals[k] += np.int64(bits) * count
+
+
+@kernel
+def _stream_bits(symbols: Any, totals: Any) -> None:
+    histogram = np.zeros(_HISTOGRAM, np.int64)
+    for symbol in symbols:
+        if symbol < np.uint32(_HISTOGRAM):
+            histogram[symbol] += 1
+        else:
+            add_symbol_bits(totals, symbol, 1)
+    for value in range(_HISTOGRAM):
+        if histogram[value]:
+            add_symbol_bits(totals, np.uint32(value), histogram[value])
+
+
+def stream_bits(symbols: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Exact bits of a stream of symbols for every parameter at once.
+
+    Returns:
+        int64 [32]: entry k is the length of the stream with parameter k.
+    """
+    totals = np.zeros(PARAMETERS, np.int64)
+    _stream_bits(symbols, totals)
+    return totals
+
+
+def encode_stream(
+    symbols: NDArray[np.uint32], bits: int, k_even: int, k_odd: int | None = None
+) -> NDArray[np.uint8]:
+    """The section of a stream of symbols whose exact length is known.
+
+    Args:
+        symbols: uint32 [count].
+        bits: length of the stream, as ``stream_bits`` counts it.
+        k_even: the parameter; of the symbols at even indices if ``k_odd`` is given.
+        k_odd: the parameter of the symbols at odd indices.
+    """
+    words = np.zeros(-(-bits // 64), np.uint64)
+    encode_symbols(symbols, k_even, k_even if k_odd is None else k_odd, words)
+    return words.view(np.uint8)[: bytes_of_bits(bits)]
+
+
+def padded(section: memoryview) -> NDArray[np.uint8]:
+    """A copy of a section that ends in at least 8 zero bytes, in whole 64-bit words.
+
+    A 64-bit load at any byte of the section, or just behind it, stays within this array.
+    """
+    data = np.zeros(len(section) // 8 * 8 + 16, np.uint8)
+    data[: len(section)] = np.frombuffer(section, np.uint8) if len(section) else 0
+    return data
+
+
+def check_padding(section: memoryview, bits: int) -> None:
+    """Check that the bits behind the first ``bits`` of the section's last byte are zero."""
+    if bits % 8 and section[bits // 8] >> (bits % 8):
+        raise fault("padding", "unused bits of a section's last byte are not zero")
+
+
+def check_stream(section: memoryview, bits: int, short: str, long: str) -> None:
+    """Check that a stream of ``bits`` bits is exactly what a section holds, and its padding.
+
+    Args:
+        section: the section's bytes.
+        bits: bits that its symbols took.
+        short: reason code where the section is too short for its symbols.
+        long: reason code where whole bytes are left over.
+    """
+    if bits > 8 * len(section):
+        raise fault(short, f"the {len(section)} bytes of a section end within its symbols")
+    if bytes_of_bits(bits) < len(section):
+        raise fault(long, f"symbols of {bits} bits in a section of {len(section)} bytes")
+    check_padding(section, bits)

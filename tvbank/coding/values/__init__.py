@@ -1,0 +1,34 @@
+"""Value encodings: what the non-zeros of a chunk are. One file an encoding, in the order of ids.
+
+- ``none``      0: nothing, for a chunk of zeros
+- ``sign``      1: one magnitude and sign bits
+- ``table``     2: codes into a table of at most 256 patterns
+- ``affine``    3: codes on a grid, offset + code·step
+- ``float16``   4: IEEE halves
+- ``bfloat16``  5: upper halves of float32 patterns
+- ``raw``       6: 32-bit patterns
+- ``rice``      7: Golomb–Rice coded integer steps
+
+``_values`` holds the facts that decide between them, from ``_alphabet`` (distinct values) and
+``_grid`` (affine grids).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tvbank.coding.encoding import Encoding
+from tvbank.coding.values._values import Values as Values
+from tvbank.coding.values.affine import Affine
+from tvbank.coding.values.bfloat16 import BFloat16
+from tvbank.coding.values.float16 import Float16
+from tvbank.coding.values.none import NoValues
+from tvbank.coding.values.raw import Raw
+from tvbank.coding.values.rice import Rice
+from tvbank.coding.values.sign import Sign
+from tvbank.coding.values.table import Table
+
+#: Every value encoding, by id.
+VALUES: Final[tuple[Encoding[Values], ...]] = (
+    NoValues(), Sign(), Table(), Affine(), Float16(), BFloat16(), Raw(), Rice(),
+)  # fmt: skip
