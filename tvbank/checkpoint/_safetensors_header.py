@@ -67,7 +67,9 @@ def read_header(path: Path, file: BinaryIO, size: int) -> dict[str, tuple[Tensor
     try:
         entries = parse_json(text)
     except ValueError as error:
-        raise CheckpointError(f"{str(path)!r} has an ambiguous header: {error}") from error
+        raise CheckpointError(
+            f"{str(path)!r} has an ambiguous header ({error}); fetch it again"
+        ) from error
     entries.pop("__metadata__", None)
     placed = {name: _place(path, name, entry, 8 + len(text)) for name, entry in entries.items()}
     return dict(sorted(placed.items(), key=lambda item: item[1][1]))
