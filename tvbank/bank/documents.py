@@ -132,10 +132,10 @@ def decode_root(data: bytes) -> Catalog:
         CorruptionError: ``document-syntax``, ``document-digest``, ``limit`` or ``name``.
         UnsupportedError: ``version`` or ``feature``.
     """
-    _check_version(_decode(data, _Version, ROOT))
+    _check_version(decode_document(data, _Version, ROOT))
     stated = bytes(data[_DIGEST_AT : _DIGEST_AT + 64])
     blank = _with_digest(data, _NO_DIGEST)
-    catalog = _decode(data, Catalog, ROOT)
+    catalog = decode_document(data, Catalog, ROOT)
     if stated != catalog.digest.encode() or hashlib.sha256(blank).hexdigest() != catalog.digest:
         raise CorruptionError(
             "document-digest",
@@ -157,7 +157,7 @@ def decode_layout(data: bytes) -> Layout:
         CorruptionError: ``document-syntax`` or ``limit``.
         FormatError: ``layout``, ``limit`` or ``name``.
     """
-    layout = _decode(data, Layout, LAYOUT)
+    layout = decode_document(data, Layout, LAYOUT)
     layout.check()
     return layout
 
@@ -168,7 +168,7 @@ def decode_revision(data: bytes, key: str, task: str) -> Revision:
     Raises:
         CorruptionError: ``document-syntax`` or ``limit``.
     """
-    return _decode(data, Revision, key, task)
+    return decode_document(data, Revision, key, task)
 
 
 def check_stored(data: bytes, record: ObjectRecord, key: str, task: str | None = None) -> bytes:
@@ -225,8 +225,12 @@ def _decoder(kind: type[_Body]) -> msgspec.json.Decoder[_Document[_Body]]:
     return msgspec.json.Decoder(_Document[kind])  # type: ignore[valid-type]
 
 
-def _decode(data: bytes, kind: type[_Body], key: str, task: str | None = None) -> _Body:
-    """The ``tvbank`` attributes of a group document, as a checked struct."""
+def decode_document(data: bytes, kind: type[_Body], key: str, task: str | None = None) -> _Body:
+    """The ``tvbank`` attributes of a group document, as a checked struct.
+
+    Raises:
+        CorruptionError: ``document-syntax`` or ``limit``.
+    """
     if len(data) > MAX_DOCUMENT_BYTES:
         raise CorruptionError(
             "limit", f"{key} has {len(data)} bytes, over {MAX_DOCUMENT_BYTES}", key=key, task=task

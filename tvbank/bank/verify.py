@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
+from tvbank.bank.base_location import KEY as LOCATION
+from tvbank.bank.base_location import read_location
 from tvbank.bank.documents import (
     ROOT,
     CatalogEntry,
@@ -60,7 +62,7 @@ def verify(storage: Storage, progress: Callable[[int, int], object] | None = Non
     except FormatError as error:
         return [_fault(error, ROOT)]
     total = sum(entry.stored_bytes for entry in catalog.tasks.values())
-    faults: list[Fault] = []
+    faults = list(_location(storage))
     done = 0
     if catalog.tasks:
         faults += _marker(storage, "tasks/zarr.json")
@@ -162,6 +164,16 @@ class _TaskCheck:
     def _contradiction(self, reason: str, what: str) -> Fault:
         key = f"{self._folder}/zarr.json"
         return Fault(reason, f"task {self._task.name!r}: {what}", key, self._task.name)
+
+
+def _location(storage: Storage) -> Iterator[Fault]:
+    """The note of where the base is; a bank need not have one."""
+    try:
+        read_location(storage)
+    except FormatError as error:
+        yield _fault(error, LOCATION)
+    except ObjectNotFoundError:
+        return
 
 
 def _marker(storage: Storage, key: str, task: str | None = None) -> Iterator[Fault]:

@@ -23,7 +23,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, show_header=any(columns))
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < text else "right", overflow="fold")
     for row in rows:

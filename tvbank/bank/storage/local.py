@@ -11,12 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import final
 
-from filelock import FileLock
-
+from tvbank.bank.storage._folder_lock import LOCK_FILE, FolderLock
 from tvbank.bank.storage._storage import ByteRange, ObjectNotFoundError, Storage, StoredObject
 from tvbank.errors import ConflictError, StorageError
 
-LOCK_FILE = ".lock"
 _TEMPORARY = ".tmp-"
 
 
@@ -28,7 +26,7 @@ class LocalStorage(Storage):
         self._root = Path(root).absolute()
         self.location = str(root)
         self._thread_lock = threading.RLock()
-        self._file_lock = FileLock(self._root / LOCK_FILE)
+        self._lock = FolderLock(self._root)
 
     def get(self, key: str) -> bytes:
         """See ``Storage.get``."""
@@ -102,13 +100,13 @@ class LocalStorage(Storage):
     def exclusive(self) -> Iterator[None]:
         """See ``Storage.exclusive``: an advisory lock that the system drops if the holder dies."""
         with self._thread_lock:
-            with self._errors("lock", LOCK_FILE):
+            with self._errors("lock", ""):
                 self._root.mkdir(parents=True, exist_ok=True)
-                self._file_lock.acquire()
+                self._lock.acquire()
             try:
                 yield
             finally:
-                self._file_lock.release()
+                self._lock.release()
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -129,9 +127,7 @@ class LocalStorage(Storage):
     def _errors(self, verb: str, key: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from error
-        except NotADirectoryError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from error
         except OSError as error:
             raise StorageError(
