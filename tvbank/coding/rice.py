@@ -119,6 +119,11 @@ def stream_bits(symbols: NDArray[np.uint32]) -> NDArray[np.int64]:
     return totals
 
 
+def smallest_parameter(bits: NDArray[np.int64], limit: int) -> int:
+    """The lowest parameter, at most ``limit``, of the fewest bytes, given the bits for each."""
+    return int(np.argmin((bits[: limit + 1] + 7) // 8))
+
+
 def encode_stream(
     symbols: NDArray[np.uint32], bits: int, k_even: int, k_odd: int | None = None
 ) -> NDArray[np.uint8]:

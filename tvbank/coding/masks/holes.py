@@ -20,6 +20,7 @@ from tvbank.coding.rice import (
     is_non_canonical,
     padded,
     read_symbol,
+    smallest_parameter,
 )
 from tvbank.coding.sections import MASK_RICE_LIMIT, bytes_of_bits
 
@@ -65,6 +66,10 @@ class Holes(Encoding[Mask]):
     def section_bytes(self, mask: Mask, parameter: int) -> int:
         """Bytes: ceil(bits of the symbols / 8)."""
         return bytes_of_bits(int(mask.hole_bits[parameter]))
+
+    def best_parameter(self, mask: Mask) -> int | None:
+        """The k of the fewest bytes, from the counts for all of them."""
+        return smallest_parameter(mask.hole_bits, MASK_RICE_LIMIT) if mask.nonzeros else None
 
     def encode(self, mask: Mask, parameter: int) -> NDArray[np.uint8]:
         """The symbols."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.kernel import kernel
-from tvbank.coding.sections import AFFINE_LIMIT
+from tvbank.coding.sections import AFFINE_LIMIT, code_bits
 
 _LARGEST_CODE = (1 << AFFINE_LIMIT) - 1
 
@@ -57,7 +57,7 @@ def _search(values: Any, lower: Any, upper: Any, codes: Any) -> Any:
     count = values.size
     offset = values[0]
     span = values[count - 1] - offset
-    for steps in range(count - 1, 256):
+    for steps in range(count - 1, _LARGEST_CODE + 1):
         least, most = -np.inf, np.inf
         for index in range(1, count):
             code = np.rint((values[index] - offset) * steps / span)
@@ -96,28 +96,42 @@ def find_grid(patterns: NDArray[np.uint32]) -> Grid | None:
     if not np.isfinite(values).all():
         return None
     order = np.argsort(values, kind="stable")
-    rising = _from_least(values[order])
-    falling = _from_least(-values[order[::-1]])
-    ranks = np.empty(order.size, np.intp)
-    ranks[order] = np.arange(order.size)
-    grids = []
-    if rising is not None:
-        grids.append(Grid(rising.offset, rising.step, rising.codes[ranks]))
-    if falling is not None:
-        grids.append(Grid(-falling.offset, -falling.step, falling.codes[::-1][ranks]))
-    exact = [
-        grid
-        for grid in grids
-        if np.array_equal(grid_patterns(grid.offset, grid.step, grid.bits)[grid.codes], patterns)
-    ]
-    return min(exact, key=lambda grid: grid.bits, default=None)
+    rising = _from_least(values, order, np.float32(1))
+    if rising is not None and rising.bits <= max(1, code_bits(values.size)):
+        return rising
+    falling = _from_least(values, order[::-1], np.float32(-1))
+    grids = [grid for grid in (rising, falling) if grid is not None]
+    return min(grids, key=lambda grid: grid.bits, default=None)
 
 
-def _from_least(values: NDArray[np.float32]) -> Grid | None:
-    """The coarsest grid that rises from the first of some ascending finite values."""
+def _from_least(
+    alphabet: NDArray[np.float32], order: NDArray[np.intp], sign: np.float32
+) -> Grid | None:
+    """The coarsest grid of an alphabet that rises, after multiplication by ``sign``.
+
+    Args:
+        alphabet: finite float32 values, all distinct.
+        order: ranks that bring the values times ``sign`` into ascending order.
+        sign: 1 or −1.
+    """
+    values = alphabet[order] * sign
     codes = np.zeros(values.size, np.uint32)
-    if values.size == 1:
-        return Grid(values[0], np.float32(0), codes)
+    step = np.float32(_step(values, codes)) if values.size > 1 else np.float32(0)
+    if np.isnan(step):
+        return None
+    grid = Grid(values[0] * sign, step * sign, np.empty_like(codes))
+    grid.codes[order] = codes
+    restored = grid_patterns(grid.offset, grid.step, grid.bits)[grid.codes]
+    return grid if np.array_equal(restored, alphabet.view(np.uint32)) else None
+
+
+def _step(values: NDArray[np.float32], codes: NDArray[np.uint32]) -> float:
+    """The step of the coarsest grid that rises from the first value, NaN if there is none.
+
+    Args:
+        values: at least two, ascending.
+        codes: overwritten with the code of each value.
+    """
     middle = values.astype(np.float64)
     with np.errstate(over="ignore"):
         below = np.nextafter(values, np.float32(-np.inf)).astype(np.float64)
@@ -125,5 +139,4 @@ def _from_least(values: NDArray[np.float32]) -> Grid | None:
     # Beyond the greatest float32 the next value would be 2^128.
     below[np.isinf(below)] = -(2.0**128)
     above[np.isinf(above)] = 2.0**128
-    step = _search(middle, 0.5 * (below + middle), 0.5 * (middle + above), codes)
-    return None if np.isnan(step) else Grid(values[0], np.float32(step), codes)
+    return float(_search(middle, 0.5 * (below + middle), 0.5 * (middle + above), codes))

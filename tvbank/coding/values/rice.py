@@ -17,6 +17,7 @@ from tvbank.coding.rice import (
     is_non_canonical,
     padded,
     read_symbol,
+    smallest_parameter,
     symbol_code,
 )
 from tvbank.coding.sections import VALUE_RICE_LIMIT, bytes_of_bits
@@ -83,6 +84,12 @@ class Rice(Encoding[Values]):
     def section_bytes(self, values: Values, parameter: int) -> int:
         """Bytes: ceil((m + bits of the symbols) / 8)."""
         return bytes_of_bits(int(values.step_bits[parameter]))
+
+    def best_parameter(self, values: Values) -> int | None:
+        """The k of the fewest bytes, from the counts for all of them."""
+        if not self.parameters(values):
+            return None
+        return smallest_parameter(values.step_bits, VALUE_RICE_LIMIT)
 
     def encode(self, values: Values, parameter: int) -> NDArray[np.uint8]:
         """Signs and symbols in one stream."""
