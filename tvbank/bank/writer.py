@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,15 +150,24 @@ def _compressed(
     advance: Advance,
     pool: ThreadPoolExecutor,
 ) -> Iterator[tuple[UnitRecord, NDArray[Any]]]:
-    """The entries of every unit; the base's fingerprint is taken on another core meanwhile."""
+    """The entries of every unit.
+
+    The base's fingerprint is taken on another core meanwhile and compared one unit later: all that
+    matters is that nothing is published before.
+    """
+    pending: tuple[str, Future[str]] | None = None
     for unit in vector.units:
         start = base.read_unchecked(unit.name)
         seen = pool.submit(fingerprint, start)
         tuned = vector.read(unit.name)
         entries = compressor.compress(unit.name, start, tuned)
-        base.check(unit.name, seen.result())
+        if pending is not None:
+            base.check(pending[0], pending[1].result())
+        pending = unit.name, seen
         yield unit, entries
         advance(tuned.nbytes)
+    if pending is not None:
+        base.check(pending[0], pending[1].result())
 
 
 def _shards(
