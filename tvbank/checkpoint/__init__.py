@@ -1,7 +1,8 @@
 """Read checkpoints of every common kind tensor by tensor; write safetensors files as a stream.
 
 ===================== ==========================================================================
-``open_checkpoint``   path, state dict or module -> ``Checkpoint``  (``_open``)
+``open_checkpoint``   path, state dict or module -> ``CheckpointSource``  the type of what these two take  (``_open``)
+``Checkpoint``  (``_open``)
 ``borrow_checkpoint`` the same for a ``with`` block, leaving open what was open  (``_open``)
 ``Checkpoint``        the interface: ``.tensors``, ``.tied``, ``.read(name)``  (``_checkpoint``)
 ``TensorSpec``        name, element type and shape of one tensor  (``_spec``)

@@ -15,6 +15,7 @@ from tvbank.checkpoint._files import regular_file_size, unreadable
 from tvbank.checkpoint._safetensors_header import read_header
 from tvbank.checkpoint._spec import TensorSpec
 from tvbank.dtypes import DTYPES
+from tvbank.errors import CheckpointError
 
 __all__ = ["SafetensorsCheckpoint"]
 
@@ -24,8 +25,9 @@ class SafetensorsCheckpoint(Checkpoint):
     """A ``.safetensors`` file through one memory map.
 
     Reading a tensor lets go of the pages of the one before, so that a pass over a file of any size
-    keeps about one tensor resident. The file must not shrink meanwhile: the operating system kills
-    a process that touches a mapped page which is gone.
+    keeps about one tensor resident. A file that has shrunk is noticed when the next tensor is read,
+    but must not shrink under an array that is in use: the operating system kills a process that
+    touches a mapped page which is gone.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,17 +39,22 @@ class SafetensorsCheckpoint(Checkpoint):
         regular_file_size(path)
         try:
             with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                self._placed = read_header(path, file, size)
-                self._map = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+                self._size = os.fstat(file.fileno()).st_size
+                self._placed = read_header(path, file, self._size)
+                self._map = mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_READ)
         except OSError as error:
             raise unreadable(path, error) from error
         super().__init__(str(path), {name: spec for name, (spec, _) in self._placed.items()}, {})
 
     def _read(self, spec: TensorSpec) -> np.ndarray[Any, np.dtype[Any]]:
-        if hasattr(
-            mmap, "MADV_DONTNEED"
-        ):  # drops pages that are clean and in the file, nothing else
+        size = self._map.size()
+        if size < self._size:
+            raise CheckpointError(
+                f"{self.source!r} shrank from {self._size} to {size} bytes while it was read; "
+                "leave the file alone meanwhile"
+            )
+        if hasattr(mmap, "MADV_DONTNEED"):
+            # The pages are the file's: a later look at an earlier tensor finds them again.
             self._map.madvise(mmap.MADV_DONTNEED)
         _, position = self._placed[spec.name]
         flat = np.frombuffer(self._map, DTYPES[spec.dtype], spec.size, position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 from tvbank.checkpoint import TensorSpec, open_checkpoint, write_safetensors
 from tvbank.checkpoint._safetensors_header import DTYPE_CODES
 from tvbank.dtypes import DTYPES
+from tvbank.errors import CheckpointError
 
 MEBIBYTE = 2**20
 
@@ -70,6 +72,22 @@ def test_arrays_outlive_the_checkpoint(make_safetensors: Callable[..., Path]) ->
     del checkpoint
     gc.collect()
     assert array.tobytes() == b"abc"
+
+
+def test_a_file_that_shrinks(make_safetensors: Callable[..., Path]) -> None:
+    path = make_safetensors({"a": entry("U8", [3], 0, 3)}, b"abc")
+    size = path.stat().st_size
+    with open_checkpoint(path) as checkpoint:
+        os.truncate(path, 10)
+        with pytest.raises(CheckpointError, match=f"shrank from {size} to 10 bytes"):
+            checkpoint.read("a")
+
+
+def test_earlier_arrays_stay_whole(make_safetensors: Callable[..., Path]) -> None:
+    header = {"a": entry("U8", [3], 0, 3), "b": entry("U8", [3], 3, 6)}
+    with open_checkpoint(make_safetensors(header, b"abcdef")) as checkpoint:
+        first, second = checkpoint.read("a"), checkpoint.read("b")
+        assert first.tobytes() + second.tobytes() == b"abcdef"
 
 
 def test_a_pass_keeps_about_one_tensor_in_memory(tmp_path: Path) -> None:
