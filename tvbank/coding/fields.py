@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.kernel import kernel, load_word
+from tvbank.coding.kernel import bits_from, kernel
 from tvbank.coding.sections import bytes_of_bits
 
 _ONE = np.uint64(1)
-_THREE = np.uint64(3)
-_SEVEN = np.uint64(7)
 _WORD_BITS = np.uint64(64)
 
 
@@ -41,8 +39,7 @@ def _unpack(data: Any, width: Any, fields: Any) -> None:
     mask = (_ONE << step) - _ONE
     bit = np.uint64(0)
     for index in range(fields.size):
-        word = load_word(data, bit >> _THREE) >> (bit & _SEVEN)
-        fields[index] = np.uint32(word & mask)
+        fields[index] = np.uint32(bits_from(data, bit) & mask)
         bit += step
 
 

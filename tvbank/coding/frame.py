@@ -87,13 +87,16 @@ def decode_frame(frame: Buffer, entries: int | None = None) -> NDArray[np.float3
         FrameError: if the frame violates the spec; ``reason`` is the spec's code.
     """
     header, mask_section, value_section = _split(frame, entries)
-    patterns = np.zeros(header.entries, np.uint32)
     if header.mask == "full":
-        patterns[: header.extent] = _decode_values(value_section, header)
+        patterns = _decode_values(value_section, header)
+        chunk = np.zeros(header.entries, np.uint32)
+        chunk[: header.extent] = patterns
     else:
         positions = _MASK[header.mask].decode(mask_section, header)
-        scatter(_decode_values(value_section, header), positions, patterns)
-    return patterns.view(header.dtype)
+        patterns = _decode_values(value_section, header)
+        chunk = np.zeros(header.entries, np.uint32)
+        scatter(patterns, positions, chunk)
+    return chunk.view(header.dtype)
 
 
 def decode_sparse(

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
@@ -20,6 +21,7 @@ if sys.byteorder != "little":
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _WORD = ir.IntType(64)
+_THREE, _SEVEN, _LAST_LANE = np.uint64(3), np.uint64(7), np.uint64(63)
 
 
 def kernel(function: _Function) -> _Function:
@@ -39,11 +41,8 @@ def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 
 
 @_instruction
-def load_word(typing: Any, data: Any, byte: Any) -> Any:
-    """The 64 bits that start at byte ``byte`` of a uint8 array, aligned or not.
-
-    Nothing is checked: the caller ensures that ``byte + 8 <= data.size``.
-    """
+def _load_word(typing: Any, data: Any, byte: Any) -> Any:
+    """The 64 bits that start at a byte of a uint8 array, aligned or not."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = _address(context, builder, signature, arguments)
@@ -53,11 +52,8 @@ def load_word(typing: Any, data: Any, byte: Any) -> Any:
 
 
 @_instruction
-def nonzero_lanes(typing: Any, patterns: Any, index: Any) -> Any:
-    """Bit i tells whether entry ``index`` + i of a uint32 array is not zero, for 64 entries.
-
-    Nothing is checked: the caller ensures that ``index + 64 <= patterns.size``.
-    """
+def _load_lanes(typing: Any, patterns: Any, index: Any) -> Any:
+    """Which of 64 entries of a uint32 array are not zero, as bits."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         lanes = ir.VectorType(ir.IntType(32), 64)
@@ -87,3 +83,30 @@ def ones_in(typing: Any, word: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), generate
+
+
+@kernel
+def bits_from(data: Any, bit: Any) -> Any:
+    """At least 57 bits of a stream from ``bit`` on, as a uint64.
+
+    Args:
+        data: uint8; at least 8 bytes must follow the start of the byte of ``bit``. Nothing is
+            checked, except under NUMBA_BOUNDSCHECK=1.
+        bit: uint64.
+    """
+    byte = bit >> _THREE
+    _ = data[byte + _SEVEN]  # checked if bounds are; else the compiler drops it
+    return _load_word(data, byte) >> (bit & _SEVEN)
+
+
+@kernel
+def nonzero_bits(patterns: Any, index: Any) -> Any:
+    """Bit i tells whether entry ``index`` + i is not zero, for 64 entries at once.
+
+    Args:
+        patterns: uint32; at least 64 entries must follow. Nothing is checked, except under
+            NUMBA_BOUNDSCHECK=1.
+        index: uint64.
+    """
+    _ = patterns[index + _LAST_LANE]  # checked if bounds are; else the compiler drops it
+    return _load_lanes(patterns, index)

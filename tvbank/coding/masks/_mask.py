@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.kernel import kernel, nonzero_lanes, ones_in, trailing_zeros
+from tvbank.coding.kernel import kernel, nonzero_bits, ones_in, trailing_zeros
 from tvbank.coding.rice import PARAMETERS, add_symbol_bits
 
 _ONE = np.uint64(1)
@@ -36,7 +36,7 @@ def mark(patterns: Any, words: Any) -> Any:
     whole = patterns.size // 64
     for index in range(words.size):
         if index < whole:
-            word = nonzero_lanes(patterns, np.uint64(index) * np.uint64(64))
+            word = nonzero_bits(patterns, np.uint64(index) * np.uint64(64))
         else:
             word = _NONE
             for lane in range(patterns.size - 64 * whole):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tvbank.coding.encoding import Encoding
 from tvbank.coding.faults import fault
 from tvbank.coding.header import FrameHeader
-from tvbank.coding.kernel import kernel, load_word
+from tvbank.coding.kernel import bits_from, kernel
 from tvbank.coding.masks._mask import Mask
 from tvbank.coding.rice import (
     check_stream,
@@ -34,7 +34,7 @@ def _decode(data: Any, size: Any, parameter: Any, positions: Any) -> Any:
     for index in range(positions.size):
         if bit >= end:
             return np.int64(end + np.uint64(1)), wrong, np.int64(position)
-        word = load_word(data, bit >> np.uint64(3)) >> (bit & np.uint64(7))
+        word = bits_from(data, bit)
         value, bits = read_symbol(word, k)
         wrong |= is_non_canonical(value, bits, k)
         bit += bits

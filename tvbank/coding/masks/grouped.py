@@ -12,7 +12,7 @@ from tvbank.coding.encoding import Encoding
 from tvbank.coding.faults import fault
 from tvbank.coding.fields import pack
 from tvbank.coding.header import FrameHeader
-from tvbank.coding.kernel import kernel, load_word, trailing_zeros
+from tvbank.coding.kernel import bits_from, kernel, trailing_zeros
 from tvbank.coding.masks._mask import Mask
 from tvbank.coding.rice import check_padding, padded
 from tvbank.coding.sections import GROUP_LIMIT, bytes_of_bits
@@ -22,7 +22,7 @@ from tvbank.coding.sections import GROUP_LIMIT, bytes_of_bits
 def _next_group(data: Any, group: Any, groups: Any) -> Any:
     """The first flagged group from ``group`` on; ``groups`` or more if there is none."""
     while group < groups:
-        word = load_word(data, group >> np.uint64(3)) >> (group & np.uint64(7))
+        word = bits_from(data, group)
         if word:
             return group + trailing_zeros(word)
         group += np.uint64(64) - (group & np.uint64(7))
@@ -41,7 +41,7 @@ def _decode(data: Any, shift: Any, group_count: Any, positions: Any) -> Any:
     for index in range(positions.size):
         if group >= groups:
             return False
-        field = load_word(data, bit >> np.uint64(3)) >> (bit & np.uint64(7))
+        field = bits_from(data, bit)
         bit += bits + np.uint64(1)
         within = field & low
         if within < least:

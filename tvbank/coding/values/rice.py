@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tvbank.coding.encoding import Encoding
 from tvbank.coding.faults import fault
 from tvbank.coding.header import FrameHeader
-from tvbank.coding.kernel import kernel, load_word
+from tvbank.coding.kernel import bits_from, kernel
 from tvbank.coding.rice import (
     check_stream,
     is_non_canonical,
@@ -60,7 +60,7 @@ def _decode(data: Any, size: Any, parameter: Any, patterns: Any) -> Any:
     for index in range(patterns.size):
         if bit >= end:
             return np.int64(end + _ONE), wrong, too_large
-        word = load_word(data, bit >> np.uint64(3)) >> (bit & np.uint64(7))
+        word = bits_from(data, bit)
         negative = word & _ONE
         symbol, bits = read_symbol(word >> _ONE, k)
         wrong |= is_non_canonical(symbol, bits, k)
