@@ -1,9 +1,9 @@
 """Read checkpoints of every common kind tensor by tensor; write safetensors files as a stream.
 
 ===================== ==========================================================================
-``open_checkpoint``   path, state dict or module -> ``CheckpointSource``  the type of what these two take  (``_open``)
-``Checkpoint``  (``_open``)
+``open_checkpoint``   path, state dict or module -> ``Checkpoint``  (``_open``)
 ``borrow_checkpoint`` the same for a ``with`` block, leaving open what was open  (``_open``)
+``CheckpointSource``  the type of what these two take  (``_open``)
 ``Checkpoint``        the interface: ``.tensors``, ``.tied``, ``.read(name)``  (``_checkpoint``)
 ``TensorSpec``        name, element type and shape of one tensor  (``_spec``)
 ``write_safetensors`` a file, whole or not at all  (``_write``, ``_replace``)
