@@ -85,7 +85,7 @@ def _is_mappable(path: Path) -> bool:
     if compressed:
         raise CheckpointError(
             f"{str(path)!r} has compressed records, which torch.save never writes (it is "
-            "TorchScript, or was compressed later); save model.state_dict() again, or convert it to "
+            "TorchScript, or was compressed later); save model.state_dict() or convert it to "
             "safetensors"
         )
     return True
