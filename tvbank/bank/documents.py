@@ -30,6 +30,8 @@ _NO_DIGEST = "0" * 64
 
 Element = Literal["float32", "int32"]
 Bytes = Annotated[int, Meta(ge=0, le=2**53)]
+#: The key of an object below its revision's folder; none leads out of it.
+ObjectKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*\Z")]
 JSON = dict[str, Any]
 
 
@@ -89,7 +91,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     element: Element
     shards: tuple[ObjectRecord | None, ...]
     nonzeros: Size
-    objects: dict[str, ObjectRecord]
+    objects: dict[ObjectKey, ObjectRecord]
     extras: Annotated[tuple[ExtraRecord, ...], Meta(max_length=MAX_UNITS)]
     compressor: JSON
     metadata: JSON

@@ -44,4 +44,5 @@ def collect_garbage(storage: Storage) -> GcReport:
                 with suppress(ObjectNotFoundError):
                     storage.delete(found.key)
                     objects, size = objects + 1, size + found.size
+        storage.tidy()
         return GcReport(objects, size)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from tvbank.errors import TvbankError
+from tvbank.errors import StorageError, TvbankError
 
 #: A range of bytes: start, stop.
 ByteRange = tuple[int, int]
@@ -25,11 +25,24 @@ class StoredObject:
     size: int
 
 
+def key_parts(key: str, location: str) -> list[str]:
+    """Split a key at its slashes.
+
+    Raises:
+        StorageError: a part is empty, ``.`` or ``..``, or holds a NUL: such a key might lead out of
+            the store.
+    """
+    parts = key.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise StorageError(f"{location}: {key!r} cannot be the key of an object")
+    return parts
+
+
 class Storage(ABC):
     """Immutable objects and one mutable one, under keys with ``/`` between their parts.
 
-    Every method raises ``StorageError`` if the store refuses; the reading ones and ``delete``
-    raise ``ObjectNotFoundError`` for a key that is not there.
+    Every method raises ``StorageError`` if the store refuses, or the key might lead out of it; the
+    reading ones and ``delete`` raise ``ObjectNotFoundError`` for a key that is not there.
     """
 
     #: How a user would name this store: a path or a URL.
@@ -70,3 +83,6 @@ class Storage(ABC):
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep other writers out, where the store can; re-entrant within a thread."""
+
+    def tidy(self) -> None:  # noqa: B027 - most stores have nothing to do
+        """Remove what killed writers left that is no object, such as empty folders."""

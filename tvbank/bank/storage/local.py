@@ -12,10 +12,19 @@ from pathlib import Path
 from typing import final
 
 from tvbank.bank.storage._folder_lock import LOCK_FILE, FolderLock
-from tvbank.bank.storage._storage import ByteRange, ObjectNotFoundError, Storage, StoredObject
+from tvbank.bank.storage._storage import (
+    ByteRange,
+    ObjectNotFoundError,
+    Storage,
+    StoredObject,
+    key_parts,
+)
 from tvbank.errors import ConflictError, StorageError
 
 _TEMPORARY = ".tmp-"
+
+#: What the system says of a key that has no file: nothing there, or a folder in its place.
+_NO_OBJECT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @final
@@ -30,8 +39,9 @@ class LocalStorage(Storage):
 
     def get(self, key: str) -> bytes:
         """See ``Storage.get``."""
+        path = self._path(key)
         with self._errors("read", key):
-            return self._path(key).read_bytes()
+            return path.read_bytes()
 
     def get_tagged(self, key: str) -> tuple[bytes, str]:
         """See ``Storage.get_tagged``; the tag is the content's SHA-256."""
@@ -40,7 +50,8 @@ class LocalStorage(Storage):
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``."""
-        with self._errors("read", key), self._path(key).open("rb", buffering=0) as file:
+        path = self._path(key)
+        with self._errors("read", key), path.open("rb", buffering=0) as file:
             return [_read_range(file.fileno(), start, stop) for start, stop in ranges]
 
     def put(self, key: str, data: bytes) -> None:
@@ -75,7 +86,7 @@ class LocalStorage(Storage):
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``; temporary files of killed writers are listed too."""
         with self._errors("list", prefix):
-            for folder, _folders, files in os.walk(self._root):
+            for folder, _folders, files in os.walk(self._root, onerror=_unless_gone):
                 for name in files:
                     path = Path(folder, name)
                     key = path.relative_to(self._root).as_posix()
@@ -96,6 +107,14 @@ class LocalStorage(Storage):
             except OSError:  # not empty: other objects live there
                 break
 
+    def tidy(self) -> None:
+        """See ``Storage.tidy``: folders that hold no object."""
+        with self._errors("tidy", ""):
+            for folder, _folders, _files in os.walk(self._root, topdown=False):
+                if Path(folder) != self._root:
+                    with suppress(OSError):  # not empty: objects live there
+                        os.rmdir(folder)
+
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """See ``Storage.exclusive``: an advisory lock that the system drops if the holder dies."""
@@ -109,10 +128,7 @@ class LocalStorage(Storage):
                 self._lock.release()
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if any(part in ("", ".", "..") or "\0" in part for part in parts):
-            raise StorageError(f"{self.location}: {key!r} is not a key")
-        return self._root.joinpath(*parts)
+        return self._root.joinpath(*key_parts(key, self.location))
 
     def _make_folder(self, folder: Path) -> None:
         """Create a folder durably: each new one is synced into its parent."""
@@ -127,21 +143,28 @@ class LocalStorage(Storage):
     def _errors(self, verb: str, key: str) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from error
-        except OSError as error:
-            raise StorageError(
-                f"{self.location}: cannot {verb} {key!r}: {error.strerror or error}"
-            ) from error
+        except (OSError, ValueError) as error:  # ValueError: the folder's path holds a NUL
+            if isinstance(error, _NO_OBJECT) and verb in ("read", "delete"):
+                raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from error
+            what = repr(key) if key else "the folder"
+            why = getattr(error, "strerror", None) or error
+            raise StorageError(f"{self.location}: cannot {verb} {what}: {why}") from error
 
 
 def _read_range(descriptor: int, start: int, stop: int) -> bytes:
     """Read until the range is complete or the file ends; a read may return less than asked."""
+    stop = min(stop, os.fstat(descriptor).st_size)  # a buffer of the size asked for is allocated
     parts: list[bytes] = []
     while start < stop and (part := os.pread(descriptor, stop - start, start)):
         parts.append(part)
         start += len(part)
     return b"".join(parts)
+
+
+def _unless_gone(error: OSError) -> None:
+    """Pass over folders that were removed since the listing began, and over a missing root."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,7 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import final
 
-from tvbank.bank.storage._storage import ByteRange, ObjectNotFoundError, Storage, StoredObject
+from tvbank.bank.storage._storage import (
+    ByteRange,
+    ObjectNotFoundError,
+    Storage,
+    StoredObject,
+    key_parts,
+)
 from tvbank.errors import ConflictError
 
 
@@ -28,6 +34,7 @@ class MemoryStorage(Storage):
 
     def get_tagged(self, key: str) -> tuple[bytes, str]:
         """See ``Storage.get_tagged``."""
+        key_parts(key, self.location)
         try:
             return self._objects[key]
         except KeyError:
@@ -40,6 +47,7 @@ class MemoryStorage(Storage):
 
     def put(self, key: str, data: bytes) -> None:
         """See ``Storage.put``."""
+        key_parts(key, self.location)
         with self._lock:
             self._objects[key] = (bytes(data), str(next(self._versions)))
 
@@ -58,6 +66,7 @@ class MemoryStorage(Storage):
 
     def delete(self, key: str) -> None:
         """See ``Storage.delete``."""
+        key_parts(key, self.location)
         with self._lock:
             if self._objects.pop(key, None) is None:
                 raise ObjectNotFoundError(f"{self.location}: no object {key!r}")
