@@ -32,7 +32,8 @@ def restore(unit: str, base: NDArray[Any], sparse: Sparse) -> NDArray[Any]:
     if entries.dtype == np.int32:
         flat[positions] = take_steps(flat[positions], entries)
     else:
-        total = flat[positions].astype(np.float32) + entries
+        with np.errstate(over="ignore"):  # what becomes infinite is refused when rounded
+            total = flat[positions].astype(np.float32) + entries
         flat[positions] = _rounded(unit, total, base.dtype)
     return flat.reshape(base.shape)
 
@@ -55,7 +56,7 @@ class WeightedSum:
             with np.errstate(invalid="ignore", over="ignore"):  # NaN is refused in ``result``
                 end = take_steps(start, entries).astype(np.float32)
                 entries = end - start.astype(np.float32)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # refused in ``result``, too
             self._total[positions] += np.float32(weight) * entries
         self._touched[positions] = True
 

@@ -64,8 +64,8 @@ def export(
         model = BaseModel(bank.layout, checkpoint)
 
         def weights(name: str) -> NDArray[Any]:
-            if name in chosen.extras:
-                return chosen.extras[name]
+            if (kept := _kept_as(bank.layout, chosen, name)) is not None:
+                return chosen.extras[kept]
             owner = bank.layout.tied.get(name, name)
             array = model.read(owner)
             return restore(owner, array, chosen[owner].to_sparse()) if owner in chosen else array
@@ -113,7 +113,15 @@ def base_specs(layout: Layout) -> list[TensorSpec]:
 
 
 def _specs(layout: Layout, task: Task) -> list[TensorSpec]:
-    """The base's tensors, less those that the task replaces, and the units it keeps whole."""
-    kept = (task.extras.record(name) for name in task.extras)
-    whole = [TensorSpec(record.name, record.dtype, record.shape) for record in kept]
-    return [spec for spec in base_specs(layout) if spec.name not in task.extras] + whole
+    """The base's tensors, as the task replaces them, then the other units it keeps whole."""
+    specs = {spec.name: spec for spec in base_specs(layout)}
+    for name in [*specs, *task.extras]:
+        if (kept := _kept_as(layout, task, name)) is not None:
+            record = task.extras.record(kept)
+            specs[name] = TensorSpec(name, record.dtype, record.shape)
+    return list(specs.values())
+
+
+def _kept_as(layout: Layout, task: Task, name: str) -> str | None:
+    """The extra that holds a tensor: its own, or that of the unit to which it is tied."""
+    return next((n for n in (name, layout.tied.get(name)) if n in task.extras), None)
