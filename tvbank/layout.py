@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -27,6 +28,7 @@ MAX_CHUNKS_PER_SHARD = 65_536
 MAX_LENGTH = 2**48
 MAX_UNITS = 2**20
 MAX_UNIT_NAME_BYTES = 1024
+MAX_DIMENSIONS = 32
 
 #: Chunks that the writer aims to put into one shard: 2**26 entries at the default chunk length.
 _TARGET_CHUNKS_PER_SHARD = 256
@@ -34,7 +36,7 @@ _TARGET_CHUNKS_PER_SHARD = 256
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", min_length=64, max_length=64)]
 UnitName = Annotated[str, Meta(min_length=1, max_length=MAX_UNIT_NAME_BYTES)]
 Size = Annotated[int, Meta(ge=0, le=MAX_LENGTH)]
-Shape = Annotated[tuple[Size, ...], Meta(max_length=32)]
+Shape = Annotated[tuple[Size, ...], Meta(max_length=MAX_DIMENSIONS)]
 
 
 class UnitRecord(msgspec.Struct, frozen=True):
@@ -125,9 +127,11 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
                 raise FormatError(
                     "layout", f"unit {unit.name!r} starts at {unit.offset}, expected {offset}"
                 )
-            offset += len(self.chunks(unit)) * self.chunk_length
+            offset += -(-unit.size // self.chunk_length) * self.chunk_length
         if offset != self.length:
             raise FormatError("layout", f"the units end at {offset}, the layout at {self.length}")
+        for record in self.records:
+            check_shape(record.name, record.shape)
         names = [record.name for record in self.records] + list(self.tied)
         for name in names:
             check_unit_name(name)
@@ -146,10 +150,38 @@ def check_unit_name(name: str) -> None:
         FormatError: ``name``.
     """
     size = len(name.encode("utf-8", "surrogatepass"))
-    if not 0 < size <= MAX_UNIT_NAME_BYTES or any(ord(c) < 32 or ord(c) == 127 for c in name):
+    forbidden = any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in name)
+    if not 0 < size <= MAX_UNIT_NAME_BYTES or forbidden:
         raise FormatError(
-            "name", f"unit name {name[:80]!r}: 1 to {MAX_UNIT_NAME_BYTES} bytes, no control codes"
+            "name",
+            f"unit name {name[:80]!r}: 1 to {MAX_UNIT_NAME_BYTES} bytes of UTF-8, no control codes",
         )
+
+
+def check_shape(name: str, shape: tuple[int, ...]) -> None:
+    """Refuse shapes that no array can have; sides of 0 do not excuse the others.
+
+    Raises:
+        FormatError: ``limit``.
+    """
+    if len(shape) > MAX_DIMENSIONS or math.prod(side for side in shape if side) > MAX_LENGTH:
+        raise FormatError(
+            "limit",
+            f"unit {name[:80]!r} has more than {MAX_DIMENSIONS} dimensions or 2**48 entries",
+        )
+
+
+def check_storable(source: str, spec: TensorSpec) -> None:
+    """Refuse a checkpoint's tensor that the format cannot describe.
+
+    Raises:
+        CheckpointError: names the checkpoint and the tensor.
+    """
+    try:
+        check_unit_name(spec.name)
+        check_shape(spec.name, spec.shape)
+    except FormatError as error:
+        raise CheckpointError(f"{source}: {error}") from error
 
 
 def fingerprint(array: NDArray[np.generic]) -> str:
@@ -175,7 +207,7 @@ def build_layout(
         advance: called with the number of bytes after each unit, for progress bars.
 
     Raises:
-        CheckpointError: if a name is not allowed, or the base has no units at all.
+        CheckpointError: a name or a shape is not allowed, or the base has no units at all.
     """
     units: list[UnitRecord] = []
     whole: list[WholeRecord] = []
@@ -200,11 +232,10 @@ def build_layout(
 def _fingerprints(
     base: Checkpoint, advance: Callable[[int], object]
 ) -> Iterable[tuple[TensorSpec, str]]:
+    aliases = [replace(base.tensors[owner], name=alias) for alias, owner in base.tied.items()]
+    for spec in (*base.tensors.values(), *aliases):
+        check_storable(base.source, spec)
     for name, spec in base.tensors.items():
-        try:
-            check_unit_name(name)
-        except FormatError as error:
-            raise CheckpointError(f"{base.source}: {error}") from error
         yield spec, fingerprint(base.read(name))
         advance(spec.nbytes)
 

@@ -6,13 +6,14 @@ Nothing is subtracted here: a compressor takes the pair (base, tuned) of one uni
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import Checkpoint, TensorSpec
 from tvbank.errors import BaseMismatchError, UnitMismatchError
-from tvbank.layout import Layout, UnitRecord, fingerprint
+from tvbank.layout import Layout, UnitRecord, check_storable, fingerprint
 
 #: Decides whether two specs (base, tuned) can be stored as entries.
 Accepts = Callable[[TensorSpec, TensorSpec], bool]
@@ -105,6 +106,7 @@ class TaskVector:
         Raises:
             UnitMismatchError: units of the base are missing, have another shape, or are tied in
                 the base and differ here.
+            CheckpointError: a tensor to keep whole has a name or a shape that is not allowed.
         """
         self._tuned, self._layout = tuned, layout
         self._owners = {**tuned.tied, **{name: name for name in tuned.tensors}}
@@ -136,6 +138,8 @@ class TaskVector:
             )
         known = {*self._stored_as, *layout.tied}
         self.whole += mismatched + [name for name in self._owners if name not in known]
+        for name in self.whole:
+            check_storable(tuned.source, replace(self.spec(name), name=name))
 
     @property
     def source(self) -> str:

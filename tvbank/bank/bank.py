@@ -12,6 +12,7 @@ from tvbank.bank.documents import (
     LAYOUT,
     ROOT,
     Catalog,
+    decode_layout,
     encode_document,
     encode_root,
     record_of,
@@ -117,10 +118,9 @@ class Bank(Mapping[str, Task]):
         from tvbank.compress import TSwitch
 
         check_task_name(name)
-        refuse_existing(self._catalog.tasks, name, replace=replace)
+        refuse_existing(read_root(self.storage)[0].tasks, name, replace=replace)
         chosen = TSwitch() if compressor is None else compressor
-        described = dict(metadata or {})
-        check_metadata(described)
+        described = check_metadata({} if metadata is None else metadata)
         with (
             borrow_checkpoint(self.base_source(base)) as base_checkpoint,
             borrow_checkpoint(checkpoint) as tuned,
@@ -218,12 +218,14 @@ def create(
     """
     if not 1 <= chunk_length <= MAX_CHUNK_LENGTH:
         raise UsageError(f"chunk_length must be 1 to {MAX_CHUNK_LENGTH}, got {chunk_length}")
+    chunk_length = int(chunk_length)  # numpy's integers are no JSON
     storage = open_storage(path)
     _refuse_occupied(storage)
     with borrow_checkpoint(base) as checkpoint:
         total = sum(spec.nbytes for spec in checkpoint.tensors.values())
         layout = build_layout(checkpoint, chunk_length, _counter(total, progress))
     document = encode_document(layout)
+    decode_layout(document)  # never publish what cannot be read back
     catalog = Catalog(layout=record_of(document), tasks={})
     with storage.exclusive():
         _refuse_occupied(storage)

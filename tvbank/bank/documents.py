@@ -14,8 +14,17 @@ import msgspec
 from msgspec import Meta
 
 from tvbank.bank.names import check_task_name
-from tvbank.errors import CorruptionError, InvalidNameError, UnsupportedError
-from tvbank.layout import MAX_UNITS, Digest, Layout, Shape, Size, UnitName
+from tvbank.errors import CorruptionError, FormatError, InvalidNameError, UnsupportedError
+from tvbank.layout import (
+    MAX_UNITS,
+    Digest,
+    Layout,
+    Shape,
+    Size,
+    UnitName,
+    check_shape,
+    check_unit_name,
+)
 
 ROOT = "zarr.json"
 LAYOUT = "base/zarr.json"
@@ -168,9 +177,18 @@ def decode_revision(data: bytes, key: str, task: str) -> Revision:
     """Parse and check a revision document.
 
     Raises:
-        CorruptionError: ``document-syntax`` or ``limit``.
+        CorruptionError: ``document-syntax``, ``limit`` or ``name``.
     """
-    return decode_document(data, Revision, key, task)
+    revision = decode_document(data, Revision, key, task)
+    try:
+        for extra in revision.extras:
+            check_unit_name(extra.name)
+            check_shape(extra.name, extra.shape)
+        if len({extra.name for extra in revision.extras}) != len(revision.extras):
+            raise FormatError("name", "an extra's name stands there twice")
+    except FormatError as error:
+        raise CorruptionError(error.reason, f"{key}: {error}", key=key, task=task) from error
+    return revision
 
 
 def check_stored(data: bytes, record: ObjectRecord, key: str, task: str | None = None) -> bytes:

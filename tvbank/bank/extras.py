@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from numcodecs.zstd import Zstd
 
 
+#: A block of zstd takes 4 bytes at least and holds 2**17 at most.
+_ZSTD_LARGEST_RATIO = 2**15
+
+
 @cache
 def _zstd() -> Zstd:
     from numcodecs.zstd import Zstd  # slow to import, and many banks have no extras
@@ -130,6 +134,8 @@ class Extras(Mapping[str, NDArray[Any]]):
     ) -> NDArray[Any]:
         """Decompress into a buffer of the expected size: a bomb finds no room."""
         expected = math.prod(shape) * dtype.itemsize
+        if expected > len(data) * _ZSTD_LARGEST_RATIO:
+            raise self._damaged(record, key, f"{len(data)} bytes cannot hold {expected}")
         out = np.empty(expected, np.uint8)
         try:
             size = len(memoryview(_zstd().decode(data, out)))

@@ -8,6 +8,9 @@ from tvbank.errors import InvalidNameError
 
 PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
+#: Names with a meaning of their own in a folder of groups, in any case of letters.
+_RESERVED = {"zarr.json"}
+
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(10))}
 
 
@@ -18,9 +21,10 @@ def check_task_name(name: str) -> str:
         InvalidNameError: says what is allowed.
     """
     allowed = re.fullmatch(PATTERN[1:-1], name) is not None and not name.endswith(".")
-    if not allowed or name.partition(".")[0].lower() in _DEVICES:
+    if not allowed or name.lower() in _RESERVED or name.partition(".")[0].lower() in _DEVICES:
         raise InvalidNameError(
             f"{name[:140]!r} cannot be a task's name: use 1 to 128 letters, digits, '.', '_' and "
-            "'-', starting with a letter or digit, not ending in '.', and no device name"
+            "'-', starting with a letter or digit, not ending in '.', and neither 'zarr.json' nor "
+            "the name of a device"
         )
     return name

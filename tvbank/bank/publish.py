@@ -84,11 +84,12 @@ def _replace_root(storage: Storage, edit: Callable[[Tasks], Tasks]) -> Catalog:
             catalog, tasks=edit(catalog.tasks), generation=catalog.generation + 1
         )
         data = encode_root(edited)
+        published = decode_root(data)  # never publish what cannot be read back
         try:
             storage.put_if_unchanged(ROOT, data, tag)
         except ConflictError:
             continue
-        return decode_root(data)
+        return published
     raise ConflictError(
         f"{storage.location}: other writers published first, {_TRIES} times; try again"
     )

@@ -172,15 +172,17 @@ class Task(Mapping[str, Unit]):
         """The checked frames of a unit, undecoded.
 
         Raises:
+            UnitNotFoundError: the task has no such unit.
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
-        return self._reader.frames(self._units[unit])
+        return self._reader.frames(self._unit(unit))
 
     def __getitem__(self, name: str) -> Unit:
-        if name in self._layout.tied:
-            name = self._layout.tied[name]
+        return Unit(self._reader, self._unit(name))
+
+    def _unit(self, name: str) -> UnitRecord:
         try:
-            return Unit(self._reader, self._units[name])
+            return self._units[self._layout.tied.get(name, name)]
         except KeyError:
             hint = "list(task) and list(task.extras) tell what it has"
             raise UnitNotFoundError(f"task {self.name!r} has no unit {name!r}; {hint}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from tvbank.bank.documents import (
     ExtraRecord,
     ObjectRecord,
     Revision,
+    decode_document,
     encode_document,
     record_of,
 )
@@ -27,7 +28,7 @@ from tvbank.bank.zarr_documents import MARKER, delta_document, extra_document
 from tvbank.coding import encode_frame, read_header
 from tvbank.compress import Compressor
 from tvbank.errors import UsageError
-from tvbank.layout import Layout, UnitRecord, check_unit_name, fingerprint
+from tvbank.layout import Layout, UnitRecord, fingerprint
 from tvbank.vector import BaseModel, TaskVector
 
 MAX_METADATA_BYTES = 2**20
@@ -51,7 +52,7 @@ def prepare(
     base: BaseModel,
     vector: TaskVector,
     compressor: Compressor,
-    metadata: dict[str, Any],
+    metadata: Mapping[str, Any],
     spool: Spool,
     advance: Advance,
 ) -> Prepared:
@@ -72,7 +73,7 @@ def prepare(
         NonFiniteError: the compressor is lossy and met NaN or infinity.
         UsageError: the metadata is not JSON or too large.
     """
-    check_metadata(metadata)
+    metadata = check_metadata(metadata)
     shards: list[ObjectRecord | None] = []
     nonzeros = 0
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -101,6 +102,7 @@ def prepare(
         metadata=metadata,
     )
     document = encode_document(revision)
+    decode_document(document, Revision, "zarr.json")  # never publish what cannot be read back
     named = record_of(document)
     stored = [record for record in (*shards, *objects.values()) if record is not None]
     entry = CatalogEntry(
@@ -117,23 +119,27 @@ def prepare(
     return Prepared(entry, document, spool)
 
 
-def check_metadata(metadata: dict[str, Any]) -> None:
-    """Refuse what JSON cannot hold.
+def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata as an object of JSON, if they are one.
 
     Raises:
         UsageError: says what is wrong.
     """
+    if not isinstance(metadata, Mapping):
+        raise UsageError("the metadata must be an object: names and JSON values")
+    given = dict(metadata)
     try:
-        text = msgspec.json.encode(metadata)
-        same = msgspec.json.decode(text) == metadata  # NaN, tuples and the like do not come back
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        text = msgspec.json.encode(given)
+        same = msgspec.json.decode(text) == given  # NaN, tuples and the like do not come back
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise UsageError(f"the metadata is not JSON: {error}") from error
-    if not isinstance(metadata, dict) or not same:
+    if not same:
         raise UsageError("the metadata must be an object of JSON values with string keys")
     if len(text) > MAX_METADATA_BYTES:
         raise UsageError(f"the metadata has more than {MAX_METADATA_BYTES} bytes")
-    if _depth(metadata) > MAX_METADATA_DEPTH:
+    if _depth(given) > MAX_METADATA_DEPTH:
         raise UsageError(f"the metadata is nested deeper than {MAX_METADATA_DEPTH}")
+    return given
 
 
 def _depth(value: Any) -> int:
@@ -204,7 +210,6 @@ def _keep_extras(
 ) -> tuple[ExtraRecord, ...]:
     records: list[ExtraRecord] = []
     for name in vector.whole:
-        check_unit_name(name)
         spec = vector.spec(name)
         record = ExtraRecord(name, spec.dtype, spec.shape)
         folder = f"extras/{len(records)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -70,14 +71,17 @@ def chunk_shape(extra: ExtraRecord) -> tuple[int, ...]:
     return (rows, *(max(1, length) for length in extra.shape[1:]))
 
 
-def chunk_keys(extra: ExtraRecord) -> list[str]:
-    """Keys of an extra's chunks, relative to its array, in the order of their rows."""
+def chunk_keys(extra: ExtraRecord) -> Iterator[str]:
+    """Keys of an extra's chunks, relative to its array, in the order of their rows.
+
+    One by one, so that whoever misses the first does not hold millions.
+    """
     if not extra.shape:
-        return ["c"]
-    if not math.prod(extra.shape):
-        return []
-    tail = "/0" * (len(extra.shape) - 1)
-    return [f"c/{i}{tail}" for i in range(-(-extra.shape[0] // chunk_shape(extra)[0]))]
+        yield "c"
+    elif math.prod(extra.shape):
+        tail = "/0" * (len(extra.shape) - 1)
+        for number in range(-(-extra.shape[0] // chunk_shape(extra)[0])):
+            yield f"c/{number}{tail}"
 
 
 def _array(
