@@ -28,7 +28,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int
         table.add_column(column, justify="left" if number < text else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(table)
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table)
 
 
 def human_bytes(size: float) -> str:
@@ -53,8 +54,8 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(),
+        DownloadColumn(binary_units=True), TimeRemainingColumn(),
     )  # fmt: skip
     console = Console(stderr=True)
     with Progress(
