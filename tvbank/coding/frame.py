@@ -29,7 +29,7 @@ _VALUES: Final = {encoding.name: encoding for encoding in VALUES}
 
 
 def encode_frame(
-    chunk: NDArray[np.float32] | NDArray[np.int32],
+    chunk: NDArray[np.float32 | np.int32],
     *,
     mask: str | None = None,
     values: str | None = None,
@@ -86,15 +86,11 @@ def decode_frame(frame: Buffer, entries: int | None = None) -> NDArray[np.float3
     Raises:
         FrameError: if the frame violates the spec; ``reason`` is the spec's code.
     """
-    header, mask_section, value_section = _split(frame, entries)
-    if header.mask == "full":
-        patterns = _decode_values(value_section, header)
-        chunk = np.zeros(header.entries, np.uint32)
+    header, positions, patterns = _decode(frame, entries)
+    chunk = np.zeros(header.entries, np.uint32)
+    if positions is None:
         chunk[: header.extent] = patterns
     else:
-        positions = _MASK[header.mask].decode(mask_section, header)
-        patterns = _decode_values(value_section, header)
-        chunk = np.zeros(header.entries, np.uint32)
         scatter(patterns, positions, chunk)
     return chunk.view(header.dtype)
 
@@ -114,12 +110,13 @@ def decode_sparse(
     Raises:
         FrameError: if the frame violates the spec; ``reason`` is the spec's code.
     """
-    header, mask_section, value_section = _split(frame, entries)
-    positions = _MASK[header.mask].decode(mask_section, header)
-    return positions, _decode_values(value_section, header).view(header.dtype)
+    header, positions, patterns = _decode(frame, entries)
+    if positions is None:
+        positions = np.arange(header.extent, dtype=np.uint32)
+    return positions, patterns.view(header.dtype)
 
 
-def frame_sizes(chunk: NDArray[np.float32] | NDArray[np.int32]) -> FrameSizes:
+def frame_sizes(chunk: NDArray[np.float32 | np.int32]) -> FrameSizes:
     """Count, without encoding, the exact bytes of a chunk's sections in every encoding.
 
     Raises:
@@ -137,21 +134,27 @@ def _survey(chunk: NDArray[Any]) -> tuple[Mask, Values]:
         raise UsageError(
             f"a chunk has one axis of 1 to {MAX_ENTRIES} entries, not the shape {chunk.shape}"
         )
-    patterns = np.ascontiguousarray(chunk).view(np.uint32)
+    # Copied unless contiguous, aligned and writable: each kernel is compiled for one kind of array.
+    patterns = np.require(chunk, requirements="CAW").view(np.uint32)
     where = Mask.of(patterns)
     taken = np.empty(where.nonzeros, np.uint32)
     gather(patterns, where.positions, taken)
     return where, Values(str(chunk.dtype), taken)
 
 
-def _split(frame: Buffer, entries: int | None) -> tuple[FrameHeader, memoryview, memoryview]:
-    """The header and the two sections; the mask section is whole, the rest is not yet checked."""
+def _decode(
+    frame: Buffer, entries: int | None
+) -> tuple[FrameHeader, NDArray[np.uint32] | None, NDArray[np.uint32]]:
+    """Header, positions and patterns; no positions where they are all below the extent."""
     view = byte_view(frame)
     header = read_header(view, entries)
     stop = HEADER_BYTES + header.mask_bytes
     if len(view) < stop:
         raise fault("frame-truncated", f"{len(view)} bytes, the mask section alone ends at {stop}")
-    return header, view[HEADER_BYTES:stop], view[stop:]
+    positions = None
+    if header.mask != "full":
+        positions = _MASK[header.mask].decode(view[HEADER_BYTES:stop], header)
+    return header, positions, _decode_values(view[stop:], header)
 
 
 def _decode_values(section: memoryview, header: FrameHeader) -> NDArray[np.uint32]:
