@@ -123,7 +123,7 @@ def value_section(
         return struct.pack(f"<{parameter}I", *table) + bytes(stream)
     if name == "affine" and element == "float32":
         offset, step = struct.unpack("<2f", struct.pack("<2f", *affine))
-        levels = [_pattern(offset + code * step) for code in range(1 << parameter)]
+        levels = [float32(offset + code * step) for code in range(1 << parameter)]
         for pattern in patterns:
             if pattern not in levels:
                 raise NotEncodableError
@@ -155,6 +155,7 @@ def frame(
     mask_bytes: bytes,
     value: tuple[str, int],
     value_bytes: bytes,
+    /,
     **header: int,
 ) -> bytes:
     """Put a frame together; ``header`` overrides fields, to make invalid ones."""
@@ -240,7 +241,10 @@ def _attempt(build, *arguments):  # type: ignore[no-untyped-def]
         return None
 
 
-def _pattern(number: float) -> int:
+def float32(number: float) -> int:
+    """The pattern of the nearest float32; infinity from half a unit beyond the largest one on."""
+    if abs(number) >= 2.0**128 - 2.0**103:
+        return 0xFF800000 if number < 0 else 0x7F800000
     return int(struct.unpack("<I", struct.pack("<f", number))[0])
 
 

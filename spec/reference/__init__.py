@@ -9,11 +9,17 @@ Standard library and ``bitarray`` only; it imports nothing from tvbank and it is
 ``values.py``     value section -> 32-bit patterns of the non-zeros (values.md)
 ``frame.py``      header, order of the checks, ``decode_frame`` (frame.md)
 ``crc32c.py``     the checksum of shard indexes and frames
-``documents.py``  the JSON documents of a bank and their checks (container.md)
+``json_text.py``  JSON as the format allows it, with typed access
+``names.py``      names of tasks and units
+``layout.py``     the layout document
+``documents.py``  the root document and the revision documents (container.md)
+``arrays.py``     the zarr documents of arrays, byte for byte
 ``shards.py``     the index of a shard and the frames it points at
-``extras.py``     arrays kept whole, zstd undone by ``numcodecs`` if it is there
+``extras.py``     tensors kept whole; zstd is undone by ``numcodecs``, imported when needed
 ``weights.py``    base weights + entries -> tuned weights, bit for bit
-``bank.py``       ``open_bank``, tasks, units, ``Bank.verify``
+``folder.py``     objects as files
+``bank.py``       ``open_bank``, and a task's entries, extras and weights
+``verify.py``     ``verify``: everything that the catalog reaches
 ``__main__.py``   prints what a bank holds
 ================  ================================================================
 """

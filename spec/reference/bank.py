@@ -1,0 +1,141 @@
+"""A bank: opened, and read unit by unit (container.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from .arrays import chunk_count, chunk_keys
+from .documents import Catalog, Revision, Task, read_revision, read_root
+from .extras import join_chunks
+from .folder import Folder
+from .frame import Frame
+from .invalid import require
+from .layout import Layout, read_layout, require_layout
+from .shards import MIN_CHUNK_BYTES, Entries, index_size, read_chunk, read_index, unit_entries
+from .weights import tuned_weights
+
+ROOT = "zarr.json"
+LAYOUT = "base/zarr.json"
+
+
+def open_bank(folder: str | Path) -> Bank:
+    """Read the root document and the layout: all that opening takes.
+
+    Raises:
+        Invalid: with any reason that the two documents can have.
+    """
+    store = Folder(Path(folder))
+    catalog = read_root(store.get(ROOT))
+    layout = read_layout(store.checked(LAYOUT, catalog.layout))
+    smallest = index_size(layout.chunks_per_shard) + MIN_CHUNK_BYTES
+    for name, task in catalog.tasks.items():
+        require_layout(
+            len(task.shards) == layout.shards
+            and all(shard is None or shard.size >= smallest for shard in task.shards),
+            f"the shards of task {name!r} do not fit the layout",
+        )
+    return Bank(store, catalog, layout)
+
+
+class Bank(NamedTuple):
+    """An open bank."""
+
+    store: Folder
+    catalog: Catalog
+    layout: Layout
+
+    def key(self, name: str) -> str:
+        """The folder of a task's revision."""
+        return f"tasks/{name}/{self.catalog.tasks[name].revision.sha256}"
+
+    def revision(self, name: str) -> Revision:
+        """A task's revision document, checked against catalog and layout."""
+        task = self.catalog.tasks[name]
+        data = self.store.checked(f"{self.key(name)}/zarr.json", task.revision)
+        revision = read_revision(data)
+        require_layout(revision.layout == self.layout.sha256, f"{name!r} is of another layout")
+        stated = (revision.element, revision.shards, revision.nonzeros, revision.compressor)
+        listed = (task.element, task.shards, task.nonzeros, task.compressor)
+        require_layout(stated == listed, f"catalog and revision of task {name!r} differ")
+        _check_objects(revision)
+        return revision
+
+    def entries(self, name: str, unit_name: str) -> Entries:
+        """The non-zeros of a task in a unit, by two range requests a shard."""
+        task, unit = self.catalog.tasks[name], self.layout.units[unit_name]
+        chunks = unit.chunks(self.layout.chunk_length)
+        per_shard = self.layout.chunks_per_shard
+        frames: list[Frame | None] = []
+        for number in range(chunks.start // per_shard, -(-chunks.stop // per_shard)):
+            first = number * per_shard
+            within = range(max(chunks.start - first, 0), min(chunks.stop - first, per_shard))
+            frames += self._frames(name, task, number, within)
+        return unit_entries(unit, self.layout, frames)
+
+    def extra(self, name: str, extra_name: str) -> bytes:
+        """The raw little-endian bytes of an extra."""
+        revision = self.revision(name)
+        numbers = {extra.name: number for number, extra in enumerate(revision.extras)}
+        return self.read_extra(name, revision, numbers[extra_name])
+
+    def read_extra(self, name: str, revision: Revision, number: int) -> bytes:
+        """The raw little-endian bytes of the extra of a number."""
+        extra, folder = revision.extras[number], f"extras/{number}"
+        keys = [f"{folder}/{key}" for key in chunk_keys(extra)]
+        records = [(f"{self.key(name)}/{key}", revision.objects[key]) for key in keys]
+        return join_chunks(extra, [self.store.checked(key, stored) for key, stored in records])
+
+    def weights(self, name: str, tensor_name: str, base: bytes) -> bytes:
+        """A tensor of the fine-tune as raw little-endian bytes.
+
+        Args:
+            name: the task.
+            tensor_name: a unit, whole unit, alias or extra.
+            base: the raw bytes of the base's tensor of that name, if there is one.
+        """
+        extras = {extra.name for extra in self.revision(name).extras}
+        owner = self.layout.tied.get(tensor_name, tensor_name)
+        for candidate in (tensor_name, owner):
+            if candidate in extras:
+                return self.extra(name, candidate)
+        if owner in self.layout.whole:
+            return base
+        entries = self.entries(name, owner)
+        pairs = zip(entries.positions, entries.patterns, strict=True)
+        element = self.catalog.tasks[name].element
+        return tuned_weights(self.layout.units[owner].dtype, base, element, pairs)
+
+    def _frames(self, name: str, task: Task, number: int, within: range) -> list[Frame | None]:
+        """Some neighbouring chunks of a shard: one request for the index, one for the frames."""
+        shard = task.shards[number]
+        if shard is None:
+            return [None] * len(within)
+        key = f"{self.key(name)}/delta/c/{number}"
+        require(self.store.size(key) == shard.size, "object-size", f"{key} has another size")
+        chunks, length = self.layout.chunks_per_shard, self.layout.chunk_length
+        tail = self.store.part(key, range(shard.size - index_size(chunks), shard.size))
+        index = read_index(tail, chunks, shard.size)
+        behind = index[self.layout.length // length - number * chunks :]
+        require(not any(behind), "index-range", f"{key} has a chunk behind the layout's end")
+        wanted = index[within.start : within.stop]
+        stored = [part for part in wanted if part is not None]
+        if not stored:
+            return [None] * len(within)
+        start = stored[0].start
+        data = self.store.part(key, range(start, stored[-1].stop))
+        frames: list[Frame | None] = []
+        for part in wanted:
+            found = None if part is None else data[part.start - start : part.stop - start]
+            frames.append(None if found is None else read_chunk(found, task.element, length))
+        return frames
+
+
+def _check_objects(revision: Revision) -> None:
+    """A revision lists its delta document and exactly the objects of its extras."""
+    expected = {"delta/zarr.json"} | ({"extras/zarr.json"} if revision.extras else set())
+    count = len(expected) + sum(chunk_count(extra) + 1 for extra in revision.extras)
+    if count == len(revision.objects):  # only then is it safe to list the keys
+        for number, extra in enumerate(revision.extras):
+            expected |= {f"extras/{number}/{key}" for key in ("zarr.json", *chunk_keys(extra))}
+    require(expected == set(revision.objects), "extra", "objects and extras do not fit each other")

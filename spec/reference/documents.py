@@ -1,0 +1,169 @@
+"""The root document and the revision documents (container.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, NamedTuple
+
+from .invalid import require
+from .json_text import MAX_BYTES, Object, group_attributes
+from .layout import DTYPE_BYTES, MAX_LENGTH, MAX_UNITS, Tensor, require_layout, tensor
+from .names import check_task_name, check_unit_name
+
+DIGEST_PREFIX = b'{"attributes":{"tvbank":{"digest":"'
+MARKER = b'{"attributes":{},"node_type":"group","zarr_format":3}'
+ELEMENT = "float32|int32"
+FEATURES: frozenset[str] = frozenset()
+
+_VERSION = r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
+_NUMBER = "(0|[1-9][0-9]{0,14})"
+_OBJECT_KEY = rf"(delta|extras|extras/{_NUMBER})/zarr\.json|extras/{_NUMBER}/c(/{_NUMBER}){{0,32}}"
+
+
+class Stored(NamedTuple):
+    """Size in bytes and SHA-256 of an object."""
+
+    size: int
+    sha256: str
+
+
+class Task(NamedTuple):
+    """A task's entry in the catalog."""
+
+    revision: Stored
+    element: str
+    shards: list[Stored | None]
+    nonzeros: int
+    stored_bytes: int
+    compressor: dict[str, Any]
+
+
+class Catalog(NamedTuple):
+    """The root document."""
+
+    format: str
+    generation: int
+    layout: Stored
+    tasks: dict[str, Task]
+
+
+class Revision(NamedTuple):
+    """A revision document."""
+
+    layout: str
+    element: str
+    shards: list[Stored | None]
+    nonzeros: int
+    objects: dict[str, Stored]
+    extras: list[Tensor]
+    compressor: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+def read_root(data: bytes) -> Catalog:
+    """Check and read the root document.
+
+    Raises:
+        Invalid: ``limit``, ``document-syntax``, ``document-digest``, ``version``, ``feature`` or
+            ``name``.
+    """
+    require(len(data) <= MAX_BYTES, "limit", f"the root document has {len(data)} bytes")
+    start = len(DIGEST_PREFIX)
+    stated = data[start : start + 64]
+    require(
+        data.startswith(DIGEST_PREFIX)
+        and re.fullmatch(b"[0-9a-f]{64}", stated) is not None
+        and data[start + 64 : start + 65] == b'"',
+        "document-syntax",
+        "the root document does not begin with its digest",
+    )
+    zeroed = DIGEST_PREFIX + b"0" * 64 + data[start + 64 :]
+    require(
+        hashlib.sha256(zeroed).hexdigest().encode() == stated,
+        "document-digest",
+        "the root document does not have the digest it states",
+    )
+    root = group_attributes(data, "zarr.json")
+    major = root.text("format", _VERSION).partition(".")[0]
+    require(major == "1", "version", f"format {root['format']}, this reader knows 1.x")
+    unknown = [feature for feature in root.array("required_features") if feature not in FEATURES]
+    require(
+        all(isinstance(feature, str) for feature in unknown),
+        "document-syntax",
+        "a required feature is no string",
+    )
+    require(not unknown, "feature", f"unknown required features {unknown}")
+    tasks = root.object("tasks")
+    catalog = Catalog(
+        root["format"],
+        root.integer("generation"),
+        _stored(root.object("layout")),
+        {name: _task(tasks.object(name)) for name in tasks.value},
+    )
+    for name in catalog.tasks:
+        check_task_name(name)
+    require(
+        len({name.lower() for name in catalog.tasks}) == len(catalog.tasks),
+        "name",
+        "two tasks' names differ in case only",
+    )
+    return catalog
+
+
+def read_revision(data: bytes) -> Revision:
+    """Check and read a revision document by itself.
+
+    Raises:
+        Invalid: ``limit``, ``document-syntax``, ``name`` or ``layout``.
+    """
+    body = group_attributes(data, "the revision")
+    objects = body.object("objects")
+    for key in objects.value:
+        fits = re.fullmatch(_OBJECT_KEY, key) is not None
+        require(fits, "document-syntax", f"{key!r} is no key of a revision's object")
+    objects.object("delta/zarr.json")
+    listed = body.array("extras", MAX_UNITS)
+    extras = [tensor(Object(extra, "an extra"), tuple(DTYPE_BYTES)) for extra in listed]
+    for extra in extras:
+        check_unit_name(extra.name)
+    distinct = len({extra.name for extra in extras})
+    require_layout(distinct == len(extras), "an extra's name stands twice")
+    return Revision(
+        body.digest("layout"),
+        body.text("element", ELEMENT),
+        _shards(body),
+        body.integer("nonzeros", 0, MAX_LENGTH),
+        {key: _stored(objects.object(key)) for key in objects.value},
+        extras,
+        _compressor(body),
+        dict(body.object("metadata").value),
+    )
+
+
+def _task(entry: Object) -> Task:
+    return Task(
+        Stored(entry.integer("size", 1, MAX_BYTES), entry.digest("revision")),
+        entry.text("element", ELEMENT),
+        _shards(entry),
+        entry.integer("nonzeros", 0, MAX_LENGTH),
+        entry.integer("stored_bytes"),
+        _compressor(entry),
+    )
+
+
+def _stored(record: Object) -> Stored:
+    return Stored(record.integer("size"), record.digest("sha256"))
+
+
+def _shards(body: Object) -> list[Stored | None]:
+    return [
+        None if shard is None else _stored(Object(shard, f"{body.where}.shards"))
+        for shard in body.array("shards")
+    ]
+
+
+def _compressor(body: Object) -> dict[str, Any]:
+    compressor = body.object("compressor")
+    compressor.text("name", ".+")
+    return dict(compressor.value)

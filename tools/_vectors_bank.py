@@ -1,0 +1,278 @@
+"""A slow writer of small banks, written from spec/container.md; every stage can be tampered with.
+
+It shares no code with tvbank's writer nor with the reference decoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from _vectors_encoder import sass
+from _vectors_zstd import zstd_frame
+
+Chunk = dict[int, int]
+Files = dict[str, bytes]
+Json = dict[str, Any]
+
+MARKER = b'{"attributes":{},"node_type":"group","zarr_format":3}'
+ITEM_BYTES = {"bool": 1, "uint8": 1, "float8_e4m3fn": 1, "float16": 2, "bfloat16": 2, "int16": 2,
+              "float32": 4, "int32": 4, "int64": 8, "float64": 8, "complex64": 8}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """``data`` is raw and little-endian."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data) // ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """``entries``: unit -> position -> pattern; ``stored_zeros``: chunks of zeros not left out."""
+
+    element: str
+    entries: Mapping[str, Chunk]
+    extras: tuple[Tensor, ...] = ()
+    compressor: Json = field(default_factory=lambda: {"name": "tswitch", "drop": 0.9})
+    metadata: Json = field(default_factory=dict)
+    stored_zeros: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Plan:
+    units: tuple[Tensor, ...]
+    tasks: Mapping[str, TaskPlan]
+    whole: tuple[Tensor, ...] = ()
+    tied: Mapping[str, str] = field(default_factory=dict)
+    chunk_length: int = 64
+    chunks_per_shard: int = 2
+    generation: int = 1
+
+
+class Edits:
+    """Functions that change what a stage produced; a stage without one keeps it."""
+
+    def __init__(self, **stages: Callable[..., Any]) -> None:
+        self._stages = stages
+
+    def apply(self, stage: str, value: Any, *details: Any) -> Any:
+        return self._stages[stage](value, *details) if stage in self._stages else value
+
+
+def write_bank(plan: Plan, edits: Edits | None = None) -> Files:
+    """The files of a bank. Stages, in order:
+
+    layout, layout_bytes; per task: frame(frame, chunk number), chunk(bytes, chunk number),
+    index(pairs), index_bytes, shard(bytes, shard number), delta_document, extra_document,
+    extra_chunk, objects(files), revision, revision_bytes, entry; then root, root_bytes, files.
+    """
+    edits = edits or Edits()
+    offsets, layout = _layout(plan)
+    layout_bytes = edits.apply("layout_bytes", _group(edits.apply("layout", layout)))
+    files: Files = {"base/zarr.json": layout_bytes, "tasks/zarr.json": MARKER}
+    catalog: Json = {}
+    for name, task in plan.tasks.items():
+        entry, revision_files = _revision(plan, task, offsets, layout, layout_bytes, edits)
+        catalog[name] = edits.apply("entry", entry)
+        files[f"tasks/{name}/zarr.json"] = MARKER
+        for key, data in revision_files.items():
+            files[f"tasks/{name}/{entry['revision']}/{key}"] = data
+    root = {
+        "digest": "0" * 64,
+        "format": "1.0",
+        "required_features": [],
+        "generation": plan.generation,
+        "layout": _record(layout_bytes),
+        "tasks": catalog,
+    }
+    files["zarr.json"] = seal(edits.apply("root_bytes", _group(edits.apply("root", root))))
+    return dict(sorted(edits.apply("files", files).items()))
+
+
+def seal(root: bytes) -> bytes:
+    """Put the digest in its place."""
+    return root.replace(b"0" * 64, hashlib.sha256(root).hexdigest().encode(), 1)
+
+
+def dense_sha256(size: int, chunk: Chunk) -> str:
+    dense = struct.pack(f"<{size}I", *(chunk.get(position, 0) for position in range(size)))
+    return hashlib.sha256(dense).hexdigest()
+
+
+def crc32c(data: bytes) -> bytes:
+    register = 0xFFFFFFFF
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ 0x82F63B78 * (register & 1)
+    return (register ^ 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def _layout(plan: Plan) -> tuple[dict[str, int], Json]:
+    offsets: dict[str, int] = {}
+    end = 0
+    for unit in plan.units:
+        offsets[unit.name] = end
+        end += -(-unit.size // plan.chunk_length) * plan.chunk_length
+    layout = {
+        "chunk_length": plan.chunk_length,
+        "shard_length": plan.chunk_length * plan.chunks_per_shard,
+        "length": end,
+        "units": [
+            {
+                "name": unit.name,
+                "dtype": unit.dtype,
+                "shape": list(unit.shape),
+                "offset": offsets[unit.name],
+                "sha256": hashlib.sha256(unit.data).hexdigest(),
+            }
+            for unit in plan.units
+        ],
+        "whole": [
+            {
+                "name": unit.name,
+                "dtype": unit.dtype,
+                "shape": list(unit.shape),
+                "sha256": hashlib.sha256(unit.data).hexdigest(),
+            }
+            for unit in plan.whole
+        ],
+        "tied": dict(plan.tied),
+    }
+    return offsets, layout
+
+
+def _revision(
+    plan: Plan, task: TaskPlan, offsets: dict[str, int], layout: Json, layout_bytes: bytes,
+    edits: Edits,
+) -> tuple[Json, Files]:  # fmt: skip
+    files: Files = {}
+    shards: list[Json | None] = []
+    per_shard, length = plan.chunks_per_shard, layout["length"]
+    chunks = _chunks(plan, task, offsets)
+    for number in range(-(-length // (plan.chunk_length * per_shard))):
+        numbers = range(number * per_shard, (number + 1) * per_shard)
+        shard = _shard(plan, task.element, [(i, chunks.get(i)) for i in numbers], edits)
+        if shard is not None:
+            shard = edits.apply("shard", shard, number)
+            files[f"delta/c/{number}"] = shard
+        shards.append(None if shard is None else _record(shard))
+    objects = {"delta/zarr.json": edits.apply("delta_document", _delta(plan, task.element, length))}
+    if task.extras:
+        objects["extras/zarr.json"] = MARKER
+    for number, extra in enumerate(task.extras):
+        document = edits.apply("extra_document", _extra_document(extra))
+        objects[f"extras/{number}/zarr.json"] = document
+        if extra.data:
+            key = "/".join([f"extras/{number}/c", *("0" for _ in extra.shape)])
+            objects[key] = edits.apply("extra_chunk", zstd_frame(extra.data))
+    objects = edits.apply("objects", objects)
+    nonzeros = sum(map(len, task.entries.values()))
+    revision = {
+        "layout": hashlib.sha256(layout_bytes).hexdigest(),
+        "element": task.element,
+        "shards": shards,
+        "nonzeros": nonzeros,
+        "objects": {key: _record(data) for key, data in objects.items()},
+        "extras": [
+            {"name": extra.name, "dtype": extra.dtype, "shape": list(extra.shape)}
+            for extra in task.extras
+        ],
+        "compressor": task.compressor,
+        "metadata": task.metadata,
+    }
+    data = edits.apply("revision_bytes", _group(edits.apply("revision", revision)))
+    files |= objects | {"zarr.json": data}
+    return {
+        "revision": hashlib.sha256(data).hexdigest(),
+        "size": len(data),
+        "element": task.element,
+        "shards": shards,
+        "nonzeros": nonzeros,
+        "stored_bytes": sum(map(len, files.values())),
+        "compressor": task.compressor,
+    }, files
+
+
+def _chunks(plan: Plan, task: TaskPlan, offsets: dict[str, int]) -> dict[int, Chunk]:
+    chunks: dict[int, Chunk] = {number: {} for number in task.stored_zeros}
+    for unit, entries in task.entries.items():
+        for position, pattern in entries.items():
+            number, within = divmod(offsets[unit] + position, plan.chunk_length)
+            chunks.setdefault(number, {})[within] = pattern
+    return chunks
+
+
+def _shard(
+    plan: Plan, element: str, chunks: list[tuple[int, Chunk | None]], edits: Edits
+) -> bytes | None:
+    pairs: list[tuple[int, int]] = []
+    body = b""
+    for number, chunk in chunks:
+        if chunk is not None:
+            frame = edits.apply("frame", sass(element, plan.chunk_length, chunk), number)
+            stored = edits.apply("chunk", frame + crc32c(frame), number)
+            pairs.append((len(body), len(stored)))
+            body += stored
+        else:
+            pairs.append((2**64 - 1, 2**64 - 1))
+    if not body:
+        return None
+    index = b"".join(struct.pack("<2Q", *pair) for pair in edits.apply("index", pairs))
+    return body + bytes(edits.apply("index_bytes", index + crc32c(index)))
+
+
+def _delta(plan: Plan, element: str, length: int) -> bytes:
+    fill = "0.0" if element == "float32" else "0"
+    shard = plan.chunk_length * plan.chunks_per_shard
+    return (
+        '{"attributes":{},"chunk_grid":{"name":"regular","configuration":{"chunk_shape":['
+        f"{shard}"
+        ']}},"chunk_key_encoding":{"name":"default","configuration":{"separator":"/"}},"codecs":[{'
+        '"name":"sharding_indexed","configuration":{"chunk_shape":['
+        f"{plan.chunk_length}"
+        '],"codecs":[{"name":"tvbank.sass","configuration":{}},{"name":"crc32c"}],"index_codecs":[{'
+        '"name":"bytes","configuration":{"endian":"little"}},{"name":"crc32c"}],"index_location":'
+        f'"end"}}}}],"data_type":"{element}","fill_value":{fill},"node_type":"array","shape":'
+        f'[{length}],"zarr_format":3}}'
+    ).encode()
+
+
+def _extra_document(extra: Tensor) -> bytes:
+    """For extras of one chunk, as all of these are."""
+    item = ITEM_BYTES[extra.dtype]
+    stored = {"bfloat16": "uint16", "float8_e4m3fn": "uint8"}.get(extra.dtype, extra.dtype)
+    little = ',"configuration":{"endian":"little"}' if item > 1 else ""
+    fill = {"bool": "false", "complex64": "[0.0,0.0]"}.get(stored, "0")
+    shape = ",".join(map(str, extra.shape))
+    chunk = ",".join(str(length or 1) for length in extra.shape)
+    return (
+        '{"attributes":{},"chunk_grid":{"name":"regular","configuration":{"chunk_shape":['
+        f"{chunk}"
+        ']}},"chunk_key_encoding":{"name":"default","configuration":{"separator":"/"}},"codecs":[{'
+        f'"name":"bytes"{little}}},'
+        '{"name":"zstd","configuration":{"level":3,"checksum":true}}],'
+        f'"data_type":"{stored}","fill_value":{"0.0" if stored.startswith("float") else fill},'
+        f'"node_type":"array","shape":[{shape}],"zarr_format":3}}'
+    ).encode()
+
+
+def _group(attributes: Json) -> bytes:
+    document = {"attributes": {"tvbank": attributes}, "node_type": "group", "zarr_format": 3}
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _record(data: bytes) -> Json:
+    return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
