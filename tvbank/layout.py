@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
@@ -150,7 +151,7 @@ def check_unit_name(name: str) -> None:
         FormatError: ``name``.
     """
     size = len(name.encode("utf-8", "surrogatepass"))
-    forbidden = any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in name)
+    forbidden = any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
     if not 0 < size <= MAX_UNIT_NAME_BYTES or forbidden:
         raise FormatError(
             "name",

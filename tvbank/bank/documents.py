@@ -39,8 +39,12 @@ _NO_DIGEST = "0" * 64
 
 Element = Literal["float32", "int32"]
 Bytes = Annotated[int, Meta(ge=0, le=2**53)]
+_NUMBER = "(0|[1-9][0-9]{0,14})"
+_DOCUMENT_KEY = rf"(delta|extras|extras/{_NUMBER})/zarr\.json"
+_OBJECT_KEY = rf"^({_DOCUMENT_KEY}|extras/{_NUMBER}/c(/{_NUMBER}){{0,32}})\Z"
+
 #: The key of an object below its revision's folder; none leads out of it.
-ObjectKey = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*\Z")]
+ObjectKey = Annotated[str, Meta(pattern=_OBJECT_KEY)]
 JSON = dict[str, Any]
 
 
@@ -158,6 +162,8 @@ def decode_root(data: bytes) -> Catalog:
             check_task_name(name)
         except InvalidNameError as error:
             raise CorruptionError("name", f"{ROOT}: {error}", key=ROOT) from error
+    if len({name.lower() for name in catalog.tasks}) != len(catalog.tasks):
+        raise CorruptionError("name", f"{ROOT}: two tasks' names differ in case only", key=ROOT)
     return catalog
 
 
@@ -177,7 +183,7 @@ def decode_revision(data: bytes, key: str, task: str) -> Revision:
     """Parse and check a revision document.
 
     Raises:
-        CorruptionError: ``document-syntax``, ``limit`` or ``name``.
+        CorruptionError: ``document-syntax``, ``limit``, ``name`` or ``layout``.
     """
     revision = decode_document(data, Revision, key, task)
     try:
@@ -185,7 +191,7 @@ def decode_revision(data: bytes, key: str, task: str) -> Revision:
             check_unit_name(extra.name)
             check_shape(extra.name, extra.shape)
         if len({extra.name for extra in revision.extras}) != len(revision.extras):
-            raise FormatError("name", "an extra's name stands there twice")
+            raise FormatError("layout", "an extra's name stands there twice")
     except FormatError as error:
         raise CorruptionError(error.reason, f"{key}: {error}", key=key, task=task) from error
     return revision
@@ -225,11 +231,11 @@ def _with_digest(data: bytes, digest: str) -> bytes:
 
 def _check_version(version: _Version) -> None:
     major = int(version.format.partition(".")[0])
-    if major > int(FORMAT.partition(".")[0]):
+    if major != int(FORMAT.partition(".")[0]):
         raise UnsupportedError(
             "version",
             f"the bank has format {version.format}, this tvbank reads {FORMAT} and later minor "
-            "versions of it: install a newer tvbank",
+            "versions of it: install a tvbank that reads the bank's",
         )
     unknown = sorted(set(version.required_features) - KNOWN_FEATURES)
     if unknown:

@@ -8,9 +8,6 @@ from tvbank.errors import InvalidNameError
 
 PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
-#: Names with a meaning of their own in a folder of groups, in any case of letters.
-_RESERVED = {"zarr.json"}
-
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(10))}
 
 
@@ -20,11 +17,13 @@ def check_task_name(name: str) -> str:
     Raises:
         InvalidNameError: says what is allowed.
     """
+    folded = name.lower()
     allowed = re.fullmatch(PATTERN[1:-1], name) is not None and not name.endswith(".")
-    if not allowed or name.lower() in _RESERVED or name.partition(".")[0].lower() in _DEVICES:
+    reserved = folded == "zarr.json" or ".tmp-" in folded  # names of files in the bank's folder
+    if not allowed or reserved or folded.partition(".")[0] in _DEVICES:
         raise InvalidNameError(
             f"{name[:140]!r} cannot be a task's name: use 1 to 128 letters, digits, '.', '_' and "
-            "'-', starting with a letter or digit, not ending in '.', and neither 'zarr.json' nor "
-            "the name of a device"
+            "'-', starting with a letter or digit, not ending in '.', without '.tmp-', and neither "
+            "'zarr.json' nor the name of a device"
         )
     return name

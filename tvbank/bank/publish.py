@@ -49,11 +49,17 @@ def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bo
 
 
 def refuse_existing(tasks: Tasks, name: str, *, replace: bool) -> None:
-    """Refuse a name that is taken.
+    """Refuse a name that is taken, or that folders which ignore case would take for another.
 
     Raises:
-        TaskExistsError: unless ``replace``.
+        TaskExistsError: unless ``replace``, and in any case for a name that differs in case only.
     """
+    for other in tasks:
+        if other != name and other.lower() == name.lower():
+            raise TaskExistsError(
+                f"the bank has a task {other!r}, from which {name!r} differs in case only: choose "
+                "another name"
+            )
     if name in tasks and not replace:
         raise TaskExistsError(
             f"the bank already has a task {name!r}: remove it first, or add with "
