@@ -195,13 +195,18 @@ def _revision(
     }
     data = edits.apply("revision_bytes", _group(edits.apply("revision", revision)))
     files |= objects | {"zarr.json": data}
+    units = {unit.name for unit in plan.units}
+    replaced = [extra.name for extra in task.extras if extra.name in units]
     return {
         "revision": hashlib.sha256(data).hexdigest(),
         "size": len(data),
         "element": task.element,
         "shards": shards,
         "nonzeros": nonzeros,
+        "parameters": sum(unit.size for unit in plan.units if unit.name not in replaced)
+        + sum(extra.size for extra in task.extras),
         "stored_bytes": sum(map(len, files.values())),
+        "replaced": replaced,
         "compressor": task.compressor,
     }, files
 

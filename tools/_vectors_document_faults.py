@@ -12,7 +12,6 @@ from _vectors_tamper import (
     change,
     drop,
     flip,
-    nested,
     opened,
     put,
     swap,
@@ -47,15 +46,18 @@ def root_faults() -> Iterator[BankFault]:
         "the digest in upper case",
         root(lambda data: data[:35] + data[digest].upper() + data[99:]),
     )
-    yield "document-digest", "a bit of the root document flipped", root(flip(-3))
-    yield "document-digest", "a bit of the version flipped: damage, no newer version", root(
+    yield "document-syntax", "the root document cut short", root(lambda data: data[:-1])
+    yield "version", "the version damaged: it is looked at before the digest", root(
         swap(b'"format":"1.0"', b'"format":"3.0"')
     )  # fmt: skip
-    yield "document-digest", "the root document cut short", root(lambda data: data[:-1])
     yield "document-digest", "a digit of the digest replaced", root(
         lambda data: data[:35] + (b"1" if data[35:36] != b"1" else b"2") + data[36:]
     )  # fmt: skip
     yield "document-digest", "a newline added", root(lambda data: data + b"\n")
+    yield "document-digest", "a number changed", root(swap(b'"nonzeros":4', b'"nonzeros":5'))
+    yield "document-digest", "a bit flipped that the schema would notice too", root(
+        swap(b'"float32"', b'"gloat32"')
+    )  # fmt: skip
     yield "document-syntax", "the last brace is missing", _sealed(lambda data: data[:-1])
     yield "document-syntax", "two documents", _sealed(lambda data: data + data)
     yield "document-syntax", "NaN is not JSON", _sealed(swap(b'"drop":0.9', b'"drop":NaN'))
@@ -93,7 +95,10 @@ def root_faults() -> Iterator[BankFault]:
         ("version", "format 10.0", put("format", value="10.0")),
         ("version", "format 0.9", put("format", value="0.9")),
         ("feature", "an unknown required feature", put("required_features", value=["x"])),
-        ("limit", "nested 65 deep", put(*task, "compressor", "deep", value=nested(60))),
+        ("document-syntax", "replaced is missing", drop(*task, "replaced")),
+        ("document-syntax", "replaced holds a number", put(*task, "replaced", value=[1])),
+        ("document-syntax", "parameters is missing", drop(*task, "parameters")),
+        ("document-syntax", "a feature that is a number", put("required_features", value=[1])),
         ("layout", "a shard too many", put(*task, "shards", value=[None] * 3)),
         ("layout", "no shards", put(*task, "shards", value=[])),
         ("layout", "a shard of 63 bytes", put(*task, "shards", 0, "size", value=63)),
@@ -193,7 +198,7 @@ def layout_faults() -> Iterator[BankFault]:
         ("layout", "a length too short for the units", put("length", value=128)),
         ("layout", "a chunk behind the last unit", put("length", value=256)),
         ("layout", "a length that cuts a chunk", put("length", value=131)),
-        ("layout", "2^32 x 2^32 elements", put(*unit, "shape", value=[2**32, 2**32])),
+        ("limit", "2^32 x 2^32 elements", put(*unit, "shape", value=[2**32, 2**32])),
         ("layout", "two units of one name", put(*unit, "name", value="w")),
         ("layout", "an alias with the name of a unit", put("tied", "b", value="w")),
         ("layout", "an alias of a unit that is not there", put("tied", "x", value="y")),

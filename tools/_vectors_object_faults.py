@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from _vectors_bank import MARKER, Files, Plan, TaskPlan, crc32c
+from _vectors_bank import MARKER, Files, Plan, TaskPlan, Tensor, crc32c
 from _vectors_encoder import encode, float32
 from _vectors_tamper import (
     ABSENT,
@@ -19,7 +19,6 @@ from _vectors_tamper import (
     change,
     drop,
     flip,
-    nested,
     put,
     swap,
     tampered,
@@ -76,14 +75,23 @@ def revision_faults() -> Iterator[BankFault]:
         ("layout", "other shards than the catalog's", put("shards", value=[None, None])),
         ("layout", "another compressor than the catalog's", put(
             "compressor", value={"name": "exact"})),
-        ("limit", "metadata nested 65 deep", put("metadata", "deep", value=nested(61))),
     ]  # fmt: skip
     for reason, why, edit in edits:
         yield reason, why, tampered(revision=edit)
+    deep = b'"metadata":{"deep":' + b"[" * 30000 + b"]" * 30000 + b"}"
+    yield "document-syntax", "metadata nested 30000 deep", tampered(
+        revision_bytes=swap(b'"metadata":{}', deep)
+    )  # fmt: skip
     yield "layout", "more non-zeros stored than stated", tampered(
         revision=put("nonzeros", value=3), entry=put("nonzeros", value=3)
     )  # fmt: skip
     yield "layout", "stored_bytes that do not add up", tampered(entry=put("stored_bytes", value=1))
+    yield "layout", "parameters that do not add up", tampered(entry=put("parameters", value=1))
+    yield "layout", "a unit replaced that is not", tampered(entry=put("replaced", value=["b"]))
+    resized = Tensor("b", "bfloat16", (2,), bytes(4))
+    yield "address", "entries of a unit that the task replaces", tampered(
+        Plan(UNITS, {"t": TaskPlan("float32", ENTRIES, (resized,))})
+    )  # fmt: skip
     changed: list[tuple[str, bytes, bytes]] = [
         (
             "a fill value of 1: other readers would see ones",
@@ -141,7 +149,7 @@ def shard_faults() -> Iterator[BankFault]:
     for why, edit in pairs:
         yield "index-range", why, tampered(only_first, index=edit)
     only_last = Plan(UNITS, {"t": TaskPlan("float32", {"b": ENTRIES["b"]})})
-    yield "index-range", "a chunk behind the end of the layout", tampered(
+    yield "address", "a frame behind the last unit", tampered(
         only_last, index=lambda p: [ABSENT, p[0]]
     )  # fmt: skip
     yield "index-range", "a chunk of 27 bytes", tampered(
@@ -232,8 +240,8 @@ def extra_faults() -> Iterator[BankFault]:
             revision=put("objects", "extras/0/../../x", value={"size": 0, "sha256": "0" * 64}),
         ),
     )
-    yield "limit", "a row of more than 1 GiB", tampered(
-        WITH_EXTRA, revision=put("extras", 0, "shape", value=[1, 2**28 + 1])
+    yield "limit", "a chunk of 2 GiB", tampered(
+        WITH_EXTRA, revision=put("extras", 0, "shape", value=[1, 2**29])
     )  # fmt: skip
     yield "layout", "two extras of one name", tampered(
         Plan(UNITS, {"t": TaskPlan("float32", ENTRIES, (EXTRA, EXTRA))})

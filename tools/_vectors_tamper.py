@@ -100,11 +100,3 @@ def flip(at: int) -> Callable[[bytes], bytes]:
         return bytes(damaged)
 
     return edit
-
-
-def nested(depth: int) -> list[Any]:
-    """Arrays within arrays."""
-    innermost: list[Any] = []
-    for _ in range(depth - 1):
-        innermost = [innermost]
-    return innermost

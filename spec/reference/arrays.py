@@ -11,7 +11,7 @@ from .invalid import require
 from .layout import DTYPE_BYTES, Layout, Tensor
 
 EXTRA_CHUNK_BYTES = 2**26
-MAX_EXTRA_CHUNK_BYTES = 2**30
+MAX_EXTRA_CHUNK_BYTES = 2**31 - 1
 
 _LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC32C = {"name": "crc32c"}
@@ -45,14 +45,18 @@ def chunk_shape(extra: Tensor) -> tuple[int, ...]:
     """Whole rows along the first axis, as many as fit 64 MiB, at least one.
 
     Raises:
-        Invalid: ``limit`` if a row is too large.
+        Invalid: ``limit`` if the chunks are too large.
     """
     if not extra.shape:
         return ()
-    rest = tuple(max(1, length) for length in extra.shape[1:])
-    row = math.prod(rest) * DTYPE_BYTES[extra.dtype]
-    require(row <= MAX_EXTRA_CHUNK_BYTES, "limit", f"a row of extra {extra.name!r} has {row} bytes")
-    return (max(1, min(extra.shape[0], EXTRA_CHUNK_BYTES // row)), *rest)
+    item = DTYPE_BYTES[extra.dtype]
+    row = max(1, math.prod(extra.shape[1:]) * item)
+    rows = max(1, min(extra.shape[0], EXTRA_CHUNK_BYTES // row))
+    chunk = (rows, *(max(1, side) for side in extra.shape[1:]))
+    size = math.prod(chunk) * item
+    fits = extra.size == 0 or size <= MAX_EXTRA_CHUNK_BYTES
+    require(fits, "limit", f"a chunk of extra {extra.name!r} has {size} bytes")
+    return chunk
 
 
 def chunk_count(extra: Tensor) -> int:

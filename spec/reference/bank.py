@@ -55,9 +55,16 @@ class Bank(NamedTuple):
         data = self.store.checked(f"{self.key(name)}/zarr.json", task.revision)
         revision = read_revision(data)
         require_layout(revision.layout == self.layout.sha256, f"{name!r} is of another layout")
-        stated = (revision.element, revision.shards, revision.nonzeros, revision.compressor)
-        listed = (task.element, task.shards, task.nonzeros, task.compressor)
-        require_layout(stated == listed, f"catalog and revision of task {name!r} differ")
+        replaced = [extra.name for extra in revision.extras if extra.name in self.layout.units]
+        listed = (task.element, task.shards, task.nonzeros, task.replaced, task.compressor)
+        found = (
+            revision.element,
+            revision.shards,
+            revision.nonzeros,
+            replaced,
+            revision.compressor,
+        )
+        require_layout(listed == found, f"catalog and revision of task {name!r} differ")
         _check_objects(revision)
         return revision
 
@@ -117,7 +124,7 @@ class Bank(NamedTuple):
         tail = self.store.part(key, range(shard.size - index_size(chunks), shard.size))
         index = read_index(tail, chunks, shard.size)
         behind = index[self.layout.length // length - number * chunks :]
-        require(not any(behind), "index-range", f"{key} has a chunk behind the layout's end")
+        require(not any(behind), "address", f"{key} has a frame behind the last unit")
         wanted = index[within.start : within.stop]
         stored = [part for part in wanted if part is not None]
         if not stored:

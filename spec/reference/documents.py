@@ -7,7 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 from .invalid import require
-from .json_text import MAX_BYTES, Object, group_attributes
+from .json_text import MAX_BYTES, Object, checked_text, group_attributes
 from .layout import DTYPE_BYTES, MAX_LENGTH, MAX_UNITS, Tensor, require_layout, tensor
 from .names import check_task_name, check_unit_name
 
@@ -35,7 +35,9 @@ class Task(NamedTuple):
     element: str
     shards: list[Stored | None]
     nonzeros: int
+    parameters: int
     stored_bytes: int
+    replaced: list[str]
     compressor: dict[str, Any]
 
 
@@ -65,35 +67,17 @@ def read_root(data: bytes) -> Catalog:
     """Check and read the root document.
 
     Raises:
-        Invalid: ``limit``, ``document-syntax``, ``document-digest``, ``version``, ``feature`` or
-            ``name``.
+        Invalid: ``limit``, ``document-syntax``, ``version``, ``feature``, ``document-digest`` or
+            ``name``. What version and digest mean is the same in all versions.
     """
-    require(len(data) <= MAX_BYTES, "limit", f"the root document has {len(data)} bytes")
-    start = len(DIGEST_PREFIX)
-    stated = data[start : start + 64]
-    require(
-        data.startswith(DIGEST_PREFIX)
-        and re.fullmatch(b"[0-9a-f]{64}", stated) is not None
-        and data[start + 64 : start + 65] == b'"',
-        "document-syntax",
-        "the root document does not begin with its digest",
-    )
-    zeroed = DIGEST_PREFIX + b"0" * 64 + data[start + 64 :]
-    require(
-        hashlib.sha256(zeroed).hexdigest().encode() == stated,
-        "document-digest",
-        "the root document does not have the digest it states",
-    )
     root = group_attributes(data, "zarr.json")
     major = root.text("format", _VERSION).partition(".")[0]
+    features = root.array("required_features")
+    named = all(isinstance(feature, str) for feature in features)
+    require(named, "document-syntax", "a required feature is no string")
     require(major == "1", "version", f"format {root['format']}, this reader knows 1.x")
-    unknown = [feature for feature in root.array("required_features") if feature not in FEATURES]
-    require(
-        all(isinstance(feature, str) for feature in unknown),
-        "document-syntax",
-        "a required feature is no string",
-    )
-    require(not unknown, "feature", f"unknown required features {unknown}")
+    require(set(features) <= FEATURES, "feature", f"a required feature of {features} is unknown")
+    _check_digest(data)
     tasks = root.object("tasks")
     catalog = Catalog(
         root["format"],
@@ -109,6 +93,21 @@ def read_root(data: bytes) -> Catalog:
         "two tasks' names differ in case only",
     )
     return catalog
+
+
+def _check_digest(data: bytes) -> None:
+    start, end = len(DIGEST_PREFIX), len(DIGEST_PREFIX) + 64
+    stated = data[start:end]
+    require(
+        data.startswith(DIGEST_PREFIX)
+        and re.fullmatch(b"[0-9a-f]{64}", stated) is not None
+        and data[end : end + 1] == b'"',
+        "document-syntax",
+        "the root document does not begin with its digest",
+    )
+    found = hashlib.sha256(data[:start] + b"0" * 64 + data[end:]).hexdigest()
+    intact = found.encode() == stated
+    require(intact, "document-digest", "the root document does not have the digest it states")
 
 
 def read_revision(data: bytes) -> Revision:
@@ -147,7 +146,9 @@ def _task(entry: Object) -> Task:
         entry.text("element", ELEMENT),
         _shards(entry),
         entry.integer("nonzeros", 0, MAX_LENGTH),
+        entry.integer("parameters", 0, MAX_LENGTH),
         entry.integer("stored_bytes"),
+        [checked_text(name, f"{entry.where}.replaced") for name in entry.array("replaced")],
         _compressor(entry),
     )
 

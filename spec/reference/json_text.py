@@ -40,10 +40,7 @@ class Object:
 
     def text(self, name: str, pattern: str = ".*") -> str:
         """A member that is a string which matches a pattern as a whole."""
-        value = self[name]
-        fits = isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL) is not None
-        require(fits, "document-syntax", f"{self.where}.{name} is no string /{pattern}/")
-        return str(value)
+        return checked_text(self[name], f"{self.where}.{name}", pattern)
 
     def digest(self, name: str) -> str:
         """A member that is a SHA-256 in lower-case hexadecimal."""
@@ -64,17 +61,24 @@ def checked_integer(value: Any, low: int, high: int, where: str) -> int:
     return int(value)
 
 
+def checked_text(value: Any, where: str, pattern: str = ".*") -> str:
+    """A string that matches a pattern as a whole."""
+    fits = isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL) is not None
+    require(fits, "document-syntax", f"{where} is no string /{pattern}/")
+    return str(value)
+
+
 def parse(data: bytes, key: str) -> Object:
     """Parse a document.
 
     Raises:
-        Invalid: ``limit`` if it is too large or nested too deeply, ``document-syntax`` if it is no
-            JSON object.
+        Invalid: ``limit`` if it is too large, ``document-syntax`` if it is no JSON object or
+            nested too deeply.
     """
     require(len(data) <= MAX_BYTES, "limit", f"{key} has {len(data)} bytes")
     try:
         text = data.decode()
-        require(_nesting(text) <= MAX_NESTING, "limit", f"{key} is nested too deeply")
+        require(_nesting(text) <= MAX_NESTING, "document-syntax", f"{key} is nested too deeply")
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
         json.dumps(value, ensure_ascii=False).encode()  # refuses escaped lone surrogates
     except Invalid:

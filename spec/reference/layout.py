@@ -110,12 +110,11 @@ def require_layout(condition: bool, message: str) -> None:
 
 def tensor(record: Object, dtypes: tuple[str, ...]) -> Tensor:
     """The members that units and extras have in common."""
-    shape = record.array("shape", MAX_DIMENSIONS)
-    return Tensor(
-        record.text("name"),
-        record.text("dtype", "|".join(dtypes)),
-        tuple(checked_integer(length, 0, MAX_LENGTH, "a shape's length") for length in shape),
-    )
+    listed = record.array("shape", MAX_DIMENSIONS)
+    shape = tuple(checked_integer(side, 0, MAX_LENGTH, "a side of a shape") for side in listed)
+    elements = math.prod(side for side in shape if side)
+    require(elements <= MAX_LENGTH, "limit", f"{record['name']!r} has {elements} elements")
+    return Tensor(record.text("name"), record.text("dtype", "|".join(dtypes)), shape)
 
 
 def _unit(value: Any) -> Tensor:

@@ -19,17 +19,33 @@ def verify(bank: Bank) -> None:
     for name, task in bank.catalog.tasks.items():
         _check_marker(bank, f"tasks/{name}/zarr.json")
         revision = bank.revision(name)
-        stored = [task.revision, *revision.objects.values(), *filter(None, revision.shards)]
-        total = sum(one.size for one in stored)
-        require_layout(total == task.stored_bytes, f"{name!r} has {total} stored bytes")
+        _check_totals(bank, name, revision)
         _check_documents(bank, name, revision)
         for number in range(len(revision.extras)):
             bank.read_extra(name, revision, number)
         for number, shard in enumerate(task.shards):
             if shard is not None:
                 bank.store.checked(f"{bank.key(name)}/delta/c/{number}", shard)
-        found = sum(len(bank.entries(name, unit).positions) for unit in bank.layout.units)
-        require_layout(found == task.nonzeros, f"{name!r} has {found} non-zeros")
+        _check_entries(bank, name)
+
+
+def _check_totals(bank: Bank, name: str, revision: Revision) -> None:
+    """The sums that the catalog states."""
+    task = bank.catalog.tasks[name]
+    stored = [task.revision, *revision.objects.values(), *filter(None, revision.shards)]
+    kept = [unit for unit in bank.layout.units.values() if unit.name not in task.replaced]
+    sums = (sum(one.size for one in stored), sum(one.size for one in (*kept, *revision.extras)))
+    require_layout(sums == (task.stored_bytes, task.parameters), f"{name!r} sums up to {sums}")
+
+
+def _check_entries(bank: Bank, name: str) -> None:
+    """All frames decode; replaced units have no entries."""
+    task = bank.catalog.tasks[name]
+    found = {unit: len(bank.entries(name, unit).positions) for unit in bank.layout.units}
+    for unit in task.replaced:
+        require(found[unit] == 0, "address", f"{name!r} replaces unit {unit!r} and has entries")
+    total = sum(found.values())
+    require_layout(total == task.nonzeros, f"{name!r} has {total} non-zeros")
 
 
 def _check_documents(bank: Bank, name: str, revision: Revision) -> None:
