@@ -10,6 +10,7 @@
 - ``values``    one file a value encoding: what the non-zeros are
 - ``rice``      Golomb–Rice symbols, shared by four encodings
 - ``fields``    bit-packed fields, shared by four encodings
+- ``gather``    entries taken from and put to a list of places
 - ``kernel``    numba, and the two machine instructions that decoding leans on
 
 Everything here is re-exported lazily, so that ``read_header`` costs no numba.

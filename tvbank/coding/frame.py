@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.faults import fault
+from tvbank.coding.gather import gather, scatter
 from tvbank.coding.header import (
     HEADER_BYTES,
     MAX_ENTRIES,
@@ -16,7 +17,6 @@ from tvbank.coding.header import (
     read_header,
 )
 from tvbank.coding.masks import MASKS, Mask
-from tvbank.coding.masks._mask import gather, scatter
 from tvbank.coding.sass import FrameSizes, choose, force, section_sizes
 from tvbank.coding.values import VALUES, Values
 from tvbank.errors import UsageError
@@ -87,11 +87,10 @@ def decode_frame(frame: Buffer, entries: int | None = None) -> NDArray[np.float3
         FrameError: if the frame violates the spec; ``reason`` is the spec's code.
     """
     header, positions, patterns = _decode(frame, entries)
+    if positions is not None:
+        return scatter(patterns, positions, header.entries).view(header.dtype)
     chunk = np.zeros(header.entries, np.uint32)
-    if positions is None:
-        chunk[: header.extent] = patterns
-    else:
-        scatter(patterns, positions, chunk)
+    chunk[: header.extent] = patterns
     return chunk.view(header.dtype)
 
 
@@ -135,11 +134,9 @@ def _survey(chunk: NDArray[Any]) -> tuple[Mask, Values]:
             f"a chunk has one axis of 1 to {MAX_ENTRIES} entries, not the shape {chunk.shape}"
         )
     # Copied unless contiguous, aligned and writable: each kernel is compiled for one kind of array.
-    patterns = np.require(chunk, requirements="CAW").view(np.uint32)
+    patterns = np.require(chunk, requirements=["C", "A", "W"]).view(np.uint32)
     where = Mask.of(patterns)
-    taken = np.empty(where.nonzeros, np.uint32)
-    gather(patterns, where.positions, taken)
-    return where, Values(str(chunk.dtype), taken)
+    return where, Values(str(chunk.dtype), gather(patterns, where.positions))
 
 
 def _decode(

@@ -2,6 +2,8 @@
 
 The loops see only contiguous uint8, uint32 and uint64 arrays and Python integers, so that each is
 compiled once. Offsets are uint64 throughout: numba turns uint64 mixed with int64 into float64.
+Compiled code is kept beside each module and renewed when that module changes, not when a kernel
+changes that it calls from another: after such an edit, delete the ``*.nbi`` files.
 """
 
 from __future__ import annotations

@@ -18,9 +18,6 @@ from tvbank.coding.sections import bytes_of_bits
 
 #: Parameters whose cost is counted: 0 .. 31.
 PARAMETERS: Final = 32
-#: Bits that a kernel sets in the faults it returns.
-NON_CANONICAL: Final = 1
-OUT_OF_RANGE: Final = 2
 
 _ESCAPE = np.uint64(24)
 _ESCAPE_BITS = np.uint64(56)
@@ -48,7 +45,7 @@ def is_non_canonical(value: Any, bits: Any, k: Any) -> Any:
 
 
 @kernel
-def symbol_code(value: Any, k: Any) -> Any:
+def _symbol_code(value: Any, k: Any) -> Any:
     """(code, bits) of a value: the inverse of ``read_symbol``."""
     quotient = value >> k
     if quotient < _ESCAPE:
@@ -58,21 +55,16 @@ def symbol_code(value: Any, k: Any) -> Any:
 
 
 @kernel
-def encode_symbols(symbols: Any, k_even: Any, k_odd: Any, words: Any) -> None:
-    """Write a stream of symbols, those at even indices with ``k_even``, the others with ``k_odd``.
-
-    Args:
-        symbols: uint32 [count].
-        k_even: parameter of symbols 0, 2, 4, …
-        k_odd: parameter of symbols 1, 3, 5, …
-        words: uint64, exactly as many as the stream needs; overwritten.
-    """
+def _encode(symbols: Any, signs: Any, k_even: Any, k_odd: Any, words: Any) -> None:
     pending = np.uint64(0)
     filled = np.uint64(0)
     index = 0
     k, k_next = np.uint64(k_even), np.uint64(k_odd)
-    for symbol in symbols:
-        code, bits = symbol_code(np.uint64(symbol), k)
+    for place in range(symbols.size):
+        code, bits = _symbol_code(np.uint64(symbols[place]), k)
+        if signs.size:
+            code = (code << _ONE) | np.uint64(signs[place])
+            bits += _ONE
         k, k_next = k_next, k
         pending |= code << filled
         if filled + bits >= _WORD_BITS:
@@ -125,18 +117,25 @@ def smallest_parameter(bits: NDArray[np.int64], limit: int) -> int:
 
 
 def encode_stream(
-    symbols: NDArray[np.uint32], bits: int, k_even: int, k_odd: int | None = None
+    symbols: NDArray[np.uint32],
+    bits: int,
+    k: int,
+    *,
+    k_odd: int | None = None,
+    signs: NDArray[np.uint32] | None = None,
 ) -> NDArray[np.uint8]:
     """The section of a stream of symbols whose exact length is known.
 
     Args:
         symbols: uint32 [count].
-        bits: length of the stream, as ``stream_bits`` counts it.
-        k_even: the parameter; of the symbols at even indices if ``k_odd`` is given.
-        k_odd: the parameter of the symbols at odd indices.
+        bits: length of the stream, as ``stream_bits`` counts it and a bit a sign.
+        k: the parameter.
+        k_odd: the parameter of the symbols at odd indices, if it is another.
+        signs: uint32 [count] of 0 and 1: a bit that comes before each symbol, if any does.
     """
     words = np.zeros(-(-bits // 64), np.uint64)
-    encode_symbols(symbols, k_even, k_even if k_odd is None else k_odd, words)
+    no_signs = np.empty(0, np.uint32)
+    _encode(symbols, no_signs if signs is None else signs, k, k if k_odd is None else k_odd, words)
     return words.view(np.uint8)[: bytes_of_bits(bits)]
 
 

@@ -36,7 +36,7 @@ def test_streams_are_what_the_spec_says(k):
 
 
 def test_parameters_alternate():
-    stream = encode_stream(np.array([5, 5, 5], np.uint32), 9 + 5, 1, 2)
+    stream = encode_stream(np.array([5, 5, 5], np.uint32), 9 + 5, 1, k_odd=2)
     bits = "".join(map(str, np.unpackbits(stream, bitorder="little")))
     assert bits.startswith(symbol(5, 1) + symbol(5, 2) + symbol(5, 1))
 

@@ -13,7 +13,7 @@ from tvbank.coding.kernel import kernel, nonzero_bits, ones_in, trailing_zeros
 from tvbank.coding.rice import PARAMETERS, add_symbol_bits
 
 _ONE = np.uint64(1)
-_NONE = np.uint64(0)
+_ZERO = np.uint64(0)
 _LAST_BIT = np.uint64(63)
 #: Runs shorter than this are counted in a histogram before their bits are.
 _HISTOGRAM = 256
@@ -30,15 +30,15 @@ def mark(patterns: Any, words: Any) -> Any:
     Returns:
         (ones, runs of ones, position of the last one + 1).
     """
-    ones = runs = _NONE
+    ones = runs = _ZERO
     extent = 0
-    carry = _NONE
+    carry = _ZERO
     whole = patterns.size // 64
     for index in range(words.size):
         if index < whole:
             word = nonzero_bits(patterns, np.uint64(index) * np.uint64(64))
         else:
-            word = _NONE
+            word = _ZERO
             for lane in range(patterns.size - 64 * whole):
                 word |= np.uint64(patterns[64 * whole + lane] != 0) << np.uint64(lane)
         words[index] = word
@@ -73,7 +73,7 @@ def list_ones(words: Any, positions: Any) -> None:
 def _list_runs(words: Any, extent: Any, runs: Any) -> None:
     start = np.uint64(0)
     count = 0
-    carry = _NONE
+    carry = _ZERO
     for index in range(words.size):
         word = words[index]
         turns = word ^ ((word << _ONE) | carry)
@@ -108,20 +108,6 @@ def _count_run_bits(runs: Any, bits: Any) -> None:
             if count:
                 add_symbol_bits(bits[2 * kind], np.uint32(length), count)
                 add_symbol_bits(bits[2 * kind + 1], np.uint32(length - 1), count)
-
-
-@kernel
-def gather(patterns: Any, positions: Any, out: Any) -> None:
-    """``out[i] = patterns[positions[i]]``, all uint32."""
-    for index in range(positions.size):
-        out[index] = patterns[positions[index]]
-
-
-@kernel
-def scatter(values: Any, positions: Any, out: Any) -> None:
-    """``out[positions[i]] = values[i]``, all uint32; the caller has checked every position."""
-    for index in range(positions.size):
-        out[positions[index]] = values[index]
 
 
 @final

@@ -88,9 +88,8 @@ class Runs(Encoding[Mask]):
         """The symbols."""
         symbols = mask.runs.copy()
         symbols[1:] -= np.uint32(1)
-        return encode_stream(
-            symbols, self._bits(mask, parameter), parameter % 256, parameter // 256
-        )
+        k_one, k_zero = divmod(parameter, 256)
+        return encode_stream(symbols, self._bits(mask, parameter), k_zero, k_odd=k_one)
 
     def decode(self, section: memoryview, header: FrameHeader) -> NDArray[np.uint32]:
         """Faults: mask-section, padding, non-canonical, position."""

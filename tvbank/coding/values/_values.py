@@ -79,8 +79,8 @@ class Values:
     @cached_property
     def step_symbols(self) -> NDArray[np.uint32]:
         """|v| − 1 of each int32 value: the symbols of Rice coded steps, uint32 [nonzeros]."""
-        negative = (self.patterns & SIGN_BIT) != 0
-        return np.where(negative, ~self.patterns, self.patterns - np.uint32(1))
+        signs = (self.patterns.view(np.int32) >> 31).view(np.uint32)  # all bits of a word, or none
+        return (self.patterns ^ signs) - (signs + np.uint32(1))
 
     @cached_property
     def step_bits(self) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tvbank.coding.encoding import Encoding
 from tvbank.coding.faults import fault
 from tvbank.coding.fields import pack, unpack
+from tvbank.coding.gather import gather
 from tvbank.coding.header import FrameHeader
 from tvbank.coding.rice import check_padding, padded
 from tvbank.coding.sections import AFFINE_LIMIT, bytes_of_bits
@@ -50,4 +51,4 @@ class Affine(Encoding[Values]):
         if not (np.isfinite(offset) and np.isfinite(step)):
             raise fault("value", f"an affine grid of offset {offset} and step {step}")
         codes = unpack(padded(stream), bits, header.nonzeros)
-        return check_nonzero(grid_patterns(offset, step, bits)[codes])
+        return check_nonzero(gather(grid_patterns(offset, step, bits), codes))

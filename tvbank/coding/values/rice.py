@@ -14,41 +14,18 @@ from tvbank.coding.header import FrameHeader
 from tvbank.coding.kernel import bits_from, kernel
 from tvbank.coding.rice import (
     check_stream,
+    encode_stream,
     is_non_canonical,
     padded,
     read_symbol,
     smallest_parameter,
-    symbol_code,
 )
 from tvbank.coding.sections import VALUE_RICE_LIMIT, bytes_of_bits
 from tvbank.coding.values._values import Values
 
 _ONE = np.uint64(1)
-_WORD_BITS = np.uint64(64)
 #: |v| − 1 of the least int32; of the greatest it is one less.
 _GREATEST = np.uint64(0x7FFF_FFFF)
-
-
-@kernel
-def _encode(patterns: Any, symbols: Any, parameter: Any, words: Any) -> None:
-    k = np.uint64(parameter)
-    pending = np.uint64(0)
-    filled = np.uint64(0)
-    index = 0
-    for place in range(patterns.size):
-        code, bits = symbol_code(np.uint64(symbols[place]), k)
-        code = (code << _ONE) | np.uint64(patterns[place] >> np.uint32(31))
-        bits += _ONE
-        pending |= code << filled
-        if filled + bits >= _WORD_BITS:
-            words[index] = pending
-            index += 1
-            pending = code >> (_WORD_BITS - filled)
-            filled = filled + bits - _WORD_BITS
-        else:
-            filled += bits
-    if filled:
-        words[index] = pending
 
 
 @kernel
@@ -94,9 +71,8 @@ class Rice(Encoding[Values]):
     def encode(self, values: Values, parameter: int) -> NDArray[np.uint8]:
         """Signs and symbols in one stream."""
         bits = int(values.step_bits[parameter])
-        words = np.zeros(-(-bits // 64), np.uint64)
-        _encode(values.patterns, values.step_symbols, parameter, words)
-        return words.view(np.uint8)[: bytes_of_bits(bits)]
+        signs = values.patterns >> np.uint32(31)
+        return encode_stream(values.step_symbols, bits, parameter, signs=signs)
 
     def decode(self, section: memoryview, header: FrameHeader) -> NDArray[np.uint32]:
         """Faults: frame-truncated, frame-trailing, padding, non-canonical, value."""

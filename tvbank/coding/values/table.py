@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tvbank.coding.encoding import Encoding
 from tvbank.coding.faults import fault
 from tvbank.coding.fields import pack, unpack
+from tvbank.coding.gather import gather
 from tvbank.coding.header import FrameHeader
 from tvbank.coding.rice import check_padding, padded
 from tvbank.coding.sections import bytes_of_bits, code_bits
@@ -51,4 +52,4 @@ class Table(Encoding[Values]):
             raise fault("code", f"code {codes.max()} into a table of {size}")
         if not table[0] or not (table[1:] > table[:-1]).all():
             raise fault("table", "the patterns of the table do not ascend from 1")
-        return table[codes]
+        return gather(table, codes)
