@@ -6,7 +6,8 @@
 ``zarr_documents.py``     the zarr documents of a delta, of extras and of plain groups
 ``names.py``              task names
 ``shard.py``              shards: frames, checksums, index
-``extras.py``             units kept whole beside the delta
+``extras.py``            units kept whole beside the delta
+``zstd.py``              compresses their chunks
 ``writer.py``             compresses a checkpoint into a revision
 ``spool.py``              holds its objects until they can be named
 ``publish.py``            puts a revision into the catalog, atomically

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,22 +15,9 @@ from numpy.typing import NDArray
 from tvbank.bank.documents import ExtraRecord, ObjectRecord, Revision, check_stored
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.zarr_documents import chunk_keys, chunk_shape, stored_dtype
+from tvbank.bank.zstd import compress, decompress
 from tvbank.dtypes import DTYPES
-from tvbank.errors import CorruptionError, UnitNotFoundError
-
-if TYPE_CHECKING:
-    from numcodecs.zstd import Zstd
-
-
-#: A block of zstd takes 4 bytes at least and holds 2**17 at most.
-_ZSTD_LARGEST_RATIO = 2**15
-
-
-@cache
-def _zstd() -> Zstd:
-    from numcodecs.zstd import Zstd  # slow to import, and many banks have no extras
-
-    return Zstd(level=3, checksum=True)
+from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
 
 
 def encode_extra(record: ExtraRecord, array: NDArray[Any]) -> Iterator[tuple[str, bytes]]:
@@ -45,7 +31,7 @@ def encode_extra(record: ExtraRecord, array: NDArray[Any]) -> Iterator[tuple[str
             if len(chunk) < shape[0]:  # zarr pads the last chunk of a grid
                 padding = [(0, shape[0] - len(chunk))] + [(0, 0)] * (len(shape) - 1)
                 chunk = np.pad(chunk, padding)
-        yield key, bytes(_zstd().encode(np.ascontiguousarray(chunk).tobytes()))
+        yield key, compress(np.ascontiguousarray(chunk).tobytes())
 
 
 class Extras(Mapping[str, NDArray[Any]]):
@@ -132,21 +118,12 @@ class Extras(Mapping[str, NDArray[Any]]):
         record: ExtraRecord,
         key: str,
     ) -> NDArray[Any]:
-        """Decompress into a buffer of the expected size: a bomb finds no room."""
-        expected = math.prod(shape) * dtype.itemsize
-        if expected > len(data) * _ZSTD_LARGEST_RATIO:
-            raise self._damaged(record, key, f"{len(data)} bytes cannot hold {expected}")
-        out = np.empty(expected, np.uint8)
         try:
-            size = len(memoryview(_zstd().decode(data, out)))
-        except (RuntimeError, ValueError) as error:
-            raise self._damaged(record, key, str(error)) from error
-        if size != expected:
-            raise self._damaged(record, key, f"{size} bytes where {expected} belong")
+            out = decompress(data, math.prod(shape) * dtype.itemsize)
+        except FormatError as error:
+            raise CorruptionError(
+                error.reason,
+                f"task {self._task!r}, extra {record.name!r}: {key} does not decode: {error}",
+                key=key, task=self._task, unit=record.name,
+            ) from error  # fmt: skip
         return out.view(dtype).reshape(shape)
-
-    def _damaged(self, record: ExtraRecord, key: str, what: str) -> CorruptionError:
-        return CorruptionError(
-            "extra", f"task {self._task!r}, extra {record.name!r}: {key} does not decode: {what}",
-            key=key, task=self._task, unit=record.name,
-        )  # fmt: skip
