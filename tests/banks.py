@@ -171,7 +171,7 @@ def forge(
     catalog = catalog_document["attributes"]["tvbank"]
     if layout:
         forged["base/zarr.json"] = _edited(forged["base/zarr.json"], layout)
-        catalog["layout"] = _record(forged["base/zarr.json"])
+        catalog["layout"] = stored_record(forged["base/zarr.json"])
     for name, entry in catalog["tasks"].items():
         old = f"tasks/{name}/{entry['revision']}"
         shards = {}
@@ -179,7 +179,7 @@ def forge(
             if record is not None and shard:
                 key = f"{old}/delta/c/{number}"
                 forged[key] = shard(forged[key])
-                shards[number] = _record(forged[key])
+                shards[number] = stored_record(forged[key])
 
         def rewrite(body, shards=shards):
             for number, record in shards.items():
@@ -221,7 +221,7 @@ def _dump(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _record(data: bytes) -> dict[str, Any]:
+def stored_record(data: bytes) -> dict[str, Any]:
     return {"size": len(data), "sha256": _digest(data)}
 
 
