@@ -101,7 +101,7 @@ def root_faults() -> Iterator[BankFault]:
         ("document-syntax", "a feature that is a number", put("required_features", value=[1])),
         ("layout", "a shard too many", put(*task, "shards", value=[None] * 3)),
         ("layout", "no shards", put(*task, "shards", value=[])),
-        ("layout", "a shard of 63 bytes", put(*task, "shards", 0, "size", value=63)),
+        ("layout", "a shard no larger than its index", put(*task, "shards", 0, "size", value=36)),
         ("document-size", "the layout has another size", put("layout", "size", value=1)),
         ("document-digest", "another layout", put("layout", "sha256", value="0" * 64)),
     ]

@@ -152,8 +152,18 @@ def shard_faults() -> Iterator[BankFault]:
     yield "address", "a frame behind the last unit", tampered(
         only_last, index=lambda p: [ABSENT, p[0]]
     )  # fmt: skip
-    yield "index-range", "a chunk of 27 bytes", tampered(
+    yield "frame-checksum", "a chunk of 27 bytes", tampered(
         only_first, chunk=lambda data, number: data[:27] if number == 1 else data
+    )  # fmt: skip
+    yield "frame-checksum", "a chunk of 3 bytes", tampered(
+        only_first, chunk=lambda data, number: data[:3] if number == 1 else data
+    )  # fmt: skip
+    yield "frame-checksum", "a chunk of no bytes", tampered(
+        only_first, chunk=lambda data, number: b"" if number == 1 else data
+    )  # fmt: skip
+    header = encode("float32", 64, {3: 1}, ("bitmap", 0), ("raw", 0))[:23]
+    yield "frame-truncated", "a frame shorter than its header", tampered(
+        only_first, frame=lambda frame, number: header if number == 1 else frame
     )  # fmt: skip
 
     def in_frame(how: Callable[[bytes], bytes]) -> Files:
@@ -263,7 +273,7 @@ def marker_faults() -> Iterator[BankFault]:
         files=lambda files: files | {"tasks/t/zarr.json": MARKER.replace(b"{}", b'{"a":1}')}
     )  # fmt: skip
     yield (
-        "marker",
+        "document-syntax",
         "an extras group with attributes",
         tampered(
             WITH_EXTRA,

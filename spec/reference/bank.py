@@ -12,7 +12,7 @@ from .folder import Folder
 from .frame import Frame
 from .invalid import require
 from .layout import Layout, read_layout, require_layout
-from .shards import MIN_CHUNK_BYTES, Entries, index_size, read_chunk, read_index, unit_entries
+from .shards import Entries, index_size, read_chunk, read_index, unit_entries
 from .weights import tuned_weights
 
 ROOT = "zarr.json"
@@ -28,11 +28,11 @@ def open_bank(folder: str | Path) -> Bank:
     store = Folder(Path(folder))
     catalog = read_root(store.get(ROOT))
     layout = read_layout(store.checked(LAYOUT, catalog.layout))
-    smallest = index_size(layout.chunks_per_shard) + MIN_CHUNK_BYTES
+    index = index_size(layout.chunks_per_shard)
     for name, task in catalog.tasks.items():
         require_layout(
             len(task.shards) == layout.shards
-            and all(shard is None or shard.size >= smallest for shard in task.shards),
+            and all(shard is None or shard.size > index for shard in task.shards),
             f"the shards of task {name!r} do not fit the layout",
         )
     return Bank(store, catalog, layout)
@@ -124,7 +124,9 @@ class Bank(NamedTuple):
         tail = self.store.part(key, range(shard.size - index_size(chunks), shard.size))
         index = read_index(tail, chunks, shard.size)
         behind = index[self.layout.length // length - number * chunks :]
-        require(not any(behind), "address", f"{key} has a frame behind the last unit")
+        require(
+            behind == [None] * len(behind), "address", f"{key} has a frame behind the last unit"
+        )
         wanted = index[within.start : within.stop]
         stored = [part for part in wanted if part is not None]
         if not stored:

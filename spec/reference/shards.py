@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .crc32c import split_checksum
-from .frame import HEADER, Frame, decode_frame
+from .frame import Frame, decode_frame
 from .invalid import Invalid, require
 from .layout import Layout, Tensor
 
 ABSENT = 2**64 - 1
 CHECKSUM_BYTES = 4
-MIN_CHUNK_BYTES = HEADER.size + CHECKSUM_BYTES
 
 
 class Entries(NamedTuple):
@@ -42,11 +41,10 @@ def read_index(data: bytes, chunks: int, shard_size: int) -> list[range | None]:
         if (start, size) == (ABSENT, ABSENT):
             ranges.append(None)
             continue
-        fits = start == end and size >= MIN_CHUNK_BYTES
-        require(fits, "index-range", f"a chunk of {size} bytes at {start}, expected at {end}")
+        require(start == end, "index-range", f"a chunk at {start} where {end} is expected")
         end = start + size
         ranges.append(range(start, end))
-    full = 0 < end == shard_size - index_size(chunks)
+    full = end == shard_size - index_size(chunks)
     require(full, "index-range", f"the chunks end at {end}, not where the index begins")
     return ranges
 
