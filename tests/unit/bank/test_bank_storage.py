@@ -255,11 +255,14 @@ class TestLocalStorage:
 
     def test_empty_folders_are_tidied_away(self, storage, tmp_path):
         storage.put("a/b", b"x")
-        (tmp_path / "store/a/c/d").mkdir(parents=True)
-        (tmp_path / "store/e/f").mkdir(parents=True)
-        storage.tidy()
-        assert {path.name for path in (tmp_path / "store").rglob("*")} == {"a", "b"}
-        assert (tmp_path / "store").is_dir()
+        for folder in ("a/c/d", "a/e", "f/g", "h"):
+            (tmp_path / "store" / folder).mkdir(parents=True)
+        storage.tidy("a")
+        assert {path.name for path in (tmp_path / "store").rglob("*")} == set("abfgh")
+        storage.tidy("f")
+        storage.tidy("never there")
+        assert {path.name for path in (tmp_path / "store").rglob("*")} == set("abh")
+        assert storage.get("a/b") == b"x"
 
     def test_deleting_removes_the_folders_it_empties(self, storage, tmp_path):
         storage.put("a/b/c", b"x")

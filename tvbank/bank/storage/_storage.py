@@ -84,5 +84,5 @@ class Storage(ABC):
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep other writers out, where the store can; re-entrant within a thread."""
 
-    def tidy(self) -> None:  # noqa: B027 - most stores have nothing to do
-        """Remove what killed writers left that is no object, such as empty folders."""
+    def tidy(self, folder: str) -> None:  # noqa: B027 - most stores have nothing to do
+        """Remove what killed writers left in a folder that is no object, such as empty folders."""

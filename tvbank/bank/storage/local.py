@@ -107,13 +107,11 @@ class LocalStorage(Storage):
             except OSError:  # not empty: other objects live there
                 break
 
-    def tidy(self) -> None:
+    def tidy(self, folder: str) -> None:
         """See ``Storage.tidy``: folders that hold no object."""
-        with self._errors("tidy", ""):
-            for folder, _folders, _files in os.walk(self._root, topdown=False):
-                if Path(folder) != self._root:
-                    with suppress(OSError):  # not empty: objects live there
-                        os.rmdir(folder)
+        for path, _folders, _files in os.walk(self._path(folder), topdown=False):
+            with suppress(OSError):  # not empty: objects live there
+                os.rmdir(path)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

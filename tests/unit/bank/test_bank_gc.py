@@ -1,0 +1,145 @@
+"""Garbage collection: all that the catalog does not name goes, all that it names stays."""
+
+import banks
+import pytest
+
+import tvbank
+from tvbank.bank.gc import GcReport
+from tvbank.bank.storage import LocalStorage, MemoryStorage
+from tvbank.errors import BankNotFoundError, CorruptionError
+
+
+@pytest.fixture(params=["local", "memory"])
+def bank(request, tmp_path):
+    place = LocalStorage(tmp_path / "bank") if request.param == "local" else MemoryStorage()
+    return banks.small_bank(place)
+
+
+def keys(bank):
+    return set(banks.contents(bank.storage))
+
+
+def test_a_bank_without_garbage_stays_as_it_is(bank):
+    before = banks.contents(bank.storage)
+    assert bank.gc() == GcReport(0, 0)
+    assert banks.contents(bank.storage) == before
+
+
+def test_a_removed_task_goes_and_the_others_stay(bank):
+    others = banks.numbers(bank["exact"])
+    before = banks.contents(bank.storage)
+    bank.remove("lossy")
+    assert keys(bank) == set(before)
+    gone = {key: data for key, data in before.items() if key.startswith("tasks/lossy/")}
+    assert bank.gc() == GcReport(len(gone), sum(map(len, gone.values())))
+    assert keys(bank) == set(before) - set(gone)
+    assert banks.all_numbers(bank) == {"exact": others}
+    assert bank.verify() == []
+
+
+def test_a_replaced_revision_goes(bank):
+    old = bank["lossy"].revision
+    bank.add("lossy", banks.fine_tune(5), tvbank.TSwitch(drop=0.1), replace=True,
+             base=banks.base_model())  # fmt: skip
+    expected = banks.all_numbers(bank)
+    assert old != bank["lossy"].revision
+    assert any(old in key for key in keys(bank))
+    assert bank.gc().objects > 0
+    assert not any(old in key for key in keys(bank))
+    assert banks.all_numbers(bank) == expected
+    assert bank.verify() == []
+
+
+def test_the_same_fine_tune_again_leaves_no_garbage(bank):
+    before = banks.contents(bank.storage)
+    bank.add("lossy", banks.fine_tune(0), tvbank.TSwitch(drop=0.5), {"labels": ["cat", "dog"]},
+             replace=True)  # fmt: skip
+    assert bank.gc() == GcReport(0, 0)
+    after = banks.contents(bank.storage)
+    assert {key for key in after if after[key] != before[key]} == {"zarr.json"}
+
+
+DEBRIS = [
+    "zarr.json.tmp-0123456789abcdef",
+    "base/zarr.json.tmp-0123456789abcdef",
+    "tasks/never/zarr.json",
+    "tasks/never/" + "0" * 64 + "/zarr.json",
+    "tasks/lossy/" + "0" * 64 + "/delta/c/0",
+    "tasks/lossy/zarr.json.tmp-0",
+    "tasks/elsewhere",
+]
+
+
+def test_debris_of_killed_writers_goes(bank):
+    before = banks.contents(bank.storage)
+    revision = bank["exact"].revision
+    debris = [*DEBRIS, f"tasks/exact/{revision}/delta/c/0.tmp-1"]
+    for key in debris:
+        bank.storage.put(key, b"debris")
+    assert bank.gc() == GcReport(len(debris), 6 * len(debris))
+    assert banks.contents(bank.storage) == before
+
+
+def test_what_is_not_the_banks_stays(bank):
+    revision = bank["exact"].revision
+    foreign = [
+        "cats.safetensors", "checkpoints/cats.safetensors", "README.md", "routers/r/zarr.json",
+        f"elsewhere/exact/{revision}/zarr.json", "base/notes", ".tmp-notes/x",
+    ]  # fmt: skip
+    for key in foreign:
+        bank.storage.put(key, b"precious")
+    before = banks.contents(bank.storage)
+    assert bank.gc() == GcReport(0, 0)
+    assert banks.contents(bank.storage) == before
+
+
+def test_the_note_of_the_base_stays(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"w": banks.base_model()["head"]}, tmp_path / "base.safetensors")
+    bank = tvbank.create(tmp_path / "bank", base=tmp_path / "base.safetensors")
+    before = banks.contents(bank.storage)
+    assert "base/location/zarr.json" in before
+    assert bank.gc() == GcReport(0, 0)
+    assert banks.contents(bank.storage) == before
+
+
+def test_the_last_task_takes_its_groups_along(bank):
+    for name in list(bank):
+        bank.remove(name)
+    bank.gc()
+    assert keys(bank) == {"zarr.json", "base/zarr.json"}
+    assert tvbank.open(bank.storage).verify() == []
+
+
+def test_an_older_view_says_that_its_task_was_removed(bank):
+    older = tvbank.open(bank.storage)
+    bank.remove("lossy")
+    expected = banks.numbers(bank["exact"])
+    assert older["lossy"]["half"].to_dense().any()
+    bank.gc()
+    with pytest.raises(CorruptionError, match="removed since the bank was opened: open it again"):
+        older["lossy"]["half"].to_dense()
+    assert banks.numbers(older["exact"]) == expected
+
+
+def test_nothing_is_removed_where_there_is_no_sound_catalog(bank):
+    before = banks.contents(bank.storage)
+    root = bytearray(before["zarr.json"])
+    root[-40] ^= 1
+    bank.storage.put("zarr.json", bytes(root))
+    with pytest.raises(CorruptionError):
+        bank.gc()
+    assert keys(bank) == set(before)
+    bank.storage.delete("zarr.json")
+    with pytest.raises(BankNotFoundError):
+        bank.gc()
+    assert keys(bank) == set(before) - {"zarr.json"}
+
+
+def test_empty_folders_go(tmp_path):
+    bank = banks.small_bank(tmp_path / "bank")
+    (tmp_path / "bank/tasks/never/0123/delta/c").mkdir(parents=True)
+    bank.gc()
+    assert not (tmp_path / "bank/tasks/never").exists()
+    assert bank.verify() == []
