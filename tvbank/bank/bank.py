@@ -20,7 +20,7 @@ from tvbank.bank.documents import (
 from tvbank.bank.gc import GcReport, collect_garbage
 from tvbank.bank.names import check_task_name
 from tvbank.bank.publish import publish_task, refuse_existing, remove_task
-from tvbank.bank.snapshot import read_layout, read_root
+from tvbank.bank.snapshot import read_layout, read_root, read_root_to_change
 from tvbank.bank.spool import Spool
 from tvbank.bank.storage import LocalStorage, Storage
 from tvbank.bank.task import Task
@@ -118,7 +118,7 @@ class Bank(Mapping[str, Task]):
         from tvbank.compress import TSwitch
 
         check_task_name(name)
-        refuse_existing(read_root(self.storage)[0].tasks, name, replace=replace)
+        refuse_existing(read_root_to_change(self.storage)[0].tasks, name, replace=replace)
         chosen = TSwitch() if compressor is None else compressor
         described = check_metadata({} if metadata is None else metadata)
         with (

@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tvbank.bank.snapshot import read_root
+from tvbank.bank.snapshot import read_root_to_change
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]+\Z")
@@ -33,7 +33,7 @@ def collect_garbage(storage: Storage) -> GcReport:
         StorageError: the store refused; what is named by the catalog is untouched in any case.
     """
     with storage.exclusive():
-        tasks = read_root(storage)[0].tasks
+        tasks = read_root_to_change(storage)[0].tasks
         markers = {"tasks/zarr.json", *(f"tasks/{name}/zarr.json" for name in tasks)}
         live = {(name, entry.revision) for name, entry in tasks.items()}
         objects = size = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tvbank.bank.documents import ROOT, Catalog, CatalogEntry, decode_root, encode_root
-from tvbank.bank.snapshot import read_root
+from tvbank.bank.snapshot import read_root_to_change
 from tvbank.bank.storage import Storage
 from tvbank.bank.zarr_documents import MARKER
 from tvbank.errors import ConflictError, TaskExistsError, TaskNotFoundError
@@ -38,7 +38,7 @@ def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bo
         return {**tasks, name: prepared.entry}
 
     with storage.exclusive():
-        edit(read_root(storage)[0].tasks)
+        edit(read_root_to_change(storage)[0].tasks)
         revision = f"{folder}/{prepared.entry.revision}"
         for key, data in prepared.objects:
             storage.put(f"{revision}/{key}", data)
@@ -85,7 +85,7 @@ def remove_task(storage: Storage, name: str) -> Catalog:
 def _replace_root(storage: Storage, edit: Callable[[Tasks], Tasks]) -> Catalog:
     """Read, edit, replace if unchanged; again if another writer was faster."""
     for _ in range(_TRIES):
-        catalog, tag = read_root(storage)
+        catalog, tag = read_root_to_change(storage)
         edited = msgspec.structs.replace(
             catalog, tasks=edit(catalog.tasks), generation=catalog.generation + 1
         )

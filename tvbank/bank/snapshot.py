@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from tvbank.bank.documents import LAYOUT, ROOT, Catalog, check_stored, decode_layout, decode_root
+from tvbank.bank.documents import (
+    FORMAT,
+    LAYOUT,
+    ROOT,
+    Catalog,
+    check_stored,
+    decode_layout,
+    decode_root,
+)
 from tvbank.bank.storage import ObjectNotFoundError, Storage
-from tvbank.errors import BankNotFoundError, CorruptionError, FormatError
+from tvbank.errors import BankNotFoundError, CorruptionError, FormatError, UnsupportedError
 from tvbank.layout import Layout
 
 
@@ -22,6 +30,23 @@ def read_root(storage: Storage) -> tuple[Catalog, str]:
             f"{storage.location} is not a bank: it has no {ROOT}; make one with `tvbank init`"
         ) from error
     return decode_root(data), tag
+
+
+def read_root_to_change(storage: Storage) -> tuple[Catalog, str]:
+    """As ``read_root``, for who will replace the catalog or remove objects.
+
+    Raises:
+        UnsupportedError: also for a later minor version, of which this writer would drop what it
+            does not know.
+    """
+    catalog, tag = read_root(storage)
+    if catalog.format != FORMAT:
+        raise UnsupportedError(
+            "version",
+            f"{storage.location} has format {catalog.format}, which this tvbank can read but not "
+            f"change, since it writes {FORMAT}: install a newer tvbank",
+        )
+    return catalog, tag
 
 
 def read_layout(storage: Storage, catalog: Catalog) -> Layout:

@@ -81,6 +81,21 @@ class TestVersions:
         forged = banks.forge(BANK, root=lambda body: body.update(format=version))
         assert banks.all_numbers(opened(forged)) == banks.all_numbers(opened(BANK))
 
+    def test_later_minor_versions_are_not_changed(self):
+        storage = banks.store(banks.forge(BANK, root=lambda body: body.update(format="1.1")))
+        before = banks.contents(storage)
+        bank = tvbank.open(storage)
+        changes = [
+            lambda: bank.add("new", banks.fine_tune(), base=banks.base_model()),
+            lambda: bank.add("exact", banks.fine_tune(), base=banks.base_model(), replace=True),
+            lambda: bank.remove("exact"),
+            bank.gc,
+        ]
+        for change in changes:
+            with pytest.raises(UnsupportedError, match=r"format 1\.1.*read but not change"):
+                change()
+        assert banks.contents(storage) == before
+
     @pytest.mark.parametrize("version", ["2.0", "10.0", "999999999.0", "0.9"])
     def test_other_major_versions_are_refused_with_both_versions(self, version):
         forged = banks.forge(BANK, root=lambda body: body.update(format=version))
