@@ -1,0 +1,132 @@
+"""The demo with few steps: a real bank on disk, and claims that notice when they are broken."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+import tvbank
+from tvbank.demo import Settings, run, run_demo
+from tvbank.demo.banking import BANKED, EXACT
+from tvbank.demo.weights import differing_units
+from tvbank.errors import UsageError
+
+FEW_STEPS = Settings(
+    width=32, depth=2, heads=2, pretrain_steps=40, tune_steps=30, draws=1,
+    margin=0.25, gain=-1.0, share=0.25,
+)  # fmt: skip
+
+
+def demo(folder, **options):
+    console = Console(file=io.StringIO(), width=80)
+    result = run_demo(folder, console=console, settings=FEW_STEPS, **options)
+    return result, console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return demo(tmp_path_factory.mktemp("sound") / "demo")
+
+
+def test_every_claim_holds(sound):
+    result, text = sound
+    assert result.failures == []
+    assert "FAILED" not in text
+    assert text.count("100%") == 9
+    assert [row.task for row in result.rows] == list(BANKED)
+
+
+def test_what_is_left_can_be_played_with(sound):
+    result, _ = sound
+    folder = result.folder
+    bank = tvbank.open(folder.bank)
+    assert set(bank) == set(BANKED)
+    assert bank.verify() == []
+    for row in result.rows:
+        task = bank[row.task]
+        assert task.stored_bytes == row.stored_bytes
+        assert set(task.extras) == {"head.weight", "head.bias"}
+        assert task.metadata["question"] == row.question
+        assert folder.export(row.task).stat().st_size > 0
+    assert differing_units(folder.checkpoint("digit"), folder.export(EXACT)) == []
+    assert differing_units(folder.checkpoint("digit"), folder.export("digit")) != []
+    summary = json.loads(folder.summary.read_text())
+    assert summary == {"made_by": "tvbank demo", **json.loads(json.dumps(result.to_json()))}
+
+
+def test_the_same_seed_trains_the_same_weights(sound, tmp_path):
+    first = sound[0].folder
+    again, text = demo(tmp_path / "again", quiet=True)
+    assert text == ""
+    assert first.base.read_bytes() == again.folder.base.read_bytes()
+    for name in ("digit", "ghost"):
+        assert first.checkpoint(name).read_bytes() == again.folder.checkpoint(name).read_bytes()
+    assert [r.bank_accuracy for r in again.rows] == [r.bank_accuracy for r in sound[0].rows]
+
+
+def test_a_demo_does_not_write_over_another(sound):
+    with pytest.raises(UsageError, match="rm -r"):
+        demo(sound[0].folder.path)
+
+
+def test_a_drop_that_makes_no_sense_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(UsageError, match="drop"):
+        demo(tmp_path / "demo", drop=1.5)
+    assert not (tmp_path / "demo").exists()
+
+
+def after_building(monkeypatch, damage):
+    """Do something to the bank between building it and reading it back."""
+
+    def build_then_damage(folder, compressor, stages, build=run.build_bank):
+        build(folder, compressor, stages)
+        damage(folder)
+
+    monkeypatch.setattr(run, "build_bank", build_then_damage)
+
+
+def test_a_flipped_bit_fails_the_demo(tmp_path, monkeypatch):
+    def flip(folder):
+        [shard] = (folder.bank / "tasks" / "turned").glob("*/delta/c/0")
+        data = bytearray(shard.read_bytes())
+        data[len(data) // 2] ^= 1
+        shard.write_bytes(data)
+
+    after_building(monkeypatch, flip)
+    result, text = demo(tmp_path / "demo")
+    broken = [claim.text for claim in result.claims if claim.failures]
+    assert broken == [
+        "verify read every byte of the bank and found no fault",
+        "all 6 tasks came back from disk",
+    ]
+    assert all("turned" in why for why in result.failures)
+    assert [row.task for row in result.rows if row.bank_accuracy is None] == ["turned"]
+    assert text.count("FAILED") == 2
+
+
+def test_an_exact_task_that_is_not_exact_fails_the_demo(tmp_path, monkeypatch):
+    def blur(folder):
+        tvbank.open(folder.bank).add(
+            EXACT, folder.checkpoint("digit"), tvbank.TSwitch(drop=0.5), replace=True
+        )
+
+    after_building(monkeypatch, blur)
+    result, _ = demo(tmp_path / "demo")
+    assert any("bit for bit: " in failure for failure in result.failures)
+
+
+def test_a_task_that_is_gone_fails_the_demo(tmp_path, monkeypatch):
+    after_building(monkeypatch, lambda folder: tvbank.open(folder.bank).remove("ghost"))
+    result, _ = demo(tmp_path / "demo")
+    [failure] = result.failures
+    assert "no task 'ghost'" in failure
+
+
+def test_margins_that_are_not_met_fail_the_demo(tmp_path):
+    strict = Settings(
+        width=32, depth=2, heads=2, pretrain_steps=2, tune_steps=2, draws=1,
+        margin=-1.0, gain=1.0, share=0.0,
+    )  # fmt: skip
+    result = run_demo(tmp_path / "demo", console=Console(quiet=True), quiet=True, settings=strict)
+    assert len([claim for claim in result.claims if claim.failures]) == 3

@@ -1,0 +1,45 @@
+"""Sizes, steps and margins of the demo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+#: Share of entries that T-Switch drops by default.
+DROP = 0.8
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """What the demo trains, how it compresses, and what it then claims.
+
+    Attributes:
+        width: length of a token.
+        depth: number of blocks.
+        heads: attention heads.
+        pretrain_steps: steps of the base.
+        tune_steps: steps of each fine-tune.
+        batch: images a step.
+        pretrain_rate: AdamW's highest learning rate for the base.
+        tune_rate: the same for a fine-tune.
+        draws: how often each test image is drawn, each time turned, covered, ... anew.
+        knob: T-Switch's magnitude.
+        margin: how much accuracy a task may lose in the bank, 0..1.
+        gain: how much better than the base with a probe a task must score, 0..1.
+        share: how much of a checkpoint's bytes a task may take in the bank, 0..1.
+    """
+
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+    pretrain_steps: int = 500
+    tune_steps: int = 200
+    batch: int = 64
+    pretrain_rate: float = 2e-3
+    tune_rate: float = 1e-3
+    draws: int = 3
+    knob: Literal["rms", "norm"] = "norm"
+    margin: float = 0.03
+    gain: float = 0.0
+    share: float = 0.04
