@@ -23,6 +23,14 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
+def is_of_numpy(dtype: np.dtype[Any]) -> bool:
+    """Whether numpy has an element type by itself, not through ``ml_dtypes``.
+
+    ``dtype.kind`` does not tell: of the float8 types one has the kind of a float, one has not.
+    """
+    return dtype.name in _BUILTIN
+
+
 def dtype_name(dtype: np.dtype[Any]) -> str:
     """The name under which ``DTYPES`` lists a numpy element type.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tvbank.bank.documents import ExtraRecord
-from tvbank.dtypes import DTYPES
+from tvbank.dtypes import DTYPES, is_of_numpy
 from tvbank.layout import Layout
 
 CODEC = "tvbank.sass"
@@ -57,7 +57,7 @@ def stored_dtype(name: str) -> np.dtype[Any]:
         KeyError: for an element type that no bank can hold.
     """
     dtype = DTYPES[name]
-    if dtype.kind in "biufc":
+    if is_of_numpy(dtype):
         return dtype
     return np.dtype(f"<u{dtype.itemsize}")
 

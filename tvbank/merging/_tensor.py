@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tvbank.dtypes import dtype_name
+from tvbank.dtypes import dtype_name, is_of_numpy
 
 _AS_INTEGERS: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 2: np.dtype(np.int16)}
 
@@ -16,7 +16,7 @@ _AS_INTEGERS: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 2: np.dtype(np.
 def to_torch(array: NDArray[Any]) -> torch.Tensor:
     """A tensor with the same bits, element type and shape; it shares memory if that is writable."""
     own = array if array.flags.writeable else array.copy()
-    if array.dtype.kind in "biufc":
+    if is_of_numpy(array.dtype):
         return torch.from_numpy(own)
     bits = own.reshape(-1).view(_AS_INTEGERS[array.dtype.itemsize])
     dtype: torch.dtype = getattr(torch, dtype_name(array.dtype))
