@@ -1,0 +1,117 @@
+"""What goes into a bank comes out of it, bit for bit, whatever the model and the grid."""
+
+import re
+
+import banks
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stories import (
+    bits,
+    bits_in,
+    bits_of,
+    chunk_lengths,
+    chunks_per_shard,
+    folder,
+    models,
+    shards_of,
+    stories,
+)
+
+import tvbank
+from tvbank.bank.storage import MemoryStorage
+from tvbank.errors import NonFiniteError
+
+drops = st.sampled_from([0.0, 0.3, 0.5, 0.9])
+
+
+@given(stories(), chunk_lengths, chunks_per_shard)
+def test_an_exact_task_is_restored_bit_for_bit(story, chunk_length, per_shard):
+    with folder() as place, shards_of(per_shard):
+        created = tvbank.create(place / "bank", base=story.base, chunk_length=chunk_length)
+        created.add("task", story.tuned, tvbank.Exact(), replace_mismatched=True)
+        bank = tvbank.open(place / "bank")
+        assert bank.verify() == []
+        out = tvbank.export(bank, "task", base=story.base, out=place / "out.safetensors")
+        assert bits_in(out) == bits_of(story.restored)
+
+
+@given(stories(), chunk_lengths)
+def test_what_was_exported_is_the_same_task_again(story, chunk_length):
+    with folder() as place:
+        bank = tvbank.create(MemoryStorage(), base=story.base, chunk_length=chunk_length)
+        bank.add("first", story.tuned, tvbank.Exact(), replace_mismatched=True)
+        out = tvbank.export(bank, "first", base=story.base, out=place / "out.safetensors")
+        bank.add("again", out, tvbank.Exact(), replace_mismatched=True)
+        again = tvbank.export(bank, "again", base=story.base, out=place / "again.safetensors")
+        assert bits_in(again) == bits_in(out)
+        for name, unit in bank["first"].items():
+            assert bits(unit.to_dense()) == bits(bank["again"][name].to_dense())
+
+
+def compressed(compressor, base, tuned):
+    """Every unit's entries in memory, or the error that refuses one."""
+    try:
+        return {name: compressor.compress(name, base[name], tuned[name]) for name in base}
+    except NonFiniteError as error:
+        return error
+
+
+@given(models(), drops, st.sampled_from(["rms", "norm"]), chunk_lengths, chunks_per_shard)
+def test_tswitch_through_a_bank_is_tswitch_in_memory(model, drop, knob, chunk_length, per_shard):
+    base, tuned, _ = model
+    compressor = tvbank.TSwitch(drop=drop, knob=knob)
+    expected = compressed(compressor, base, tuned)
+    with shards_of(per_shard):
+        bank = tvbank.create(MemoryStorage(), base=base, chunk_length=chunk_length)
+    if isinstance(expected, NonFiniteError):
+        with pytest.raises(NonFiniteError, match=re.escape(str(expected))):
+            bank.add("task", tuned, compressor)
+        assert len(tvbank.open(bank.storage)) == 0
+        return
+    bank.add("task", tuned, compressor)
+    assert bank.verify() == []
+    task = tvbank.open(bank.storage)["task"]
+    assert task.nonzeros == sum(np.count_nonzero(entries) for entries in expected.values())
+    for name, entries in expected.items():
+        for unit in (task[name], task.by_shard()[name]):
+            assert bits(unit.to_dense()) == bits(entries.reshape(base[name].shape))
+            positions, values = unit.to_sparse()
+            assert positions.dtype == np.int64
+            assert positions.tolist() == np.flatnonzero(entries).tolist()
+            assert bits(values) == bits(entries[positions])
+
+
+@given(stories(), chunk_lengths, chunks_per_shard, drops)
+@settings(max_examples=50)
+def test_same_input_same_bytes(story, chunk_length, per_shard, drop):
+    with folder() as place, shards_of(per_shard):
+        stores = []
+        for where in (MemoryStorage(), place / "bank"):
+            bank = tvbank.create(where, base=story.base, chunk_length=chunk_length)
+            bank.add("a", story.tuned, tvbank.Exact(), {"z": 1, "y": 2}, replace_mismatched=True)
+            bank.add("b", story.base, tvbank.TSwitch(drop=drop))
+            stores.append(bank.storage)
+        other = tvbank.create(MemoryStorage(), base=story.base, chunk_length=chunk_length)
+        other.add("b", story.base, tvbank.TSwitch(drop=drop))
+        metadata = {"y": 2, "z": 1}
+        other.add("a", story.tuned, tvbank.Exact(), metadata, replace_mismatched=True)
+        first = banks.contents(stores[0])
+        assert first == banks.contents(stores[1])
+        assert first == banks.contents(other.storage)
+
+
+@given(stories(), chunk_lengths, chunks_per_shard)
+@settings(max_examples=50)
+def test_the_catalog_counts_what_is_there(story, chunk_length, per_shard):
+    with shards_of(per_shard):
+        bank = tvbank.create(MemoryStorage(), base=story.base, chunk_length=chunk_length)
+    task = bank.add("task", story.tuned, tvbank.Exact(), replace_mismatched=True)
+    objects = banks.contents(bank.storage)
+    folder = f"tasks/task/{task.revision}/"
+    assert task.stored_bytes == sum(len(v) for k, v in objects.items() if k.startswith(folder))
+    assert task.nonzeros == sum(len(unit.to_sparse()[0]) for unit in task.values())
+    entries = sum(unit.size for unit in task.values())
+    entries += sum(task.extras[name].size for name in task.extras)
+    assert task.bits_per_parameter * entries == 8 * task.stored_bytes * bool(entries)
