@@ -49,6 +49,9 @@ def scattered(entries: int, density: float, dice: Dice) -> list[int]:
 
 
 def valid_frames() -> Iterator[ValidFrame]:
+    chunk = {7: float32(0.5), 12: float32(-0.5), 39: float32(-0.5)}
+    data = sass("float32", 64, chunk)
+    yield ValidFrame("worked-example", data, "float32", 64, chunk, "the example of frame.md")
     yield from _empty_and_full()
     yield from _mask_sizes()
     yield from _mask_parameters()

@@ -1,0 +1,42 @@
+"""tvbank's own reader of banks against the vectors."""
+
+import hashlib
+
+import pytest
+from vectors import name_of, vectors
+
+import tvbank
+from tvbank.errors import BankNotFoundError, FormatError
+
+
+@pytest.mark.parametrize("vector", vectors("banks/valid"), ids=name_of)
+def test_valid_bank(vector):
+    bank = tvbank.open(vector.path)
+    assert bank.verify() == []
+    assert set(bank) == set(vector.expected["tasks"])
+    for name, expected in vector.expected["tasks"].items():
+        task = bank[name]
+        assert task.element == expected["element"]
+        for unit, entries in expected["units"].items():
+            if unit in task:
+                assert len(task[unit].to_sparse()[0]) == entries["nonzeros"]
+                found = hashlib.sha256(task[unit].to_dense().tobytes()).hexdigest()
+                assert found == entries["dense_sha256"]
+            else:
+                assert unit in task.extras
+        assert list(task.extras) == list(expected["extras"])
+        for extra, tensor in expected["extras"].items():
+            array = task.extras[extra]
+            assert (array.dtype.name, list(array.shape)) == (tensor["dtype"], tensor["shape"])
+            assert hashlib.sha256(array.tobytes()).hexdigest() == tensor["sha256"]
+
+
+@pytest.mark.parametrize("vector", vectors("banks/invalid"), ids=name_of)
+def test_invalid_bank(vector):
+    try:
+        reasons = [fault.reason for fault in tvbank.open(vector.path).verify()]
+    except FormatError as error:
+        reasons = [error.reason]
+    except BankNotFoundError:
+        reasons = ["document-missing"]
+    assert vector.expected["reason"] in reasons
