@@ -14,7 +14,7 @@ from tvbank.errors import UsageError
 
 FEW_STEPS = Settings(
     width=32, depth=2, heads=2, pretrain_steps=40, tune_steps=30, draws=1,
-    margin=0.25, gain=-1.0, share=0.25,
+    margin=0.25, gain=-1.0, overhead=0.3,
 )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def test_a_task_that_is_gone_fails_the_demo(tmp_path, monkeypatch):
 def test_margins_that_are_not_met_fail_the_demo(tmp_path):
     strict = Settings(
         width=32, depth=2, heads=2, pretrain_steps=2, tune_steps=2, draws=1,
-        margin=-1.0, gain=1.0, share=0.0,
+        margin=-1.0, gain=1.0, overhead=0.0,
     )  # fmt: skip
     result = run_demo(tmp_path / "demo", console=Console(quiet=True), quiet=True, settings=strict)
     assert len([claim for claim in result.claims if claim.failures]) == 3

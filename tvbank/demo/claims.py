@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
@@ -25,7 +26,11 @@ class Claim:
 
 
 def check_claims(
-    rows: Sequence[Row], faults: Sequence[str], differing: Sequence[str], settings: Settings
+    rows: Sequence[Row],
+    faults: Sequence[str],
+    differing: Sequence[str],
+    drop: float,
+    settings: Settings,
 ) -> list[Claim]:
     """Hold the claims against what was measured.
 
@@ -34,8 +39,10 @@ def check_claims(
         faults: what ``verify`` found.
         differing: units of the exact task's export that are not those of its checkpoint, bit for
             bit.
+        drop: T-Switch's share of dropped entries.
         settings: the margins.
     """
+    share = allowed_share(drop, settings.overhead)
     exact = [row for row in rows if row.exact]
     lossy = [row for row in rows if not row.exact]
     return [
@@ -68,11 +75,25 @@ def check_claims(
             ),
         ),
         Claim(
-            f"each T-Switch task takes less than {100 * settings.share:g} % of its checkpoint",
+            f"each T-Switch task takes less than {100 * share:.1f} % of its checkpoint",
             tuple(
                 f"{row.task} takes {100 * row.stored_bytes / row.checkpoint_bytes:.1f} %"
                 for row in lossy
-                if row.stored_bytes >= settings.share * row.checkpoint_bytes
+                if row.stored_bytes >= share * row.checkpoint_bytes
             ),
         ),
     ]
+
+
+def allowed_share(drop: float, overhead: float) -> float:
+    """Share of a float32 checkpoint's bytes that a T-Switch task may take.
+
+    Args:
+        drop: share of dropped entries, alpha.
+        overhead: share for everything but mask and signs.
+
+    Returns:
+        (H(alpha) + 1 - alpha) / 32 + overhead; H is the entropy of an independent mask, in bits.
+    """
+    entropy = -sum(p * math.log2(p) for p in (drop, 1 - drop) if p)
+    return (entropy + 1 - drop) / 32 + overhead

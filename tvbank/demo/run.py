@@ -72,7 +72,7 @@ def run_demo(
     result = DemoResult(
         folder=places,
         rows=rows,
-        claims=tuple(check_claims(rows, back.faults, differing, settings)),
+        claims=tuple(check_claims(rows, back.faults, differing, drop, settings)),
         base_bytes=places.base.stat().st_size,
         bank_bytes=sum(f.stat().st_size for f in places.bank.rglob("*") if f.is_file()),
         test_images=len(test),

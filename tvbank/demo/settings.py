@@ -27,7 +27,8 @@ class Settings:
         knob: T-Switch's magnitude.
         margin: how much accuracy a task may lose in the bank, 0..1.
         gain: how much better than the base with a probe a task must score, 0..1.
-        share: how much of a checkpoint's bytes a task may take in the bank, 0..1.
+        overhead: how much of a checkpoint's bytes a task may take in the bank beyond what its mask
+            and signs need, 0..1: its head, documents, shard index and frame headers.
     """
 
     width: int = 128
@@ -42,4 +43,4 @@ class Settings:
     knob: Literal["rms", "norm"] = "norm"
     margin: float = 0.03
     gain: float = 0.0
-    share: float = 0.04
+    overhead: float = 0.005

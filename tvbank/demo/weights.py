@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.numpy import load_file as load_arrays
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from tvbank.demo.model import Classifier, VisionTransformer
@@ -18,14 +18,14 @@ _HEAD = "head."
 
 def save_encoder(path: Path, encoder: VisionTransformer) -> None:
     """Write an encoder without a head, such as the base."""
-    save_file(_contiguous(encoder.state_dict()), path)
+    path.write_bytes(save(_contiguous(encoder.state_dict())))
 
 
 def save_classifier(path: Path, model: Classifier) -> None:
     """Write an encoder and, beside its units, ``head.weight`` and ``head.bias``."""
     units = dict(model.encoder.state_dict())
     units |= {_HEAD + name: unit for name, unit in model.head.state_dict().items()}
-    save_file(_contiguous(units), path)
+    path.write_bytes(save(_contiguous(units)))
 
 
 def load_classifier(path: Path, settings: Settings) -> Classifier:

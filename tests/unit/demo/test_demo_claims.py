@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from tvbank.demo.claims import check_claims
+from tvbank.demo.claims import allowed_share, check_claims
 from tvbank.demo.report import Row
 from tvbank.demo.settings import Settings
 
 LOSSY = Row("turned", "which way up?", False, 1000, 30, 0.96, 0.80, 0.93, 0.92)
 EXACT = Row("digit-exact", "which digit?", True, 1000, 800, 25.0, 0.90, 0.95, 0.95)
-SETTINGS = Settings(margin=0.03, share=0.04, gain=0.0)
+SETTINGS = Settings(margin=0.03, overhead=0.005, gain=0.0)
 
 
 def failures(lossy=LOSSY, exact=EXACT, faults=(), differing=()):
-    claims = check_claims([lossy, exact], faults, differing, SETTINGS)
+    claims = check_claims([lossy, exact], faults, differing, 0.8, SETTINGS)
     assert len(claims) == 6
     return [why for claim in claims for why in claim.failures]
 
@@ -52,3 +52,8 @@ def test_a_task_no_better_than_the_base_fails():
 
 def test_a_task_that_takes_too_many_bytes_fails():
     assert failures(replace(LOSSY, stored_bytes=40)) == ["turned takes 4.0 %"]
+
+
+@pytest.mark.parametrize(("drop", "bits"), [(0.0, 1.0), (0.5, 1.5), (0.9, 0.569), (0.98, 0.1614)])
+def test_the_allowed_share_is_the_shannon_limit_and_the_overhead(drop, bits):
+    assert allowed_share(drop, 0.01) == pytest.approx(bits / 32 + 0.01, rel=1e-3)

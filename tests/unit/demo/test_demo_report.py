@@ -23,7 +23,7 @@ def result(tmp_path, rows=ROWS, faults=()):
     return DemoResult(
         folder=DemoFolder(tmp_path / "a demo"),
         rows=rows,
-        claims=tuple(check_claims(rows, faults, [], settings)),
+        claims=tuple(check_claims(rows, faults, [], 0.8, settings)),
         base_bytes=3_190_000,
         bank_bytes=2_600_000,
         test_images=599,
