@@ -55,7 +55,8 @@ def test_every_part_of_the_package_has_its_place_in_the_layers():
 
 def modules_after(code):
     script = f"import sys\n{code}\nprint('\\n'.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
@@ -76,7 +77,11 @@ def test_listing_and_showing_a_bank_is_light(tmp_path):
     modules_after(build)
     for verb in (["ls"], ["ls", "--json"], ["show"], ["show", "t"]):
         arguments = ["tvbank", verb[0], str(tmp_path / "bank"), *verb[1:]]
-        run = f"sys.argv = {arguments!r}\nfrom tvbank.cli import main\ntry: main()\nexcept SystemExit as e: assert e.code == 0"
+        run = (
+            f"sys.argv = {arguments!r}\n"
+            "from tvbank.cli import main\n"
+            "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+        )
         assert not modules_after(run) & HEAVY
 
 
