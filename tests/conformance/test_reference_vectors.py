@@ -2,12 +2,15 @@
 
 import ast
 import hashlib
+import shutil
 import struct
 import subprocess
 import sys
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from vectors import ROOT, VECTORS, name_of, vectors
 
 from spec.reference.__main__ import dense_bytes, main
@@ -83,6 +86,33 @@ def test_invalid_bank(vector, capsys):
     assert raised.value.reason == vector.expected["reason"]
     assert main([str(vector.path)]) == 1
     assert capsys.readouterr().err.startswith(f"invalid: {vector.expected['reason']}: ")
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """A copy of a bank with one of everything, to be damaged."""
+    folder = tmp_path_factory.mktemp("copied") / "bank"
+    shutil.copytree(VECTORS / "banks" / "valid" / "mixed", folder)
+    return folder
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_any_damage_is_noticed(copied, data):
+    files = sorted(path for path in copied.rglob("*") if path.is_file())
+    path = data.draw(st.sampled_from(files), label="file")
+    intact = path.read_bytes()
+    at = data.draw(st.integers(0, len(intact) - 1), label="byte")
+    bit = data.draw(st.none() | st.integers(0, 7), label="bit")
+    damaged = intact[:at]
+    if bit is not None:
+        damaged += bytes([intact[at] ^ 1 << bit]) + intact[at + 1 :]
+    path.write_bytes(damaged)
+    try:
+        with pytest.raises(Invalid):
+            verify(open_bank(copied))
+    finally:
+        path.write_bytes(intact)
 
 
 def test_every_reason_has_a_vector():
