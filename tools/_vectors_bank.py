@@ -81,7 +81,9 @@ def write_bank(plan: Plan, edits: Edits | None = None) -> Files:
     edits = edits or Edits()
     offsets, layout = _layout(plan)
     layout_bytes = edits.apply("layout_bytes", _group(edits.apply("layout", layout)))
-    files: Files = {"base/zarr.json": layout_bytes, "tasks/zarr.json": MARKER}
+    files: Files = {"base/zarr.json": layout_bytes}
+    if plan.tasks:
+        files["tasks/zarr.json"] = MARKER
     catalog: Json = {}
     for name, task in plan.tasks.items():
         entry, revision_files = _revision(plan, task, offsets, layout, layout_bytes, edits)

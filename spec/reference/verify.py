@@ -15,7 +15,8 @@ def verify(bank: Bank) -> None:
     Raises:
         Invalid: for the first fault.
     """
-    _check_marker(bank, "tasks/zarr.json")
+    if bank.catalog.tasks:
+        _check_marker(bank, "tasks/zarr.json")
     for name, task in bank.catalog.tasks.items():
         _check_marker(bank, f"tasks/{name}/zarr.json")
         revision = bank.revision(name)

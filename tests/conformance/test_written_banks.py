@@ -72,6 +72,15 @@ def test_reference_reader_finds_no_fault(written):
     assert bank.catalog.generation == 6
 
 
+def test_reference_reader_opens_a_bank_without_tasks(tmp_path):
+    bank = tvbank.create(tmp_path / "bank", base_model())
+    verify(open_bank(tmp_path / "bank"))
+    bank.add("gone", tuned_model(), tvbank.Exact())
+    bank.remove("gone")
+    bank.gc()
+    verify(open_bank(tmp_path / "bank"))
+
+
 def test_schemas_accept_all_documents(written):
     folder, _ = written
     found = documents(folder)
