@@ -2,11 +2,14 @@
 
 import io
 import json
+import sys
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 import tvbank
+from tvbank.cli import main
 from tvbank.demo import Settings, run, run_demo
 from tvbank.demo.banking import BANKED, EXACT
 from tvbank.demo.weights import differing_units
@@ -49,8 +52,8 @@ def test_what_is_left_can_be_played_with(sound):
         assert set(task.extras) == {"head.weight", "head.bias"}
         assert task.metadata["question"] == row.question
         assert folder.export(row.task).stat().st_size > 0
-    assert differing_units(folder.checkpoint("digit"), folder.export(EXACT)) == []
-    assert differing_units(folder.checkpoint("digit"), folder.export("digit")) != []
+    assert differing_units(folder.checkpoint("flipped"), folder.export(EXACT)) == []
+    assert differing_units(folder.checkpoint("flipped"), folder.export("flipped")) != []
     summary = json.loads(folder.summary.read_text())
     assert summary == {"made_by": "tvbank demo", **json.loads(json.dumps(result.to_json()))}
 
@@ -60,7 +63,7 @@ def test_the_same_seed_trains_the_same_weights(sound, tmp_path):
     again, text = demo(tmp_path / "again", quiet=True)
     assert text == ""
     assert first.base.read_bytes() == again.folder.base.read_bytes()
-    for name in ("digit", "ghost"):
+    for name in ("flipped", "ghost"):
         assert first.checkpoint(name).read_bytes() == again.folder.checkpoint(name).read_bytes()
     assert [r.bank_accuracy for r in again.rows] == [r.bank_accuracy for r in sound[0].rows]
 
@@ -108,7 +111,7 @@ def test_a_flipped_bit_fails_the_demo(tmp_path, monkeypatch):
 def test_an_exact_task_that_is_not_exact_fails_the_demo(tmp_path, monkeypatch):
     def blur(folder):
         tvbank.open(folder.bank).add(
-            EXACT, folder.checkpoint("digit"), tvbank.TSwitch(drop=0.5), replace=True
+            EXACT, folder.checkpoint("flipped"), tvbank.TSwitch(drop=0.5), replace=True
         )
 
     after_building(monkeypatch, blur)
@@ -124,9 +127,34 @@ def test_a_task_that_is_gone_fails_the_demo(tmp_path, monkeypatch):
 
 
 def test_margins_that_are_not_met_fail_the_demo(tmp_path):
-    strict = Settings(
-        width=32, depth=2, heads=2, pretrain_steps=2, tune_steps=2, draws=1,
-        margin=-1.0, gain=1.0, overhead=0.0,
-    )  # fmt: skip
+    few = replace(FEW_STEPS, pretrain_steps=2, tune_steps=2)
+    strict = replace(few, margin=-1.0, gain=1.0, overhead=0.0)
     result = run_demo(tmp_path / "demo", console=Console(quiet=True), quiet=True, settings=strict)
     assert len([claim for claim in result.claims if claim.failures]) == 3
+
+
+def command_line(monkeypatch, settings, *arguments):
+    monkeypatch.setattr(run, "Settings", lambda: settings)
+    monkeypatch.setattr(sys, "argv", ["tvbank", "demo", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code
+
+
+def test_the_command_line_prints_json_and_exits_with_0(tmp_path, monkeypatch, capsys):
+    assert command_line(monkeypatch, FEW_STEPS, tmp_path / "demo", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [row["task"] for row in printed["rows"]] == list(BANKED)
+    assert printed["failures"] == []
+
+
+def test_the_command_line_exits_with_1_if_a_claim_fails(tmp_path, monkeypatch, capsys):
+    strict = replace(FEW_STEPS, pretrain_steps=2, tune_steps=2, gain=1.0)
+    assert command_line(monkeypatch, strict, tmp_path / "demo") == 1
+    assert "FAILED each does better than the base" in capsys.readouterr().out
+
+
+def test_the_command_line_refuses_a_folder_in_use(tmp_path, monkeypatch, capsys):
+    (tmp_path / "precious").write_text("x")
+    assert command_line(monkeypatch, FEW_STEPS, tmp_path) == 2
+    assert "no demo made it" in capsys.readouterr().err

@@ -184,12 +184,12 @@ def _totals(result: DemoResult) -> str:
 
 def _left_behind(folder: DemoFolder) -> str:
     path, bank = folder.path, shlex.quote(str(folder.bank))
-    first, second = "digit", "covered"
+    first, second = "turned", "swapped"
     return (
         f"Left in {path}: base.safetensors, checkpoints/ (as trained), bank/, exports/ (as they\n"
         "came out of the bank), demo.json (these figures). To try next:\n\n"
         f"  tvbank ls {bank}\n"
-        f"  tvbank show {bank} turned\n"
+        f"  tvbank show {bank} {first}\n"
         f"  tvbank merge {bank} {first}=0.5 {second}=0.5 -o merged.safetensors"
     )
 

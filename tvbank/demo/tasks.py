@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from tvbank.demo.images import SIDE, Images
 
 _HALF = SIDE // 2
+_COVER = 3  # pixels of a side
 _GHOST = 0.35  # brightness of the digit behind
 
 _TEST_SEED = 8 * 8  # test pictures are the same whatever the seed of the demo
@@ -45,8 +46,10 @@ class ImageTask:
     draw: Draw
 
 
-def _digit(images: Images, chance: Generator) -> Pictures:
-    return images.pixels, images.digits
+def _flipped(images: Images, chance: Generator) -> Pictures:
+    negative = torch.rand(len(images), 1, 1, generator=chance) < 0.5
+    mirrored, upside_down = images.pixels.flip(2), images.pixels.flip(1)
+    return torch.where(negative, 1 - mirrored, upside_down), images.digits
 
 
 def _turned(images: Images, chance: Generator) -> Pictures:
@@ -74,8 +77,8 @@ def _swapped(images: Images, chance: Generator) -> Pictures:
 
 
 def _covered(images: Images, chance: Generator) -> Pictures:
-    starts = torch.randint(_HALF + 1, (2, len(images), 1), generator=chance)
-    inside = (torch.arange(SIDE) >= starts) & (torch.arange(SIDE) < starts + _HALF)
+    starts = torch.randint(SIDE - _COVER + 1, (2, len(images), 1), generator=chance)
+    inside = (torch.arange(SIDE) >= starts) & (torch.arange(SIDE) < starts + _COVER)
     window = inside[0, :, :, None] & inside[1, :, None, :]
     return images.pixels.masked_fill(window, 0.0), images.digits
 
@@ -87,11 +90,11 @@ def _ghost(images: Images, chance: Generator) -> Pictures:
 
 #: The tasks of the demo, in the order in which they are trained.
 TASKS = (
-    ImageTask("digit", "which digit is it?", 10, _digit),
-    ImageTask("turned", "which way up is it, of four turns?", 4, _turned),
+    ImageTask("flipped", "which digit, upside down or mirrored in negative?", 10, _flipped),
+    ImageTask("turned", "which way up, of four turns?", 4, _turned),
     ImageTask("swapped", "which two quarters changed places, if any?", 7, _swapped),
-    ImageTask("covered", "which digit is it, a quarter of it covered?", 10, _covered),
-    ImageTask("ghost", "which digit is in front of a fainter one?", 10, _ghost),
+    ImageTask("covered", "which digit, with a patch of 3 x 3 pixels covered?", 10, _covered),
+    ImageTask("ghost", "which digit, in front of a fainter one?", 10, _ghost),
 )
 
 

@@ -62,15 +62,23 @@ def quarter(picture, number):
 
 
 @given(SEEDS)
-def test_covered_pictures_lose_nothing_outside_one_window_of_four_by_four(seed):
+def test_covered_pictures_lose_nothing_outside_one_window(seed):
     pictures, labels = draw("covered", seed, FEW)
     assert torch.equal(labels, FEW.digits)
     for changed in pictures != FEW.pixels:
         rows, columns = torch.nonzero(changed, as_tuple=True)
         if len(rows):
-            assert int(rows.max() - rows.min()) < 4
-            assert int(columns.max() - columns.min()) < 4
+            assert int(rows.max() - rows.min()) < 3
+            assert int(columns.max() - columns.min()) < 3
     assert not pictures[pictures != FEW.pixels].any()
+
+
+@given(SEEDS)
+def test_flipped_pictures_are_upside_down_or_mirrored_negatives(seed):
+    pictures, labels = draw("flipped", seed, FEW)
+    assert torch.equal(labels, FEW.digits)
+    for picture, image in zip(pictures, FEW.pixels, strict=True):
+        assert torch.equal(picture, image.flip(0)) or torch.equal(picture, 1 - image.flip(1))
 
 
 @given(SEEDS)
