@@ -20,7 +20,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import Checkpoint, TensorSpec
-from tvbank.dtypes import UNIT_DTYPES
+from tvbank.dtypes import DTYPES, UNIT_DTYPES
 from tvbank.errors import CheckpointError, FormatError
 
 DEFAULT_CHUNK_LENGTH = 2**18
@@ -34,8 +34,12 @@ MAX_DIMENSIONS = 32
 #: Chunks that the writer aims to put into one shard: 2**26 entries at the default chunk length.
 _TARGET_CHUNKS_PER_SHARD = 256
 
+Dtype = Annotated[str, Meta(pattern=rf"^({'|'.join(DTYPES)})\Z")]
+WholeDtype = Annotated[
+    str, Meta(pattern=rf"^({'|'.join(name for name in DTYPES if name not in UNIT_DTYPES)})\Z")
+]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", min_length=64, max_length=64)]
-UnitName = Annotated[str, Meta(min_length=1, max_length=MAX_UNIT_NAME_BYTES)]
+UnitName = str  # see ``check_unit_name``: what a name may be is told apart from the syntax
 Size = Annotated[int, Meta(ge=0, le=MAX_LENGTH)]
 Shape = Annotated[tuple[Size, ...], Meta(max_length=MAX_DIMENSIONS)]
 
@@ -62,7 +66,7 @@ class WholeRecord(msgspec.Struct, frozen=True):
     """A unit of the base that has no deltas (integers, booleans, float64, float8)."""
 
     name: UnitName
-    dtype: str
+    dtype: WholeDtype
     shape: Shape
     sha256: Digest
 
@@ -122,6 +126,8 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
             raise FormatError("layout", "the layout's shard length is no multiple of its chunks")
         if self.chunks_per_shard > MAX_CHUNKS_PER_SHARD:
             raise FormatError("limit", f"a shard has more than {MAX_CHUNKS_PER_SHARD} chunks")
+        for record in self.records:
+            check_shape(record.name, record.shape)
         offset = 0
         for unit in self.units:
             if unit.offset != offset:
@@ -131,8 +137,6 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
             offset += -(-unit.size // self.chunk_length) * self.chunk_length
         if offset != self.length:
             raise FormatError("layout", f"the units end at {offset}, the layout at {self.length}")
-        for record in self.records:
-            check_shape(record.name, record.shape)
         names = [record.name for record in self.records] + list(self.tied)
         for name in names:
             check_unit_name(name)

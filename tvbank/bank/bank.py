@@ -11,11 +11,10 @@ from tvbank.bank.base_location import recall_base, remember_base
 from tvbank.bank.documents import (
     LAYOUT,
     ROOT,
-    Catalog,
     decode_layout,
+    empty_catalog,
     encode_document,
     encode_root,
-    record_of,
 )
 from tvbank.bank.gc import GcReport, collect_garbage
 from tvbank.bank.names import check_task_name
@@ -226,13 +225,13 @@ def create(
         layout = build_layout(checkpoint, chunk_length, _counter(total, progress))
     document = encode_document(layout)
     decode_layout(document)  # never publish what cannot be read back
-    catalog = Catalog(layout=record_of(document), tasks={})
+    catalog = encode_root(empty_catalog(document))
     with storage.exclusive():
         _refuse_occupied(storage)
         storage.put(LAYOUT, document)
         remember_base(storage, base)
         try:
-            storage.put_if_unchanged(ROOT, encode_root(catalog), None)
+            storage.put_if_unchanged(ROOT, catalog, None)
         except ConflictError as error:
             raise BankExistsError(f"{storage.location} already holds a bank") from error
     return Bank(storage, base)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from functools import cache
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -18,6 +19,7 @@ from tvbank.errors import CorruptionError, FormatError, InvalidNameError, Unsupp
 from tvbank.layout import (
     MAX_UNITS,
     Digest,
+    Dtype,
     Layout,
     Shape,
     Size,
@@ -34,7 +36,9 @@ MAX_DOCUMENT_BYTES = 256 * 2**20
 #: Names in ``required_features`` that this reader understands.
 KNOWN_FEATURES: frozenset[str] = frozenset()
 
-_DIGEST_AT = len(b'{"attributes":{"tvbank":{"digest":"')
+_HEAD = b'{"attributes":{"tvbank":{"digest":"'
+_DIGEST_AT = len(_HEAD)
+_HEAD_AND_DIGEST = re.compile(re.escape(_HEAD) + b'([0-9a-f]{64})"')
 _NO_DIGEST = "0" * 64
 
 Element = Literal["float32", "int32"]
@@ -63,7 +67,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     revision: Digest
-    size: Bytes
+    size: Annotated[int, Meta(ge=1, le=MAX_DOCUMENT_BYTES)]
     element: Element
     shards: tuple[ObjectRecord | None, ...]
     nonzeros: Size
@@ -76,19 +80,27 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """The root document's attributes; ``digest`` covers the whole document."""
 
-    digest: Digest = _NO_DIGEST
-    format: str = FORMAT
-    required_features: tuple[str, ...] = ()
-    generation: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    digest: Digest
+    format: str
+    required_features: tuple[str, ...]
+    generation: Annotated[int, Meta(ge=0, le=2**53)]
     layout: ObjectRecord
     tasks: dict[str, CatalogEntry]
+
+
+def empty_catalog(layout: bytes) -> Catalog:
+    """The catalog of a new bank with this layout document."""
+    return Catalog(
+        digest=_NO_DIGEST, format=FORMAT, required_features=(), generation=0,
+        layout=record_of(layout), tasks={},
+    )  # fmt: skip
 
 
 class ExtraRecord(msgspec.Struct, frozen=True):
     """A unit kept whole: its position in the list is the name of its array."""
 
     name: UnitName
-    dtype: str
+    dtype: Dtype
     shape: Shape
 
     @property
@@ -124,7 +136,7 @@ class _Document(msgspec.Struct, Generic[_Body], frozen=True):
 
 
 class _Version(msgspec.Struct):
-    format: Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})$")]
+    format: Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\Z")]
     required_features: tuple[str, ...]
 
 
@@ -148,15 +160,10 @@ def decode_root(data: bytes) -> Catalog:
         UnsupportedError: ``version`` or ``feature``.
     """
     _check_version(decode_document(data, _Version, ROOT))
-    stated = bytes(data[_DIGEST_AT : _DIGEST_AT + 64])
-    blank = _with_digest(data, _NO_DIGEST)
+    _check_digest(data)
     catalog = decode_document(data, Catalog, ROOT)
-    if stated != catalog.digest.encode() or hashlib.sha256(blank).hexdigest() != catalog.digest:
-        raise CorruptionError(
-            "document-digest",
-            f"{ROOT} does not have the digest it states: it was damaged or edited by hand",
-            key=ROOT,
-        )
+    for name, entry in catalog.tasks.items():
+        _check_compressor(entry.compressor, ROOT, name)
     for name in catalog.tasks:
         try:
             check_task_name(name)
@@ -186,6 +193,7 @@ def decode_revision(data: bytes, key: str, task: str) -> Revision:
         CorruptionError: ``document-syntax``, ``limit``, ``name`` or ``layout``.
     """
     revision = decode_document(data, Revision, key, task)
+    _check_compressor(revision.compressor, key, task)
     try:
         for extra in revision.extras:
             check_unit_name(extra.name)
@@ -227,6 +235,27 @@ def record_of(data: bytes) -> ObjectRecord:
 
 def _with_digest(data: bytes, digest: str) -> bytes:
     return data[:_DIGEST_AT] + digest.encode() + data[_DIGEST_AT + 64 :]
+
+
+def _check_digest(data: bytes) -> None:
+    found = _HEAD_AND_DIGEST.match(data)
+    if not found:
+        raise CorruptionError("document-syntax", f"{ROOT} does not begin with its digest", key=ROOT)
+    blank = _with_digest(data, _NO_DIGEST)
+    if hashlib.sha256(blank).hexdigest().encode() != found[1]:
+        raise CorruptionError(
+            "document-digest",
+            f"{ROOT} does not have the digest it states: it was damaged or edited by hand",
+            key=ROOT,
+        )
+
+
+def _check_compressor(compressor: JSON, key: str, task: str | None) -> None:
+    name = compressor.get("name")
+    if not isinstance(name, str) or not name:
+        raise CorruptionError(
+            "document-syntax", f"{key}: a compressor has no name", key=key, task=task
+        )
 
 
 def _check_version(version: _Version) -> None:

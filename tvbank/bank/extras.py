@@ -5,16 +5,24 @@ Each is a plain zarr array of whole rows compressed with zstd (spec/container.md
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.bank.documents import ExtraRecord, ObjectRecord, Revision, check_stored
+from tvbank.bank.documents import ExtraRecord, Revision, check_stored
 from tvbank.bank.storage import ObjectNotFoundError, Storage
-from tvbank.bank.zarr_documents import chunk_keys, chunk_shape, stored_dtype
+from tvbank.bank.zarr_documents import (
+    DELTA,
+    EXTRAS,
+    MAX_CHUNK_BYTES,
+    chunk_bytes,
+    chunk_count,
+    chunk_keys,
+    chunk_shape,
+    stored_dtype,
+)
 from tvbank.bank.zstd import compress, decompress
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
@@ -34,8 +42,45 @@ def encode_extra(record: ExtraRecord, array: NDArray[Any]) -> Iterator[tuple[str
         yield key, compress(np.ascontiguousarray(chunk).tobytes())
 
 
+def check_extras(revision: Revision, key: str, task: str) -> None:
+    """Check that a revision lists exactly the objects that its extras call for.
+
+    Raises:
+        CorruptionError: ``document-syntax`` without a delta, ``limit`` for a chunk that is too
+            large, else ``extra``.
+    """
+
+    def refuse(reason: str, what: str) -> CorruptionError:
+        return CorruptionError(reason, f"task {task!r}: {key} {what}", key=key, task=task)
+
+    if DELTA not in revision.objects:
+        raise refuse("document-syntax", f"does not list {DELTA}")
+    for extra in revision.extras:
+        if chunk_bytes(extra) > MAX_CHUNK_BYTES:
+            raise refuse("limit", f"has an extra {extra.name!r} with rows of 2 GiB or more")
+    # Counted before the keys are made: there may be no end of them.
+    chunks = sum(1 + chunk_count(extra) for extra in revision.extras)
+    count = 1 + (1 + chunks if revision.extras else 0)
+    if count != len(revision.objects):
+        raise refuse("extra", f"lists {len(revision.objects)} objects, not {count}")
+    for missing in (key for key in _keys(revision) if key not in revision.objects):
+        raise refuse("extra", f"does not list {missing}")
+
+
+def _keys(revision: Revision) -> Iterator[str]:
+    """Keys of the objects that a revision's extras call for."""
+    if revision.extras:
+        yield EXTRAS
+    for number, extra in enumerate(revision.extras):
+        yield f"extras/{number}/zarr.json"
+        yield from (f"extras/{number}/{key}" for key in chunk_keys(extra))
+
+
 class Extras(Mapping[str, NDArray[Any]]):
-    """The extras of one task: name -> array in its own dtype, read at access."""
+    """The extras of one task: name -> array in its own dtype, read at access.
+
+    The revision has passed ``check_extras``.
+    """
 
     def __init__(self, storage: Storage, folder: str, task: str, revision: Revision) -> None:
         self._storage, self._folder, self._task = storage, folder, task
@@ -61,16 +106,11 @@ class Extras(Mapping[str, NDArray[Any]]):
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         number, record = self._find(name)
-        dtype, shape = self._checked_dtype(record), chunk_shape(record)
-        chunks = [(key, self._object(f"extras/{number}/{key}")) for key in chunk_keys(record)]
-        if not chunks:
+        keys = [f"extras/{number}/{key}" for key in chunk_keys(record)]
+        parts = [self._decode(self._read(key), record, key) for key in keys]
+        if not parts:
             return np.zeros(record.shape, DTYPES[record.dtype])
-        parts = []
-        for key, stored in chunks:
-            full = f"{self._folder}/extras/{number}/{key}"
-            data = self._read(full, stored)
-            parts.append(self._decode(data, dtype, shape, record, full))
-        whole = parts[0] if not shape else np.concatenate(parts)[: record.shape[0]]
+        whole = np.concatenate(parts)[: record.shape[0]] if record.shape else parts[0]
         return whole.reshape(record.shape).view(DTYPES[record.dtype])
 
     def _find(self, name: str) -> tuple[int, ExtraRecord]:
@@ -82,48 +122,24 @@ class Extras(Mapping[str, NDArray[Any]]):
                 f"{', '.join(map(repr, self)) or 'none'}"
             ) from None
 
-    def _checked_dtype(self, record: ExtraRecord) -> np.dtype[Any]:
+    def _read(self, relative: str) -> bytes:
+        key = f"{self._folder}/{relative}"
         try:
-            return stored_dtype(record.dtype)
-        except KeyError:
-            raise CorruptionError(
-                "extra", f"task {self._task!r}, extra {record.name!r}: unknown element type "
-                f"{record.dtype!r}", key=self._folder, task=self._task, unit=record.name,
-            ) from None  # fmt: skip
-
-    def _object(self, key: str) -> ObjectRecord:
-        """The record must exist before anything is allocated for the chunk."""
-        try:
-            return self._objects[key]
-        except KeyError:
-            raise CorruptionError(
-                "extra", f"task {self._task!r}: the revision does not list {key!r}",
-                key=f"{self._folder}/{key}", task=self._task,
-            ) from None  # fmt: skip
-
-    def _read(self, key: str, stored: ObjectRecord) -> bytes:
-        try:
-            return check_stored(self._storage.get(key), stored, key, self._task)
+            return check_stored(self._storage.get(key), self._objects[relative], key, self._task)
         except ObjectNotFoundError as error:
             raise CorruptionError(
                 "object-missing", f"task {self._task!r}: {key} is missing from the bank",
                 key=key, task=self._task,
             ) from error  # fmt: skip
 
-    def _decode(
-        self,
-        data: bytes,
-        dtype: np.dtype[Any],
-        shape: tuple[int, ...],
-        record: ExtraRecord,
-        key: str,
-    ) -> NDArray[Any]:
+    def _decode(self, data: bytes, record: ExtraRecord, relative: str) -> NDArray[Any]:
+        key = f"{self._folder}/{relative}"
         try:
-            out = decompress(data, math.prod(shape) * dtype.itemsize)
+            out = decompress(data, chunk_bytes(record))
         except FormatError as error:
             raise CorruptionError(
                 error.reason,
                 f"task {self._task!r}, extra {record.name!r}: {key} does not decode: {error}",
                 key=key, task=self._task, unit=record.name,
             ) from error  # fmt: skip
-        return out.view(dtype).reshape(shape)
+        return out.view(stored_dtype(record.dtype)).reshape(chunk_shape(record))

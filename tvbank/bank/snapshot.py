@@ -11,6 +11,7 @@ from tvbank.bank.documents import (
     decode_layout,
     decode_root,
 )
+from tvbank.bank.shard import index_bytes
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.errors import BankNotFoundError, CorruptionError, FormatError, UnsupportedError
 from tvbank.layout import Layout
@@ -75,4 +76,9 @@ def read_layout(storage: Storage, catalog: Catalog) -> Layout:
                 f"task {name!r} has {len(entry.shards)} shards, the layout {layout.shard_count}",
                 key=ROOT, task=name,
             )  # fmt: skip
+        index = index_bytes(layout.chunks_per_shard)
+        if any(shard is not None and shard.size <= index for shard in entry.shards):
+            raise CorruptionError(
+                "layout", f"task {name!r} has a shard no larger than its index", key=ROOT, task=name
+            )
     return layout

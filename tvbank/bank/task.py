@@ -16,7 +16,7 @@ from tvbank.bank.documents import (
     check_stored,
     decode_revision,
 )
-from tvbank.bank.extras import Extras
+from tvbank.bank.extras import Extras, check_extras
 from tvbank.bank.reader import DeltaReader, Sparse, StoredFrame
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.errors import CorruptionError, UnitNotFoundError
@@ -146,16 +146,22 @@ class Task(Mapping[str, Unit]):
             ) from error  # fmt: skip
         check_stored(data, ObjectRecord(self._entry.size, self.revision), key, self.name)
         revision = decode_revision(data, key, self.name)
+        self._check_agreement(revision, key)
+        check_extras(revision, key, self.name)
+        return revision
+
+    def _check_agreement(self, revision: Revision, key: str) -> None:
         entry = self._entry
-        agreed = (entry.element, entry.shards, entry.nonzeros, entry.replaced)
         replaced = tuple(e.name for e in revision.extras if e.name in self._layout.by_name)
-        found = (revision.element, revision.shards, revision.nonzeros, replaced)
+        agreed = (entry.element, entry.shards, entry.nonzeros, entry.replaced, entry.compressor)
+        found = (
+            revision.element, revision.shards, revision.nonzeros, replaced, revision.compressor
+        )  # fmt: skip
         if found != agreed or revision.layout != self._layout_sha256:
             raise CorruptionError(
-                "document-syntax", f"task {self.name!r}: {key} contradicts the catalog",
+                "layout", f"task {self.name!r}: {key} contradicts the catalog",
                 key=key, task=self.name,
             )  # fmt: skip
-        return revision
 
     @cached_property
     def extras(self) -> Extras:

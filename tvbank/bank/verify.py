@@ -19,7 +19,7 @@ from tvbank.bank.reader import DeltaReader
 from tvbank.bank.snapshot import read_layout, read_root
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.task import Task
-from tvbank.bank.zarr_documents import MARKER, delta_document, extra_document
+from tvbank.bank.zarr_documents import DELTA, EXTRAS, MARKER, delta_document, extra_document
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout
 
@@ -94,14 +94,11 @@ class _TaskCheck:
         except FormatError as error:
             yield _fault(error, f"{self._folder}/zarr.json", self._task.name)
             return
-        expected = {"delta/zarr.json": delta_document(self._layout, self._entry.element)}
+        expected = {DELTA: delta_document(self._layout, self._entry.element)}
         if revision.extras:
-            expected["extras/zarr.json"] = MARKER
+            expected[EXTRAS] = MARKER
         for number, extra in enumerate(revision.extras):
-            try:
-                expected[f"extras/{number}/zarr.json"] = extra_document(extra)
-            except KeyError:
-                yield self._contradiction("extra", f"extra {extra.name!r} has no known dtype")
+            expected[f"extras/{number}/zarr.json"] = extra_document(extra)
         for key, document in expected.items():
             if revision.objects.get(key) != record_of(document):
                 yield self._contradiction("document-syntax", f"{key} is not what it should be")
@@ -118,7 +115,7 @@ class _TaskCheck:
         covered += sum(extra.size for extra in revision.extras)
         counted = (self._entry.size + stored, covered)
         if counted != (self._entry.stored_bytes, self._entry.parameters):
-            yield self._contradiction("document-syntax", "the catalog's totals are wrong")
+            yield self._contradiction("layout", "the catalog's totals are wrong")
 
     def _delta(self) -> Iterator[Fault]:
         reader = DeltaReader(self._storage, self._layout, self._task.name, self._entry)
@@ -141,7 +138,7 @@ class _TaskCheck:
             if len(positions) and unit.name in self._entry.replaced:
                 yield self._contradiction("address", f"unit {unit.name!r} is replaced, yet stored")
         if not broken and nonzeros != self._entry.nonzeros:
-            yield self._contradiction("count", f"{nonzeros} non-zeros are stored, not as recorded")
+            yield self._contradiction("layout", f"{nonzeros} non-zeros are stored, not as stated")
         yield from self._beyond(reader)
 
     def _beyond(self, reader: DeltaReader) -> Iterator[Fault]:

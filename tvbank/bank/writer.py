@@ -24,10 +24,18 @@ from tvbank.bank.documents import (
 from tvbank.bank.extras import encode_extra
 from tvbank.bank.shard import build_shard
 from tvbank.bank.spool import Spool
-from tvbank.bank.zarr_documents import MARKER, delta_document, extra_document
+from tvbank.bank.zarr_documents import (
+    DELTA,
+    EXTRAS,
+    MARKER,
+    MAX_CHUNK_BYTES,
+    chunk_bytes,
+    delta_document,
+    extra_document,
+)
 from tvbank.coding import encode_frame, read_header
 from tvbank.compress import Compressor
-from tvbank.errors import UsageError
+from tvbank.errors import CheckpointError, UsageError
 from tvbank.layout import Layout, UnitRecord, fingerprint
 from tvbank.vector import BaseModel, TaskVector
 
@@ -71,6 +79,7 @@ def prepare(
     Raises:
         BaseMismatchError: the base has other weights than the bank's.
         NonFiniteError: the compressor is lossy and met NaN or infinity.
+        CheckpointError: a unit to keep whole is too large for that.
         UsageError: the metadata is not JSON or too large.
     """
     metadata = check_metadata(metadata)
@@ -89,7 +98,7 @@ def prepare(
         objects[key] = record_of(data)
         spool.add(key, data)
 
-    keep("delta/zarr.json", delta_document(layout, compressor.element))
+    keep(DELTA, delta_document(layout, compressor.element))
     extras = _keep_extras(vector, keep, advance)
     revision = Revision(
         layout=layout_sha256,
@@ -212,9 +221,13 @@ def _keep_extras(
     for name in vector.whole:
         spec = vector.spec(name)
         record = ExtraRecord(name, spec.dtype, spec.shape)
+        if chunk_bytes(record) > MAX_CHUNK_BYTES:
+            raise CheckpointError(
+                f"{vector.source}: unit {name!r} would be kept whole, but has rows of 2 GiB or more"
+            )
         folder = f"extras/{len(records)}"
         if not records:
-            keep("extras/zarr.json", MARKER)
+            keep(EXTRAS, MARKER)
         keep(f"{folder}/zarr.json", extra_document(record))
         for key, data in encode_extra(record, vector.read(name)):
             keep(f"{folder}/{key}", data)

@@ -18,6 +18,12 @@ CODEC = "tvbank.sass"
 #: The document of a group that says nothing: ``tasks``, ``tasks/<name>`` and ``extras``.
 MARKER = b'{"attributes":{},"node_type":"group","zarr_format":3}'
 
+#: Keys of the zarr documents of a revision, relative to its folder.
+DELTA, EXTRAS = "delta/zarr.json", "extras/zarr.json"
+
+#: No extra's chunk may have more bytes; codecs count them in 32 bits.
+MAX_CHUNK_BYTES = 2**31 - 1
+
 #: An extra's chunks have at most this many bytes, or one row.
 EXTRA_CHUNK_BYTES = 2**26
 
@@ -71,6 +77,18 @@ def chunk_shape(extra: ExtraRecord) -> tuple[int, ...]:
     return (rows, *(max(1, length) for length in extra.shape[1:]))
 
 
+def chunk_bytes(extra: ExtraRecord) -> int:
+    """Size of one chunk before compression."""
+    return math.prod(chunk_shape(extra)) * stored_dtype(extra.dtype).itemsize
+
+
+def chunk_count(extra: ExtraRecord) -> int:
+    """Number of an extra's chunks."""
+    if not extra.shape:
+        return 1
+    return -(-extra.shape[0] // chunk_shape(extra)[0]) if math.prod(extra.shape) else 0
+
+
 def chunk_keys(extra: ExtraRecord) -> Iterator[str]:
     """Keys of an extra's chunks, relative to its array, in the order of their rows.
 
@@ -78,10 +96,10 @@ def chunk_keys(extra: ExtraRecord) -> Iterator[str]:
     """
     if not extra.shape:
         yield "c"
-    elif math.prod(extra.shape):
-        tail = "/0" * (len(extra.shape) - 1)
-        for number in range(-(-extra.shape[0] // chunk_shape(extra)[0])):
-            yield f"c/{number}{tail}"
+        return
+    tail = "/0" * (len(extra.shape) - 1)
+    for number in range(chunk_count(extra)):
+        yield f"c/{number}{tail}"
 
 
 def _array(

@@ -8,10 +8,9 @@ import pytest
 import tvbank
 from tvbank.bank.documents import (
     MAX_DOCUMENT_BYTES,
-    Catalog,
-    ObjectRecord,
     decode_layout,
     decode_root,
+    empty_catalog,
     encode_root,
 )
 from tvbank.errors import CorruptionError, FormatError, UnsupportedError
@@ -325,16 +324,18 @@ def test_a_revision_that_lists_keys_of_others(key):
 
 
 EXTRAS = {
-    "of an unknown element type": ({"dtype": "float7"}, {"extra"}),
+    "of an unknown element type": ({"dtype": "float7"}, {"document-syntax"}),
     "of another element type": ({"dtype": "int32"}, {"extra"}),
     "of another shape": ({"shape": [7]}, {"extra"}),
     "of endless rows": ({"shape": [2**48]}, {"extra"}),
-    "of one endless row": ({"shape": [1, 2**48]}, {"extra"}),
+    "of one endless row": ({"shape": [1, 2**48]}, {"limit"}),
+    "of a row as large as may be": ({"shape": [1, 2**28 - 1]}, {"extra"}),
+    "of a row that is too large": ({"shape": [1, 2**28]}, {"limit"}),
     "of endless rows that are endless": ({"shape": [2**24, 2**24]}, {"extra"}),
     "beyond every address": ({"shape": [2**48, 2**48]}, {"limit"}),
     "without elements, yet endless": ({"shape": [0, 2**48, 2**48]}, {"limit"}),
     "with a name that rings": ({"name": "\a"}, {"name"}),
-    "without a name": ({"name": ""}, {"document-syntax"}),
+    "without a name": ({"name": ""}, {"name"}),
 }
 
 
@@ -355,8 +356,23 @@ def test_an_extra_twice():
     assert refusal(banks.forge(BANK, revision=edit)).reason == "layout"
 
 
-def test_records_hold_what_is_published():
-    record = ObjectRecord(3, "0" * 64)
-    written = encode_root(Catalog(layout=record, tasks={}))
+def test_a_new_bank_is_read_as_it_is_written():
+    written = encode_root(empty_catalog(b"the layout"))
     assert written.startswith(b'{"attributes":{"tvbank":{"digest":"')
-    assert decode_root(written).layout == record
+    assert decode_root(written).layout.size == 10
+
+
+def test_a_revision_lists_exactly_what_its_extras_call_for():
+    def without(key):
+        return lambda body: body["objects"].pop(key)
+
+    def with_one_more(key):
+        return lambda body: body["objects"].update({key: {"size": 1, "sha256": "0" * 64}})
+
+    for key in ("extras/zarr.json", "extras/0/zarr.json", "extras/0/c"):
+        assert refusal(banks.forge(BANK, revision=without(key))).reason == "extra"
+    for key in ("extras/0/c/0", "extras/9/zarr.json", "extras/9/c"):
+        assert refusal(banks.forge(BANK, revision=with_one_more(key))).reason == "extra"
+    assert refusal(banks.forge(BANK, revision=without("delta/zarr.json"))).reason == (
+        "document-syntax"
+    )
