@@ -23,9 +23,9 @@ RANDOM_KILLS = 12
 @pytest.fixture(scope="module")
 def victim():
     """Send an order to the process that forks and kills; its answer."""
-    environment = os.environ | {
-        "PYTHONPATH": str(HERE.parent), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+    paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | one_thread | {"PYTHONPATH": os.pathsep.join(paths)}
     with subprocess.Popen(
         [sys.executable, HERE / "victim.py"], env=environment, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
