@@ -32,7 +32,7 @@ class BaseModel:
         self._layout, self._checkpoint = layout, checkpoint
         wrong = [r.name for r in layout.records if self._spec(r.name) != (r.dtype, r.shape)]
         if wrong:
-            raise self._mismatch(wrong, "is missing or has another shape or element type")
+            raise self._mismatch(wrong, "missing, or of another shape or element type")
 
     def read(self, name: str) -> NDArray[Any]:
         """Read a unit and check its fingerprint.
@@ -60,7 +60,7 @@ class BaseModel:
                 for record in self._layout.records
                 if fingerprint(self._checkpoint.read(record.name)) != record.sha256
             ]
-            raise self._mismatch(wrong or [name], "has other weights")
+            raise self._mismatch(wrong or [name], "other weights")
 
     def spec(self, record: UnitRecord) -> TensorSpec:
         """Name, dtype and shape of a unit."""
@@ -77,8 +77,8 @@ class BaseModel:
 
     def _mismatch(self, units: Sequence[str], how: str) -> BaseMismatchError:
         return BaseMismatchError(
-            f"{self._checkpoint.source} is not the base this bank was built on: "
-            f"{_enumerate(units)} {how}",
+            f"{self._checkpoint.source} is not the base this bank was built on ({how}: "
+            f"{_enumerate(units)}); give that one",
             units,
         )
 
@@ -132,9 +132,9 @@ class TaskVector:
         mismatched += self._untied()
         if mismatched and not replace_mismatched:
             raise UnitMismatchError(
-                f"{tuned.source}: {_enumerate(mismatched)} does not have the base's shape, or is "
-                "tied in the base and differs here; with replace_mismatched (--replace-mismatched) "
-                "such units are kept whole"
+                f"{tuned.source} does not fit the base (another shape, or tied in the base and "
+                f"different here: {_enumerate(mismatched)}); with replace_mismatched "
+                "(--replace-mismatched) such units are kept whole"
             )
         known = {*self._stored_as, *layout.tied}
         self.whole += mismatched + [name for name in self._owners if name not in known]
