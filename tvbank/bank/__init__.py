@@ -9,11 +9,14 @@
 ``extras.py``            units kept whole beside the delta
 ``zstd.py``              compresses their chunks
 ``writer.py``             compresses a checkpoint into a revision
+``encoder.py``            turns its units into frames on all cores
+``ahead.py``              work that runs ahead of who takes its results
 ``spool.py``              holds its objects until they can be named
 ``publish.py``            puts a revision into the catalog, atomically
 ``snapshot.py``           reads the two documents of one generation
 ``base_location.py``      where this machine has the base's weights
 ``reader.py``             reads frames by unit or by shard
+``entries.py``            puts their entries together; ``scatter.py`` into their places
 ``task.py``               ``Task`` and ``Unit``, the mappings users hold
 ``bank.py``               ``Bank``, ``create`` and ``open``
 ``verify.py``, ``gc.py``  finding faults, removing what no catalog names

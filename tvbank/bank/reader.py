@@ -15,9 +15,6 @@ from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 
-#: Positions within a unit, int64 [nonzeros], ascending, and the entries there.
-Sparse = tuple[NDArray[np.int64], NDArray[Any]]
-
 
 @dataclass(frozen=True)
 class StoredFrame:
@@ -71,29 +68,23 @@ class DeltaReader:
                 index = self.index(number, record)
                 yield from self._read(unit, number, chunks, index)
 
-    def decode(self, unit: UnitRecord, frames: Iterator[StoredFrame]) -> Sparse:
-        """Positions and entries of a unit.
+    def decode(self, frame: StoredFrame) -> tuple[NDArray[np.uint32], NDArray[Any]]:
+        """Positions in a frame's chunk, ascending, and the entries there; on any thread.
 
         Raises:
-            CorruptionError: a frame violates the format; says task, unit and byte range.
+            CorruptionError: the frame violates the format; says task, unit and byte range.
         """
         from tvbank.coding import decode_sparse  # numba: only when something is decoded
 
-        positions: list[NDArray[np.int64]] = []
-        entries: list[NDArray[Any]] = [np.empty(0, self.dtype)]
-        for frame in frames:
-            try:
-                found, values = decode_sparse(frame.data, self._layout.chunk_length)
-            except FormatError as error:
-                self._corrupt(error.reason, str(error), frame)
-            if values.dtype != self.dtype:
-                self._corrupt("element-type", f"the task's elements are {self.dtype}", frame)
-            if len(found) and frame.first + int(found[-1]) >= unit.size:
-                self._corrupt("address", "there are entries beyond the end of the unit", frame)
-            positions.append(found.astype(np.int64) + frame.first)
-            entries.append(values)
-        empty = np.empty(0, np.int64)
-        return np.concatenate([empty, *positions]), np.concatenate(entries)
+        try:
+            positions, values = decode_sparse(frame.data, self._layout.chunk_length)
+        except FormatError as error:
+            self._corrupt(error.reason, str(error), frame)
+        if values.dtype != self.dtype:
+            self._corrupt("element-type", f"the task's elements are {self.dtype}", frame)
+        if len(positions) and frame.first + int(positions[-1]) >= frame.unit.size:
+            self._corrupt("address", "there are entries beyond the end of the unit", frame)
+        return positions, values
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -16,8 +16,9 @@ from tvbank.bank.documents import (
     check_stored,
     decode_revision,
 )
+from tvbank.bank.entries import Sparse, fill, join
 from tvbank.bank.extras import Extras, check_extras
-from tvbank.bank.reader import DeltaReader, Sparse, StoredFrame
+from tvbank.bank.reader import DeltaReader, StoredFrame
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.errors import CorruptionError, UnitNotFoundError
 from tvbank.layout import Layout, UnitRecord
@@ -60,7 +61,7 @@ class Unit:
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
-        return self._reader.decode(self._record, self._reader.frames(self._record))
+        return join(self._reader, self._reader.frames(self._record))
 
     def to_dense(self) -> NDArray[Any]:
         """All entries, in the unit's shape, float32 or int32.
@@ -68,7 +69,7 @@ class Unit:
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
-        return scatter(self._record, self.dtype, self.to_sparse())
+        return fill(self._reader, self._record, self._reader.frames(self._record))
 
     def __repr__(self) -> str:
         return f"Unit({self.name!r}, shape={self.shape}, dtype={self.dtype})"
@@ -211,11 +212,3 @@ class Task(Mapping[str, Unit]):
     @property
     def _folder(self) -> str:
         return f"tasks/{self.name}/{self.revision}"
-
-
-def scatter(record: UnitRecord, dtype: np.dtype[Any], sparse: Sparse) -> NDArray[Any]:
-    """A unit's entries as a dense array in its shape."""
-    dense = np.zeros(record.size, dtype)
-    positions, values = sparse
-    dense[positions] = values
-    return dense.reshape(record.shape)

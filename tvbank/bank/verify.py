@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
+from tvbank.bank.ahead import all_cores
 from tvbank.bank.base_location import KEY as LOCATION
 from tvbank.bank.base_location import read_location
 from tvbank.bank.documents import (
@@ -21,7 +23,7 @@ from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import DELTA, EXTRAS, MARKER, delta_document, extra_document
 from tvbank.errors import CorruptionError, FormatError
-from tvbank.layout import Layout
+from tvbank.layout import Layout, UnitRecord
 
 
 @dataclass(frozen=True)
@@ -124,19 +126,24 @@ class _TaskCheck:
                 yield from self._object(reader.key(number), record)
         nonzeros = 0
         broken: set[str] = set()
-        for unit in self._layout.units:
-            try:
-                positions, _ = reader.decode(unit, reader.frames(unit))
-            except CorruptionError as error:
-                if error.unit is None and error.key in broken:
-                    continue  # a missing shard or damaged index concerns all of its units
-                broken.add(error.key)
-                if error.reason != "object-missing":
-                    yield _fault(error, error.key)
-                continue
-            nonzeros += len(positions)
-            if len(positions) and unit.name in self._entry.replaced:
-                yield self._contradiction("address", f"unit {unit.name!r} is replaced, yet stored")
+        with all_cores() as pool:
+            for unit, found in zip(
+                self._layout.units,
+                pool.map(partial(_count, reader), self._layout.units),
+                strict=True,
+            ):
+                if isinstance(found, CorruptionError):
+                    if found.unit is None and found.key in broken:
+                        continue  # a missing shard or damaged index concerns all of its units
+                    broken.add(found.key)
+                    if found.reason != "object-missing":
+                        yield _fault(found, found.key)
+                    continue
+                nonzeros += found
+                if found and unit.name in self._entry.replaced:
+                    yield self._contradiction(
+                        "address", f"unit {unit.name!r} is replaced, yet stored"
+                    )
         if not broken and nonzeros != self._entry.nonzeros:
             yield self._contradiction("layout", f"{nonzeros} non-zeros are stored, not as stated")
         yield from self._beyond(reader)
@@ -161,6 +168,14 @@ class _TaskCheck:
     def _contradiction(self, reason: str, what: str) -> Fault:
         key = f"{self._folder}/zarr.json"
         return Fault(reason, f"task {self._task.name!r}: {what}", key, self._task.name)
+
+
+def _count(reader: DeltaReader, unit: UnitRecord) -> int | CorruptionError:
+    """Non-zeros of a unit, all of its frames decoded one by one; or what is wrong with them."""
+    try:
+        return sum(len(reader.decode(frame)[0]) for frame in reader.frames(unit))
+    except CorruptionError as error:
+        return error
 
 
 def _location(storage: Storage) -> Iterator[Fault]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
+from tvbank.bank.ahead import all_cores
 from tvbank.bank.documents import (
     CatalogEntry,
     ExtraRecord,
@@ -21,6 +18,7 @@ from tvbank.bank.documents import (
     encode_document,
     record_of,
 )
+from tvbank.bank.encoder import Advance, Encoder
 from tvbank.bank.extras import encode_extra
 from tvbank.bank.shard import build_shard
 from tvbank.bank.spool import Spool
@@ -33,16 +31,14 @@ from tvbank.bank.zarr_documents import (
     delta_document,
     extra_document,
 )
-from tvbank.coding import encode_frame, read_header
+from tvbank.coding import read_header
 from tvbank.compress import Compressor
 from tvbank.errors import CheckpointError, UsageError
-from tvbank.layout import Layout, UnitRecord, fingerprint
+from tvbank.layout import Layout
 from tvbank.vector import BaseModel, TaskVector
 
 MAX_METADATA_BYTES = 2**20
 MAX_METADATA_DEPTH = 32
-
-Advance = Callable[[int], object]
 
 
 @dataclass(frozen=True)
@@ -85,9 +81,9 @@ def prepare(
     metadata = check_metadata(metadata)
     shards: list[ObjectRecord | None] = []
     nonzeros = 0
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        entries = _compressed(base, vector, compressor, advance, pool)
-        for number, (shard, count) in enumerate(_shards(layout, entries, pool)):
+    with all_cores() as pool:
+        frames = Encoder(layout, base, vector, compressor, pool).frames(advance)
+        for number, (shard, count) in enumerate(_shards(layout, frames)):
             nonzeros += count
             shards.append(None if shard is None else record_of(shard))
             if shard is not None:
@@ -158,60 +154,22 @@ def _depth(value: Any) -> int:
     return 0
 
 
-def _compressed(
-    base: BaseModel,
-    vector: TaskVector,
-    compressor: Compressor,
-    advance: Advance,
-    pool: ThreadPoolExecutor,
-) -> Iterator[tuple[UnitRecord, NDArray[Any]]]:
-    """The entries of every unit.
-
-    The base's fingerprint is taken on another core meanwhile and compared one unit later: all that
-    matters is that nothing is published before.
-    """
-    pending: tuple[str, Future[str]] | None = None
-    for unit in vector.units:
-        start = base.read_unchecked(unit.name)
-        seen = pool.submit(fingerprint, start)
-        tuned = vector.read(unit.name)
-        entries = compressor.compress(unit.name, start, tuned)
-        if pending is not None:
-            base.check(pending[0], pending[1].result())
-        pending = unit.name, seen
-        yield unit, entries
-        advance(tuned.nbytes)
-    if pending is not None:
-        base.check(pending[0], pending[1].result())
-
-
 def _shards(
-    layout: Layout, entries: Iterator[tuple[UnitRecord, NDArray[Any]]], pool: ThreadPoolExecutor
+    layout: Layout, frames: Iterable[tuple[int, bytes]]
 ) -> Iterator[tuple[bytes | None, int]]:
     """Every shard of the layout in order, with its number of non-zeros."""
-    frames: list[tuple[int, bytes]] = []
+    kept: list[tuple[int, bytes]] = []
     number, nonzeros = 0, 0
-    for unit, values in entries:
-        chunks = layout.chunks(unit)
-        encoded = pool.map(encode_frame, _padded(values, layout.chunk_length))
-        for chunk, frame in zip(chunks, encoded, strict=True):
-            while chunk >= (number + 1) * layout.chunks_per_shard:
-                yield build_shard(layout.chunks_per_shard, frames), nonzeros
-                frames, nonzeros, number = [], 0, number + 1
-            if count := read_header(frame).nonzeros:
-                frames.append((chunk - number * layout.chunks_per_shard, frame))
-                nonzeros += count
+    for chunk, frame in frames:
+        while chunk >= (number + 1) * layout.chunks_per_shard:
+            yield build_shard(layout.chunks_per_shard, kept), nonzeros
+            kept, nonzeros, number = [], 0, number + 1
+        if count := read_header(frame).nonzeros:
+            kept.append((chunk - number * layout.chunks_per_shard, frame))
+            nonzeros += count
     while number < layout.shard_count:
-        yield build_shard(layout.chunks_per_shard, frames), nonzeros
-        frames, nonzeros, number = [], 0, number + 1
-
-
-def _padded(values: NDArray[Any], length: int) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(values), length):
-        chunk = values[start : start + length]
-        if len(chunk) < length:
-            chunk = np.concatenate([chunk, np.zeros(length - len(chunk), chunk.dtype)])
-        yield chunk
+        yield build_shard(layout.chunks_per_shard, kept), nonzeros
+        kept, nonzeros, number = [], 0, number + 1
 
 
 def _keep_extras(

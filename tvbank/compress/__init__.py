@@ -1,9 +1,12 @@
 """Compressors: what to keep of a task vector.
 
 ==================  ======================================================================
-``_compressor.py``  ``Compressor``, what they have in common
+``_compressor.py``  ``Compressor``, what they have in common; ``Entries``, what it returns
 ``tswitch.py``      ``TSwitch``: the largest entries of each sign as one magnitude ([F] Eq. 2-4)
 ``exact.py``        ``Exact``: integer steps between floats; restores every bit
+``_difference.py``  a unit's difference, subtracted block by block
+``_select.py``      the largest entries of each sign; counted by ``_histogram.py``
+``_each.py``        the type of what spreads work over cores
 ==================  ======================================================================
 """
 
@@ -15,11 +18,18 @@ from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tvbank.compress._compressor import Compressor as Compressor
+    from tvbank.compress._compressor import Entries as Entries
     from tvbank.compress.exact import Exact as Exact
     from tvbank.compress.tswitch import TSwitch as TSwitch
 
-__all__ = ["Compressor", "Exact", "TSwitch"]
+__all__ = ["Compressor", "Entries", "Exact", "TSwitch"]
 
 __getattr__ = lazy_exports(
-    __name__, {"Compressor": "_compressor", "Exact": "exact", "TSwitch": "tswitch"}
+    __name__,
+    {
+        "Compressor": "_compressor",
+        "Entries": "_compressor",
+        "Exact": "exact",
+        "TSwitch": "tswitch",
+    },
 )

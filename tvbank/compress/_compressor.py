@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
+from tvbank.compress._each import Each
+
+#: Makes the entries from one position to another of a flattened unit.
+Entries = Callable[[int, int], NDArray[Any]]
 
 
 class Compressor(ABC):
@@ -26,19 +30,26 @@ class Compressor(ABC):
         """Whether a unit with these element types can be stored as entries, or is kept whole."""
 
     @abstractmethod
-    def compress(
-        self, unit: str, base: NDArray[Any], tuned: NDArray[Any]
-    ) -> NDArray[np.float32] | NDArray[np.int32]:
-        """Compress one unit.
+    def prepare(
+        self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
+    ) -> Entries:
+        """Survey one unit; then make its entries in pieces, in any order and on any thread.
 
         Args:
             unit: its name, for messages.
             base: its weights in the base, any shape, float32, float16 or bfloat16.
             tuned: its weights after fine-tuning, the same shape, a dtype that was accepted.
+            each: spreads the work; what is returned does not depend on it.
 
         Returns:
-            The entries, flat, [size], of type ``element``; zero where nothing is kept.
+            A function from start and stop, 0 <= start <= stop <= size, to those entries of the
+            flattened unit, of type ``element``; zero where nothing is kept.
 
         Raises:
             NonFiniteError: if a lossy compressor meets NaN or infinity.
         """
+
+    @final
+    def compress(self, unit: str, base: NDArray[Any], tuned: NDArray[Any]) -> NDArray[Any]:
+        """All entries of one unit, flat, [size]; see ``prepare``."""
+        return self.prepare(unit, base, tuned)(0, base.size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +18,40 @@ def is_float(dtype: str) -> bool:
     return dtype in _FLOATS
 
 
-def difference(unit: str, base: NDArray[Any], tuned: NDArray[Any]) -> NDArray[np.float32]:
-    """``tuned - base``, flat, [size] float32; entries with equal values are zero, infinite or not.
+@final
+class Difference:
+    """``tuned - base`` of one unit, subtracted block by block whenever a block is asked for.
 
-    Raises:
-        NonFiniteError: for NaN or infinity in what changed, or a difference beyond float32.
+    Subtracting again costs less than keeping: of a unit of any size, only blocks exist.
+
+    Attributes:
+        size: number of entries.
     """
-    start = base.reshape(-1).astype(np.float32, copy=False)
-    with np.errstate(over="ignore", invalid="ignore"):
-        end = tuned.reshape(-1).astype(np.float32, copy=False)
-        delta = end - start
-    finite = np.isfinite(delta)
-    if not finite.all():
-        same = (end == start) | (np.isnan(end) & np.isnan(start))
-        delta[same] = 0
-        bad = np.flatnonzero(~(finite | same))
-        if len(bad):
-            raise NonFiniteError(
-                f"unit {unit!r} has {len(bad)} entries that are NaN or infinite, or whose "
-                f"difference is (the first at {int(bad[0])}); a lossy compressor cannot take them: "
-                "use Exact (--method exact) or repair the checkpoint"
-            )
-    return delta
+
+    def __init__(self, unit: str, base: NDArray[Any], tuned: NDArray[Any]) -> None:
+        self._unit = unit
+        self._base, self._tuned = base.reshape(-1), tuned.reshape(-1)
+        self.size = self._base.size
+
+    def block(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Entries ``start`` to ``stop``, float32; those with equal values are 0, infinite or not.
+
+        Raises:
+            NonFiniteError: for NaN or infinity in what changed, or a difference beyond float32.
+        """
+        old = self._base[start:stop].astype(np.float32, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            new = self._tuned[start:stop].astype(np.float32, copy=False)
+            delta = new - old
+        finite = np.isfinite(delta)
+        if not finite.all():
+            same = (new == old) | (np.isnan(new) & np.isnan(old))
+            delta[same] = 0
+            if not (finite | same).all():
+                first = start + int(np.argmin(finite | same))
+                raise NonFiniteError(
+                    f"unit {self._unit!r} has entries that are NaN or infinite, or whose "
+                    f"difference is (the first at {first}); a lossy compressor cannot take them: "
+                    "use Exact (--method exact) or repair the checkpoint"
+                )
+        return delta

@@ -1,126 +1,186 @@
-"""Selecting the largest entries of each sign in three passes over memory, exactly.
+"""Selecting the largest entries of each sign exactly, in three passes over a unit of any size.
 
-Magnitudes of finite floats are ordered like their bit patterns. A histogram over the upper 16 of
-the 31 magnitude bits finds the bin that holds the quantile; only that bin's entries are sorted.
+Each pass finds more bits of the quantile's magnitude. Nothing is sorted, and no entry is kept.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import partial
+from typing import Any, final
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-_BIN_SHIFT = 15
-_BINS = 2**16
+from tvbank.compress._difference import Difference
+from tvbank.compress._each import Each
+from tvbank.compress._histogram import FINEST, LEVELS, Counted, count, locate
+
+#: Entries of one range. Sums are rounded once a range: another length would be other last bits.
+_RANGE = 2**22
+
+_Range = tuple[int, int]
 
 
+@final
 @dataclass(frozen=True)
 class Selection:
-    """What a drop share keeps of a unit.
+    """What a drop share keeps of a unit; of pairs, the first is for positive entries.
 
     Attributes:
-        least: the smallest kept magnitude of the positive and of the negative entries; infinity
-            if nothing of that sign is kept.
-        surplus: for each sign, how many entries of exactly that magnitude are dropped.
-        kept: number of kept entries.
+        least: the smallest kept magnitude; infinity if nothing of that sign is kept.
+        last: position of the last entry of exactly that magnitude that is kept.
+        kept: number of kept entries of both signs.
         kept_squares: sum of their squares.
         all_squares: sum of the squares of all entries.
     """
 
     least: tuple[np.float32, np.float32]
-    surplus: tuple[int, int]
+    last: tuple[int, int]
     kept: int
     kept_squares: float
     all_squares: float
 
 
-def select(delta: NDArray[np.float32], drop: Fraction) -> Selection:
-    """Find the thresholds that drop ``floor(drop * n)`` entries of each sign.
+def select(delta: Difference, drop: Fraction, each: Each) -> Selection:
+    """Find what is left when ``floor(drop * n)`` of the n entries of each sign are dropped.
+
+    Entries of equal magnitude at the threshold are dropped from the end.
 
     Args:
-        delta: finite entries, [size]; zeros have no sign and are never kept.
+        delta: the entries; zeros have no sign and are never kept.
         drop: share to drop of each sign, 0 <= drop < 1.
+        each: applies a function to the ranges of the unit, here or on several cores.
+
+    Raises:
+        NonFiniteError: an entry is not finite.
     """
-    counts = np.zeros((2, _BINS), np.int64)
-    _count(delta, counts)
-    bins, ranks = np.full(2, _BINS, np.int64), np.zeros(2, np.int64)
-    for sign in (0, 1):
-        if total := int(counts[sign].sum()):
-            quota = math.floor(drop * total)
-            ends = np.cumsum(counts[sign])
-            bins[sign] = np.searchsorted(ends, quota, side="right")
-            ranks[sign] = quota - (ends[bins[sign]] - counts[sign, bins[sign]])
-    sizes = [int(counts[sign, bins[sign]]) if bins[sign] < _BINS else 0 for sign in (0, 1)]
-    candidates = np.empty((2, max(1, *sizes)), np.float32)
-    kept, kept_squares, all_squares = _gather(delta, bins, candidates)
-    least, surplus = [np.float32(np.inf)] * 2, [0, 0]
-    for sign in (0, 1):
-        if sizes[sign]:
-            ordered = np.sort(candidates[sign, : sizes[sign]])
-            chosen = ordered[ranks[sign] :]
-            least[sign] = chosen[0]
-            surplus[sign] = int(ranks[sign] - np.searchsorted(ordered, chosen[0]))
-            kept += len(chosen)
-            kept_squares += float(np.square(chosen, dtype=np.float64).sum())
+    starts = range(0, delta.size, _RANGE)
+    ranges = [(start, min(start + _RANGE, delta.size)) for start in starts]
+    prefixes, ranks = (0, 0), (-1, -1)
+    parts: list[Counted] = []
+    for level in LEVELS:
+        parts = list(each(partial(count, delta, prefixes, level), ranges))
+        counts = sum((part.counts for part in parts), np.zeros((2, 1 << level[1]), np.int64))
+        if ranks[0] < 0:
+            quotas = (math.floor(drop * int(of_sign.sum())) for of_sign in counts)
+            ranks = next(quotas), next(quotas)
+        found = [locate(counts[sign], ranks[sign]) for sign in (0, 1)]
+        ranks = found[0][1], found[1][1]
+        prefixes = (
+            _longer(prefixes[0], found[0][0], level[1]),
+            _longer(prefixes[1], found[1][0], level[1]),
+        )
+    ends = [_end(delta, ranges, parts, sign, prefixes[sign], ranks[sign]) for sign in (0, 1)]
     return Selection(
-        (least[0], least[1]), (surplus[0], surplus[1]), kept, kept_squares, all_squares
+        least=(ends[0].least, ends[1].least),
+        last=(ends[0].last, ends[1].last),
+        kept=sum(part.above for part in parts) + sum(end.kept for end in ends),
+        kept_squares=math.fsum([p.above_squares for p in parts] + [e.squares for e in ends]),
+        all_squares=math.fsum(part.all_squares for part in parts),
     )
 
 
-def polarise(delta: NDArray[np.float32], selection: Selection, magnitude: np.float32) -> None:
-    """Replace kept entries by ``±magnitude`` and all others by zero, in place."""
-    _polarise(
-        delta, selection.least[0], selection.least[1], selection.surplus[0],
-        selection.surplus[1], magnitude,
-    )  # fmt: skip
-
-
-@njit(cache=True, nogil=True)
-def _count(delta: Any, counts: Any) -> None:
-    bits = delta.view(np.uint32)
-    for i in range(len(bits)):
-        word = bits[i]
-        if word & np.uint32(0x7FFFFFFF):
-            counts[word >> np.uint32(31), (word & np.uint32(0x7FFFFFFF)) >> _BIN_SHIFT] += 1
-
-
-@njit(cache=True, nogil=True)
-def _gather(delta: Any, bins: Any, candidates: Any) -> Any:
-    bits = delta.view(np.uint32)
-    taken = np.zeros(2, np.int64)
-    kept, kept_squares, all_squares = 0, 0.0, 0.0
-    for i in range(len(bits)):
-        word = bits[i]
-        square = np.float64(delta[i]) * np.float64(delta[i])
-        all_squares += square
-        magnitude = word & np.uint32(0x7FFFFFFF)
-        sign = np.int64(word >> np.uint32(31))
-        number = np.int64(magnitude >> np.uint32(_BIN_SHIFT))
-        if number > bins[sign]:
-            kept += 1
-            kept_squares += square
-        elif number == bins[sign] and magnitude:
-            candidates[sign, taken[sign]] = abs(delta[i])
-            taken[sign] += 1
-    return kept, kept_squares, all_squares
-
-
-@njit(cache=True, nogil=True)
-def _polarise(
-    delta: Any, positive: Any, negative: Any, positives: int, negatives: int, magnitude: Any
+def polarise(
+    block: NDArray[np.float32], start: int, selection: Selection, magnitude: np.float32
 ) -> None:
-    i = len(delta)
-    while positives + negatives > 0:
-        i -= 1
-        if positives > 0 and delta[i] == positive:
-            delta[i], positives = np.float32(0), positives - 1
-        elif negatives > 0 and delta[i] == -negative:
-            delta[i], negatives = np.float32(0), negatives - 1
+    """Replace kept entries by ``±magnitude`` and all others by zero, in place.
+
+    Args:
+        block: consecutive entries.
+        start: position of the first of them in the unit.
+        selection: what to keep of the unit.
+        magnitude: of every kept entry.
+    """
+    least, last = selection.least, selection.last
+    cuts = sorted(min(max(position + 1 - start, 0), len(block)) for position in last)
+    begin = 0
+    for end in (*cuts, len(block)):
+        reached = [
+            value if start + begin <= position else np.nextafter(value, np.float32(np.inf))
+            for value, position in zip(least, last, strict=True)
+        ]
+        _polarise(block[begin:end], reached[0], reached[1], magnitude)
+        begin = end
+
+
+def _longer(prefix: int, place: int, bits: int) -> int:
+    """A prefix and the bits that follow it; -1 if there was no entry to find."""
+    return -1 if prefix < 0 or place >> bits else prefix << bits | place
+
+
+@final
+@dataclass(frozen=True)
+class _End:
+    """The smallest kept entries of one sign: those that the last level counted."""
+
+    least: np.float32
+    last: int
+    kept: int
+    squares: float
+
+
+def _end(
+    delta: Difference,
+    ranges: Sequence[_Range],
+    parts: Sequence[Counted],
+    sign: int,
+    pattern: int,
+    surplus: int,
+) -> _End:
+    """Sum what is kept of the magnitudes that the last level counted.
+
+    Args:
+        delta: the entries.
+        ranges: of the unit.
+        parts: what the last level counted in each.
+        sign: 0 for positive entries, 1 for negative ones.
+        pattern: of the smallest kept magnitude; -1 if the unit has no entries of that sign.
+        surplus: how many entries of that magnitude are dropped.
+    """
+    if pattern < 0:
+        return _End(np.float32(np.inf), -1, 0, 0.0)
+    counts = sum((part.counts[sign] for part in parts), np.zeros(FINEST, np.int64))
+    place = pattern % FINEST
+    equal = int(counts[place]) - surplus
+    counts[place] = equal
+    kept = np.flatnonzero(counts[place:])
+    magnitudes = (kept + pattern).astype(np.uint32).view(np.float32)
+    numbers = counts[place:][kept]
+    squares = numbers * np.square(magnitudes, dtype=np.float64)
+    last = delta.size
+    if surplus:
+        by_range = (int(part.counts[sign, place]) for part in parts)
+        value = -magnitudes[0] if sign else magnitudes[0]
+        last = _position(delta, ranges, by_range, value, equal - 1)
+    return _End(magnitudes[0], last, int(numbers.sum()), math.fsum(squares))
+
+
+def _position(
+    delta: Difference, ranges: Sequence[_Range], equal: Iterable[int], value: np.float32, rank: int
+) -> int:
+    """Position of the entry of a rank, counted from 0, among those that equal a value.
+
+    Args:
+        delta: the entries.
+        ranges: of the unit.
+        equal: number of entries of that value in each range.
+        value: the value.
+        rank: less than the sum of ``equal``.
+    """
+    for (start, stop), found in zip(ranges, equal, strict=False):
+        if rank < found:
+            return start + int(np.flatnonzero(delta.block(start, stop) == value)[rank])
+        rank -= found
+    raise AssertionError("the entries changed while they were counted")
+
+
+@njit(cache=True, nogil=True)
+def _polarise(delta: Any, positive: Any, negative: Any, magnitude: Any) -> None:
     for i in range(len(delta)):
         value = delta[i]
         sign = np.float32(value >= positive) - np.float32(value <= -negative)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
-from tvbank.compress._compressor import Compressor
+from tvbank.compress._compressor import Compressor, Entries
+from tvbank.compress._each import Each
 
 
 @final
@@ -35,11 +36,12 @@ class Exact(Compressor):
         """See ``Compressor.accepts``."""
         return base.dtype == tuned.dtype
 
-    def compress(
-        self, unit: str, base: NDArray[Any], tuned: NDArray[Any]
-    ) -> NDArray[np.float32] | NDArray[np.int32]:
-        """See ``Compressor.compress``."""
-        return steps_between(base, tuned)
+    def prepare(
+        self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
+    ) -> Entries:
+        """See ``Compressor.prepare``."""
+        start, end = base.reshape(-1), tuned.reshape(-1)
+        return lambda first, stop: steps_between(start[first:stop], end[first:stop])
 
 
 def steps_between(base: NDArray[Any], tuned: NDArray[Any]) -> NDArray[np.int32]:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
-from tvbank.compress._compressor import Compressor
-from tvbank.compress._difference import difference, is_float
+from tvbank.compress._compressor import Compressor, Entries
+from tvbank.compress._difference import Difference, is_float
+from tvbank.compress._each import Each
 from tvbank.compress._select import polarise, select
 from tvbank.errors import UsageError
 
@@ -55,13 +56,19 @@ class TSwitch(Compressor):
         """See ``Compressor.accepts``."""
         return is_float(tuned.dtype)
 
-    def compress(
-        self, unit: str, base: NDArray[Any], tuned: NDArray[Any]
-    ) -> NDArray[np.float32] | NDArray[np.int32]:
-        """See ``Compressor.compress``: 0 or ±beta."""
-        delta = difference(unit, base, tuned)
-        found = select(delta, Fraction(repr(float(self.drop))))
+    def prepare(
+        self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
+    ) -> Entries:
+        """See ``Compressor.prepare``: 0 or ±beta."""
+        delta = Difference(unit, base, tuned)
+        found = select(delta, Fraction(repr(float(self.drop))), each)
         squares = found.kept_squares if self.knob == "rms" else found.all_squares
         magnitude = math.sqrt(squares / found.kept) if found.kept else 0.0
-        polarise(delta, found, np.float32(min(magnitude, _LARGEST)))
-        return delta
+        beta = np.float32(min(magnitude, _LARGEST))
+
+        def entries(start: int, stop: int) -> NDArray[np.float32]:
+            block = delta.block(start, stop)
+            polarise(block, start, found, beta)
+            return block
+
+        return entries

@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.bank.reader import Sparse
+from tvbank.bank.entries import Sparse
 from tvbank.compress.exact import take_steps
 from tvbank.errors import NonFiniteError
 

@@ -1,0 +1,88 @@
+"""Turns a task vector into frames on all cores, while at most one large unit is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.bank.ahead import LARGE, run_ahead
+from tvbank.coding import encode_frame
+from tvbank.compress import Compressor, Entries
+from tvbank.layout import Layout, UnitRecord, fingerprint
+from tvbank.vector import BaseModel, TaskVector
+
+#: Called with bytes of the fine-tune done.
+Advance = Callable[[int], object]
+
+_Frames = list[tuple[int, bytes]]
+
+
+@final
+class Encoder:
+    """Compresses units ahead of the one whose frames are asked for."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        base: BaseModel,
+        vector: TaskVector,
+        compressor: Compressor,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._layout, self._base, self._vector = layout, base, vector
+        self._compressor, self._pool = compressor, pool
+
+    def frames(self, advance: Advance) -> Iterator[tuple[int, bytes]]:
+        """Number of the chunk and frame of every chunk of every unit, ascending.
+
+        The base's fingerprints are taken meanwhile: all that matters is that nothing is published
+        before they were compared, which has happened when this iterator ends.
+
+        Raises:
+            BaseMismatchError: the base has other weights than the bank's.
+            NonFiniteError: the compressor is lossy and met NaN or infinity.
+        """
+        for frames, read in run_ahead(self._vector.units, self._start, self._bytes):
+            yield from frames
+            advance(read)
+
+    def _bytes(self, unit: UnitRecord) -> int:
+        return self._base.spec(unit).nbytes + self._vector.spec(unit.name).nbytes
+
+    def _start(self, unit: UnitRecord) -> Callable[[], tuple[_Frames, int]]:
+        base = self._base.read_unchecked(unit.name)
+        seen = self._pool.submit(fingerprint, base)
+        tuned = self._vector.read(unit.name)
+        parts: list[Future[_Frames]]
+        if unit.size < LARGE:
+            parts = [self._pool.submit(self._encode_unit, unit, base, tuned)]
+        else:
+            entries = self._compressor.prepare(unit.name, base, tuned, self._pool.map)
+            parts = [
+                self._pool.submit(self._encode, unit, entries, [chunk])
+                for chunk in self._layout.chunks(unit)
+            ]
+
+        def finish() -> tuple[_Frames, int]:
+            self._base.check(unit.name, seen.result())
+            return [frame for part in parts for frame in part.result()], tuned.nbytes
+
+        return finish
+
+    def _encode_unit(self, unit: UnitRecord, base: NDArray[Any], tuned: NDArray[Any]) -> _Frames:
+        entries = self._compressor.prepare(unit.name, base, tuned)
+        return self._encode(unit, entries, self._layout.chunks(unit))
+
+    def _encode(self, unit: UnitRecord, entries: Entries, chunks: list[int] | range) -> _Frames:
+        length, frames = self._layout.chunk_length, []
+        for chunk in chunks:
+            first = chunk * length - unit.offset
+            values = entries(first, min(first + length, unit.size))
+            if len(values) < length:
+                values = np.concatenate([values, np.zeros(length - len(values), values.dtype)])
+            frames.append((chunk, encode_frame(values)))
+        return frames
