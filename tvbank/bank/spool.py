@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, final
 
 from tvbank.errors import StorageError
@@ -27,7 +28,8 @@ class Spool:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take is of no use any more
+            self._file.close()
 
     def add(self, key: str, data: bytes) -> None:
         """Append an object.
@@ -38,6 +40,7 @@ class Spool:
         try:
             self._file.seek(self._size)
             self._file.write(data)
+            self._file.flush()  # here, not when it is read back or closed
         except OSError as error:
             raise StorageError(
                 f"cannot write {len(data)} bytes to a temporary file: {error.strerror or error}; "
