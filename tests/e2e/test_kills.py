@@ -1,98 +1,24 @@
 """A writer may die at any moment: the bank is the old one or the new one, whole, and goes on."""
 
 import itertools
-import json
-import os
 import random
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import banks
 import pytest
 import safetensors
+from survival import assert_survived, states
 
 import tvbank
 
-HERE = Path(__file__).parent
 VERBS = ["add", "replace", "remove", "gc"]
 RANDOM_KILLS = 12
-
-
-@pytest.fixture(scope="module")
-def victim():
-    """Send an order to the process that forks and kills; its answer."""
-    paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    environment = os.environ | one_thread | {"PYTHONPATH": os.pathsep.join(paths)}
-    with subprocess.Popen(
-        [sys.executable, HERE / "victim.py"], env=environment, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        assert json.loads(process.stdout.readline()) == "ready"
-
-        def order(**wishes):
-            process.stdin.write(json.dumps(wishes) + "\n")
-            process.stdin.flush()
-            answer = json.loads(process.stdout.readline())
-            assert not answer["failed"]
-            return answer
-
-        yield order
-        process.stdin.close()
 
 
 @pytest.fixture(autouse=True)
 def nothing_waits_for_the_disk(monkeypatch):
     """Our own writes need not survive anything; those of the victim are its own."""
     monkeypatch.setattr("os.fsync", lambda _descriptor: None)
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    """A bank with two tasks, and garbage: a removed task and a replaced revision."""
-    path = tmp_path_factory.mktemp("sound") / "bank"
-    bank = banks.small_bank(path)
-    bank.add("removed", banks.fine_tune(3), tvbank.Exact())
-    bank.add("lossy", banks.fine_tune(4), tvbank.Exact(), replace=True)
-    bank.remove("removed")
-    bank.add("lossy", banks.fine_tune(0), tvbank.TSwitch(drop=0.5), replace=True)
-    return path
-
-
-def go_on(path):
-    """Add and collect, as if nothing had happened; everything but the catalog's generation."""
-    bank = tvbank.open(path)
-    bank.add("later", banks.fine_tune(9), tvbank.TSwitch(drop=0.5), base=banks.base_model())
-    bank.gc()
-    assert bank.verify() == []
-    objects = banks.contents(bank.storage)
-    del objects["zarr.json"]
-    return banks.all_numbers(bank), objects
-
-
-def states(sound, verb, folder, victim):
-    """What a bank may be after a kill, and what it must become: before and after the verb."""
-    found = []
-    for done in (False, True):
-        path = shutil.copytree(sound, folder / f"{verb}-{done}" / "bank")
-        if done:
-            assert not victim(do=verb, bank=str(path))["killed"]
-        found.append((banks.all_numbers(tvbank.open(path)), *go_on(path)))
-    return found
-
-
-def assert_survived(path, allowed):
-    """The bank is one of those allowed, sound, and goes on to the same bytes, without debris."""
-    bank = tvbank.open(path)
-    assert bank.verify() == []
-    numbers = banks.all_numbers(bank)
-    futures = [future for before, *future in allowed if before == numbers]
-    assert futures
-    assert list(go_on(path)) in futures
-    folders = [place for place in path.rglob("*") if place.is_dir()]
-    assert all(any(folder.iterdir()) for folder in folders)
 
 
 def killed_everywhere(victim, sound, verb, tmp_path, how):
