@@ -1,4 +1,17 @@
-"""Sizes, steps and margins of the demo."""
+"""Sizes, steps and margins of the demo.
+
+Chosen on 30 % of the training images, held out; points of accuracy lost on average and at worst,
+over five tasks and five seeds (fine-tunes score 94 % there, the base with a probe 83 %):
+
+====  ==========  ==========  ====================
+drop  norm        rms         bits per parameter
+====  ==========  ==========  ====================
+0.7   0.3, 1.7    0.4, 1.9    1.19
+0.8   0.6, 1.8    0.9, 2.1    0.94
+0.9   1.4, 3.2    1.9, 4.7    0.61
+0.95  2.1, 4.5    3.5, 6.5    0.39
+====  ==========  ==========  ====================
+"""
 
 from __future__ import annotations
 
