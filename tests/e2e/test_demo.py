@@ -11,7 +11,7 @@ from rich.console import Console
 import tvbank
 from tvbank.cli import main
 from tvbank.demo import Settings, run, run_demo
-from tvbank.demo.banking import BANKED, EXACT
+from tvbank.demo.banking import BANKED, EXACT, EXACT_OF
 from tvbank.demo.weights import differing_units
 from tvbank.errors import UsageError
 
@@ -52,8 +52,8 @@ def test_what_is_left_can_be_played_with(sound):
         assert set(task.extras) == {"head.weight", "head.bias"}
         assert task.metadata["question"] == row.question
         assert folder.export(row.task).stat().st_size > 0
-    assert differing_units(folder.checkpoint("flipped"), folder.export(EXACT)) == []
-    assert differing_units(folder.checkpoint("flipped"), folder.export("flipped")) != []
+    assert differing_units(folder.checkpoint(EXACT_OF), folder.export(EXACT)) == []
+    assert differing_units(folder.checkpoint(EXACT_OF), folder.export(EXACT_OF)) != []
     summary = json.loads(folder.summary.read_text())
     assert summary == {"made_by": "tvbank demo", **json.loads(json.dumps(result.to_json()))}
 
@@ -111,7 +111,7 @@ def test_a_flipped_bit_fails_the_demo(tmp_path, monkeypatch):
 def test_an_exact_task_that_is_not_exact_fails_the_demo(tmp_path, monkeypatch):
     def blur(folder):
         tvbank.open(folder.bank).add(
-            EXACT, folder.checkpoint("flipped"), tvbank.TSwitch(drop=0.5), replace=True
+            EXACT, folder.checkpoint(EXACT_OF), tvbank.TSwitch(drop=0.5), replace=True
         )
 
     after_building(monkeypatch, blur)

@@ -152,7 +152,7 @@ def _table(result: DemoResult) -> Table:
             f"{100 * result.settings.margin:g} points is allowed"
         ),
     )
-    table.add_column("task")
+    table.add_column("task", no_wrap=True)
     for column in (
         "checkpoint\nbytes", "stored\nbytes", "bits per\nparameter", "base +\nprobe", "fine-\ntune",
         "from the\nbank",
@@ -186,8 +186,9 @@ def _left_behind(folder: DemoFolder) -> str:
     path, bank = folder.path, shlex.quote(str(folder.bank))
     first, second = "turned", "swapped"
     return (
-        f"Left in {path}: base.safetensors, checkpoints/ (as trained), bank/, exports/ (as they\n"
-        "came out of the bank), demo.json (these figures). To try next:\n\n"
+        f"Left in {path}:\n"
+        "  base.safetensors, bank/, checkpoints/ as trained, exports/ as they came out of\n"
+        "  the bank, and these figures in demo.json. To try next:\n\n"
         f"  tvbank ls {bank}\n"
         f"  tvbank show {bank} {first}\n"
         f"  tvbank merge {bank} {first}=0.5 {second}=0.5 -o merged.safetensors"
