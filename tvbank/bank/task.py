@@ -184,6 +184,14 @@ class Task(Mapping[str, Unit]):
         """
         return self._reader.frames(self._unit(unit))
 
+    def decode(self, frame: StoredFrame) -> tuple[NDArray[np.uint32], NDArray[Any]]:
+        """Positions in a frame's chunk and the entries there; from any thread.
+
+        Raises:
+            CorruptionError: the frame violates the format; says task, unit, byte range.
+        """
+        return self._reader.decode(frame)
+
     def __getitem__(self, name: str) -> Unit:
         return Unit(self._reader, self._unit(name))
 

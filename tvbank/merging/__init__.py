@@ -1,10 +1,11 @@
 """From a bank back to weights.
 
-==============  =====================================================================
-``_apply.py``   one unit: base plus entries, in the base's own element type
-``_export.py``  ``export``: one task, written as a safetensors file, unit by unit
-``_merge.py``   ``merge``, ``export_merged``: a weighted sum of tasks (task arithmetic)
-==============  =====================================================================
+================  =====================================================================
+``_apply.py``     a part of a unit: base plus entries, in the base's own element type
+``_assemble.py``  whole units, chunk by chunk on all cores
+``_export.py``    ``export``: one task, written as a safetensors file, unit by unit
+``_merge.py``     ``merge``, ``export_merged``: a weighted sum of tasks (task arithmetic)
+================  =====================================================================
 """
 
 from __future__ import annotations

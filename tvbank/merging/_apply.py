@@ -1,19 +1,22 @@
-"""Adding entries to one unit of the base, in the base's own element type."""
+"""Adding entries to a part of a unit of the base, in the base's own element type."""
 
 from __future__ import annotations
 
 from typing import Any, final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from tvbank.bank.entries import Sparse
 from tvbank.compress.exact import take_steps
 from tvbank.errors import NonFiniteError
 
+#: Positions, ascending, and entries, int32 (exact) or float32, there.
+Sparse = tuple[NDArray[np.uint32], NDArray[Any]]
+
 
 def restore(unit: str, base: NDArray[Any], sparse: Sparse) -> NDArray[Any]:
-    """One task's weights of a unit.
+    """One task's weights of a part of a unit.
 
     Exact tasks: every bit of the fine-tune (spec/container.md, "Exact tasks"). Lossy tasks:
     ``base + entry``, added in float32 and rounded once to the base's element type; entries that
@@ -21,63 +24,76 @@ def restore(unit: str, base: NDArray[Any], sparse: Sparse) -> NDArray[Any]:
 
     Args:
         unit: its name, for messages.
-        base: its weights in the base, any shape.
-        sparse: positions int64 [k] and entries, int32 (exact) or float32, [k].
+        base: the part's weights in the base, [n].
+        sparse: positions [k] and entries [k] within the part.
 
     Raises:
         NonFiniteError: a sum does not fit the base's element type.
     """
     positions, entries = sparse
-    flat = base.reshape(-1).copy()
     if entries.dtype == np.int32:
-        flat[positions] = take_steps(flat[positions], entries)
-    else:
-        with np.errstate(over="ignore"):  # what becomes infinite is refused when rounded
-            total = flat[positions].astype(np.float32) + entries
-        flat[positions] = _rounded(unit, total, base.dtype)
-    return flat.reshape(base.shape)
+        return take_steps(base, _steps(base, sparse))
+    part = base.copy()
+    places = positions.astype(np.intp)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused
+        total = part[places].astype(np.float32, copy=False) + entries
+        part[places] = _finite(unit, total.astype(base.dtype, copy=False))
+    return part
 
 
 @final
 class WeightedSum:
-    """Accumulates ``base + sum of weight * (task - base)`` of one unit in float32."""
+    """Accumulates ``base + sum of weight * (task - base)`` of a part of a unit in float32."""
 
     def __init__(self, unit: str, base: NDArray[Any]) -> None:
+        """Start with the base's weights of the part, [n]."""
         self._unit, self._base = unit, base
-        self._flat = base.reshape(-1)
-        self._total = self._flat.astype(np.float32)
-        self._touched = np.zeros(self._flat.size, np.bool_)
+        self._total = base.astype(np.float32)
+        self._positions: list[NDArray[np.uint32]] = []
 
     def add(self, weight: float, sparse: Sparse) -> None:
         """Add one task's entries; the steps of exact tasks become differences first."""
         positions, entries = sparse
+        self._positions.append(positions)
         if entries.dtype == np.int32:
-            start = self._flat[positions]
             with np.errstate(invalid="ignore", over="ignore"):  # NaN is refused in ``result``
-                end = take_steps(start, entries).astype(np.float32)
-                entries = end - start.astype(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):  # refused in ``result``, too
-            self._total[positions] += np.float32(weight) * entries
-        self._touched[positions] = True
+                end = take_steps(self._base, _steps(self._base, sparse)).astype(np.float32)
+                entries = (end - self._base.astype(np.float32))[positions]
+        _add(self._total, np.float32(weight), positions, entries)
 
     def result(self) -> NDArray[Any]:
-        """The sum, in the base's shape and element type; untouched entries keep every bit.
+        """The sum in the base's element type; untouched entries keep every bit.
 
         Raises:
             NonFiniteError: a sum is NaN, or does not fit the base's element type.
         """
-        flat = self._flat.copy()
-        rounded = _rounded(self._unit, self._total[self._touched], self._base.dtype)
-        flat[self._touched] = rounded
-        return flat.reshape(self._base.shape)
+        with np.errstate(over="ignore"):
+            rounded = self._total.astype(self._base.dtype, copy=False)
+        if np.isfinite(rounded).all():  # then untouched entries came back through float32 as well
+            return rounded
+        part = self._base.copy()
+        for positions in self._positions:
+            part[positions] = _finite(self._unit, rounded[positions])
+        return part
 
 
-def _rounded(unit: str, total: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-    with np.errstate(over="ignore"):
-        rounded = total.astype(dtype, copy=False)
-    if not np.isfinite(rounded).all():
+def _steps(base: NDArray[Any], sparse: Sparse) -> NDArray[np.int32]:
+    """The steps of every entry of a part."""
+    steps = np.zeros(base.size, np.int32)
+    steps[sparse[0].astype(np.intp)] = sparse[1]
+    return steps
+
+
+def _finite(unit: str, weights: NDArray[Any]) -> NDArray[Any]:
+    if not np.isfinite(weights).all():
         raise NonFiniteError(
-            f"unit {unit!r}: a weight would become NaN or too large for {dtype.name}; "
+            f"unit {unit!r}: a weight would become NaN or too large for {weights.dtype.name}; "
             "use smaller merging weights, or check that the base is finite"
         )
-    return rounded
+    return weights
+
+
+@njit(cache=True, nogil=True)
+def _add(total: Any, weight: Any, positions: Any, entries: Any) -> None:
+    for index in range(positions.size):
+        total[positions[index]] += weight * entries[index]

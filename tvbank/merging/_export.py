@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from tvbank.bank.ahead import all_cores, run_ahead
 from tvbank.bank.bank import Bank
 from tvbank.bank.task import Task
 from tvbank.checkpoint import (
@@ -23,6 +24,7 @@ from tvbank.checkpoint import (
 from tvbank.errors import UsageError
 from tvbank.layout import Layout
 from tvbank.merging._apply import restore
+from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
 from tvbank.vector import BaseModel
 
 Progress = Callable[[int, int], object]
@@ -59,18 +61,22 @@ def export(
         StorageError: the file cannot be written.
     """
     chosen, path = bank[task].by_shard(), Path(out)
-    with borrow_checkpoint(bank.base_source(base)) as checkpoint:
+    with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
         refuse_overwriting(path, checkpoint)
-        model = BaseModel(bank.layout, checkpoint)
+        units = Assembler(bank.layout, BaseModel(bank.layout, checkpoint), [chosen], pool)
 
-        def weights(name: str) -> NDArray[Any]:
+        def restored(
+            name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
+        ) -> NDArray[Any]:
+            return restore(name, block, chosen.decode(frames[0][1]))
+
+        def start(name: str) -> Finish:
             if (kept := _kept_as(bank.layout, chosen, name)) is not None:
-                return chosen.extras[kept]
+                return lambda: chosen.extras[kept]
             owner = bank.layout.tied.get(name, name)
-            array = model.read(owner)
-            return restore(owner, array, chosen[owner].to_sparse()) if owner in chosen else array
+            return units.start(owner, restored) if owner in chosen else units.unchanged(owner)
 
-        write_units(path, _specs(bank.layout, chosen), weights, progress)
+        write_units(path, _specs(bank.layout, chosen), start, progress)
     return path
 
 
@@ -87,22 +93,30 @@ def refuse_overwriting(path: Path, base: Checkpoint) -> None:
 def write_units(
     path: Path,
     specs: list[TensorSpec],
-    weights: Callable[[str], NDArray[Any]],
+    start: Callable[[str], Finish],
     progress: Progress | None,
 ) -> None:
-    """Write units to a safetensors file one by one, reporting bytes done and bytes in all."""
+    """Write units to a safetensors file, reporting bytes done and bytes in all.
+
+    Args:
+        path: the file.
+        specs: what the units are.
+        start: begins the work on the unit of that name; later ones begin before it is done.
+        progress: called after every unit.
+    """
     ordered = aligned_order(specs)
     total = sum(spec.nbytes for spec in specs)
+    sizes, done = iter(ordered), 0
 
-    def counted() -> Iterator[NDArray[Any]]:
-        done = 0
-        for spec in ordered:
-            yield weights(spec.name)
-            done += spec.nbytes
-            if progress is not None:
-                progress(done, total)
+    def counted(unit: NDArray[Any]) -> NDArray[Any]:
+        nonlocal done
+        done += next(sizes).nbytes
+        if progress is not None:
+            progress(done, total)
+        return unit
 
-    write_safetensors(path, ordered, counted())
+    units = run_ahead(ordered, lambda spec: start(spec.name), lambda spec: spec.nbytes)
+    write_safetensors(path, ordered, map(counted, units))
 
 
 def base_specs(layout: Layout) -> list[TensorSpec]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from tvbank.bank.ahead import all_cores, run_ahead
 from tvbank.bank.bank import Bank
 from tvbank.bank.task import Task
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import UnitMismatchError, UsageError
 from tvbank.merging._apply import WeightedSum
+from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
 from tvbank.merging._export import Progress, base_specs, refuse_overwriting, write_units
 from tvbank.vector import BaseModel
 
@@ -50,10 +53,14 @@ def merge(
     from tvbank.merging._tensor import to_torch
 
     merged: dict[str, torch.Tensor] = {}
-    with borrow_checkpoint(bank.base_source(base)) as checkpoint:
-        unit = _merged_units(bank, weights, BaseModel(bank.layout, checkpoint))
-        for record in bank.layout.records:
-            merged[record.name] = to_torch(unit(record.name))
+    with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
+        start = _merged_units(bank, weights, BaseModel(bank.layout, checkpoint), pool)
+        records = bank.layout.records
+        units = run_ahead(
+            records, lambda r: start(r.name), lambda r: checkpoint.tensors[r.name].nbytes
+        )
+        for record, unit in zip(records, units, strict=True):
+            merged[record.name] = to_torch(unit)
     for alias, owner in bank.layout.tied.items():
         merged[alias] = merged[owner]
     return merged
@@ -69,17 +76,17 @@ def export_merged(
 ) -> Path:
     """Merge as ``merge`` does and write a safetensors file, one unit in memory; errors likewise."""
     path = Path(out)
-    with borrow_checkpoint(bank.base_source(base)) as checkpoint:
+    with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
         refuse_overwriting(path, checkpoint)
-        unit = _merged_units(bank, weights, BaseModel(bank.layout, checkpoint))
-        write_units(path, base_specs(bank.layout), unit, progress)
+        start = _merged_units(bank, weights, BaseModel(bank.layout, checkpoint), pool)
+        write_units(path, base_specs(bank.layout), start, progress)
     return path
 
 
 def _merged_units(
-    bank: Bank, weights: Mapping[str, float], base: BaseModel
-) -> Callable[[str], NDArray[Any]]:
-    """A function from a unit's name, or an alias, to its merged weights."""
+    bank: Bank, weights: Mapping[str, float], base: BaseModel, pool: ThreadPoolExecutor
+) -> Callable[[str], Finish]:
+    """A function that begins the work on the merged unit of a name or an alias."""
     tasks: list[tuple[Task, float]] = []
     for name, weight in weights.items():
         if not math.isfinite(weight):
@@ -92,14 +99,18 @@ def _merged_units(
                 "type than the base: it cannot be merged; export it instead"
             )
 
-    def merged(name: str) -> NDArray[Any]:
-        owner = bank.layout.tied.get(name, name)
-        array = base.read(owner)
-        if owner not in bank.layout.by_name:
-            return array
-        total = WeightedSum(owner, array)
-        for task, weight in tasks:
-            total.add(weight, task[owner].to_sparse())
+    units = Assembler(bank.layout, base, [task for task, _ in tasks], pool)
+
+    def combine(name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]) -> NDArray[Any]:
+        total = WeightedSum(name, block)
+        for number, frame in frames:
+            task, weight = tasks[number]
+            total.add(weight, task.decode(frame))
         return total.result()
 
-    return merged
+    def start(name: str) -> Finish:
+        owner = bank.layout.tied.get(name, name)
+        known = owner in bank.layout.by_name
+        return units.start(owner, combine) if known else units.unchanged(owner)
+
+    return start

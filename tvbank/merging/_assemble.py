@@ -1,0 +1,101 @@
+"""Making the weights of a unit from the base and stored frames, on all cores, chunk by chunk."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import repeat
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.bank.ahead import LARGE
+from tvbank.bank.reader import StoredFrame
+from tvbank.bank.task import Task
+from tvbank.layout import Layout, UnitRecord, fingerprint
+from tvbank.vector import BaseModel
+
+#: Waits for an array that is being made.
+Finish = Callable[[], NDArray[Any]]
+
+#: The number of a task, and a frame of it.
+NumberedFrame = tuple[int, StoredFrame]
+
+#: Makes new weights from a unit's name, the base's weights of one chunk, and the chunk's frames.
+Combine = Callable[[str, NDArray[Any], Sequence[NumberedFrame]], NDArray[Any]]
+
+#: Chunks of a large unit whose frames may be in memory, beside the shards they come from.
+_CHUNKS_AHEAD = 32
+
+
+@final
+class Assembler:
+    """Starts the work on units of the base; several may be under way.
+
+    Of a large unit, only the result and some chunks are in memory.
+    """
+
+    def __init__(
+        self, layout: Layout, base: BaseModel, tasks: Sequence[Task], pool: ThreadPoolExecutor
+    ) -> None:
+        self._layout, self._base, self._tasks, self._pool = layout, base, tasks, pool
+
+    def unchanged(self, name: str) -> Finish:
+        """A unit of the base as it is.
+
+        Raises:
+            BaseMismatchError: when waited for; the base has other weights than the bank's.
+        """
+        base = self._base.read_unchecked(name)
+        seen = self._pool.submit(fingerprint, base)
+
+        def finish() -> NDArray[Any]:
+            self._base.check(name, seen.result())
+            return base
+
+        return finish
+
+    def start(self, name: str, combine: Combine) -> Finish:
+        """A unit of the base with the entries of all tasks.
+
+        Raises:
+            CorruptionError: now or when waited for; what is stored is missing or damaged.
+            BaseMismatchError, NonFiniteError: when waited for.
+        """
+        unit, length = self._layout.by_name[name], self._layout.chunk_length
+        unchanged = self.unchanged(name)
+        base = self._base.read_unchecked(name).reshape(-1)
+        made = np.empty(unit.size, base.dtype)
+
+        def make(chunks: Sequence[tuple[int, Sequence[NumberedFrame]]]) -> None:
+            for first, frames in chunks:
+                block = base[first : first + length]
+                made[first : first + length] = combine(name, block, frames) if frames else block
+
+        parts: list[Future[None]] = []
+        chunks = self._chunks(unit)
+        for batch in [list(chunks)] if unit.size < LARGE else ([chunk] for chunk in chunks):
+            parts.append(self._pool.submit(make, batch))
+            wait(parts[-_CHUNKS_AHEAD - 1 : -_CHUNKS_AHEAD])
+
+        def finish() -> NDArray[Any]:
+            unchanged()
+            for part in parts:
+                part.result()
+            return made.reshape(unit.shape)
+
+        return finish
+
+    def _chunks(self, unit: UnitRecord) -> Iterator[tuple[int, list[NumberedFrame]]]:
+        """Position of the first entry of every chunk of a unit, and its frames by task."""
+        each = (zip(repeat(k), task.frames(unit.name)) for k, task in enumerate(self._tasks))
+        frames = heapq.merge(*each, key=lambda frame: (frame[1].first, frame[0]))
+        upcoming = next(frames, None)
+        for first in range(0, unit.size, self._layout.chunk_length):
+            here: list[NumberedFrame] = []
+            while upcoming is not None and upcoming[1].first == first:
+                here.append(upcoming)
+                upcoming = next(frames, None)
+            yield first, here
