@@ -7,6 +7,7 @@ A message names the task, the unit, the object and the remedy, as far as they ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
     "BankExistsError",
@@ -35,6 +36,16 @@ class TvbankError(Exception):
 
     def __str__(self) -> str:  # KeyError would show the repr of the message
         return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a worker process hands errors over as pickles
+        return _restored, (type(self), self.args, dict(vars(self)))
+
+
+def _restored(kind: type[TvbankError], args: tuple[Any, ...], state: dict[str, Any]) -> TvbankError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    vars(error).update(state)
+    return error
 
 
 class UsageError(TvbankError, ValueError):

@@ -251,11 +251,13 @@ def open_storage(location: Location) -> Storage:
     """The store that a path names; a store names itself.
 
     Raises:
-        UsageError: a URL; only local folders are stores so far.
+        UsageError: nothing, or a URL; only local folders are stores so far.
     """
     if isinstance(location, Storage):
         return location
     path = os.fspath(location)
+    if not path:
+        raise UsageError("the bank's place is an empty text: give the bank's folder")
     if "://" in path:
         raise UsageError(f"{path}: only folders on a local disk can hold a bank so far")
     return LocalStorage(path)

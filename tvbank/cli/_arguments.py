@@ -21,7 +21,8 @@ def complete_task(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in bank if name.startswith(incomplete)]
 
 
-BankArgument = Annotated[Path, typer.Argument(metavar="BANK", help="The bank's folder.")]
+#: Text, not a path, which would make one slash of the two in a URL.
+BankArgument = Annotated[str, typer.Argument(metavar="BANK", help="The bank's folder.")]
 TaskArgument = Annotated[
     str, typer.Argument(metavar="TASK", help="The task's name.", autocompletion=complete_task)
 ]

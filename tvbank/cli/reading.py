@@ -69,11 +69,11 @@ def show(bank: BankArgument, task: OptionalTask = None, as_json: JsonOption = Fa
 @app.command("verify")
 def verify(bank: BankArgument, as_json: JsonOption = False) -> None:
     """Read and check every byte of a bank; exit status 1 if anything is wrong."""
-    from tvbank.bank.storage import LocalStorage
+    from tvbank.bank.bank import open_storage
     from tvbank.bank.verify import verify as find_faults
 
     with progress_bar("verifying") as progress:
-        faults = find_faults(LocalStorage(bank), progress)
+        faults = find_faults(open_storage(bank), progress)
     if as_json:
         print_json([dataclasses.asdict(fault) for fault in faults])
     else:
