@@ -8,6 +8,7 @@ from pathlib import Path
 
 import banks
 import pytest
+from command_line import Shell, build
 
 import tvbank
 
@@ -47,3 +48,11 @@ def sound(tmp_path_factory):
     bank.remove("removed")
     bank.add("lossy", banks.fine_tune(0), tvbank.TSwitch(drop=0.5), replace=True)
     return path
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch, capsys):
+    """Run ``tvbank`` in this process, with a small bank at hand."""
+    build(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return Shell(tmp_path, monkeypatch, capsys)
