@@ -36,7 +36,6 @@ def demo(
         seed=seed,
         drop=DROP if drop is None else drop,
         console=Console(stderr=as_json),
-        quiet=as_json,
     )
     if as_json:
         print_json(result.to_json())
