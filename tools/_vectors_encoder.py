@@ -10,10 +10,11 @@ import struct
 from collections.abc import Sequence
 from itertools import pairwise
 
+from _vectors_blocks import SINGLE, Classes, blocks_section
 from bitarray import bitarray
 from bitarray.util import int2ba
 
-MASKS = ("empty", "full", "bitmap", "index", "holes", "runs", "gaps", "grouped")
+MASKS = ("empty", "full", "bitmap", "index", "holes", "runs", "gaps", "grouped", "blocks")
 VALUES = ("none", "sign", "table", "affine", "float16", "bfloat16", "raw", "rice")
 ELEMENTS = ("float32", "int32")
 
@@ -45,8 +46,13 @@ class Stream:
         return self.bits.tobytes()
 
 
-def mask_section(name: str, parameter: int, positions: Sequence[int]) -> bytes:
-    """The mask section of ascending positions; the extent ends with the last."""
+def mask_section(
+    name: str, parameter: int, positions: Sequence[int], classes: Classes = SINGLE
+) -> bytes:
+    """The mask section of ascending positions; the extent ends with the last.
+
+    ``classes`` are for ``blocks``: the phase, and the classes of rows and columns.
+    """
     extent = positions[-1] + 1 if positions else 0
     stream = Stream()
     if name in ("empty", "full"):
@@ -74,6 +80,8 @@ def mask_section(name: str, parameter: int, positions: Sequence[int]) -> bytes:
         for position, group, after in zip(positions, groups, [*groups[1:], None], strict=True):
             stream.field(position & ((1 << parameter) - 1), parameter)
             stream.field(group != after, 1)
+    elif name == "blocks":
+        return blocks_section(positions, parameter, *classes)
     return bytes(stream)
 
 
@@ -182,23 +190,26 @@ def encode(
     mask: tuple[str, int],
     value: tuple[str, int],
     affine: tuple[float, float] = (0.0, 0.0),
+    classes: Classes = SINGLE,
 ) -> bytes:
     """A frame of a chunk, position -> pattern, in the encodings asked for."""
     positions = sorted(chunk)
     patterns = [chunk[position] for position in positions]
-    mask_bytes = mask_section(*mask, positions)
+    mask_bytes = mask_section(*mask, positions, classes)
     value_bytes = value_section(*value, element, patterns, affine)
     return frame(element, entries, positions, mask, mask_bytes, value, value_bytes)
 
 
 def mask_parameters(name: str, positions: Sequence[int]) -> list[int]:
-    """Every parameter that a writer has to try."""
+    """Every parameter that a writer has to try; ``blocks`` is left to writers that know."""
     if name == "index":
         return [positions[-1].bit_length()] if positions else []
     if name in ("holes", "gaps"):
         return list(range(25))
     if name == "runs":
         return [zeros + 256 * ones for ones in range(25) for zeros in range(25)]
+    if name == "blocks":
+        return []
     return list(range(1, 17)) if name == "grouped" else [0]
 
 

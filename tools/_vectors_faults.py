@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from _vectors_blocks_faults import blocks_faults
 from _vectors_encoder import encode, frame
 from _vectors_names import distinct_names
 from _vectors_parts import (
@@ -31,7 +32,7 @@ class InvalidFrame:
 
 
 def invalid_frames() -> Iterator[InvalidFrame]:
-    faults = (*_header(), *mask_faults(), *value_faults(), *_coincidences())
+    faults = (*_header(), *mask_faults(), *blocks_faults(), *value_faults(), *_coincidences())
     names = distinct_names((reason, why) for reason, _, why, *_ in faults)
     for name, (reason, data, why, *entries) in zip(names, faults, strict=True):
         yield InvalidFrame(name, data, reason, entries[0] if entries else None, why)
@@ -49,7 +50,7 @@ def _header() -> list[FrameFault]:
         ("frame-version", b"\xff" * 24, "all bits set: the first field decides"),
         ("element-type", worked(element=2), "element type 2"),
         ("element-type", worked(element=255), "element type 255"),
-        ("mask-encoding", worked(mask=8), "mask encoding 8"),
+        ("mask-encoding", worked(mask=9), "mask encoding 9"),
         ("mask-encoding", worked(mask=128), "mask encoding 128"),
         ("value-encoding", worked(value=8), "value encoding 8"),
         ("value-encoding", worked(value=0), "none with a mask that is not empty"),
@@ -86,6 +87,8 @@ def _header() -> list[FrameFault]:
         ("mask-parameter", masked("runs", 25 * 256, b"\0"), "runs: k1 = 25"),
         ("mask-parameter", masked("grouped", 0, b"\0"), "grouped: groups of one"),
         ("mask-parameter", masked("grouped", 17, b"\0"), "grouped: s = 17"),
+        ("mask-parameter", masked("blocks", 15, b"\0"), "blocks: rows of 15"),
+        ("mask-parameter", masked("blocks", 0, b""), "blocks: rows of nothing"),
         ("value-parameter", worked(value_parameter=1), "sign: 1"),
         ("value-parameter", valued("table", 0, b""), "table of no entries"),
         ("value-parameter", valued("table", 257, b""), "table of 257 entries"),

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from _vectors_blocks_cases import blocks_cases
 from _vectors_dice import Dice
 from _vectors_encoder import VALUES, encode, float32, frame, mask_parameters, runs, sass
 
@@ -56,6 +57,7 @@ def valid_frames() -> Iterator[ValidFrame]:
     yield from _mask_sizes()
     yield from _mask_parameters()
     yield from _mask_edges()
+    yield from _blocks()
     yield from _values()
     yield from _affine()
     yield from _rice_values()
@@ -160,6 +162,19 @@ def _mask_edges() -> Iterator[ValidFrame]:
         name = f"{mask[0]}-{title}-k{mask[1]}"
         yield ValidFrame(name, data, "float32", entries, chunk, why)
     assert max(zeros for zeros, _ in runs(rows)) == 45
+
+
+def _blocks() -> Iterator[ValidFrame]:
+    """Matrices; the classes of rows and columns are told to the slow encoder."""
+    dice = Dice(8)
+    for case in blocks_cases():
+        chunk = signs(case.positions, dice)
+        data = encode(
+            "float32", case.entries, chunk, ("blocks", case.width), ("sign", 0),
+            classes=(case.phase, case.rows, case.columns),
+        )  # fmt: skip
+        name = f"blocks-{case.name}"
+        yield ValidFrame(name, data, "float32", case.entries, chunk, case.why)
 
 
 def _values() -> Iterator[ValidFrame]:

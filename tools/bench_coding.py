@@ -10,6 +10,7 @@ process, each given as a multiple of copying the dense chunk: only ratios travel
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import sys
@@ -21,7 +22,15 @@ from numcodecs.zstd import Zstd
 from rich.console import Console
 from rich.table import Table
 
-from tvbank.coding import decode_frame, decode_sparse, encode_frame, read_header
+from tvbank.coding import (
+    HEADER_BYTES,
+    MASK_ENCODINGS,
+    decode_frame,
+    decode_sparse,
+    encode_frame,
+    read_header,
+)
+from tvbank.coding.masks import MASKS
 
 DENSITIES = (0.001, 0.01, 0.05, 0.1, 0.3, 0.5)
 MAGNITUDE = np.float32(0.0123)
@@ -34,11 +43,27 @@ def one_magnitude(entries, density, seed):
     return np.where(random.random(entries) < density, signs, np.float32(0))
 
 
+def clustered(entries, density, seed, row=384):
+    """A chunk like a real mask: some rows and columns of a matrix are far denser than others."""
+    random = np.random.default_rng(seed)
+    shares = random.gamma(1.5, size=(-(-entries // row), 1)) * random.gamma(1.5, size=row)
+    shares *= density / shares.mean()
+    signs = np.where(random.random(entries) < 0.5, -MAGNITUDE, MAGNITUDE)
+    drawn = random.random(entries) < shares.reshape(-1)[:entries]
+    return np.where(drawn, signs, np.float32(0))
+
+
+def mask_entropy_bytes(entries, nonzeros):
+    """n·H(p) bits: the entropy of an i.i.d. mask."""
+    if nonzeros == entries:
+        return 0.0
+    p = nonzeros / entries
+    return entries * (-p * math.log2(p) - (1 - p) * math.log2(1 - p)) / 8
+
+
 def shannon_bytes(entries, nonzeros):
     """n·(H(p) + p) bits: the mask's entropy, and a sign for each non-zero."""
-    p = nonzeros / entries
-    entropy = -p * math.log2(p) - (1 - p) * math.log2(1 - p)
-    return entries * (entropy + p) / 8
+    return mask_entropy_bytes(entries, nonzeros) + nonzeros / 8
 
 
 def bitmap_bytes(entries, nonzeros):
@@ -55,15 +80,19 @@ def grouped_coordinates_bytes(entries, nonzeros):
     return -(-bits // 8)
 
 
-def gaps_and_zstd_bytes(chunk):
-    """One byte a gap, 255 for 255 more zeros, all of it through zstd -19; and packed signs."""
+def gap_bytes(chunk):
+    """One byte a gap, 255 for 255 more zeros."""
     positions = np.flatnonzero(chunk)
     gaps = np.diff(positions, prepend=-1) - 1
     whole, rest = np.divmod(gaps, 255)
     stream = np.full(whole.sum() + gaps.size, 255, np.uint8)
     stream[np.cumsum(whole + 1) - 1] = rest
-    signs = np.packbits(np.signbit(chunk[positions]))
-    return len(Zstd(level=19).encode(stream)) + signs.size
+    return stream
+
+
+def gaps_and_zstd_bytes(chunk):
+    """One byte a gap, all of it through zstd -19; and packed signs."""
+    return len(Zstd(level=19).encode(gap_bytes(chunk))) + -(-np.count_nonzero(chunk) // 8)
 
 
 def best_seconds(function, seconds=0.3):
@@ -74,6 +103,19 @@ def best_seconds(function, seconds=0.3):
         function()
         best = min(best, time.perf_counter() - start)
     return best
+
+
+def mask_speeds(chunk, **hint):
+    """Bytes, and million positions a second, of decoding the mask section alone, by encoding."""
+    found = {}
+    for name in ("gaps", "blocks"):
+        frame = encode_frame(chunk, mask=name, **hint)
+        header = read_header(frame)
+        section = memoryview(frame)[HEADER_BYTES : HEADER_BYTES + header.mask_bytes]
+        encoding = MASKS[MASK_ENCODINGS.index(name)]
+        seconds = best_seconds(functools.partial(encoding.decode, section, header))
+        found[name] = (header.mask_bytes, header.nonzeros / seconds / 1e6)
+    return found
 
 
 def measure(entries, density, seed):
@@ -104,6 +146,8 @@ def measure(entries, density, seed):
         "bitmap_bytes": bitmap_bytes(entries, nonzeros),
         "grouped_coordinates_bytes": grouped_coordinates_bytes(entries, nonzeros),
         "gaps_zstd_bytes": gaps_and_zstd_bytes(chunk),
+        "masks": mask_speeds(chunk),
+        "clustered_masks": mask_speeds(clustered(entries, density, seed), row=384),
         "copy_seconds": copy,
         "times_of_copy": {name: seconds / copy for name, seconds in times.items()},
         "symbols_per_second": {name: nonzeros / seconds for name, seconds in times.items()},
@@ -144,6 +188,17 @@ def show(report):
     console.print(sizes)
     console.print("'!' marks a frame beyond 1.03 times the limit plus 32 bytes.")
     console.print(speed)
+    masks = Table(title="Mask sections alone: bytes, M positions/s", title_justify="left")
+    for name in ("density", "gaps", "M/s", "blocks", "M/s", "clustered: gaps", "M/s", "blocks",
+                 "M/s"):  # fmt: skip
+        masks.add_column(name, justify="right")
+    for row in report["rows"]:
+        cells = [f"{row['density']:.1%}"]
+        for kind in ("masks", "clustered_masks"):
+            for size, speed_of in row[kind].values():
+                cells += [f"{size:,}", f"{speed_of:.0f}"]
+        masks.add_row(*cells)
+    console.print(masks)
 
 
 def main():

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from .invalid import require
 from .masks import (
+    BLOCKS,
     EMPTY,
     FULL,
-    GROUPED,
     decode_mask,
     mask_parameter_is_valid,
     mask_section_size,
@@ -53,7 +53,7 @@ def decode_frame(data: bytes, entries: int | None = None) -> Frame:
      mask_size) = HEADER.unpack_from(data)  # fmt: skip
     require(version == 1, "frame-version", f"version {version}, not 1")
     require(element < len(ELEMENTS), "element-type", f"element type {element}")
-    require(mask <= GROUPED, "mask-encoding", f"mask encoding {mask}")
+    require(mask <= BLOCKS, "mask-encoding", f"mask encoding {mask}")
     require(
         value_encoding_is_valid(value, element) and (value == NONE) == (mask == EMPTY),
         "value-encoding",

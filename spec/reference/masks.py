@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from .bits import EndOfSection, Section, bytes_for, strictly_ascending
+from .blocks import decode_blocks
 from .invalid import Invalid, require
 
-EMPTY, FULL, BITMAP, INDEX, HOLES, RUNS, GAPS, GROUPED = range(8)
+EMPTY, FULL, BITMAP, INDEX, HOLES, RUNS, GAPS, GROUPED, BLOCKS = range(9)
 MAX_RICE_PARAMETER = 24
 
 
@@ -23,6 +24,8 @@ def mask_parameter_is_valid(encoding: int, parameter: int, extent: int) -> bool:
         return k_zero <= MAX_RICE_PARAMETER and k_one <= MAX_RICE_PARAMETER
     if encoding == GROUPED:
         return 1 <= parameter <= 16
+    if encoding == BLOCKS:
+        return 16 <= parameter <= 65535
     return parameter == 0
 
 
@@ -45,7 +48,8 @@ def decode_mask(
     """Positions of the non-zeros, ascending.
 
     Raises:
-        Invalid: ``mask-section``, ``padding``, ``non-canonical`` or ``position``, in this order.
+        Invalid: ``mask-section``, ``mask-parameter``, ``padding``, ``non-canonical`` or
+            ``position``, in this order.
     """
     if encoding in (EMPTY, FULL):
         return range(extent)
@@ -114,6 +118,12 @@ def _grouped(section: Section, s: int, extent: int, nonzeros: int) -> list[int] 
     return found if group is None and next(groups, None) is None else None
 
 
+def _blocks(section: Section, width: int, extent: int, _: int) -> list[int]:
+    data = section.bits.tobytes()
+    section.at = len(section.bits)
+    return sorted(decode_blocks(data, width, extent))
+
+
 def _groups(extent: int, s: int) -> int:
     """Groups of 2**s entries that the extent takes."""
     return -(-extent >> s)
@@ -131,4 +141,5 @@ _READERS = {
     RUNS: _runs,
     GAPS: _gaps,
     GROUPED: _grouped,
+    BLOCKS: _blocks,
 }

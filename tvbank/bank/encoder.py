@@ -20,6 +20,22 @@ Advance = Callable[[int], object]
 
 _Frames = list[tuple[int, bytes]]
 
+#: Rows of fewer entries, such as those of a convolution's kernel, are too short for a density.
+_SHORT_ROW = 64
+
+
+def row_length(shape: tuple[int, ...]) -> int | None:
+    """Entries of a row of a unit, whose densities its mask is coded by; None for a vector.
+
+    As many of the last dimensions as it takes to have 64 entries, but not the first.
+    """
+    length = 1
+    for size in reversed(shape[1:]):
+        length *= size
+        if length >= _SHORT_ROW:
+            break
+    return length if len(shape) > 1 and length else None
+
 
 @final
 class Encoder:
@@ -79,10 +95,12 @@ class Encoder:
 
     def _encode(self, unit: UnitRecord, entries: Entries, chunks: list[int] | range) -> _Frames:
         length, frames = self._layout.chunk_length, []
+        row = row_length(unit.shape)
         for chunk in chunks:
             first = chunk * length - unit.offset
             values = entries(first, min(first + length, unit.size))
             if len(values) < length:
                 values = np.concatenate([values, np.zeros(length - len(values), values.dtype)])
-            frames.append((chunk, encode_frame(values)))
+            phase = first % row if row else 0
+            frames.append((chunk, encode_frame(values, row=row, phase=phase)))
         return frames

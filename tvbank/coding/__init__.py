@@ -9,6 +9,8 @@
 - ``masks``     one file a mask encoding: where the non-zeros are
 - ``values``    one file a value encoding: what the non-zeros are
 - ``rice``      Golomb–Rice symbols, shared by four encodings
+- ``rans``      an entropy coder: symbols by frequency, in integers
+- ``densities`` fixed tables of run lengths for it, by density
 - ``fields``    bit-packed fields, shared by four encodings
 - ``gather``    entries taken from and put to a list of places
 - ``kernel``    numba, and the two machine instructions that decoding leans on

@@ -34,6 +34,8 @@ def encode_frame(
     mask: str | None = None,
     values: str | None = None,
     slack: float = 0.0,
+    row: int | None = None,
+    phase: int = 0,
 ) -> bytes:
     """Encode one chunk so that ``decode_frame`` restores every bit of it.
 
@@ -42,15 +44,18 @@ def encode_frame(
         mask: the name of a mask encoding to use; None takes the smallest.
         values: the name of a value encoding to use; None takes the smallest.
         slack: the share of additional bytes a section may take if that makes decoding faster.
+        row: entries of a row of the matrix that the chunk was cut from, if it was: a hint that
+            makes many masks smaller. The frame holds what its decoder needs of it.
+        phase: entries of that row that come before the chunk's first.
 
     Returns:
-        The frame; equal chunks give equal bytes.
+        The frame; equal chunks with equal options give equal bytes.
 
     Raises:
         UsageError: for a chunk of another kind, an encoding that is unknown or cannot hold the
-            chunk, or a slack that is negative or not finite.
+            chunk, a slack that is negative or not finite, or a phase outside its row.
     """
-    where, what = _survey(chunk)
+    where, what = _survey(chunk, row, phase)
     mask_encoding, mask_parameter = (
         choose(MASKS, where, slack) if mask is None else force(MASKS, where, mask)
     )
@@ -115,17 +120,25 @@ def decode_sparse(
     return positions, patterns.view(header.dtype)
 
 
-def frame_sizes(chunk: NDArray[np.float32 | np.int32]) -> FrameSizes:
-    """Count, without encoding, the exact bytes of a chunk's sections in every encoding.
+def frame_sizes(
+    chunk: NDArray[np.float32 | np.int32], *, row: int | None = None, phase: int = 0
+) -> FrameSizes:
+    """Count the exact bytes of a chunk's sections in every encoding.
+
+    Args:
+        chunk: as for ``encode_frame``.
+        row: as for ``encode_frame``.
+        phase: as for ``encode_frame``.
 
     Raises:
-        UsageError: for a chunk that is not float32 or int32 with one axis of 1 to 2^24 entries.
+        UsageError: for a chunk that is not float32 or int32 with one axis of 1 to 2^24 entries, or
+            a phase outside its row.
     """
-    where, what = _survey(chunk)
+    where, what = _survey(chunk, row, phase)
     return FrameSizes(section_sizes(MASKS, where), section_sizes(VALUES, what))
 
 
-def _survey(chunk: NDArray[Any]) -> tuple[Mask, Values]:
+def _survey(chunk: NDArray[Any], row: int | None, phase: int) -> tuple[Mask, Values]:
     if not isinstance(chunk, np.ndarray) or chunk.dtype not in (np.float32, np.int32):
         kind = getattr(chunk, "dtype", type(chunk).__name__)
         raise UsageError(f"a chunk must be an array of float32 or int32, not {kind}")
@@ -133,9 +146,11 @@ def _survey(chunk: NDArray[Any]) -> tuple[Mask, Values]:
         raise UsageError(
             f"a chunk has one axis of 1 to {MAX_ENTRIES} entries, not the shape {chunk.shape}"
         )
+    if (row is not None and row < 1) or not 0 <= phase < (row or 1):
+        raise UsageError(f"a chunk cannot begin {phase} entries into a row of {row}")
     # Copied unless contiguous, aligned and writable: each kernel is compiled for one kind of array.
     patterns = np.require(chunk, requirements=["C", "A", "W"]).view(np.uint32)
-    where = Mask.of(patterns)
+    where = Mask.of(patterns, row, phase)
     return where, Values(str(chunk.dtype), gather(patterns, where.positions))
 
 

@@ -78,6 +78,16 @@ def trailing_zeros(typing: Any, word: Any) -> Any:
 
 
 @_instruction
+def leading_zeros(typing: Any, word: Any) -> Any:
+    """Number of zero bits above the highest 1 of a uint64; 64 for zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), generate
+
+
+@_instruction
 def ones_in(typing: Any, word: Any) -> Any:
     """Number of 1 bits of a uint64."""
 

@@ -1,7 +1,7 @@
 """What a header alone says about the two sections: parameter ranges and exact sizes, without numba.
 
 One row an encoding (spec: mask encodings, value encodings). A size is None where only decoding the
-Rice symbols tells it.
+symbols tells it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 #: Names by id, which is also the order of preference at equal bytes: the faster decoder first.
-MASK_ENCODINGS: Final = ("empty", "full", "bitmap", "index", "holes", "runs", "gaps", "grouped")
+MASK_ENCODINGS: Final = (
+    "empty", "full", "bitmap", "index", "holes", "runs", "gaps", "grouped", "blocks",
+)  # fmt: skip
 VALUE_ENCODINGS: Final = (
     "none", "sign", "table", "affine", "float16", "bfloat16", "raw", "rice",
 )  # fmt: skip
@@ -18,6 +20,9 @@ VALUE_ENCODINGS: Final = (
 MASK_RICE_LIMIT: Final = 24
 VALUE_RICE_LIMIT: Final = 31
 GROUP_LIMIT: Final = 16
+#: Entries of a row in ``blocks``.
+LEAST_WIDTH: Final = 16
+GREATEST_WIDTH: Final = 65535
 TABLE_LIMIT: Final = 256
 AFFINE_LIMIT: Final = 8
 
@@ -53,6 +58,8 @@ def mask_parameter_allowed(name: str, parameter: int, extent: int) -> bool:
             return parameter % 256 <= MASK_RICE_LIMIT and parameter // 256 <= MASK_RICE_LIMIT
         case "grouped":
             return 1 <= parameter <= GROUP_LIMIT
+        case "blocks":
+            return LEAST_WIDTH <= parameter <= GREATEST_WIDTH
         case _:
             return parameter == 0
 
@@ -71,7 +78,7 @@ def value_parameter_allowed(name: str, parameter: int) -> bool:
 
 
 def mask_section_bits(name: str, parameter: int, extent: int, nonzeros: int) -> int | None:
-    """Bits of a mask section, or None where they depend on its Rice symbols."""
+    """Bits of a mask section, or None where they depend on its symbols."""
     match name:
         case "bitmap":
             return extent
@@ -80,7 +87,7 @@ def mask_section_bits(name: str, parameter: int, extent: int, nonzeros: int) -> 
         case "grouped":
             groups = -(-extent >> parameter)
             return groups + nonzeros * (parameter + 1)
-        case "holes" | "runs" | "gaps":
+        case "holes" | "runs" | "gaps" | "blocks":
             return None
         case _:
             return 0

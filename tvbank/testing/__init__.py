@@ -11,6 +11,7 @@ from __future__ import annotations
 from tvbank.testing.chunks import Chunk as Chunk
 from tvbank.testing.chunks import chunks as chunks
 from tvbank.testing.chunks import frames as frames
+from tvbank.testing.chunks import hints as hints
 from tvbank.testing.chunks import lengths as lengths
 from tvbank.testing.chunks import masks as masks
 from tvbank.testing.chunks import mutated_frames as mutated_frames

@@ -20,6 +20,7 @@ __all__ = [
     "Chunk",
     "chunks",
     "frames",
+    "hints",
     "lengths",
     "masks",
     "mutated_frames",
@@ -57,6 +58,7 @@ def masks(length: int) -> st.SearchStrategy[_Mask]:
         st.integers(0, length - 1).map(lambda extent: np.arange(length) < extent),
         explicit,
         _clustered(length),
+        _matrix(length),
         st.tuples(_generators(), st.sampled_from(_DENSITIES)).map(
             lambda drawn: drawn[0].random(length) < drawn[1]
         ),
@@ -89,6 +91,15 @@ def chunks(draw: st.DrawFn, largest: int = 1000) -> Chunk:
 
 
 @st.composite
+def hints(draw: st.DrawFn) -> dict[str, int]:
+    """What a writer may know of the matrix that a chunk was cut from: nothing, or row and phase."""
+    if draw(st.booleans()):
+        return {}
+    row = draw(st.integers(1, 100) | st.sampled_from([384, 1000, 65535, 65536, 1 << 20]))
+    return {"row": row, "phase": draw(st.integers(0, row - 1))}
+
+
+@st.composite
 def frames(draw: st.DrawFn, largest: int = 1000) -> bytes:
     """Valid frames, in any encoding that can hold their chunk and not only in the smallest.
 
@@ -97,10 +108,11 @@ def frames(draw: st.DrawFn, largest: int = 1000) -> bytes:
         largest: the greatest number of entries.
     """
     chunk = draw(chunks(largest))
-    sizes = frame_sizes(chunk)
+    hint = draw(hints())
+    sizes = frame_sizes(chunk, **hint)
     mask = draw(st.sampled_from([name for name, size in sizes.masks.items() if size is not None]))
     value = draw(st.sampled_from([name for name, size in sizes.values.items() if size is not None]))
-    return encode_frame(chunk, mask=mask, values=value)
+    return encode_frame(chunk, mask=mask, values=value, **hint)
 
 
 @st.composite
@@ -137,6 +149,18 @@ def _clustered(draw: st.DrawFn, length: int) -> _Mask:
     zeros = 1 / draw(st.integers(1, 300))
     runs = np.stack((random.geometric(zeros, length), random.geometric(ones, length)), axis=1)
     return np.repeat(np.tile([False, True], length), runs.reshape(-1))[:length]
+
+
+@st.composite
+def _matrix(draw: st.DrawFn, length: int) -> _Mask:
+    """Rows and columns that are not equally dense, some of them empty."""
+    random = draw(_generators())
+    width = draw(st.integers(1, 60))
+    rows = random.random(-(-length // width)) ** draw(st.integers(1, 6))
+    columns = random.random(width) ** draw(st.integers(0, 6))
+    densities = (rows[:, np.newaxis] * columns).reshape(-1)[:length]
+    drawn: _Mask = random.random(length) < densities * draw(st.sampled_from([0.3, 1.0, 3.0]))
+    return drawn
 
 
 _Kind: TypeAlias = Callable[[np.random.Generator, int], Chunk]

@@ -109,9 +109,11 @@ def test_another_length_than_expected_is_refused(frame, entries):
 
 @given(st.binary(max_size=80))
 def test_noise_behind_a_plausible_header(noise):
-    for mask in (4, 5, 6):
+    for mask in (4, 5, 6, 8):
         for element, values in ((0, 1), (1, 7)):
             sizes = (MAX_ENTRIES, MAX_ENTRIES - 1, 40, len(noise) // 2)
             words = b"".join(size.to_bytes(4, "little") for size in sizes)
-            found = outcome(bytes([1, element, mask, values, 2, 0, 0, 0]) + words + noise)
+            found = outcome(
+                bytes([1, element, mask, values, 32 if mask == 8 else 2, 0, 0, 0]) + words + noise
+            )
             assert isinstance(found, str)

@@ -19,7 +19,7 @@ from tvbank.coding import (
 from tvbank.coding.masks import MASKS, Mask
 from tvbank.coding.values import VALUES, Values
 from tvbank.errors import UsageError
-from tvbank.testing import chunks, frames
+from tvbank.testing import chunks, frames, hints
 
 
 def assert_restored(frame, chunk):
@@ -34,22 +34,22 @@ def assert_restored(frame, chunk):
     assert values.tobytes() == chunk[positions].tobytes()
 
 
-@given(chunks())
-def test_the_smallest_frame_restores_the_chunk_and_has_the_predicted_size(chunk):
-    frame = encode_frame(chunk)
-    assert len(frame) == frame_sizes(chunk).frame
+@given(chunks(), hints())
+def test_the_smallest_frame_restores_the_chunk_and_has_the_predicted_size(chunk, hint):
+    frame = encode_frame(chunk, **hint)
+    assert len(frame) == frame_sizes(chunk, **hint).frame
     assert_restored(frame, chunk)
 
 
-@given(chunks(largest=300))
-def test_every_encoding_restores_the_chunk_and_has_the_predicted_size(chunk):
-    sizes = frame_sizes(chunk)
+@given(chunks(largest=300), hints())
+def test_every_encoding_restores_the_chunk_and_has_the_predicted_size(chunk, hint):
+    sizes = frame_sizes(chunk, **hint)
     for mask, size in sizes.masks.items():
         if size is None:
             with pytest.raises(UsageError, match=mask):
-                encode_frame(chunk, mask=mask)
+                encode_frame(chunk, mask=mask, **hint)
         else:
-            frame = encode_frame(chunk, mask=mask)
+            frame = encode_frame(chunk, mask=mask, **hint)
             assert read_header(frame).mask == mask
             assert read_header(frame).mask_bytes == size
             assert_restored(frame, chunk)
@@ -65,10 +65,10 @@ def test_every_encoding_restores_the_chunk_and_has_the_predicted_size(chunk):
 
 
 @settings(max_examples=40)
-@given(chunks(largest=200))
-def test_sass_is_the_minimum_over_every_encoding_and_parameter(chunk):
+@given(chunks(largest=200), hints())
+def test_sass_is_the_minimum_over_every_encoding_and_parameter(chunk, hint):
     patterns = chunk.view(np.uint32)
-    where = Mask.of(patterns)
+    where = Mask.of(patterns, **hint)
     what = Values(chunk.dtype.name, patterns[patterns != 0])
     sections = {}
     for encodings, facts in ((MASKS, where), (VALUES, what)):
@@ -81,7 +81,7 @@ def test_sass_is_the_minimum_over_every_encoding_and_parameter(chunk):
             assert len(section) == encoding.section_bytes(facts, parameter)
     mask = min(sections[MASKS], key=lambda each: (len(each[0]), each[1].id, each[2]))
     values = min(sections[VALUES], key=lambda each: (len(each[0]), each[1].id, each[2]))
-    frame = encode_frame(chunk)
+    frame = encode_frame(chunk, **hint)
     assert frame == _frame(chunk, where, mask, values)
     for each in sections[MASKS]:
         assert_restored(_frame(chunk, where, each, values), chunk)
@@ -121,15 +121,15 @@ def test_slack_buys_a_faster_decoder_and_no_more_bytes_than_it_says(chunk, slack
             assert all_sizes[faster] is None or all_sizes[faster] > most
 
 
-@given(chunks())
-def test_the_same_chunk_gives_the_same_bytes(chunk):
-    frame = encode_frame(chunk)
-    assert encode_frame(chunk.copy()) == frame
+@given(chunks(), hints())
+def test_the_same_chunk_gives_the_same_bytes(chunk, hint):
+    frame = encode_frame(chunk, **hint)
+    assert encode_frame(chunk.copy(), **hint) == frame
     strided = np.zeros(2 * chunk.size, chunk.dtype)
     strided.view(np.uint32)[::2] = chunk.view(np.uint32)
-    assert encode_frame(strided[::2]) == frame
+    assert encode_frame(strided[::2], **hint) == frame
     shifted = np.frombuffer(b"x" + chunk.tobytes(), chunk.dtype, offset=1)
-    assert encode_frame(shifted) == frame
+    assert encode_frame(shifted, **hint) == frame
 
 
 @given(frames())

@@ -34,7 +34,8 @@ MASKS = {
     "index": np.eye(1, N, 9000, dtype=np.float32)[0],
     "holes": iid(0.9),
     "runs": clustered(),
-    "gaps": iid(0.05),
+    "gaps": iid(0.01),
+    "blocks": iid(0.2),
 }
 
 VALUES = {
@@ -78,10 +79,31 @@ def test_ties_go_to_the_faster_decoder():
 
 
 def test_slack_trades_bytes_for_speed():
-    chunk = iid(0.3)
-    assert read_header(encode_frame(chunk)).mask == "gaps"
-    assert read_header(encode_frame(chunk, slack=0.2)).mask == "bitmap"
-    assert read_header(encode_frame(chunk, slack=0.2, mask="gaps")).mask == "gaps"
+    chunk = iid(0.2)
+    assert read_header(encode_frame(chunk)).mask == "blocks"
+    assert read_header(encode_frame(chunk, slack=0.05)).mask == "gaps"
+    assert read_header(encode_frame(chunk, slack=0.5)).mask == "bitmap"
+    assert read_header(encode_frame(chunk, slack=0.5, mask="gaps")).mask == "gaps"
+
+
+def test_a_hint_of_the_row_finds_dense_rows_and_columns():
+    rows, columns = np.indices((200, 80))
+    chunk = np.where((rows % 7 == 0) | (columns % 9 == 0), iid(0.7)[:16000].reshape(200, 80), 0)
+    chunk = chunk.astype(np.float32).reshape(-1)
+    blind, told, wrong = (
+        frame_sizes(chunk, **hint).masks["blocks"]
+        for hint in ({}, {"row": 80}, {"row": 79})
+    )
+    assert told < 0.7 * blind
+    assert told < 0.9 * wrong
+    shifted = np.append(np.ones(30, np.float32), chunk)
+    assert frame_sizes(shifted, row=80, phase=50).masks["blocks"] < 1.1 * told
+
+
+@pytest.mark.parametrize("hint", [{"row": 0}, {"row": 5, "phase": 5}, {"phase": 1}])
+def test_a_phase_outside_of_its_row_is_refused(hint):
+    with pytest.raises(UsageError, match="cannot begin"):
+        encode_frame(iid(0.1), **hint)
 
 
 @pytest.mark.parametrize("slack", [-0.1, float("nan"), float("inf")])
@@ -129,7 +151,7 @@ def test_the_longest_chunk_round_trips_and_a_longer_one_is_refused():
         encode_frame(longer)
     chunk = longer[:-1]
     chunk[[0, 5, MAX_ENTRIES // 2, MAX_ENTRIES - 1]] = [1, -1, 2**31 - 1, -(2**31)]
-    for mask in ("bitmap", "index", "runs", "gaps", "grouped"):
+    for mask in ("bitmap", "index", "runs", "gaps", "grouped", "blocks"):
         frame = encode_frame(chunk, mask=mask, values="rice")
         assert np.array_equal(decode_frame(frame), chunk)
     assert len(encode_frame(chunk)) < 60

@@ -8,7 +8,7 @@ import pytest
 from tvbank.coding import REASONS, decode_frame, decode_sparse
 from tvbank.errors import FrameError
 
-EMPTY, FULL, BITMAP, INDEX, HOLES, RUNS, GAPS, GROUPED = range(8)
+EMPTY, FULL, BITMAP, INDEX, HOLES, RUNS, GAPS, GROUPED, BLOCKS = range(9)
 NONE, SIGN, TABLE, AFFINE, FLOAT16, BFLOAT16, RAW, RICE = range(8)
 
 
@@ -34,6 +34,7 @@ def frame(mask=BITMAP, value=SIGN, mask_section=b"", value_section=b"", *, k=0, 
 
 # Non-zeros at 7, 12 and 39, as in the spec's examples: +0.5, -0.5 and -0.5.
 BITS = bytes.fromhex("8010000080")
+BLOCKS_16 = bytes.fromhex("00001900904f4e01a0735505030040007b99")
 SIGNS = words(0x3F000000) + b"\x06"
 VALID = frame(BITMAP, SIGN, BITS, SIGNS)
 ESCAPE = "0" * 24
@@ -61,7 +62,7 @@ FAULTS = [
     ("frame-version", with_header(version=2)),
     ("frame-version", with_header(version=0)),
     ("element-type", with_header(element=2)),
-    ("mask-encoding", frame(mask=8)),
+    ("mask-encoding", frame(mask=9)),
     ("value-encoding", frame(value=8)),
     ("value-encoding", frame(value=RICE)),
     ("value-encoding", frame(value=AFFINE, element=1)),
@@ -85,6 +86,7 @@ FAULTS = [
     ("mask-parameter", frame(GAPS, k=25)),
     ("mask-parameter", frame(GROUPED, k=0)),
     ("mask-parameter", frame(GROUPED, k=17)),
+    ("mask-parameter", frame(BLOCKS, k=15)),
     ("value-parameter", with_header(parameter=1)),
     ("value-parameter", frame(value=TABLE, parameter=0)),
     ("value-parameter", frame(value=TABLE, parameter=257)),
@@ -98,6 +100,10 @@ FAULTS = [
     ("mask-section", with_mask(HOLES, b"\x55", k=1)),
     ("mask-section", with_mask(RUNS, b"\xfe", k=2)),
     ("mask-section", with_mask(RUNS, b"\xfe\x81\x05\0", k=2)),
+    ("mask-section", with_mask(BLOCKS, BLOCKS_16[:-1], k=16)),
+    ("mask-section", with_mask(BLOCKS, BLOCKS_16[:-2], k=16)),
+    ("mask-section", with_mask(BLOCKS, BLOCKS_16 + b"\0\0", k=16)),
+    ("mask-parameter", with_mask(BLOCKS, b"\x10" + BLOCKS_16[1:], k=16)),
     ("frame-truncated", VALID[:26]),
     ("padding", with_mask(BITMAP, b"\x0e", n=3)),
     ("padding", with_mask(INDEX, b"\x07\x73\x06", k=6)),

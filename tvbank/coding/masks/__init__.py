@@ -8,8 +8,10 @@
 - ``runs``     5: Golomb–Rice coded lengths of alternating runs
 - ``gaps``     6: Golomb–Rice coded distances between non-zeros
 - ``grouped``  7: grouped coordinates, [F] Eq. 16
+- ``blocks``   8: entropy-coded runs in blocks of equally dense rows and columns
 
-``_mask`` scans a chunk into the ``Mask`` that all of them read.
+``_mask`` scans a chunk into the ``Mask`` that all of them read; ``_blocks_writer`` and ``_classes``
+write ``blocks``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Final
 from tvbank.coding.encoding import Encoding
 from tvbank.coding.masks._mask import Mask as Mask
 from tvbank.coding.masks.bitmap import Bitmap
+from tvbank.coding.masks.blocks import Blocks
 from tvbank.coding.masks.empty import Empty
 from tvbank.coding.masks.full import Full
 from tvbank.coding.masks.gaps import Gaps
@@ -29,5 +32,5 @@ from tvbank.coding.masks.runs import Runs
 
 #: Every mask encoding, by id.
 MASKS: Final[tuple[Encoding[Mask], ...]] = (
-    Empty(), Full(), Bitmap(), Index(), Holes(), Runs(), Gaps(), Grouped(),
+    Empty(), Full(), Bitmap(), Index(), Holes(), Runs(), Gaps(), Grouped(), Blocks(),
 )  # fmt: skip

@@ -10,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.kernel import kernel, nonzero_bits, ones_in, trailing_zeros
+from tvbank.coding.masks._blocks_writer import write_section
 from tvbank.coding.rice import PARAMETERS, add_symbol_bits
+from tvbank.coding.sections import GREATEST_WIDTH, LEAST_WIDTH
 
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
 _LAST_BIT = np.uint64(63)
 #: Runs shorter than this are counted in a histogram before their bits are.
 _HISTOGRAM = 256
+#: About the length of a row where nobody told it.
+_USUAL_ROW = 512
 
 
 @kernel
@@ -121,6 +125,8 @@ class Mask:
         nonzeros: number of non-zeros.
         words: uint64 [ceil(extent / 64)]; bit i is 1 where entry i is not zero.
         run_count: number of runs of ones.
+        row: entries of a row of the unit that the chunk was cut from, if known.
+        phase: entries of that row before the chunk's first.
     """
 
     entries: int
@@ -128,13 +134,16 @@ class Mask:
     nonzeros: int
     words: NDArray[np.uint64]
     run_count: int
+    row: int | None = None
+    phase: int = 0
 
     @staticmethod
-    def of(patterns: NDArray[np.uint32]) -> Mask:
+    def of(patterns: NDArray[np.uint32], row: int | None = None, phase: int = 0) -> Mask:
         """Scan a chunk given as its 32-bit patterns, uint32 [entries]."""
         words = np.empty(-(-patterns.size // 64), np.uint64)
         nonzeros, runs, extent = mark(patterns, words)
-        return Mask(patterns.size, extent, nonzeros, words[: -(-extent // 64)], runs)
+        words = words[: -(-extent // 64)]
+        return Mask(patterns.size, extent, nonzeros, words, runs, row, phase)
 
     @cached_property
     def positions(self) -> NDArray[np.uint32]:
@@ -167,6 +176,22 @@ class Mask:
         if self.run_count:
             _count_run_bits(self.runs, bits)
         return tuple(bits)
+
+    @cached_property
+    def matrix(self) -> tuple[int, int]:
+        """Entries of a row, and those of the first row before entry 0, as ``blocks`` takes them.
+
+        Without a row that is known and fits, the extent is cut into equal rows.
+        """
+        if self.row is None or self.row > GREATEST_WIDTH or self.phase + self.extent <= self.row:
+            rows = -(-self.extent // _USUAL_ROW)
+            return max(LEAST_WIDTH, -(-self.extent // rows)), 0
+        return self.row * -(-LEAST_WIDTH // self.row), self.phase
+
+    @cached_property
+    def blocks(self) -> NDArray[np.uint8]:
+        """The section in encoding ``blocks``: only writing it tells its size."""
+        return write_section(self.positions, self.extent, *self.matrix)
 
     @property
     def gap_bits(self) -> NDArray[np.int64]:

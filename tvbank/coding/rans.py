@@ -1,0 +1,127 @@
+"""Range asymmetric numeral systems: entropy coding of any probabilities, in integers only.
+
+Four states of 32 bits take turns, so that a processor works on four symbols at once; each is kept
+in [2^16, 2^32) by moving 16-bit words. A step decodes either a symbol of a table, whose
+probabilities are multiples of 1/1024, or a plain field of up to 16 bits. Encoding does the inverse
+steps in the inverse order. The section: the four states, as pairs of words, then words.
+
+A table is uint32 [1024], an entry a slot:
+
+| bits | what |
+|---|---|
+| 0..7 | the symbol, with bit 7 as a mark that means what the caller wants |
+| 8..18 | its frequency, 1..1024: its number of slots |
+| 19..28 | how far the slot is from the first one of its symbol |
+
+The exact procedure is in spec/masks.md, "The entropy coder".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from tvbank.coding.kernel import kernel
+
+SLOT_BITS: Final = 10
+SLOTS: Final = 1 << SLOT_BITS
+#: 16-bit words that the states take.
+STATE_WORDS: Final = 8
+#: What every state is before the first symbol is encoded and after the last is decoded.
+FIRST_STATE: Final = 1 << 16
+#: Longest plain field.
+FIELD_BITS: Final = 16
+
+_SLOT_BITS, _SLOT_MASK = np.uint64(SLOT_BITS), np.uint64(SLOTS - 1)
+_LEAST = np.uint64(FIRST_STATE)
+_WORD_BITS, _WORD_MASK = np.uint64(16), np.uint64(0xFFFF)
+_STATE_BITS = np.uint64(32)
+_SYMBOL_MASK = np.uint64(0xFF)
+_FREQUENCY_AT, _FREQUENCY_MASK, _RANK_AT = np.uint64(8), np.uint64(0x7FF), np.uint64(19)
+
+
+@kernel
+def read_state(words: Any, number: Any) -> Any:
+    """State 0 to 3 at the head of the words."""
+    return np.uint64(words[2 * number]) | (np.uint64(words[2 * number + 1]) << _WORD_BITS)
+
+
+@kernel
+def _refill(state: Any, words: Any, at: Any) -> Any:
+    word = np.uint64(words[at])
+    low = state < _LEAST
+    return (state << _WORD_BITS) | word if low else state, at + np.uint64(low)
+
+
+@kernel
+def read_symbol(state: Any, tables: Any, first_slot: Any, words: Any, at: Any) -> Any:
+    """One symbol of a table.
+
+    Args:
+        state: uint64, the state whose turn it is.
+        tables: uint32, tables one behind the other.
+        first_slot: uint64, where the table begins.
+        words: uint16; one word may be read at ``at``, needed or not.
+        at: uint64, the next word.
+
+    Returns:
+        (symbol, state, next word), all uint64.
+    """
+    entry = np.uint64(tables[first_slot + (state & _SLOT_MASK)])
+    frequency = (entry >> _FREQUENCY_AT) & _FREQUENCY_MASK
+    state = frequency * (state >> _SLOT_BITS) + (entry >> _RANK_AT)
+    state, at = _refill(state, words, at)
+    return entry & _SYMBOL_MASK, state, at
+
+
+@kernel
+def read_field(state: Any, bits: Any, words: Any, at: Any) -> Any:
+    """A plain field of 0 to 16 bits (uint64); returns (field, state, next word)."""
+    field = state & ((np.uint64(1) << bits) - np.uint64(1))
+    state, at = _refill(state >> bits, words, at)
+    return field, state, at
+
+
+@kernel
+def _spill(state: Any, limit: Any, words: Any, at: Any) -> Any:
+    # Written in any case, and kept if it was due: a branch here would be a guess each time.
+    words[at - 1] = np.uint16(state & _WORD_MASK)
+    due = state >= limit
+    return state >> _WORD_BITS if due else state, at - np.int64(due)
+
+
+@kernel
+def write_symbol(state: Any, first_slot: Any, frequency: Any, words: Any, at: Any) -> Any:
+    """The inverse of ``read_symbol``; words are filled from the end.
+
+    Args:
+        state: uint64, the state whose turn it is.
+        first_slot: uint64, the first slot of the symbol within its table.
+        frequency: uint64, its number of slots.
+        words: uint16; the word before the one written last is overwritten, needed or not.
+        at: the word written last, or the length of ``words``.
+
+    Returns:
+        (state, word written last).
+    """
+    state, at = _spill(state, frequency << (_STATE_BITS - _SLOT_BITS), words, at)
+    # Exact: the quotient is below 2^32 and no closer than 2^-10 to an integer that it is not.
+    # As int64, which the processor converts faster.
+    quotient = np.uint64(np.int64(np.float64(np.int64(state)) / np.float64(np.int64(frequency))))
+    state = (quotient << _SLOT_BITS) + (state - quotient * frequency) + first_slot
+    return state, at
+
+
+@kernel
+def write_field(state: Any, field: Any, bits: Any, words: Any, at: Any) -> Any:
+    """The inverse of ``read_field``; returns (state, word written last)."""
+    state, at = _spill(state, np.uint64(1) << (_STATE_BITS - bits), words, at)
+    return (state << bits) | field, at
+
+
+@kernel
+def fill_table(tables: Any, first_slot: Any, start: Any, frequency: Any, symbol: Any) -> None:
+    """Give ``frequency`` slots of a table, from ``start`` on, to a symbol of 8 bits."""
+    for rank in range(frequency):
+        tables[first_slot + start + rank] = np.uint32(symbol | (frequency << 8) | (rank << 19))
