@@ -18,11 +18,36 @@ from tvbank.checkpoint._safetensors_header import DTYPE_CODES
 from tvbank.dtypes import UNIT_DTYPES
 from tvbank.testing.state_dicts import arrays, dtype_names, fine_tunes, shapes, state_dicts
 
-#: Chunk lengths that make the small units of the strategies span chunks.
-chunk_lengths = st.sampled_from([1, 2, 7, 64])
 
-#: Chunks of one shard at most, so that units span shards.
-chunks_per_shard = st.sampled_from([1, 2, 3, 256])
+@dataclass(frozen=True)
+class Grid:
+    """How a bank is cut up, and from what size on several cores work on one unit."""
+
+    chunk_length: int
+    chunks_per_shard: int
+    large: int
+    window: int
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Cut banks that are created meanwhile in this way; units are small, so limits are, too."""
+        with (
+            mock.patch("tvbank.layout._TARGET_CHUNKS_PER_SHARD", self.chunks_per_shard),
+            mock.patch("tvbank.bank.encoder.LARGE", self.large),
+            mock.patch("tvbank.merging._assemble.LARGE", self.large),
+            mock.patch("tvbank.bank.ahead.WINDOW", self.window),
+        ):
+            yield
+
+
+#: Chunks and shards that make the small units of the strategies span several of them.
+grids = st.builds(
+    Grid,
+    chunk_length=st.sampled_from([1, 2, 7, 64]),
+    chunks_per_shard=st.sampled_from([1, 2, 3, 256]),
+    large=st.sampled_from([1, 4, 2**21]),
+    window=st.sampled_from([1, 100, 2**26]),
+)
 
 Weights = dict[str, np.ndarray[Any, Any]]
 
@@ -80,13 +105,6 @@ def models(draw: st.DrawFn) -> tuple[Weights, Weights, Weights]:
     """A finite base and two finite fine-tunes of it, without anything to keep whole."""
     base = draw(state_dicts(dtypes=dtype_names(units_only=True), finite=True, min_size=1))
     return base, draw(fine_tunes(base, finite=True)), draw(fine_tunes(base, finite=True))
-
-
-@contextlib.contextmanager
-def shards_of(chunks: int) -> Iterator[None]:
-    """Let banks that are created have shards of so many chunks at most."""
-    with mock.patch("tvbank.layout._TARGET_CHUNKS_PER_SHARD", chunks):
-        yield
 
 
 @contextlib.contextmanager

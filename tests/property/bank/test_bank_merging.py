@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stories import bits_in, bits_of, chunk_lengths, chunks_per_shard, folder, models, shards_of
+from stories import bits_in, bits_of, folder, grids, models
 
 import tvbank
 from tvbank.bank.storage import MemoryStorage
@@ -64,12 +64,16 @@ def weights_of(state_dict):
     return arrays
 
 
-@given(models(), weights, weights, chunk_lengths, chunks_per_shard)
-def test_merging_from_a_bank_is_merging_in_memory(model, first, second, chunk_length, per_shard):
+@given(models(), weights, weights, grids)
+def test_merging_from_a_bank_is_merging_in_memory(model, first, second, grid):
     base, one, two = model
+    with grid.applied():
+        bank = tvbank.create(MemoryStorage(), base=base, chunk_length=grid.chunk_length)
+        check_merge(bank, base, one, two, first, second)
+
+
+def check_merge(bank, base, one, two, first, second):
     compressor = tvbank.TSwitch(drop=0.3)
-    with shards_of(per_shard):
-        bank = tvbank.create(MemoryStorage(), base=base, chunk_length=chunk_length)
     try:
         bank.add("one", one, compressor)
     except NonFiniteError:  # differences beyond float32: nothing to merge

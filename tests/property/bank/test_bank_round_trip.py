@@ -1,6 +1,7 @@
 """What goes into a bank comes out of it, bit for bit, whatever the model and the grid."""
 
 import re
+from dataclasses import replace
 
 import banks
 import numpy as np
@@ -11,11 +12,9 @@ from stories import (
     bits,
     bits_in,
     bits_of,
-    chunk_lengths,
-    chunks_per_shard,
     folder,
+    grids,
     models,
-    shards_of,
     stories,
 )
 
@@ -26,10 +25,10 @@ from tvbank.errors import NonFiniteError
 drops = st.sampled_from([0.0, 0.3, 0.5, 0.9])
 
 
-@given(stories(), chunk_lengths, chunks_per_shard)
-def test_an_exact_task_is_restored_bit_for_bit(story, chunk_length, per_shard):
-    with folder() as place, shards_of(per_shard):
-        created = tvbank.create(place / "bank", base=story.base, chunk_length=chunk_length)
+@given(stories(), grids)
+def test_an_exact_task_is_restored_bit_for_bit(story, grid):
+    with folder() as place, grid.applied():
+        created = tvbank.create(place / "bank", base=story.base, chunk_length=grid.chunk_length)
         created.add("task", story.tuned, tvbank.Exact(), replace_mismatched=True)
         bank = tvbank.open(place / "bank")
         assert bank.verify() == []
@@ -37,10 +36,10 @@ def test_an_exact_task_is_restored_bit_for_bit(story, chunk_length, per_shard):
         assert bits_in(out) == bits_of(story.restored)
 
 
-@given(stories(), chunk_lengths)
-def test_what_was_exported_is_the_same_task_again(story, chunk_length):
-    with folder() as place:
-        bank = tvbank.create(MemoryStorage(), base=story.base, chunk_length=chunk_length)
+@given(stories(), grids)
+def test_what_was_exported_is_the_same_task_again(story, grid):
+    with folder() as place, grid.applied():
+        bank = tvbank.create(MemoryStorage(), base=story.base, chunk_length=grid.chunk_length)
         bank.add("first", story.tuned, tvbank.Exact(), replace_mismatched=True)
         out = tvbank.export(bank, "first", base=story.base, out=place / "out.safetensors")
         bank.add("again", out, tvbank.Exact(), replace_mismatched=True)
@@ -58,13 +57,17 @@ def compressed(compressor, base, tuned):
         return error
 
 
-@given(models(), drops, st.sampled_from(["rms", "norm"]), chunk_lengths, chunks_per_shard)
-def test_tswitch_through_a_bank_is_tswitch_in_memory(model, drop, knob, chunk_length, per_shard):
+@given(models(), drops, st.sampled_from(["rms", "norm"]), grids)
+def test_tswitch_through_a_bank_is_tswitch_in_memory(model, drop, knob, grid):
     base, tuned, _ = model
     compressor = tvbank.TSwitch(drop=drop, knob=knob)
     expected = compressed(compressor, base, tuned)
-    with shards_of(per_shard):
-        bank = tvbank.create(MemoryStorage(), base=base, chunk_length=chunk_length)
+    with grid.applied():
+        bank = tvbank.create(MemoryStorage(), base=base, chunk_length=grid.chunk_length)
+        check_entries(bank, tuned, compressor, expected)
+
+
+def check_entries(bank, tuned, compressor, expected):
     if isinstance(expected, NonFiniteError):
         with pytest.raises(NonFiniteError, match=re.escape(str(expected))):
             bank.add("task", tuned, compressor)
@@ -76,42 +79,44 @@ def test_tswitch_through_a_bank_is_tswitch_in_memory(model, drop, knob, chunk_le
     assert task.nonzeros == sum(np.count_nonzero(entries) for entries in expected.values())
     for name, entries in expected.items():
         for unit in (task[name], task.by_shard()[name]):
-            assert bits(unit.to_dense()) == bits(entries.reshape(base[name].shape))
+            assert bits(unit.to_dense()) == bits(entries.reshape(unit.shape))
             positions, values = unit.to_sparse()
             assert positions.dtype == np.int64
             assert positions.tolist() == np.flatnonzero(entries).tolist()
             assert bits(values) == bits(entries[positions])
 
 
-@given(stories(), chunk_lengths, chunks_per_shard, drops)
+@given(stories(), grids, grids, drops)
 @settings(max_examples=50)
-def test_same_input_same_bytes(story, chunk_length, per_shard, drop):
-    with folder() as place, shards_of(per_shard):
+def test_same_input_same_bytes(story, grid, another, drop):
+    machine = replace(grid, large=another.large, window=another.window)
+    with folder() as place, grid.applied():
         stores = []
         for where in (MemoryStorage(), place / "bank"):
-            bank = tvbank.create(where, base=story.base, chunk_length=chunk_length)
+            bank = tvbank.create(where, base=story.base, chunk_length=grid.chunk_length)
             bank.add("a", story.tuned, tvbank.Exact(), {"z": 1, "y": 2}, replace_mismatched=True)
             bank.add("b", story.base, tvbank.TSwitch(drop=drop))
             stores.append(bank.storage)
-        other = tvbank.create(MemoryStorage(), base=story.base, chunk_length=chunk_length)
-        other.add("b", story.base, tvbank.TSwitch(drop=drop))
-        metadata = {"y": 2, "z": 1}
-        other.add("a", story.tuned, tvbank.Exact(), metadata, replace_mismatched=True)
+        with machine.applied():
+            other = tvbank.create(MemoryStorage(), story.base, chunk_length=grid.chunk_length)
+            other.add("b", story.base, tvbank.TSwitch(drop=drop))
+            metadata = {"y": 2, "z": 1}
+            other.add("a", story.tuned, tvbank.Exact(), metadata, replace_mismatched=True)
         first = banks.contents(stores[0])
         assert first == banks.contents(stores[1])
         assert first == banks.contents(other.storage)
 
 
-@given(stories(), chunk_lengths, chunks_per_shard)
+@given(stories(), grids)
 @settings(max_examples=50)
-def test_the_catalog_counts_what_is_there(story, chunk_length, per_shard):
-    with shards_of(per_shard):
-        bank = tvbank.create(MemoryStorage(), base=story.base, chunk_length=chunk_length)
-    task = bank.add("task", story.tuned, tvbank.Exact(), replace_mismatched=True)
+def test_the_catalog_counts_what_is_there(story, grid):
+    with grid.applied():
+        bank = tvbank.create(MemoryStorage(), base=story.base, chunk_length=grid.chunk_length)
+        task = bank.add("task", story.tuned, tvbank.Exact(), replace_mismatched=True)
     objects = banks.contents(bank.storage)
     folder = f"tasks/task/{task.revision}/"
     assert task.stored_bytes == sum(len(v) for k, v in objects.items() if k.startswith(folder))
     assert task.nonzeros == sum(len(unit.to_sparse()[0]) for unit in task.values())
     entries = sum(unit.size for unit in task.values())
     entries += sum(task.extras[name].size for name in task.extras)
-    assert task.bits_per_parameter * entries == 8 * task.stored_bytes * bool(entries)
+    assert task.bits_per_parameter == (8 * task.stored_bytes / entries if entries else 0)

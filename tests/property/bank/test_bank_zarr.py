@@ -3,7 +3,7 @@
 import numpy as np
 import zarr
 from hypothesis import given, settings
-from stories import bits, chunk_lengths, chunks_per_shard, folder, shards_of, stories
+from stories import bits, folder, grids, stories
 
 import tvbank
 from tvbank.dtypes import DTYPES
@@ -18,11 +18,11 @@ def dense(bank, task):
     return whole
 
 
-@given(stories(), chunk_lengths, chunks_per_shard)
+@given(stories(), grids)
 @settings(max_examples=40)
-def test_zarr_reads_what_tvbank_reads(story, chunk_length, per_shard):
-    with folder() as place, shards_of(per_shard):
-        bank = tvbank.create(place / "bank", base=story.base, chunk_length=chunk_length)
+def test_zarr_reads_what_tvbank_reads(story, grid):
+    with folder() as place, grid.applied():
+        bank = tvbank.create(place / "bank", base=story.base, chunk_length=grid.chunk_length)
         bank.add("exact", story.tuned, tvbank.Exact(), replace_mismatched=True)
         bank.add("lossy", story.base, tvbank.TSwitch(drop=0.5))
         group = zarr.open_group(place / "bank", mode="r")
@@ -56,11 +56,11 @@ def test_extras_of_every_element_type(tmp_path):
         assert (array.dtype.kind == "u") == as_bits
 
 
-@given(stories(), chunk_lengths)
+@given(stories(), grids)
 @settings(max_examples=20)
-def test_the_folder_is_a_clean_hierarchy(story, chunk_length):
-    with folder() as place:
-        bank = tvbank.create(place / "bank", base=story.base, chunk_length=chunk_length)
+def test_the_folder_is_a_clean_hierarchy(story, grid):
+    with folder() as place, grid.applied():
+        bank = tvbank.create(place / "bank", base=story.base, chunk_length=grid.chunk_length)
         bank.add("a", story.tuned, tvbank.Exact(), replace_mismatched=True)
         bank.add("b", story.base)
         bank.remove("a")
