@@ -91,8 +91,7 @@ def test_a_hint_of_the_row_finds_dense_rows_and_columns():
     chunk = np.where((rows % 7 == 0) | (columns % 9 == 0), iid(0.7)[:16000].reshape(200, 80), 0)
     chunk = chunk.astype(np.float32).reshape(-1)
     blind, told, wrong = (
-        frame_sizes(chunk, **hint).masks["blocks"]
-        for hint in ({}, {"row": 80}, {"row": 79})
+        frame_sizes(chunk, **hint).masks["blocks"] for hint in ({}, {"row": 80}, {"row": 79})
     )
     assert told < 0.7 * blind
     assert told < 0.9 * wrong
