@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.ahead import all_cores
 from tvbank.bank.documents import (
     CatalogEntry,
     ObjectRecord,
@@ -16,7 +17,7 @@ from tvbank.bank.documents import (
     check_stored,
     decode_revision,
 )
-from tvbank.bank.entries import Sparse, fill, join
+from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
 from tvbank.bank.extras import Extras, check_extras
 from tvbank.bank.reader import DeltaReader, StoredFrame
 from tvbank.bank.storage import ObjectNotFoundError, Storage
@@ -69,7 +70,9 @@ class Unit:
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
-        return fill(self._reader, self._record, self._reader.frames(self._record))
+        dense = np.zeros(self.size, self.dtype)
+        fill(self._reader, self._reader.frames(self._record), dense)
+        return dense.reshape(self.shape)
 
     def __repr__(self) -> str:
         return f"Unit({self.name!r}, shape={self.shape}, dtype={self.dtype})"
@@ -168,6 +171,24 @@ class Task(Mapping[str, Unit]):
     def extras(self) -> Extras:
         """Units kept whole, by name: heads the base lacks, changed buffers, replaced units."""
         return Extras(self._storage, self._folder, self.name, self.document)
+
+    def to_dense(self) -> dict[str, NDArray[Any]]:
+        """All entries of all units, by name, each in its shape; decoded on all cores.
+
+        Raises:
+            CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
+        """
+        with all_cores() as pool:
+            return fill_all(self.by_shard()._reader, self._units.values(), pool)
+
+    def to_sparse(self) -> dict[str, Sparse]:
+        """Positions and values of the entries that are not zero, by unit; see ``Unit.to_sparse``.
+
+        Raises:
+            CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
+        """
+        with all_cores() as pool:
+            return join_all(self.by_shard()._reader, self._units.values(), pool)
 
     def by_shard(self) -> Task:
         """The same task, read shard by shard: fewer requests for who wants all of its units."""
