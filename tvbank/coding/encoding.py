@@ -20,10 +20,12 @@ class Encoding(ABC, Generic[Facts]):
     Attributes:
         id: the number in the frame's header; the lower one wins at equal bytes.
         name: the spec's name.
+        least_bytes: no section is shorter; tells where an encoding need not be tried.
     """
 
     id: ClassVar[int]
     name: ClassVar[str]
+    least_bytes: ClassVar[int] = 0
 
     @abstractmethod
     def parameters(self, facts: Facts) -> Sequence[int]:

@@ -63,12 +63,14 @@ def choose(
     """
     if not (math.isfinite(slack) and slack >= 0):
         raise UsageError(f"slack must be a finite number of at least 0, not {slack}")
-    fitting = [
-        (each, parameter, each.section_bytes(facts, parameter))
-        for each in encodings
-        if (parameter := each.best_parameter(facts)) is not None
-    ]
-    most = (1 + slack) * min(size for _, _, size in fitting)
+    fitting: list[tuple[Encoding[Facts], int, int]] = []
+    smallest: float = math.inf
+    for each in encodings:
+        if each.least_bytes < smallest and (parameter := each.best_parameter(facts)) is not None:
+            size = each.section_bytes(facts, parameter)
+            fitting.append((each, parameter, size))
+            smallest = min(smallest, size)
+    most = (1 + slack) * smallest
     return next((each, parameter) for each, parameter, size in fitting if size <= most)
 
 

@@ -51,7 +51,7 @@ def _count_blocks(
 
 @kernel
 def _choose(positions: Any, width: Any, phase: Any, row_class: Any, column_class: Any) -> Any:
-    """Put rows and columns into classes; returns the numbers of classes and the ones by block."""
+    """Put rows and columns into classes; returns the ones of each block."""
     row_counts = np.zeros(row_class.size, np.int64)
     column_counts = np.zeros(width, np.int64)
     _count_lines(positions, width, phase, row_counts, column_counts)
@@ -63,10 +63,17 @@ def _choose(positions: Any, width: Any, phase: Any, row_class: Any, column_class
     ones = np.zeros((heights, widths), np.int64)
     _count_blocks(positions, width, phase, row_class, column_class, ones)
     row_sizes, column_sizes = sizes_of(row_class, heights), sizes_of(column_class, widths)
-    one_row, one_column = np.full(1, row_class.size), np.full(1, width)
-    by_row = ones.sum(1).reshape((heights, 1))
-    by_column = ones.sum(0).reshape((1, widths))
-    all_ones = np.full((1, 1), positions.size)
+    # Loops, as the reductions of numpy take numba a second to compile.
+    one_row, one_column = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    one_row[0], one_column[0] = row_class.size, width
+    by_row = np.zeros((heights, 1), np.int64)
+    by_column = np.zeros((1, widths), np.int64)
+    all_ones = np.zeros((1, 1), np.int64)
+    for row in range(heights):
+        for column in range(widths):
+            by_row[row, 0] += ones[row, column]
+            by_column[0, column] += ones[row, column]
+            all_ones[0, 0] += ones[row, column]
     map_rows = map_cost(row_sizes, row_class.size)
     map_columns = map_cost(column_sizes, width)
     both = map_rows + map_columns + blocks_cost(row_sizes, column_sizes, ones)
@@ -74,17 +81,17 @@ def _choose(positions: Any, width: Any, phase: Any, row_class: Any, column_class
     columns_only = map_columns + blocks_cost(one_row, column_sizes, by_column)
     neither = blocks_cost(one_row, one_column, all_ones)
     least = min(min(both, rows_only), min(columns_only, neither))
-    if neither == least or (rows_only == least and heights == 1):
-        heights = widths = 1
+    if neither == least:
+        ones = all_ones
     elif rows_only == least:
-        widths = 1
+        ones = by_row
     elif columns_only == least:
-        heights = 1
-    if heights == 1:
-        row_class[:] = 0
-    if widths == 1:
-        column_class[:] = 0
-    return heights, widths
+        ones = by_column
+    for row in range(row_class.size):
+        row_class[row] = min(row_class[row], ones.shape[0] - 1)
+    for column in range(width):
+        column_class[column] = min(column_class[column], ones.shape[1] - 1)
+    return ones
 
 
 @kernel
@@ -130,10 +137,11 @@ def _rank(classes: Any, count: Any, ranks: Any) -> None:
 
 @kernel
 def _write(
-    positions: Any, width: Any, phase: Any, row_class: Any, column_class: Any,
-    heights: Any, widths: Any, run_starts: Any, words: Any,
+    positions: Any, width: Any, phase: Any, row_class: Any, column_class: Any, ones: Any,
+    run_starts: Any, words: Any,
 ) -> Any:  # fmt: skip
     """Fill ``words`` from the end; returns where the section starts."""
+    heights, widths = ones.shape
     row_sizes, column_sizes = sizes_of(row_class, heights), sizes_of(column_class, widths)
     row_rank = np.empty(row_class.size, np.int64)
     column_rank = np.empty(width, np.int64)
@@ -141,6 +149,11 @@ def _write(
     _rank(column_class, widths, column_rank)
     blocks = heights * widths
     stop = np.zeros(blocks + 1, np.int64)
+    used = np.zeros(blocks, np.int64)
+    for block in range(blocks):
+        used[block] = stop[block]
+        stop[block + 1] = stop[block] + ones[block // widths, block % widths]
+    cells = np.empty(positions.size, np.uint32)
     row: Any = 0
     behind = width - phase
     for position in positions:
@@ -148,21 +161,9 @@ def _write(
             behind += width
             row += 1
         column = position - (behind - width)
-        stop[row_class[row] * widths + column_class[column] + 1] += 1
-    for block in range(blocks):
-        stop[block + 1] += stop[block]
-    cells = np.empty(positions.size, np.int64)
-    row = 0
-    behind = width - phase
-    used = stop.copy()
-    for position in positions:
-        while position >= behind:
-            behind += width
-            row += 1
-        column = position - (behind - width)
         block = row_class[row] * widths + column_class[column]
         above = row_rank[row] * column_sizes[column_class[column]]
-        cells[used[block]] = above + column_rank[column]
+        cells[used[block]] = np.uint32(above + column_rank[column])
         used[block] += 1
     at = words.size
     x = y = z = u = _LEAST
@@ -178,9 +179,11 @@ def _write(
             escape_at = np.uint64(run_starts[base + escape])
             escape_size = np.uint64(SLOTS) - escape_at
             unit_bits = np.uint64(unit)
-            for index in range(count - 1, -1, -1):
-                before = cells[stop[block] + index - 1] if index else -1
-                gap = cells[stop[block] + index] - before - 1
+            cell = np.int64(cells[stop[block + 1] - 1])
+            for index in range(stop[block + 1] - 1, stop[block] - 1, -1):
+                before = np.int64(cells[index - 1]) if index > stop[block] else np.int64(-1)
+                gap = cell - before - 1
+                cell = before
                 if unit:
                     rest = np.uint64(gap & ((1 << unit) - 1))
                     u, at = write_field(u, rest, unit_bits, words, at)
@@ -239,12 +242,9 @@ def write_section(
     rows = -(-(phase + extent) // width)
     row_class = np.empty(rows, np.uint8)
     column_class = np.empty(width, np.uint8)
-    places = positions.astype(np.int64)
-    heights, widths = _choose(places, width, phase, row_class, column_class)
+    ones = _choose(positions, width, phase, row_class, column_class)
     # Every step writes at most one word; an escape stands for at least one entry.
     steps = 2 * positions.size + rows * width + rows + width + 2 * 256 + 32 + 3
     words = np.empty(steps + STATE_WORDS + 1, np.uint16)
-    start = _write(
-        places, width, phase, row_class, column_class, heights, widths, run_starts(), words
-    )
+    start = _write(positions, width, phase, row_class, column_class, ones, run_starts(), words)
     return words[start:].view(np.uint8)

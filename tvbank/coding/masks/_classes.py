@@ -83,7 +83,10 @@ def classify(counts: Any, length: Any, others: Any, classes: Any) -> Any:
             used[bins] = place
             bins += 1
     price = (_CLASS_BITS + _BLOCK_BITS * others) << 16
-    best = np.full((CLASS_LIMIT + 1, bins + 1), _FAR, np.int64)
+    best = np.zeros((CLASS_LIMIT + 1, bins + 1), np.int64)
+    for number in range(CLASS_LIMIT + 1):
+        for stop in range(bins + 1):
+            best[number, stop] = _FAR
     start = np.zeros((CLASS_LIMIT + 1, bins + 1), np.int64)
     best[0, 0] = 0
     whole = _weighted_log(counts.size) // counts.size

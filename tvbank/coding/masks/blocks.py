@@ -31,7 +31,7 @@ _LOW_SIX = np.uint64(63)
 _ESCAPE, _RUN = np.uint64(ESCAPE), np.uint64(ESCAPE - 1)
 #: A quotient of numbers below 2^25 and 2^16 is exact as a product with ceil(2^41 / divisor).
 _RECIPROCAL = np.uint64(41)
-#: What ``decode_blocks`` returns.
+#: What ``list_blocks`` returns.
 WHOLE, SHORT, PARAMETER, LONG, STATES, POSITION = range(6)
 
 
@@ -77,7 +77,7 @@ def _sort_lines(classes: Any, count: Any, step: Any, first: Any, places: Any) ->
 
 
 @kernel
-def decode_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, ones: Any) -> Any:
+def _decode(words: Any, size: Any, width: Any, extent: Any, tables: Any, ones: Any) -> Any:
     """Decode a section to a bitmap of the matrix.
 
     Args:
@@ -191,12 +191,41 @@ def decode_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, o
     return (POSITION if beyond else WHOLE), offset, total
 
 
+@kernel
+def list_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, positions: Any) -> Any:
+    """Decode a section to positions.
+
+    Args:
+        words: uint16, the section and at least four words more.
+        size: words of the section, at least 8.
+        width: the mask parameter.
+        extent: entries up to the last non-zero.
+        tables: uint32, as ``run_tables`` returns them.
+        positions: uint32 [m > 0], overwritten.
+
+    Returns:
+        0 if the section is valid, else the fault: then the positions mean nothing.
+    """
+    ones = np.zeros((extent + 2 * width) // 64 + 1, np.uint64)
+    wrong, phase, count = _decode(words, size, width, extent, tables, ones)
+    if wrong:
+        return wrong
+    if count != positions.size:
+        return POSITION
+    list_ones(ones, positions)
+    if positions[0] < phase or positions[positions.size - 1] != phase + extent - 1:
+        return POSITION
+    for index in range(positions.size):
+        positions[index] -= np.uint32(phase)
+    return WHOLE
+
+
 _REASONS = {
     SHORT: ("mask-section", "the section ends within its symbols"),
     PARAMETER: ("mask-parameter", "a phase or a frequency out of range"),
     LONG: ("mask-section", "words are left over behind the last symbol"),
     STATES: ("non-canonical", "the states do not end where an encoder starts"),
-    POSITION: ("position", "more non-zeros than a block can hold"),
+    POSITION: ("position", "blocks do not hold the extent's non-zeros, and all of them"),
 }
 
 
@@ -206,6 +235,7 @@ class Blocks(Encoding[Mask]):
 
     id = 8
     name = "blocks"
+    least_bytes = 2 * STATE_WORDS + 2
 
     def parameters(self, mask: Mask) -> Sequence[int]:
         """The length of a row, for a chunk with a non-zero."""
@@ -224,17 +254,10 @@ class Blocks(Encoding[Mask]):
         size, odd = divmod(len(section), 2)
         if odd or size < STATE_WORDS:
             raise fault("mask-section", f"{len(section)} bytes are no words of blocks")
-        width = header.mask_parameter
-        ones = np.zeros((header.extent + 2 * width) // 64 + 1, np.uint64)
+        positions = np.empty(header.nonzeros, np.uint32)
         words = padded(section).view(np.uint16)
-        wrong, phase, count = decode_blocks(words, size, width, header.extent, run_tables(), ones)
+        tables, width = run_tables(), header.mask_parameter
+        wrong = list_blocks(words, size, width, header.extent, tables, positions)
         if wrong:
             raise fault(*_REASONS[wrong])
-        if count != header.nonzeros:
-            raise fault("position", f"blocks hold {count} non-zeros, not {header.nonzeros}")
-        positions = np.empty(header.nonzeros, np.uint32)
-        list_ones(ones, positions)
-        if positions[0] < phase or positions[-1] != phase + header.extent - 1:
-            raise fault("position", "blocks hold entries outside the extent, or not its last")
-        positions -= np.uint32(phase)
         return positions
