@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tvbank.coding.values._grid import find_grid, grid_patterns
@@ -15,6 +15,7 @@ def patterns_of(values):
     return patterns[patterns != 0]
 
 
+@example(0.9985587000846863, 0.14015771448612213, 2, 0, True)  # a step at the end of its interval
 @given(
     st.floats(-1, 1, width=32),
     st.floats(2.0**-12, 1, width=32),

@@ -31,7 +31,7 @@ _LOW_SIX = np.uint64(63)
 _ESCAPE, _RUN = np.uint64(ESCAPE), np.uint64(ESCAPE - 1)
 #: A quotient of numbers below 2^25 and 2^16 is exact as a product with ceil(2^41 / divisor).
 _RECIPROCAL = np.uint64(41)
-#: What ``list_blocks`` returns.
+#: Faults that ``decode_blocks`` and ``list_blocks`` return.
 WHOLE, SHORT, PARAMETER, LONG, STATES, POSITION = range(6)
 
 
@@ -77,7 +77,7 @@ def _sort_lines(classes: Any, count: Any, step: Any, first: Any, places: Any) ->
 
 
 @kernel
-def _decode(words: Any, size: Any, width: Any, extent: Any, tables: Any, ones: Any) -> Any:
+def decode_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, ones: Any) -> Any:
     """Decode a section to a bitmap of the matrix.
 
     Args:
@@ -207,7 +207,7 @@ def list_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, pos
         0 if the section is valid, else the fault: then the positions mean nothing.
     """
     ones = np.zeros((extent + 2 * width) // 64 + 1, np.uint64)
-    wrong, phase, count = _decode(words, size, width, extent, tables, ones)
+    wrong, phase, count = decode_blocks(words, size, width, extent, tables, ones)
     if wrong:
         return wrong
     if count != positions.size:

@@ -70,14 +70,16 @@ def _search(values: Any, lower: Any, upper: Any, codes: Any) -> Any:
             if least > most:
                 break
         if least <= most:
-            # The float32 nearest to the middle lies within, if any float32 does.
-            step = np.float64(np.float32(0.5 * (least + most)))
-            exact = np.isfinite(step)
-            for index in range(1, count):
-                value = np.float64(np.float32(offset + np.float64(codes[index]) * step))
-                exact = exact and value == values[index]
-            if exact:
-                return step
+            # The float32 nearest to the middle lies within, if any float32 does; but at an end,
+            # where values are ties, one may round to even and the other not.
+            for share in (0.5, 0.0, 1.0):
+                step = np.float64(np.float32(least + share * (most - least)))
+                exact = np.isfinite(step)
+                for index in range(1, count):
+                    value = np.float64(np.float32(offset + np.float64(codes[index]) * step))
+                    exact = exact and value == values[index]
+                if exact:
+                    return step
     return np.nan
 
 
