@@ -39,6 +39,7 @@ from tvbank.vector import BaseModel, TaskVector
 
 MAX_METADATA_BYTES = 2**20
 MAX_METADATA_DEPTH = 32
+MAX_INTEGER = 2**53
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,8 @@ def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(f"the metadata has more than {MAX_METADATA_BYTES} bytes")
     if _depth(given) > MAX_METADATA_DEPTH:
         raise UsageError(f"the metadata is nested deeper than {MAX_METADATA_DEPTH}")
+    if _largest(given) > MAX_INTEGER:
+        raise UsageError("the metadata holds an integer beyond 2**53: write it as a text")
     return given
 
 
@@ -152,6 +155,14 @@ def _depth(value: Any) -> int:
         inner = value.values() if isinstance(value, dict) else value
         return 1 + max(map(_depth, inner), default=0)
     return 0
+
+
+def _largest(value: Any) -> int:
+    """The largest absolute value of an integer."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return max(map(_largest, inner), default=0)
+    return abs(value) if isinstance(value, int) else 0
 
 
 def _shards(
