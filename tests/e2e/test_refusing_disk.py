@@ -139,6 +139,14 @@ def test_a_full_disk_for_temporary_files(size):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("size", [1, 100, 10_000])
+def test_a_disk_for_temporary_files_that_becomes_full(size):
+    with Spool(memory_bytes=1) as spool:
+        spool.add("a", bytes(1000))
+        with files_of_at_most(1000), pytest.raises(StorageError, match=r"temporary file.*TMPDIR"):
+            spool.add("b", bytes(size))
+
+
 def fill(size):
     with Spool(memory_bytes=1) as spool:
         spool.add("a", bytes(size))

@@ -315,6 +315,18 @@ def test_a_catalog_that_contradicts_the_revision_is_found(member):
     assert reasons(banks.forge(BANK, root=edit))
 
 
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_number_of_non_zeros_that_is_not_stored_is_found(change):
+    def revise(body):
+        body["nonzeros"] += change
+
+    def list_likewise(body):
+        for entry in body["tasks"].values():
+            entry["nonzeros"] += change
+
+    assert reasons(banks.forge(BANK, revision=revise, root=list_likewise)) == {"layout"}
+
+
 @pytest.mark.parametrize("key", ["../../exact/zarr.json", "/etc/passwd", "a//b", "delta/c/0", "x"])
 def test_a_revision_that_lists_keys_of_others(key):
     def edit(body):

@@ -12,6 +12,7 @@ from tvbank.bank import zarr_documents
 from tvbank.bank.documents import ExtraRecord
 from tvbank.bank.storage import MemoryStorage
 from tvbank.bank.zarr_documents import chunk_keys, chunk_shape
+from tvbank.bank.zstd import decompress
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
 
@@ -195,6 +196,19 @@ def test_a_missing_chunk_says_which():
     bank.storage.delete(key)
     with pytest.raises(CorruptionError, match=rf"'task': {key} is missing"):
         bank["task"].extras["x"]
+
+
+@pytest.mark.parametrize("stated", [2**31 - 1, 10**9, 10**6])
+def test_a_bomb_that_states_its_size_finds_no_room(monkeypatch, stated):
+    def refuse(*_arguments):
+        raise AssertionError("memory was allocated")
+
+    monkeypatch.setattr("tvbank.bank.zstd.np.empty", refuse)
+    header = struct.pack("<IB", 0xFD2FB528, 0b1110_0000) + struct.pack("<Q", stated)
+    one_byte_repeated = (2**17 << 3 | 0b11).to_bytes(3, "little") + b"\0"
+    with pytest.raises(FormatError) as caught:
+        decompress(header + one_byte_repeated, stated)
+    assert caught.value.reason == "extra"
 
 
 def test_an_array_beyond_its_bytes_allocates_nothing():

@@ -81,6 +81,14 @@ def test_a_unit_within_one_shard_takes_two_requests(counting, opened):
     assert counting.calls == {"get": 2}
 
 
+def test_the_index_of_a_shard_is_read_once(counting, opened):
+    task = opened["t"]
+    task["a"].to_sparse()
+    counting.reset()
+    task["a"].to_sparse()
+    assert counting.calls == {"get": 1}
+
+
 def test_what_is_zero_takes_none(counting, opened):
     counting.reset()
     assert not opened["z"]["wide"].to_dense().any()
