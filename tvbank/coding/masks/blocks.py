@@ -81,7 +81,7 @@ def decode_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, o
     """Decode a section to a bitmap of the matrix.
 
     Args:
-        words: uint16, the section and at least one word more.
+        words: uint16, the section and at least one word more, whose value does not matter.
         size: words of the section, at least 8.
         width: the mask parameter.
         extent: entries up to the last non-zero.
@@ -97,12 +97,14 @@ def decode_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, o
     states = np.empty(4, np.uint64)
     for number in range(4):
         states[number] = read_state(words, number)
-    phase, states[0], at = read_field(states[0], np.uint64(16), words, at)
-    heights, states[1], at = read_field(states[1], np.uint64(4), words, at)
-    widths, states[2], at = read_field(states[2], np.uint64(4), words, at)
+    fields = np.empty(3, np.uint64)
+    for number in range(3):
+        bits = _SIXTEEN if number == 0 else np.uint64(4)
+        fields[number], states[number], at = read_field(states[number], bits, words, at)
+        if at > end:
+            return SHORT, 0, 0
+    phase, heights, widths = fields[0], fields[1], fields[2]
     states[0], states[1], states[2], states[3] = states[3], states[0], states[1], states[2]
-    if at > end:
-        return SHORT, 0, 0
     offset = np.int64(phase)
     if offset >= width:
         return PARAMETER, 0, 0
@@ -138,11 +140,13 @@ def decode_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, o
                 bits += _ONE
             low, x, at = read_field(x, min(bits, _SIXTEEN), words, at)
             x, y, z, u = y, z, u, x
+            if at > end:
+                return SHORT, 0, 0
             if bits > _SIXTEEN:
                 high, x, at = read_field(x, bits - _SIXTEEN, words, at)
                 x, y, z, u = y, z, u, x
-            if at > end:
-                return SHORT, 0, 0
+                if at > end:
+                    return SHORT, 0, 0
             count = low | (high << _SIXTEEN)
             if count == np.uint64(0):
                 continue
@@ -162,6 +166,8 @@ def decode_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, o
                 symbol, x, at = read_symbol(x, tables, first_slot, words, at)
                 x, y, z, u = y, z, u, x
                 cell += (symbol & _RUN) << unit
+                if at > end:
+                    return SHORT, 0, 0
                 while symbol & _ESCAPE:
                     symbol, x, at = read_symbol(x, tables, first_slot, words, at)
                     x, y, z, u = y, z, u, x
@@ -172,8 +178,8 @@ def decode_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, o
                     rest, x, at = read_field(x, unit, words, at)
                     x, y, z, u = y, z, u, x
                     cell += rest
-                if at > end:
-                    return SHORT, 0, 0
+                    if at > end:
+                        return SHORT, 0, 0
                 if cell < cells:
                     row = (cell * reciprocal) >> _RECIPROCAL
                     place = np.uint64(row_places[first_of_rows + row]) + np.uint64(
@@ -196,7 +202,7 @@ def list_blocks(words: Any, size: Any, width: Any, extent: Any, tables: Any, pos
     """Decode a section to positions.
 
     Args:
-        words: uint16, the section and at least four words more.
+        words: uint16, the section and at least one word more, whose value does not matter.
         size: words of the section, at least 8.
         width: the mask parameter.
         extent: entries up to the last non-zero.
