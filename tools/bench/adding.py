@@ -1,0 +1,49 @@
+"""``add``, ``export`` and ``verify`` against reading both files once and subtracting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from safetensors.numpy import load_file
+
+import tvbank
+from tools.bench._pairs import Family
+from tools.bench._rounds import Row, milliseconds
+
+REFERENCE = "reading both files and subtracting"
+
+
+def rows(family: Family, folder: Path, rounds: int) -> Iterator[Row]:
+    """Everything from and to the disk: what tvbank writes, it writes durably (fsync)."""
+    base, tuned = family.base, family.tuned[0]
+    bank = tvbank.create(folder / "bank-adding", base=base)
+
+    def read_and_subtract() -> None:
+        first, second = load_file(base), load_file(tuned)
+        for name in first.keys() & second.keys():
+            if first[name].shape == second[name].shape:
+                second[name] - first[name]
+
+    def adding(compressor: tvbank.Compressor) -> Callable[[], object]:
+        name = compressor.describe()["name"]
+        return lambda: bank.add(name, tuned, compressor, replace=True, replace_mismatched=True)
+
+    def exporting(name: str) -> Callable[[], object]:
+        return lambda: tvbank.export(bank, name, base=base, out=folder / "exported.safetensors")
+
+    jobs = {
+        REFERENCE: read_and_subtract,
+        "add, T-Switch drop 0.9": adding(tvbank.TSwitch(drop=0.9)),
+        "add, Exact": adding(tvbank.Exact()),
+        "export, T-Switch": exporting("tswitch"),
+        "export, Exact": exporting("exact"),
+        "verify, both tasks": bank.verify,
+    }
+    times = milliseconds(jobs, rounds)
+    reference = times.pop(REFERENCE)
+    for name, value in times.items():
+        yield Row(
+            f"{family.name}: {name}", REFERENCE, value, reference,
+            target=4.0 if name.startswith("add, T-Switch") else None,
+        )  # fmt: skip

@@ -1,0 +1,96 @@
+"""Merging eight tasks against the same task arithmetic in mergekit, the output written by both."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+import tvbank
+from tools.bench._pairs import Family, eight
+from tools.bench._rounds import Job, Row, milliseconds
+from tvbank.merging import export_merged
+
+WEIGHT = 0.3
+AGAINST = "mergekit, task_arithmetic on CPU"
+_NOTE = "reading, merging, writing one safetensors file; tvbank also checks the base and syncs"
+
+
+def rows(family: Family, folder: Path, rounds: int) -> Iterator[Row]:
+    """Both read the base from its file; mergekit eight fine-tunes, tvbank eight tasks of a bank."""
+    tuned = eight(family, folder)
+    jobs: dict[str, Job] = {}
+    for compressor in (tvbank.TSwitch(drop=0.9), tvbank.Exact()):
+        name = compressor.describe()["name"]
+        bank = tvbank.create(folder / f"bank-merging-{name}", base=family.base)
+        for number, path in enumerate(tuned):
+            bank.add(f"task-{number}", path, compressor)
+        weights = dict.fromkeys(bank, WEIGHT)
+        out = folder / f"merged-{name}.safetensors"
+        jobs[name] = lambda bank=bank, weights=weights, out=out: export_merged(
+            bank, weights, base=family.base, out=out
+        )
+    try:
+        jobs["mergekit"] = _mergekit(family, tuned, folder)
+    except ImportError as error:
+        yield Row(f"{family.name}: merge of 8", AGAINST, note=f"not installed ({error})")
+        return
+    times = milliseconds(jobs, rounds)
+    _compare(folder / "merged-exact.safetensors", folder / "mergekit" / "model.safetensors")
+    for name, target in (("tswitch", 0.10), ("exact", None)):
+        yield Row(
+            f"{family.name}: merge of 8 tasks, {name}", AGAINST, times[name], times["mergekit"],
+            target=target, note=_NOTE,
+        )  # fmt: skip
+
+
+def _mergekit(family: Family, tuned: list[Path], folder: Path) -> Job:
+    """Its library's ``run_merge`` on folders, without tokenizer, model card or progress bars."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    import mergekit.architecture.auto as architectures
+    from mergekit.config import MergeConfiguration
+    from mergekit.merge import run_merge
+    from mergekit.options import MergeOptions
+
+    # It asks transformers for the names of a known architecture's tensors, and falls back on the
+    # names that the files have. These checkpoints need be of no known architecture.
+    architectures.get_transformers_info = lambda *_, **__: (None, None, None, None)
+
+    def model(name: str, weights: Path) -> str:
+        path = folder / f"model-{name}"
+        path.mkdir()
+        (path / "model.safetensors").symlink_to(weights.absolute())
+        config = {"model_type": "bert", "architectures": ["Benchmark"]}
+        (path / "config.json").write_text(json.dumps(config))
+        return str(path)
+
+    dtypes = {array.dtype.name for array in load_file(family.base).values()}
+    config = MergeConfiguration.model_validate(
+        {
+            "merge_method": "task_arithmetic",
+            "base_model": model("base", family.base),
+            "models": [
+                {"model": model(str(k), path), "parameters": {"weight": WEIGHT}}
+                for k, path in enumerate(tuned)
+            ],
+            "parameters": {"normalize": False},
+            "dtype": dtypes.pop() if len(dtypes) == 1 else "float32",
+        }
+    )
+    options = MergeOptions(copy_tokenizer=False, write_model_card=False, quiet=True)
+    return lambda: run_merge(config, str(folder / "mergekit"), options)
+
+
+def _compare(ours: Path, theirs: Path) -> None:
+    """Both must have computed the same thing."""
+    mine, other = load_file(ours), load_file(theirs)
+    assert mine.keys() == other.keys()
+    for name, weights in mine.items():
+        if weights.dtype.kind == "f":
+            np.testing.assert_allclose(weights, other[name], rtol=1e-3, atol=1e-5)
