@@ -91,6 +91,14 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
         """The units without deltas, by name."""
         return {record.name: record for record in self.whole}
 
+    @cached_property
+    def aliases(self) -> dict[str, list[str]]:
+        """Further names of tied units, by their owner."""
+        found: dict[str, list[str]] = {}
+        for alias, owner in self.tied.items():
+            found.setdefault(owner, []).append(alias)
+        return found
+
     @property
     def records(self) -> tuple[UnitRecord | WholeRecord, ...]:
         """All units of the base: those in the address space, then those without deltas."""

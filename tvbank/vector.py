@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tvbank.checkpoint import Checkpoint, TensorSpec
 from tvbank.errors import BaseMismatchError, UnitMismatchError
-from tvbank.layout import Layout, UnitRecord, check_storable, fingerprint
+from tvbank.layout import Layout, UnitRecord, WholeRecord, check_storable, fingerprint
 
 #: Decides whether two specs (base, tuned) can be stored as entries.
 Accepts = Callable[[TensorSpec, TensorSpec], bool]
@@ -21,7 +21,10 @@ Accepts = Callable[[TensorSpec, TensorSpec], bool]
 
 @final
 class BaseModel:
-    """The base checkpoint of a bank, checked against the layout's fingerprints as it is read."""
+    """The base checkpoint of a bank, checked against the layout's fingerprints as it is read.
+
+    Of tensors that are tied in the layout, the checkpoint may have any one name or all.
+    """
 
     def __init__(self, layout: Layout, checkpoint: Checkpoint) -> None:
         """Compare names, shapes and element types; the weights are compared when they are read.
@@ -30,6 +33,13 @@ class BaseModel:
             BaseMismatchError: names the units that differ.
         """
         self._layout, self._checkpoint = layout, checkpoint
+        owners = {**checkpoint.tied, **{name: name for name in checkpoint.tensors}}
+
+        def find(name: str) -> str:
+            names = (name, *layout.aliases.get(name, ()))
+            return next((owners[n] for n in names if n in owners), name)
+
+        self._names = {record.name: find(record.name) for record in layout.records}
         wrong = [r.name for r in layout.records if self._spec(r.name) != (r.dtype, r.shape)]
         if wrong:
             raise self._mismatch(wrong, "missing, or of another shape or element type")
@@ -40,13 +50,13 @@ class BaseModel:
         Raises:
             BaseMismatchError: names all units that differ, after reading the rest of the base.
         """
-        array = self._checkpoint.read(name)
+        array = self.read_unchecked(name)
         self.check(name, fingerprint(array))
         return array
 
     def read_unchecked(self, name: str) -> NDArray[Any]:
         """Read a unit whose fingerprint the caller passes to ``check`` before using the result."""
-        return self._checkpoint.read(name)
+        return self._checkpoint.read(self._names[name])
 
     def check(self, name: str, sha256: str) -> None:
         """Compare a unit's fingerprint.
@@ -58,13 +68,13 @@ class BaseModel:
             wrong = [
                 record.name
                 for record in self._layout.records
-                if fingerprint(self._checkpoint.read(record.name)) != record.sha256
+                if fingerprint(self.read_unchecked(record.name)) != record.sha256
             ]
             raise self._mismatch(wrong or [name], "other weights")
 
-    def spec(self, record: UnitRecord) -> TensorSpec:
-        """Name, dtype and shape of a unit."""
-        return self._checkpoint.tensors[record.name]
+    def spec(self, record: UnitRecord | WholeRecord) -> TensorSpec:
+        """Name in the checkpoint, dtype and shape of a unit."""
+        return self._checkpoint.tensors[self._names[record.name]]
 
     def _record_digest(self, name: str) -> str:
         if name in self._layout.by_name:
@@ -72,7 +82,7 @@ class BaseModel:
         return self._layout.whole_by_name[name].sha256
 
     def _spec(self, name: str) -> tuple[str, tuple[int, ...]] | None:
-        spec = self._checkpoint.tensors.get(name)
+        spec = self._checkpoint.tensors.get(self._names[name])
         return None if spec is None else (spec.dtype, spec.shape)
 
     def _mismatch(self, units: Sequence[str], how: str) -> BaseMismatchError:
@@ -110,9 +120,7 @@ class TaskVector:
         """
         self._tuned, self._layout = tuned, layout
         self._owners = {**tuned.tied, **{name: name for name in tuned.tensors}}
-        self._aliases: dict[str, list[str]] = {}
-        for alias, owner in layout.tied.items():
-            self._aliases.setdefault(owner, []).append(alias)
+        self._aliases = layout.aliases
         self._stored_as = {r.name: self._find(r.name) for r in layout.records}
         self._refuse_missing()
         self.units: list[UnitRecord] = []

@@ -54,11 +54,10 @@ def merge(
 
     merged: dict[str, torch.Tensor] = {}
     with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
-        start = _merged_units(bank, weights, BaseModel(bank.layout, checkpoint), pool)
+        model = BaseModel(bank.layout, checkpoint)
+        start = _merged_units(bank, weights, model, pool)
         records = bank.layout.records
-        units = run_ahead(
-            records, lambda r: start(r.name), lambda r: checkpoint.tensors[r.name].nbytes
-        )
+        units = run_ahead(records, lambda r: start(r.name), lambda r: model.spec(r).nbytes)
         for record, unit in zip(records, units, strict=True):
             merged[record.name] = to_torch(unit)
     for alias, owner in bank.layout.tied.items():
