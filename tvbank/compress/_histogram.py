@@ -22,9 +22,11 @@ FINEST = 2 ** LEVELS[-1][1]
 
 #: Entries that are subtracted at once: what fits into a core's cache.
 _BLOCK = 2**16
-#: Sums are kept apart by position modulo this, so that a core can add as many at once.
-_LANES = 8
+#: Sums are kept apart by position modulo this, so that a core can add many at once, and whatever
+#: the core, in the same order.
+_LANES = 64
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
+_SIGN = np.uint32(0x80000000)
 
 
 @final
@@ -34,13 +36,11 @@ class Counted:
 
     Attributes:
         counts: int64 [2, 2 ** bits], by sign and value of the counted bits.
-        above: number of entries with larger magnitudes than those counted, of both signs.
-        above_squares: sum of their squares.
+        above_squares: sum of the squares of entries with larger magnitudes than those counted.
         all_squares: sum of the squares of all entries.
     """
 
     counts: NDArray[np.int64]
-    above: int = 0
     above_squares: float = 0.0
     all_squares: float = 0.0
 
@@ -59,15 +59,19 @@ def count(
     """
     shift, bits = level
     counts = np.zeros((2, 2**bits), np.int64)
-    sums = np.zeros((2, _LANES), np.float64)
-    above = 0
+    above, every = np.zeros(_LANES), np.zeros(_LANES)
     for first in range(part[0], part[1], _BLOCK):
         block = delta.block(first, min(first + _BLOCK, part[1]))
-        _count(block, *prefixes, shift, bits, counts)
+        if level == LEVELS[0]:
+            _count_all(block, counts.reshape(-1))
+            continue
+        whole = np.uint32(31 - shift - bits)
+        starts = [np.uint32(p if p >= 0 else 2**32 - 1) for p in prefixes]
+        _count(block, starts[0], starts[1] | np.uint32(1) << whole, shift, bits, counts)
         if shift == 0:
-            limits = _beyond(prefixes[0], bits), _beyond(prefixes[1], bits)
-            above += _sum(block, *limits, sums)
-    return Counted(counts, above, float(sums[0].sum()), float(sums[1].sum()))
+            _sum(block, _least_beyond(prefixes[0], bits), -_least_beyond(prefixes[1], bits),
+                 above, every)  # fmt: skip
+    return Counted(counts, float(above.sum()), float(every.sum()))
 
 
 def locate(counts: NDArray[np.int64], rank: int) -> tuple[int, int]:
@@ -77,44 +81,53 @@ def locate(counts: NDArray[np.int64], rank: int) -> tuple[int, int]:
     return place, rank - int(ends[place - 1] if place else 0)
 
 
-def _beyond(prefix: int, bits: int) -> int:
-    """The least pattern above all that begin with a prefix."""
-    return 2**31 if prefix < 0 else (prefix + 1) << bits
+def _least_beyond(prefix: int, bits: int) -> np.float32:
+    """The least magnitude above all that begin with a prefix; infinity if there is no prefix."""
+    if prefix < 0:
+        return np.float32(np.inf)
+    return np.uint32((prefix + 1) << bits).view(np.float32)
 
 
 @njit(cache=True, nogil=True)
-def _count(delta: Any, positive: int, negative: int, shift: int, bits: int, counts: Any) -> None:
+def _count_all(delta: Any, counts: Any) -> None:
+    """Count by sign and upper 11 bits: uint32 patterns to int64 [2 * 2048]."""
+    patterns = delta.view(np.uint32)
+    zeros = negative_zeros = 0
+    for i in range(len(patterns)):
+        counts[patterns[i] >> np.uint32(20)] += 1
+    for i in range(len(patterns)):
+        zeros += 1 if patterns[i] == np.uint32(0) else 0
+        negative_zeros += 1 if patterns[i] == _SIGN else 0
+    counts[0] -= zeros
+    counts[2048] -= negative_zeros
+
+
+@njit(cache=True, nogil=True)
+def _count(delta: Any, positive: Any, negative: Any, shift: int, bits: int, counts: Any) -> None:
+    """Count entries whose bits above the counted ones, sign included, are one of two values."""
     patterns = delta.view(np.uint32)
     lower, whole = np.uint32(shift), np.uint32(shift + bits)
     mask = np.uint32((1 << bits) - 1)
+    # Few entries are counted: whether any of eight is takes one look at their flags.
+    flags = np.zeros((len(patterns) + 7) // 8 * 8, np.uint8)
     for i in range(len(patterns)):
-        magnitude = patterns[i] & _MAGNITUDE
-        sign = np.int64(patterns[i] >> np.uint32(31))
-        if magnitude and np.int64(magnitude >> whole) == (negative if sign else positive):
-            counts[sign, (magnitude >> lower) & mask] += 1
+        start = patterns[i] >> whole
+        flags[i] = np.uint8(start == positive) | np.uint8(start == negative)
+    eights = flags.view(np.uint64)
+    for number in range(len(eights)):
+        i, eight = 8 * number, eights[number]
+        while eight:
+            if eight & np.uint64(1) and patterns[i] & _MAGNITUDE:
+                counts[patterns[i] >> np.uint32(31), (patterns[i] >> lower) & mask] += 1
+            i, eight = i + 1, eight >> np.uint64(8)
 
 
 @njit(cache=True, nogil=True)
-def _sum(delta: Any, positive: int, negative: int, sums: Any) -> Any:
-    """Add to the first of ``sums`` the squares from the limits on, to the second one all."""
-    patterns = delta.view(np.uint32)
-    limits = np.uint32(positive), np.uint32(negative)
-    above = 0
-    whole = len(patterns) - len(patterns) % _LANES
-    for start in range(0, whole, _LANES):
-        for lane in range(_LANES):
-            pattern = patterns[start + lane]
-            square = np.float64(delta[start + lane]) * np.float64(delta[start + lane])
-            limit = limits[1] if pattern > _MAGNITUDE else limits[0]
-            kept = (pattern & _MAGNITUDE) >= limit
-            sums[0, lane] += square if kept else 0.0
-            sums[1, lane] += square
-            above += 1 if kept else 0
-    for i in range(whole, len(patterns)):
-        square = np.float64(delta[i]) * np.float64(delta[i])
-        limit = limits[1] if patterns[i] > _MAGNITUDE else limits[0]
-        kept = (patterns[i] & _MAGNITUDE) >= limit
-        sums[0, i - whole] += square if kept else 0.0
-        sums[1, i - whole] += square
-        above += 1 if kept else 0
-    return above
+def _sum(delta: Any, positive: Any, negative: Any, above: Any, every: Any) -> None:
+    """Add to ``every`` the squares of all entries, to ``above`` of those outside the limits."""
+    for start in range(0, len(delta), _LANES):
+        part = delta[start : start + _LANES]
+        for lane in range(len(part)):
+            square = np.float64(part[lane]) * np.float64(part[lane])
+            every[lane] += square
+            above[lane] += square if (part[lane] >= positive) | (part[lane] <= negative) else 0.0

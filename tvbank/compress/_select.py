@@ -61,7 +61,7 @@ def select(delta: Difference, drop: Fraction, each: Each) -> Selection:
     """
     starts = range(0, delta.size, _RANGE)
     ranges = [(start, min(start + _RANGE, delta.size)) for start in starts]
-    prefixes, ranks = (0, 0), (-1, -1)
+    prefixes, ranks, kept = (0, 0), (-1, -1), 0
     parts: list[Counted] = []
     for level in LEVELS:
         parts = list(each(partial(count, delta, prefixes, level), ranges))
@@ -70,6 +70,7 @@ def select(delta: Difference, drop: Fraction, each: Each) -> Selection:
             quotas = (math.floor(drop * int(of_sign.sum())) for of_sign in counts)
             ranks = next(quotas), next(quotas)
         found = [locate(counts[sign], ranks[sign]) for sign in (0, 1)]
+        kept += sum(int(counts[sign, found[sign][0] + 1 :].sum()) for sign in (0, 1))
         ranks = found[0][1], found[1][1]
         prefixes = (
             _longer(prefixes[0], found[0][0], level[1]),
@@ -79,7 +80,7 @@ def select(delta: Difference, drop: Fraction, each: Each) -> Selection:
     return Selection(
         least=(ends[0].least, ends[1].least),
         last=(ends[0].last, ends[1].last),
-        kept=sum(part.above for part in parts) + sum(end.kept for end in ends),
+        kept=kept + ends[0].equal + ends[1].equal,
         kept_squares=math.fsum([p.above_squares for p in parts] + [e.squares for e in ends]),
         all_squares=math.fsum(part.all_squares for part in parts),
     )
@@ -116,11 +117,18 @@ def _longer(prefix: int, place: int, bits: int) -> int:
 @final
 @dataclass(frozen=True)
 class _End:
-    """The smallest kept entries of one sign: those that the last level counted."""
+    """The smallest kept entries of one sign.
+
+    Attributes:
+        least: their magnitude; infinity if nothing of that sign is kept.
+        last: position of the last of them.
+        equal: how many of exactly that magnitude are kept.
+        squares: sum of the squares of all kept entries that the last level counted.
+    """
 
     least: np.float32
     last: int
-    kept: int
+    equal: int
     squares: float
 
 
@@ -157,7 +165,7 @@ def _end(
         by_range = (int(part.counts[sign, place]) for part in parts)
         value = -magnitudes[0] if sign else magnitudes[0]
         last = _position(delta, ranges, by_range, value, equal - 1)
-    return _End(magnitudes[0], last, int(numbers.sum()), math.fsum(squares))
+    return _End(magnitudes[0], last, equal, math.fsum(squares))
 
 
 def _position(
