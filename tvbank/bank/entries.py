@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.reader import DeltaReader, StoredFrame
+from tvbank.coding.header import read_header
 from tvbank.layout import UnitRecord
 
 #: Positions within a unit, int64 [nonzeros], ascending, and the entries there.
 Sparse = tuple[NDArray[np.int64], NDArray[Any]]
 
 #: Frames that one core decodes at a time.
-_BATCH = 8
+_BATCH = 4
 
 _Item = TypeVar("_Item")
+_Place = tuple[StoredFrame, NDArray[np.int64], NDArray[Any]]
 
 
 def join(reader: DeltaReader, frames: Iterable[StoredFrame]) -> Sparse:
@@ -53,38 +55,53 @@ def join_all(
     reader: DeltaReader, units: Iterable[UnitRecord], pool: ThreadPoolExecutor
 ) -> dict[str, Sparse]:
     """As ``join``, of many units on all cores."""
-    from tvbank.coding import read_header
-
     found: dict[str, Sparse] = {}
-    places: list[tuple[StoredFrame, NDArray[np.int64], NDArray[Any]]] = []
-    for unit in units:
-        frames = list(reader.frames(unit))
-        ends = np.cumsum([0, *(read_header(frame.data).nonzeros for frame in frames)])
-        found[unit.name] = np.empty(ends[-1], np.int64), np.empty(ends[-1], reader.dtype)
-        positions, entries = (np.split(array, ends[1:-1]) for array in found[unit.name])
-        places += zip(frames, positions, entries, strict=False)
 
-    def decode(batch: list[tuple[StoredFrame, NDArray[np.int64], NDArray[Any]]]) -> None:
+    def decode(batch: list[_Place]) -> None:
         for frame, positions, entries in batch:
             where, values = reader.decode(frame)
             np.add(where, frame.first, out=positions, dtype=np.int64)
             entries[:] = values
 
+    places = list(_places(reader, units, found))  # first: it would take turns with the decoding
     list(pool.map(decode, _batches(places)))
     return found
 
 
+def _places(
+    reader: DeltaReader, units: Iterable[UnitRecord], found: dict[str, Sparse]
+) -> Iterator[_Place]:
+    """Every frame of every unit, and where in the unit's arrays its entries belong."""
+    for unit in units:
+        frames = list(reader.frames(unit))
+        counts = [read_header(frame.data).nonzeros for frame in frames]
+        size = sum(counts)
+        positions, entries = found[unit.name] = (
+            np.empty(size, np.int64),
+            np.empty(size, reader.dtype),
+        )
+        start = 0
+        for frame, count in zip(frames, counts, strict=True):
+            yield frame, positions[start : start + count], entries[start : start + count]
+            start += count
+
+
 def fill_all(
-    reader: DeltaReader, units: Iterable[UnitRecord], pool: ThreadPoolExecutor
+    reader: DeltaReader, units: Sequence[UnitRecord], pool: ThreadPoolExecutor
 ) -> dict[str, NDArray[Any]]:
-    """As ``fill``, of many units on all cores; every array in its unit's shape."""
-    flat = {unit: np.zeros(unit.size, reader.dtype) for unit in units}
+    """As ``fill``, of many units on all cores; every array in its unit's shape.
+
+    They are parts of one array: the system is quicker to hand out its memory in one piece.
+    """
+    ends = np.cumsum([unit.size for unit in units])
+    whole = np.zeros(int(ends[-1]) if len(units) else 0, reader.dtype)
+    flat = dict(zip(units, np.split(whole, ends[:-1]), strict=True)) if units else {}
 
     def decode(batch: list[StoredFrame]) -> None:
         for frame in batch:
             fill(reader, [frame], flat[frame.unit])
 
-    frames = chain.from_iterable(reader.frames(unit) for unit in flat)
+    frames = [frame for unit in units for frame in reader.frames(unit)]
     list(pool.map(decode, _batches(frames)))
     return {unit.name: dense.reshape(unit.shape) for unit, dense in flat.items()}
 

@@ -74,7 +74,7 @@ class DeltaReader:
         Raises:
             CorruptionError: the frame violates the format; says task, unit and byte range.
         """
-        from tvbank.coding import decode_sparse  # numba: only when something is decoded
+        from tvbank.coding.frame import decode_sparse  # numba: only when something is decoded
 
         try:
             positions, values = decode_sparse(frame.data, self._layout.chunk_length)
@@ -155,20 +155,21 @@ class DeltaReader:
         self, unit: UnitRecord, chunk: int, data: bytes, number: int, start: int
     ) -> StoredFrame:
         first = chunk * self._layout.chunk_length - unit.offset
-        frame = StoredFrame(unit, first, data, self.key(number), start)
+        key = self.key(number)
         try:
-            return StoredFrame(unit, first, check_frame(data), frame.key, start)
+            return StoredFrame(unit, first, check_frame(data), key, start)
         except FormatError as error:
-            self._corrupt(error.reason, str(error), frame)
+            self._corrupt(error.reason, str(error), StoredFrame(unit, first, data, key, start))
 
     def _get(self, number: int, start: int, stop: int) -> bytes:
         key = self.key(number)
         try:
             if not self._by_shard:
                 return self._storage.get_ranges(key, [(start, stop)])[0]
-            if self._latest[0] != number:
-                self._latest = number, self._storage.get(key)
-            return self._latest[1][start:stop]
+            latest = self._latest  # another thread may replace it
+            if latest[0] != number:
+                latest = self._latest = number, self._storage.get(key)
+            return latest[1][start:stop]
         except ObjectNotFoundError as error:
             raise CorruptionError(
                 "object-missing",

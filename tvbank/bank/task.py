@@ -179,7 +179,7 @@ class Task(Mapping[str, Unit]):
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
         with all_cores() as pool:
-            return fill_all(self.by_shard()._reader, self._units.values(), pool)
+            return fill_all(self.by_shard()._reader, list(self._units.values()), pool)
 
     def to_sparse(self) -> dict[str, Sparse]:
         """Positions and values of the entries that are not zero, by unit; see ``Unit.to_sparse``.
