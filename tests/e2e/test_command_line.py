@@ -1,5 +1,6 @@
 """Every verb of the command line does what it says, in tables and in JSON."""
 
+import errno
 import json
 import os
 import subprocess
@@ -220,6 +221,30 @@ def test_the_installed_program(shell):
     assert failed.returncode == 1
     assert failed.stdout == ""
     assert failed.stderr.count("\n") == 1
+
+
+def test_a_terminal_without_the_letters(shell, tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"中文": weights_of(5)}, tmp_path / "odd.safetensors")
+    succeeded(shell("init", tmp_path / "odd", "--base", tmp_path / "odd.safetensors"))
+    succeeded(shell("add", tmp_path / "odd", "t", tmp_path / "odd.safetensors"))
+    program = Path(sys.executable).with_name("tvbank")
+    done = subprocess.run(
+        [program, "show", tmp_path / "odd", "t"], capture_output=True, check=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert rb"\u4e2d\u6587" in done.stdout
+
+
+def test_a_place_for_the_output_that_is_full(shell, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tvbank.cli.reading.print_table", refuse)
+    ended = shell("ls", shell.bank)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == "tvbank: the system refuses: No space left on device\n"
 
 
 def test_a_reader_that_goes_away(shell):

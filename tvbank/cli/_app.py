@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import NoReturn
@@ -44,6 +45,9 @@ def _options(
 
 def main() -> NoReturn:
     """Run the program and exit: 0, 1 (bank or data at fault) or 2 (usage)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a name
+            stream.reconfigure(errors="backslashreplace")
     for verbs in ("building", "reading", "weights", "demo"):
         importlib.import_module(f"tvbank.cli.{verbs}")
     try:
@@ -56,6 +60,8 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of our output has gone: nothing to report to anyone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(AT_FAULT)
+    except OSError as error:  # those of the bank and of checkpoints are TvbankErrors
+        _fail(f"the system refuses: {error.strerror or error}", AT_FAULT)
     except Exception as error:
         if os.environ.get(_DEBUG):
             raise
