@@ -21,7 +21,6 @@ Sparse = tuple[NDArray[np.int64], NDArray[Any]]
 _BATCH = 4
 
 _Item = TypeVar("_Item")
-_Place = tuple[StoredFrame, NDArray[np.int64], NDArray[Any]]
 
 
 def join(reader: DeltaReader, frames: Iterable[StoredFrame]) -> Sparse:
@@ -52,38 +51,29 @@ def fill(reader: DeltaReader, frames: Iterable[StoredFrame], dense: NDArray[Any]
 
 
 def join_all(
-    reader: DeltaReader, units: Iterable[UnitRecord], pool: ThreadPoolExecutor
+    reader: DeltaReader, units: Sequence[UnitRecord], pool: ThreadPoolExecutor
 ) -> dict[str, Sparse]:
-    """As ``join``, of many units on all cores."""
-    found: dict[str, Sparse] = {}
+    """As ``join``, of many units on all cores; see ``fill_all``."""
+    frames = {unit.name: list(reader.frames(unit)) for unit in units}
+    every = [frame for of_unit in frames.values() for frame in of_unit]
+    ends = np.cumsum([0, *(read_header(frame.data).nonzeros for frame in every)]).tolist()
+    positions, entries = np.empty(ends[-1], np.int64), np.empty(ends[-1], reader.dtype)
 
-    def decode(batch: list[_Place]) -> None:
-        for frame, positions, entries in batch:
-            where, values = reader.decode(frame)
-            np.add(where, frame.first, out=positions, dtype=np.int64)
-            entries[:] = values
+    def decode(numbers: list[int]) -> None:
+        for number in numbers:
+            place = slice(ends[number], ends[number + 1])
+            found, values = reader.decode(every[number])
+            np.add(found, every[number].first, out=positions[place], dtype=np.int64)
+            entries[place] = values
 
-    places = list(_places(reader, units, found))  # first: it would take turns with the decoding
-    list(pool.map(decode, _batches(places)))
-    return found
-
-
-def _places(
-    reader: DeltaReader, units: Iterable[UnitRecord], found: dict[str, Sparse]
-) -> Iterator[_Place]:
-    """Every frame of every unit, and where in the unit's arrays its entries belong."""
-    for unit in units:
-        frames = list(reader.frames(unit))
-        counts = [read_header(frame.data).nonzeros for frame in frames]
-        size = sum(counts)
-        positions, entries = found[unit.name] = (
-            np.empty(size, np.int64),
-            np.empty(size, reader.dtype),
-        )
-        start = 0
-        for frame, count in zip(frames, counts, strict=True):
-            yield frame, positions[start : start + count], entries[start : start + count]
-            start += count
+    list(pool.map(decode, _batches(range(len(every)))))
+    joined: dict[str, Sparse] = {}
+    first = 0
+    for name, of_unit in frames.items():
+        last = first + len(of_unit)
+        place = slice(ends[first], ends[last])
+        joined[name], first = (positions[place], entries[place]), last
+    return joined
 
 
 def fill_all(
@@ -91,7 +81,8 @@ def fill_all(
 ) -> dict[str, NDArray[Any]]:
     """As ``fill``, of many units on all cores; every array in its unit's shape.
 
-    They are parts of one array: the system is quicker to hand out its memory in one piece.
+    They are parts of one array: the system is quicker to hand out its memory in one piece. All
+    frames are read before any is decoded, or else the two would wait for each other in turns.
     """
     ends = np.cumsum([unit.size for unit in units])
     whole = np.zeros(int(ends[-1]) if len(units) else 0, reader.dtype)

@@ -188,7 +188,7 @@ class Task(Mapping[str, Unit]):
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
         with all_cores() as pool:
-            return join_all(self.by_shard()._reader, self._units.values(), pool)
+            return join_all(self.by_shard()._reader, list(self._units.values()), pool)
 
     def by_shard(self) -> Task:
         """The same task, read shard by shard: fewer requests for who wants all of its units."""
