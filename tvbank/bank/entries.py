@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.reader import DeltaReader, StoredFrame
-from tvbank.coding.header import read_header
 from tvbank.layout import UnitRecord
 
 #: Positions within a unit, int64 [nonzeros], ascending, and the entries there.
@@ -56,7 +55,7 @@ def join_all(
     """As ``join``, of many units on all cores; see ``fill_all``."""
     frames = {unit.name: list(reader.frames(unit)) for unit in units}
     every = [frame for of_unit in frames.values() for frame in of_unit]
-    ends = np.cumsum([0, *(read_header(frame.data).nonzeros for frame in every)]).tolist()
+    ends = np.cumsum([0, *(reader.header(frame).nonzeros for frame in every)]).tolist()
     positions, entries = np.empty(ends[-1], np.int64), np.empty(ends[-1], reader.dtype)
 
     def decode(numbers: list[int]) -> None:

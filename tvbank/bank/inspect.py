@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tvbank.bank.shard import CHECKSUM_BYTES
 from tvbank.bank.task import Task
-from tvbank.coding import read_header
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ def inspect(task: Task) -> Iterator[UnitSummary]:
     """
     by_shard = task.by_shard()
     for name, unit in by_shard.items():
-        frames = [frame.data for frame in by_shard.frames(name)]
-        headers = [read_header(frame) for frame in frames]
-        size = sum(len(frame) + CHECKSUM_BYTES for frame in frames)
+        frames = list(by_shard.frames(name))
+        headers = [by_shard.header(frame) for frame in frames]
+        size = sum(len(frame.data) + CHECKSUM_BYTES for frame in frames)
         nonzeros = sum(header.nonzeros for header in headers)
         yield UnitSummary(
             name,

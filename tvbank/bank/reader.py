@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tvbank.bank.documents import CatalogEntry, ObjectRecord
 from tvbank.bank.shard import ShardIndex, check_frame, index_bytes, parse_index
 from tvbank.bank.storage import ObjectNotFoundError, Storage
+from tvbank.coding.header import FrameHeader, read_header
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 
@@ -85,6 +86,22 @@ class DeltaReader:
         if len(positions) and frame.first + int(positions[-1]) >= frame.unit.size:
             self._corrupt("address", "there are entries beyond the end of the unit", frame)
         return positions, values
+
+    def header(self, frame: StoredFrame) -> FrameHeader:
+        """What a frame says of itself, and could be true of its chunk and unit.
+
+        Raises:
+            CorruptionError: the header violates the format; says task, unit and byte range.
+        """
+        try:
+            header = read_header(frame.data, self._layout.chunk_length)
+        except FormatError as error:
+            self._corrupt(error.reason, str(error), frame)
+        if header.dtype != self.dtype:
+            self._corrupt("element-type", f"the task's elements are {self.dtype}", frame)
+        if frame.first + header.extent > frame.unit.size:
+            self._corrupt("address", "there are entries beyond the end of the unit", frame)
+        return header
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -21,6 +21,7 @@ from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
 from tvbank.bank.extras import Extras, check_extras
 from tvbank.bank.reader import DeltaReader, StoredFrame
 from tvbank.bank.storage import ObjectNotFoundError, Storage
+from tvbank.coding.header import FrameHeader
 from tvbank.errors import CorruptionError, UnitNotFoundError
 from tvbank.layout import Layout, UnitRecord
 
@@ -204,6 +205,14 @@ class Task(Mapping[str, Unit]):
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
         return self._reader.frames(self._unit(unit))
+
+    def header(self, frame: StoredFrame) -> FrameHeader:
+        """What a frame says of itself: its encodings and number of non-zeros.
+
+        Raises:
+            CorruptionError: the header violates the format; says task, unit, byte range.
+        """
+        return self._reader.header(frame)
 
     def decode(self, frame: StoredFrame) -> tuple[NDArray[np.uint32], NDArray[Any]]:
         """Positions in a frame's chunk and the entries there; from any thread.

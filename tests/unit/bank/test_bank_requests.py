@@ -95,10 +95,17 @@ def test_what_is_zero_takes_none(counting, opened):
     assert counting.calls == {}
 
 
-def test_a_whole_task_takes_one_request_a_shard(counting, opened):
+WHOLE = {
+    "unit by unit": lambda task: [unit.to_dense() for unit in task.by_shard().values()],
+    "dense": lambda task: task.to_dense(),
+    "sparse": lambda task: task.to_sparse(),
+}
+
+
+@pytest.mark.parametrize("how", WHOLE)
+def test_a_whole_task_takes_one_request_a_shard(counting, opened, how):
     counting.reset()
-    for unit in opened["t"].by_shard().values():
-        unit.to_dense()
+    WHOLE[how](opened["t"])
     assert counting.calls == {"get": opened.layout.shard_count}
     assert set(counting.keys.values()) == {1}
 
