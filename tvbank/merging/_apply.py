@@ -8,7 +8,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tvbank.compress.exact import take_steps
 from tvbank.errors import NonFiniteError
 
 #: Positions, ascending, and entries, int32 (exact) or float32, there.
@@ -31,9 +30,10 @@ def restore(unit: str, base: NDArray[Any], sparse: Sparse) -> NDArray[Any]:
         NonFiniteError: a sum does not fit the base's element type.
     """
     positions, entries = sparse
-    if entries.dtype == np.int32:
-        return take_steps(base, _steps(base, sparse))
     part = base.copy()
+    if entries.dtype == np.int32:
+        _take(part, positions, entries)
+        return part
     places = positions.astype(np.intp)
     with np.errstate(over="ignore"):  # what becomes infinite is refused
         total = part[places].astype(np.float32, copy=False) + entries
@@ -55,11 +55,14 @@ class WeightedSum:
         """Add one task's entries; the steps of exact tasks become differences first."""
         positions, entries = sparse
         self._positions.append(positions)
-        if entries.dtype == np.int32:
-            with np.errstate(invalid="ignore", over="ignore"):  # NaN is refused in ``result``
-                end = take_steps(self._base, _steps(self._base, sparse)).astype(np.float32)
-                entries = (end - self._base.astype(np.float32))[positions]
-        _add(self._total, np.float32(weight), positions, entries)
+        if entries.dtype == np.float32:
+            _add(self._total, np.float32(weight), positions, entries)
+            return
+        end = self._base.copy()
+        _take(end, positions, entries)
+        with np.errstate(invalid="ignore"):  # signalling NaN; refused in ``result``
+            start, end = (part.astype(np.float32, copy=False) for part in (self._base, end))
+        _add_difference(self._total, np.float32(weight), positions, start, end)
 
     def result(self) -> NDArray[Any]:
         """The sum in the base's element type; untouched entries keep every bit.
@@ -77,11 +80,11 @@ class WeightedSum:
         return part
 
 
-def _steps(base: NDArray[Any], sparse: Sparse) -> NDArray[np.int32]:
-    """The steps of every entry of a part."""
-    steps = np.zeros(base.size, np.int32)
-    steps[sparse[0].astype(np.intp)] = sparse[1]
-    return steps
+def _take(part: NDArray[Any], positions: NDArray[np.uint32], steps: NDArray[np.int32]) -> None:
+    """Move floats of 16 or 32 bits by steps to their neighbours, in place."""
+    width = 8 * part.dtype.itemsize
+    bits = part.view(np.int16 if width == 16 else np.int32)
+    _take_steps(bits, positions, steps, width - 1, 2 ** (width - 1) - 1)
 
 
 def _finite(unit: str, weights: NDArray[Any]) -> NDArray[Any]:
@@ -91,6 +94,26 @@ def _finite(unit: str, weights: NDArray[Any]) -> NDArray[Any]:
             "use smaller merging weights, or check that the base is finite"
         )
     return weights
+
+
+@njit(cache=True, nogil=True)
+def _take_steps(bits: Any, positions: Any, steps: Any, sign: int, largest: int) -> None:
+    """``ordered(new) = ordered(old) + step`` modulo 2**width; see tvbank/compress/exact.py."""
+    for index in range(positions.size):
+        place = positions[index]
+        old = np.int64(bits[place])
+        bits[place] = (old ^ ((old >> sign) & largest)) + steps[
+            index
+        ]  # the store takes the modulus
+        new = np.int64(bits[place])
+        bits[place] = new ^ ((new >> sign) & largest)
+
+
+@njit(cache=True, nogil=True)
+def _add_difference(total: Any, weight: Any, positions: Any, start: Any, end: Any) -> None:
+    for index in range(positions.size):
+        place = positions[index]
+        total[place] += weight * (end[place] - start[place])
 
 
 @njit(cache=True, nogil=True)
