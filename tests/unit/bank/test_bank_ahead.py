@@ -49,3 +49,15 @@ def test_an_error_comes_when_its_item_is_due():
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_the_window_is_used_to_the_end(monkeypatch):
+    monkeypatch.setattr(ahead, "WINDOW", 3)
+    started = []
+
+    def start(number):
+        started.append(number)
+        return lambda: number
+
+    for result in run_ahead(range(20), start, lambda _number: 1):
+        assert len(started) == min(result + 3, 20)
