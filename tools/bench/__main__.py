@@ -1,16 +1,19 @@
-"""Ratios of tvbank to what else would do the job, in one process.
+"""Ratios of tvbank to what else would do the job, side by side.
 
     python -m tools.bench [--base FILE --tuned FILE...] [--only PART...] [--quick] [--json]
 
 Without files it makes a pair of the size and shapes of a small BERT. Peers that are not installed
 (pip install '.[bench]') are listed as such. Every ratio is tvbank's bytes or median time over the
-other's, of rounds that take turns, with a warm page cache; "!" marks a target that was missed.
+other's, of rounds that take turns in one process, with a warm page cache; "!" marks a target that
+was missed. Every part has a process of its own, so that none inherits another's memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -40,7 +43,7 @@ def measure(family: Family, part: str, folder: Path, rounds: int, quick: bool) -
         case "merging":
             yield from merging.rows(family, folder, rounds)
         case "switching":
-            yield from switching.rows(family, folder, rounds)
+            yield from switching.rows(family, rounds)
         case "starting":
             yield from starting.rows(family, folder, rounds)
 
@@ -79,28 +82,41 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="leave out what takes minutes")
+    parser.add_argument("--folder", type=Path, help="where to write; by default a temporary one")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if (arguments.base is None) != (arguments.tuned is None):
         parser.error("give both --base and --tuned, or neither")
+    if arguments.part:
+        print(json.dumps([asdict(row) for row in _part(arguments)]))
+        return
     console = Console(width=160)
     report = {"machine": machine(), "rounds": arguments.rounds, "parts": {}}
     if not arguments.json:
         console.print(", ".join(f"{name} {value}" for name, value in report["machine"].items()))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        family = synthetic(folder)
-        if arguments.base:
-            family = Family(arguments.base.stem, arguments.base, tuple(arguments.tuned))
-        for part in arguments.only:
-            rows = list(measure(family, part, folder, arguments.rounds, arguments.quick))
-            report["parts"][part] = [
-                asdict(row) | {"ratio": row.ratio, "reached": row.reached} for row in rows
-            ]
-            if not arguments.json:
-                show(part, rows, console)
+    for part in arguments.only:
+        command = [sys.executable, "-m", "tools.bench", *sys.argv[1:], "--part", part]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        rows = [Row(**row) for row in json.loads(done.stdout.splitlines()[-1])]
+        report["parts"][part] = [
+            asdict(row) | {"ratio": row.ratio, "reached": row.reached} for row in rows
+        ]
+        if not arguments.json:
+            show(part, rows, console)
     if arguments.json:
         print(json.dumps(report, indent=1))
+
+
+def _part(arguments: argparse.Namespace) -> list[Row]:
+    """Measure one part in this process."""
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        if arguments.base:
+            family = Family(arguments.base.stem, arguments.base, tuple(arguments.tuned))
+        else:
+            family = synthetic(folder)
+        return list(measure(family, arguments.part, folder, arguments.rounds, arguments.quick))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +63,3 @@ def deltas(base: Path, tuned: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The pairs of units, base and fine-tune, that both have in the same shape."""
     old, new = load_file(base), load_file(tuned)
     return {n: (a, new[n]) for n, a in old.items() if n in new and new[n].shape == a.shape}
-
-
-def sizes_of(arrays: Sequence[np.ndarray]) -> int:
-    """Bytes of some arrays."""
-    return sum(array.nbytes for array in arrays)

@@ -16,6 +16,9 @@ import numpy as np
 
 from tools.bench._codes import Kept
 
+#: Below every magnitude that a task has.
+_TINY = 1e-30
+
 Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -64,7 +67,7 @@ def sparse_llm_switched(units: list[Kept]) -> int:
         if not len(unit.positions):
             continue
         delta = torch.from_numpy(_dense(unit))
-        indices, values, _ = compress_delta_sparse(delta, threshold=0.0)
+        indices, values, _ = compress_delta_sparse(delta, threshold=_TINY)  # 0 keeps zeros
         sizes = []
         restored = decompress_delta_sparse(indices, values, delta.shape, torch.float32)
         if torch.equal(restored, delta):

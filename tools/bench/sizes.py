@@ -117,7 +117,7 @@ def _size(
     argument: object,
 ) -> Row:
     try:
-        return Row(what, against, ours, function(argument), "bytes")
+        return Row(what, against, ours, float(function(argument)), "bytes")
     except ImportError as error:
         return Row(what, against, ours, None, "bytes", note=f"{package} is not installed ({error})")
     except _peers.CannotError as error:
