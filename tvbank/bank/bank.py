@@ -111,7 +111,8 @@ class Bank(Mapping[str, Task]):
             InvalidNameError, TaskExistsError, UsageError: the arguments.
             CheckpointError, UnitMismatchError, NonFiniteError: the fine-tune.
             BaseMismatchError: the base; names the units that differ.
-            StorageError: the store; the bank is what it was.
+            StorageError: the store; the bank is what it was, unless the disk failed just after the
+                new catalog took its place: then it has the task, whole.
         """
         from tvbank.bank.writer import check_metadata, prepare  # numba, with the codec
         from tvbank.compress import TSwitch

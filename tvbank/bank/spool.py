@@ -51,5 +51,11 @@ class Spool:
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         for key, (offset, size) in self._places.items():
-            self._file.seek(offset)
-            yield key, self._file.read(size)
+            try:
+                self._file.seek(offset)
+                data = self._file.read(size)
+            except OSError as error:
+                raise StorageError(
+                    f"cannot read a temporary file back: {error.strerror or error}"
+                ) from error
+            yield key, data
