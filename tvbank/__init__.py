@@ -15,6 +15,7 @@
 ``coding/``           how to store it: mask and value encodings, frames
 ``bank/``             where: catalog, shards, stores, reader, writer
 ``merging/``          back to weights: export, merge
+``switching/``        a live model to a task and back: attach, ``Switch``
 ``cli/``, ``demo/``   the command line, and its demonstration
 ``testing/``          hypothesis strategies
 ====================  ==============================================================
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from tvbank.compress import TSwitch as TSwitch
     from tvbank.merging import export as export
     from tvbank.merging import merge as merge
+    from tvbank.switching import Switch as Switch
+    from tvbank.switching import attach as attach
 
 __version__ = "0.1.0"
 
@@ -52,9 +55,11 @@ _OWNERS = {
     "Exact": "compress",
     "Fault": "bank.verify",
     "GcReport": "bank.gc",
+    "Switch": "switching",
     "TSwitch": "compress",
     "Task": "bank.task",
     "Unit": "bank.task",
+    "attach": "switching",
     "create": "bank.bank",
     "export": "merging",
     "merge": "merging",
@@ -67,11 +72,13 @@ __all__ = [
     "Exact",
     "Fault",
     "GcReport",
+    "Switch",
     "TSwitch",
     "Task",
     "TvbankError",
     "Unit",
     "__version__",
+    "attach",
     "create",
     "errors",
     "export",

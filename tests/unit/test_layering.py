@@ -23,6 +23,9 @@ ALLOWED = {
     "merging": {
         "errors", "_lazy", "dtypes", "checkpoint", "layout", "vector", "compress", "bank",
     },
+    "switching": {
+        "errors", "_lazy", "dtypes", "checkpoint", "layout", "coding", "bank", "merging",
+    },
     "testing": {"errors", "dtypes", "checkpoint", "coding"},
 }  # fmt: skip
 

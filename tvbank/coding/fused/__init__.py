@@ -1,0 +1,16 @@
+"""Decoding fused with what is done to the weights, frame by frame, on memory by address.
+
+The other decoders of ``coding`` make arrays; these loops write into the memory of a live model
+while they decode, several frames to a call, without the GIL, one call a thread.
+
+- ``apply``      one task: ``apply_frames``
+- ``merge``      a weighted sum of tasks: ``merge_frames``
+- ``restore``    back, from the record of what was there
+- ``recode``     slow masks coded anew for repeated use: ``pack_frames``
+- ``decode``     to arrays: ``decode_frames``
+- ``table``      what they read: a row a frame, a row a place to write to
+- ``positions``  every mask encoding; ``gaps`` is the one that is fused with the addition
+- ``patterns``   every value encoding
+- ``elements``   float32, float16, bfloat16, and steps between floats
+- ``memory``     loads, stores and sixteen additions by address
+"""

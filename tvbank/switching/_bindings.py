@@ -1,0 +1,139 @@
+"""Which memory of a model every unit of a layout lives in, as arrays for many frames at once."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.coding.fused.elements import KINDS
+from tvbank.coding.fused.table import (
+    KIND,
+    OLD,
+    ORDER,
+    PLACE_COLUMNS,
+    SLOT,
+    WEIGHTS_AT,
+)
+from tvbank.errors import UnitMismatchError
+from tvbank.layout import Layout
+from tvbank.switching._load import LoadedTask
+from tvbank.switching._memory import Target
+
+#: Bytes of a weight by kind.
+WIDTHS = np.array([4 if name == "float32" else 2 for name in KINDS], np.int64)
+
+
+@final
+class Bindings:
+    """Where in a model every unit lives.
+
+    Attributes:
+        layout: of the base.
+        targets: every target that a unit with deltas lives in.
+    """
+
+    def __init__(self, layout: Layout, by_unit: dict[str, list[Target]]) -> None:
+        """Prepare for binding tasks; ``by_unit`` has the targets of every unit by its name."""
+        self.layout = layout
+        numbers: dict[Target, int] = {}
+        copies = max((len(by_unit[unit.name]) for unit in layout.units), default=0)
+        #: Of each unit the target of its first, second… copy; −1 where there is none.
+        self._target_of = np.full((copies, len(layout.units)), -1, np.int64)
+        for unit, record in enumerate(layout.units):
+            for copy, target in enumerate(by_unit[record.name]):
+                self._target_of[copy, unit] = numbers.setdefault(target, len(numbers))
+        self.targets = list(numbers)
+        self._leader = np.array([target.units[0] for target in self.targets], np.int64)
+        self._direct = np.array([target.direct for target in self.targets], np.bool_)
+        self._kind = np.array([target.kind for target in self.targets], np.int64)
+        self._address = np.array([target.tensor.data_ptr() for target in self.targets], np.int64)
+        self._offset = np.array([unit.offset for unit in layout.units], np.int64)
+        self._followers = [
+            (target.units[0], unit) for target in self.targets for unit in target.units[1:]
+        ]
+
+    def rows(
+        self, loaded: LoadedTask
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Bind a task's frames to targets.
+
+        Returns:
+            Three int64 arrays: a row of ``loaded.frames``; the number of the target that it goes
+            to; and an order, which ascends, and is equal for the same chunk of the same target.
+
+        Raises:
+            UnitMismatchError: units that share memory in the model differ in the task.
+        """
+        for leader, follower in self._followers:
+            self._check_follower(loaded, leader, follower)
+        chunks = self.layout.length // self.layout.chunk_length
+        found: list[tuple[NDArray[np.int64], ...]] = []
+        for copy, target_of in enumerate(self._target_of):
+            targets = target_of[loaded.units]
+            rows = np.flatnonzero((targets >= 0) & (self._leader[targets] == loaded.units))
+            found.append((rows, targets[rows], loaded.chunks[rows] + copy * chunks))
+        if not found:
+            return (np.empty(0, np.int64),) * 3
+        rows, targets, orders = (np.concatenate(each) for each in zip(*found, strict=True))
+        return rows, targets, orders
+
+    def is_direct(self, targets: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the fused loops can write to each of some targets."""
+        return self._direct[targets]
+
+    def firsts(self, loaded: LoadedTask, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Position within its unit of the first entry of each of some rows."""
+        starts = loaded.chunks[rows] * self.layout.chunk_length
+        return starts - self._offset[loaded.units[rows]]
+
+    def places(
+        self,
+        loaded: LoadedTask,
+        rows: NDArray[np.int64],
+        targets: NDArray[np.int64],
+        orders: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
+        """The table of places of rows of direct targets, with no room in a record yet."""
+        kinds = self._kind[targets]
+        widths = WIDTHS[kinds]
+        places = np.empty((len(rows), PLACE_COLUMNS), np.int64)
+        places[:, WEIGHTS_AT] = self._address[targets] + widths * self.firsts(loaded, rows)
+        places[:, KIND] = kinds
+        places[:, ORDER] = orders
+        return places
+
+    def _check_follower(self, loaded: LoadedTask, leader: int, follower: int) -> None:
+        if self._content(loaded, leader) != self._content(loaded, follower):
+            names = [self.layout.units[unit].name for unit in (leader, follower)]
+            raise UnitMismatchError(
+                f"task {loaded.task.name!r} changes {names[0]!r} and {names[1]!r} differently, but "
+                "in this model they share their memory: untie them before attaching"
+            )
+
+    def _content(self, loaded: LoadedTask, unit: int) -> list[tuple[int, bytes]]:
+        """Chunk within the unit and bytes of all frames of a unit."""
+        first = self.layout.units[unit].offset // self.layout.chunk_length
+        content = []
+        for row in np.flatnonzero(loaded.units == unit).tolist():
+            place = loaded.places[row]
+            chunk = int(loaded.chunks[row]) - first
+            content.append((chunk, place.shard[place.start : place.stop]))
+        return content
+
+
+def assign_room(places: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[int, int]:
+    """Give each place room in the record: a slot a position, and whole words of old weights.
+
+    Args:
+        places: int64 [places, ``PLACE_COLUMNS``]; its columns ``SLOT`` and ``OLD`` are overwritten.
+        counts: int64 [places], the most old weights of each.
+
+    Returns:
+        The positions, and bytes of old weights, of all.
+    """
+    sizes = (counts * WIDTHS[places[:, KIND]] + 7) // 8 * 8
+    places[:, SLOT] = np.cumsum(counts) - counts
+    places[:, OLD] = np.cumsum(sizes) - sizes
+    return int(counts.sum()), int(sizes.sum())

@@ -1,0 +1,147 @@
+"""The state of a model's weights, and one change of it: whole, or else back to the base."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import final
+
+from tvbank.switching._direct import Addition, OneTask, WeightedTasks, WorkingMemory
+from tvbank.switching._heads import Swap, SwapsUndo, write_swaps
+from tvbank.switching._indexed import IndexedAddition, indexed_additions
+from tvbank.switching._model import AttachedModel
+from tvbank.switching._places import Place
+from tvbank.switching._record import Record, Undo, empty_record
+from tvbank.switching._request import Request
+from tvbank.switching._resident import ResidentTask
+
+#: How often the way back is tried before what stops it is believed to last.
+_ATTEMPTS = 3
+
+
+@final
+class Weights:
+    """The weights of an attached model: the base, and the way back to it.
+
+    Whatever is written is recorded in ``_undos`` first, and each of these can be restored at any
+    time, any number of times. So whatever interrupts a change, restoring all of them leads to the
+    base.
+
+    Attributes:
+        request: the present state; ``Request()`` is the base.
+    """
+
+    def __init__(self, model: AttachedModel) -> None:
+        """Take the model as it is for the base."""
+        self._model = model
+        self._room = WorkingMemory()
+        self._undos: list[Undo] = []
+        self._record = empty_record()
+        self._swapped: list[Place] = []
+        self._settled = True
+        self.request = Request()
+
+    def check(self, force: bool = False) -> None:
+        """Check that the model is as the last change left it.
+
+        Args:
+            force: whether it does not matter that others have written to the weights.
+
+        Raises:
+            UsageError, BaseMismatchError: it is not; see ``AttachedModel``.
+        """
+        self._model.check_places()
+        if self._settled and not force:
+            self._model.check_unwritten(self.request.asked)
+
+    def go(
+        self,
+        request: Request,
+        tasks: Sequence[tuple[ResidentTask, float | None]],
+        swaps: list[Swap],
+    ) -> None:
+        """Change to another state; to the base if anything interrupts it.
+
+        Args:
+            request: the state.
+            tasks: its tasks in memory, with their weights.
+            swaps: the units kept whole that go with it.
+
+        Raises:
+            CorruptionError: a frame violates the spec; says where.
+            NonFiniteError: a weight would become NaN or infinite; names the unit.
+        """
+        if not self._settled:
+            self.back_to_base()
+        try:
+            self._settled = False
+            self._enter(request, tasks, swaps)
+        except BaseException:
+            self.back_to_base()
+            raise
+
+    def back_to_base(self, overlook: Collection[str] = ()) -> None:
+        """Put back every touched weight; what interrupts it has to wait until that is done.
+
+        Args:
+            overlook: names of places that others have written to, to be noticed later.
+        """
+        interruption: BaseException | None = None
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._room.crew.rest()
+                for undo in reversed(self._undos):
+                    undo.restore()
+                self._model.expect_base(self._swapped)
+                self._model.mark(overlook)
+                self._settle(Request(), [], empty_record(), [])
+                break
+            except BaseException as error:
+                interruption = error
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        if interruption is not None:
+            raise interruption
+
+    def _enter(
+        self,
+        request: Request,
+        tasks: Sequence[tuple[ResidentTask, float | None]],
+        swaps: list[Swap],
+    ) -> None:
+        for undo in self._undos:
+            if undo is not self._record:  # that one is put back chunk by chunk, below
+                undo.restore()
+        before = list(self._undos)
+        addition = self._addition(tasks)
+        undos: list[Undo] = [addition.record]
+        self._undos = before + undos
+        addition.run(self._record)
+        for target, parts in indexed_additions(tasks).items():
+            unit = self._model.layout.units[target.units[0]].name
+            indexed = IndexedAddition(target, unit, parts)
+            undos.append(indexed.undo)
+            self._undos = before + undos
+            indexed.write()
+        left, entered = self._swapped, [place for swap in swaps for place in swap.places]
+        self._swapped = left + entered
+        undos.append(SwapsUndo(swaps))
+        self._undos = before + undos
+        write_swaps(swaps)
+        self._model.expect_base(left)
+        self._model.expect(entered)
+        self._model.mark()
+        self._room.turn()
+        self._settle(request, undos, addition.record, entered)
+
+    def _addition(self, tasks: Sequence[tuple[ResidentTask, float | None]]) -> Addition:
+        if len(tasks) == 1:
+            return OneTask(*tasks[0], self._room)
+        weighted = [(task, weight) for task, weight in tasks if weight is not None]
+        return WeightedTasks(weighted, self._room)
+
+    def _settle(
+        self, request: Request, undos: list[Undo], record: Record, swapped: list[Place]
+    ) -> None:
+        self._undos, self._record, self._swapped = undos, record, swapped
+        self.request = request
+        self._settled = True

@@ -1,0 +1,144 @@
+"""Units that a task keeps whole: heads, changed buffers, resized embeddings, untied weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from tvbank.errors import NonFiniteError, UnitMismatchError
+from tvbank.switching._model import AttachedModel
+from tvbank.switching._places import Place
+from tvbank.switching._record import Undo
+from tvbank.switching._resident import ResidentTask
+
+#: Attributes of modules that repeat the shape of their weight.
+_SIDES: dict[type[torch.nn.Module], tuple[str, str]] = {
+    torch.nn.Linear: ("out_features", "in_features"),
+    torch.nn.Embedding: ("num_embeddings", "embedding_dim"),
+}
+
+
+@final
+@dataclass(frozen=True)
+class Swap:
+    """One unit kept whole, and the places of the model that it goes to.
+
+    Attributes:
+        places: that shared their memory in the base and go together.
+        tensor: the new weights, in the places' element type and on their device.
+        alone: whether nothing else of the model shares that memory.
+    """
+
+    places: list[Place]
+    tensor: torch.Tensor
+    alone: bool
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the new weights fit the memory that is there; else the places get a new tensor.
+
+        To be asked while the model is the base: another task's head may be there when the swap is
+        planned.
+        """
+        return self.alone and self.tensor.shape == self.places[0].tensor.shape
+
+
+def plan_swaps(task: ResidentTask, model: AttachedModel) -> tuple[list[Swap], list[str]]:
+    """Find where the units go that a task keeps whole.
+
+    A unit of the base takes along what is tied to it; a name that was tied to a unit of the base,
+    and which the task keeps by itself, is untied.
+
+    Returns:
+        The swaps, and the names of units that the model has no place for.
+
+    Raises:
+        CorruptionError: a unit is missing from the bank or damaged.
+        UnitMismatchError: an element type that cannot take the place of the model's.
+        NonFiniteError: a weight does not fit the model's element type.
+    """
+    found = {name: model.find(name) for name in task.extra_names}
+    own = {place for place in found.values() if place is not None}
+    swaps, unused = [], []
+    for name, place in found.items():
+        if place is None:
+            unused.append(name)
+            continue
+        group = model.sharing(place)
+        places = [place]
+        if place.name in model.owners or not any(each.name in model.owners for each in group):
+            places += [p for p in group if p not in own and p.name not in model.owners]
+        tensor = _fitted(task, name, place.tensor)
+        swaps.append(Swap(places, tensor, alone=len(places) == len(group)))
+    return swaps, unused
+
+
+def _fitted(task: ResidentTask, name: str, present: torch.Tensor) -> torch.Tensor:
+    """A unit in the element type and on the device of the tensor whose place it takes."""
+    extra = task.extra(name)
+    if extra.dtype == present.dtype:
+        return extra.to(present.device)
+    if not (extra.is_floating_point() and present.is_floating_point()):
+        raise UnitMismatchError(
+            f"task {task.name!r} keeps {name!r} as {extra.dtype}, which cannot take the place of "
+            f"{present.dtype} in the model; load the model with that element type"
+        )
+    fitted = extra.to(present.dtype)
+    if bool(extra.isfinite().all()) and not bool(fitted.float().isfinite().all()):
+        raise NonFiniteError(
+            f"task {task.name!r}: a weight of {name!r} is too large for {present.dtype}"
+        )
+    return fitted.to(present.device)
+
+
+@final
+class SwapsUndo(Undo):
+    """What the swapped places held: a copy of the weights, or the tensors themselves."""
+
+    def __init__(self, swaps: list[Swap]) -> None:
+        """Keep what is there now."""
+        self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._tensors: list[tuple[Place, torch.Tensor, dict[str, object]]] = []
+        for swap in swaps:
+            if swap.in_place:
+                present = swap.places[0].tensor.detach()
+                self._copies.append((present, present.clone()))
+            else:
+                self._tensors += [(p, p.tensor, _sides(p)) for p in swap.places]
+
+    def restore(self) -> None:
+        """See ``Undo.restore``."""
+        with torch.no_grad():
+            for present, copy in self._copies:
+                present.copy_(copy)
+        for place, tensor, sides in self._tensors:
+            place.slots[place.attribute] = tensor
+            vars(place.module).update(sides)
+
+
+def write_swaps(swaps: list[Swap]) -> None:
+    """Put the new weights into their places."""
+    for swap in swaps:
+        present = swap.places[0].tensor
+        if swap.in_place:
+            with torch.no_grad():
+                present.detach().copy_(swap.tensor)
+            continue
+        new = swap.tensor.clone()
+        if isinstance(present, torch.nn.Parameter):
+            new = torch.nn.Parameter(new, requires_grad=present.requires_grad)
+        for place in swap.places:
+            place.slots[place.attribute] = new
+            sides = zip(_sides(place), new.shape, strict=False)
+            vars(place.module).update(sides)
+
+
+def _sides(place: Place) -> dict[str, object]:
+    """The module's attributes that repeat the shape of the place."""
+    if place.attribute == "weight":
+        for kind, names in _SIDES.items():
+            if isinstance(place.module, kind):
+                return {name: vars(place.module)[name] for name in names}
+    return {}

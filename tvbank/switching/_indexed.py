@@ -1,0 +1,137 @@
+"""Other devices and strides: torch's index operations, with positions decoded on the CPU.
+
+Only the touched weights travel: they are taken from the tensor, computed on the CPU by the very
+code that ``tvbank.export`` and ``tvbank.merge`` use, and put back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tvbank.checkpoint import open_checkpoint
+from tvbank.coding.fused.decode import decode_frames
+from tvbank.coding.fused.positions import run_tables_address
+from tvbank.coding.fused.table import NONZEROS
+from tvbank.merging._apply import WeightedSum, restore
+from tvbank.merging._tensor import to_torch
+from tvbank.switching._memory import Target, span
+from tvbank.switching._record import Undo
+from tvbank.switching._resident import ResidentTask
+from tvbank.switching._split import address_of
+
+#: Positions within a unit, int64 ascending, and the entries there.
+_Sparse = tuple[NDArray[np.int64], NDArray[Any]]
+
+
+@final
+class IndexedUndo(Undo):
+    """Old weights of one target that is not direct, on the target's own device."""
+
+    def __init__(self, flat: torch.Tensor, offsets: torch.Tensor, old: torch.Tensor) -> None:
+        self._flat, self._offsets, self._old = flat, offsets, old
+
+    def restore(self) -> None:
+        """See ``Undo.restore``."""
+        with torch.no_grad():
+            self._flat[self._offsets] = self._old
+
+
+@final
+class IndexedAddition:
+    """What is to be added to one target, computed but not yet written.
+
+    Attributes:
+        undo: the way back.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        unit: str,
+        parts: Sequence[tuple[_Sparse, float | None]],
+    ) -> None:
+        """Compute the new weights.
+
+        Args:
+            target: where they go.
+            unit: its name, for messages.
+            parts: entries and weight of each task; ``None`` for one task itself.
+
+        Raises:
+            NonFiniteError: a weight would become NaN or infinite.
+        """
+        positions = np.unique(np.concatenate([sparse[0] for sparse, _ in parts]))
+        memory = target.memory
+        self._flat = memory.as_strided((span(memory),), (1,))
+        self._offsets = torch.from_numpy(_offsets(memory, positions)).to(memory.device)
+        old = self._flat[self._offsets]
+        self.undo = IndexedUndo(self._flat, self._offsets, old)
+        before = open_checkpoint({unit: old}).read(unit)
+        after = _sum(unit, before, positions, parts)
+        self._new = to_torch(np.ascontiguousarray(after)).to(memory.device)
+
+    def write(self) -> None:
+        """Write the new weights."""
+        with torch.no_grad():
+            self._flat[self._offsets] = self._new
+
+
+def indexed_additions(
+    tasks: Sequence[tuple[ResidentTask, float | None]],
+) -> dict[Target, list[tuple[_Sparse, float | None]]]:
+    """Decode what goes to targets that are not direct, by target, in the order of the tasks.
+
+    Raises:
+        CorruptionError: a frame violates the spec; says where.
+    """
+    found: dict[Target, list[tuple[_Sparse, float | None]]] = {}
+    for task, weight in tasks:
+        for target, rows, firsts in task.indirect:
+            found.setdefault(target, []).append((_decode(task, rows, firsts), weight))
+    return found
+
+
+def _decode(task: ResidentTask, rows: NDArray[np.int64], firsts: NDArray[np.int64]) -> _Sparse:
+    frames = task.frames
+    counts = frames.table[rows, NONZEROS]
+    found = np.empty(int(counts.sum()), np.uint32)
+    patterns = np.empty_like(found)
+    row = decode_frames(
+        frames.table, rows, task.is_float, address_of(found), address_of(patterns),
+        run_tables_address(),
+    )  # fmt: skip
+    if row >= 0:
+        task.explain(int(row))
+    entries: NDArray[Any] = patterns.view(np.float32 if task.is_float else np.int32)
+    return found.astype(np.int64) + np.repeat(firsts, counts), entries
+
+
+def _sum(
+    unit: str,
+    before: NDArray[Any],
+    positions: NDArray[np.int64],
+    parts: Sequence[tuple[_Sparse, float | None]],
+) -> NDArray[Any]:
+    """The touched weights of a unit after some tasks."""
+    places = [np.searchsorted(positions, found).astype(np.uint32) for (found, _), _ in parts]
+    if parts[0][1] is None:
+        return restore(unit, before, (places[0], parts[0][0][1]))
+    total = WeightedSum(unit, before)
+    for place, ((_, entries), weight) in zip(places, parts, strict=True):
+        assert weight is not None
+        total.add(weight, (place, entries))
+    return total.result()
+
+
+def _offsets(tensor: torch.Tensor, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where in memory, counted from the first, the entries at flat positions of a tensor lie."""
+    rest, offsets = positions, np.zeros_like(positions)
+    for size, stride in reversed(list(zip(tensor.shape, tensor.stride(), strict=True))):
+        rest, index = np.divmod(rest, size)
+        offsets += index * stride
+    return offsets

@@ -1,0 +1,188 @@
+"""Targets: the memory of a model that units of the base live in, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tvbank.coding.fused.elements import KINDS
+from tvbank.errors import BaseMismatchError, UsageError
+from tvbank.layout import Layout
+from tvbank.switching._names import names_of_units
+from tvbank.switching._places import Place, identity
+
+#: Steps of the exact test whether strided tensors overlap; what takes more is refused.
+_OVERLAP_WORK = 100_000
+
+
+@final
+class Target:
+    """One tensor of the model, under all its names.
+
+    Attributes:
+        places: where the model has it; the first is named after a unit of the base.
+        tensor: the parameter or buffer itself.
+        units: indices into ``layout.units`` of those that live here; the first one leads. Empty
+            for units without deltas.
+        memory: the same memory, kept from being freed while the switch lives.
+        kind: its element type, an index into ``KINDS``; −1 for others.
+        direct: whether the fused loops can write to it: contiguous, on the CPU, of a known kind.
+    """
+
+    def __init__(self, places: Sequence[Place], units: Sequence[int]) -> None:
+        self.places, self.units = list(places), list(units)
+        self.tensor = self.places[0].tensor
+        self.memory = self.tensor.detach()
+        name = element_type(self.tensor)
+        self.kind = KINDS.index(name) if name in KINDS else -1
+        self.direct = (
+            self.kind >= 0
+            and self.tensor.device.type == "cpu"
+            and self.tensor.is_contiguous()
+            and not self.tensor.is_neg()
+        )
+
+    @property
+    def name(self) -> str:
+        """The first of its names."""
+        return self.places[0].name
+
+
+def element_type(tensor: torch.Tensor) -> str:
+    """A tensor's element type, as ``tvbank.dtypes`` names it."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def targets_of(
+    layout: Layout, places: dict[str, Place], prefix: str
+) -> tuple[list[Target], dict[str, list[Target]]]:
+    """Find the memory of every unit of the base.
+
+    Args:
+        layout: of the base.
+        places: the model's entries by name.
+        prefix: what stands before the base's names in the model.
+
+    Returns:
+        All targets, and those of each unit by its name: more than one where the model has not
+        tied what the base ties, none for a unit without deltas that the model lacks.
+
+    Raises:
+        BaseMismatchError: shapes or element types differ; names the units.
+        UsageError: the memory of several tensors overlaps in part.
+    """
+    shared: dict[object, list[Place]] = {}
+    for place in places.values():
+        shared.setdefault(identity(place.tensor), []).append(place)
+    numbers = {unit.name: number for number, unit in enumerate(layout.units)}
+    found: dict[object, Target] = {}
+    by_unit: dict[str, list[Target]] = {}
+    wrong: list[tuple[str, str]] = []
+    for unit, names in names_of_units(layout).items():
+        record = layout.by_name.get(unit) or layout.whole_by_name[unit]
+        by_unit[unit] = []
+        for place in (places[prefix + name] for name in names if prefix + name in places):
+            tensor = place.tensor
+            form = (element_type(tensor), tuple(tensor.shape))
+            if form != (record.dtype, record.shape):
+                wrong.append((unit, f"{form[0]} {list(form[1])} here, {record.dtype} "
+                                    f"{list(record.shape)} in the base"))  # fmt: skip
+                continue
+            key = identity(tensor)
+            if key not in found:
+                others = [each for each in shared[key] if each is not place]
+                found[key] = Target([place, *others], [])
+            target = found[key]
+            if unit in numbers and numbers[unit] not in target.units:
+                target.units.append(numbers[unit])
+            if target not in by_unit[unit]:
+                by_unit[unit].append(target)
+    if wrong:
+        raise _differing(wrong)
+    targets = list(found.values())
+    _refuse_overlaps(targets)
+    return targets, by_unit
+
+
+def _differing(wrong: Sequence[tuple[str, str]]) -> BaseMismatchError:
+    name, how = wrong[0]
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    return BaseMismatchError(
+        f"the model is not the base this bank was built on: unit {name!r} is {how}{more}; attach "
+        "to a model in the base's own element types",
+        [unit for unit, _ in wrong],
+    )
+
+
+def _refuse_overlaps(targets: Iterable[Target]) -> None:
+    spans: list[tuple[int, int, Target]] = []
+    for target in targets:
+        tensor = target.tensor
+        if tensor.numel() == 0:
+            continue
+        if _overlaps_itself(tensor):
+            raise UsageError(
+                f"entries of {target.name!r} share memory with each other (an expanded tensor): "
+                "give it memory of its own, with .clone()"
+            )
+        start = tensor.data_ptr()
+        spans.append((start, start + span(tensor) * tensor.element_size(), target))
+    for first, second in _neighbours(spans):
+        if _overlap(first.tensor, second.tensor):
+            raise UsageError(
+                f"{first.name!r} and {second.name!r} overlap in memory without being the same: "
+                "give one of them memory of its own, with .clone()"
+            )
+
+
+def _neighbours(spans: list[tuple[int, int, Target]]) -> Iterable[tuple[Target, Target]]:
+    """All pairs on one device whose spans of memory overlap."""
+    ordered = sorted(spans, key=lambda each: (str(each[2].tensor.device), each[0]))
+    for index, (_, stop, first) in enumerate(ordered):
+        for start, _, second in ordered[index + 1 :]:
+            if second.tensor.device != first.tensor.device or start >= stop:
+                break
+            yield first, second
+
+
+def span(tensor: torch.Tensor) -> int:
+    """Entries from the first to the last that a tensor has in memory, which must not be none."""
+    sides = zip(tensor.shape, tensor.stride(), strict=True)
+    return 1 + sum((size - 1) * stride for size, stride in sides)
+
+
+def _overlaps_itself(tensor: torch.Tensor) -> bool:
+    """Whether some entries might share memory; never True for permuted dense tensors."""
+    reach = 0
+    sides = ((stride, size) for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    for stride, size in sorted(side for side in sides if side[1] > 1):
+        if stride <= reach:
+            return True
+        reach += (size - 1) * stride
+    return False
+
+
+def _overlap(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether tensors whose spans overlap share an entry; True if that is too hard to tell."""
+    if first.device.type != "cpu":
+        return True
+    work: Any = _OVERLAP_WORK
+    try:
+        return bool(np.shares_memory(_bytes(first), _bytes(second), max_work=work))
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _bytes(tensor: torch.Tensor) -> NDArray[np.uint8]:
+    """A tensor's memory as an array of its shape and a last axis of the bytes of an entry."""
+    width = tensor.element_size()
+    flat = torch.empty(0, dtype=torch.uint8).set_(
+        tensor.untyped_storage(), tensor.storage_offset() * width,
+        (*tensor.shape, width), (*(stride * width for stride in tensor.stride()), 1),
+    )  # fmt: skip
+    array: NDArray[np.uint8] = flat.numpy()
+    return array

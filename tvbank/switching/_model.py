@@ -1,0 +1,120 @@
+"""A model that a switch is attached to: what it knows of it, and what it expects to find."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import final
+
+import torch
+
+from tvbank.errors import UsageError
+from tvbank.layout import Layout
+from tvbank.switching._base import check_base
+from tvbank.switching._bindings import Bindings
+from tvbank.switching._memory import targets_of
+from tvbank.switching._names import find_prefix
+from tvbank.switching._places import Place, identity, places_of
+from tvbank.switching._watch import Watches
+
+
+@final
+class AttachedModel:
+    """A model whose weights are those of a bank's base.
+
+    Attributes:
+        layout: of the base.
+        places: the entries of the model's state dict by name, as they were when attached.
+        prefix: what stands before the base's names in the model.
+        bindings: where the units live.
+        watches: what is expected at the places of the base's units, and of swapped heads.
+    """
+
+    def __init__(self, model: torch.nn.Module, layout: Layout, prefix: str | None) -> None:
+        """Find the base's units in a model and check that it is the base.
+
+        Raises:
+            BaseMismatchError: units are missing, have other shapes, element types or weights.
+            UsageError: several prefixes fit, or tensors overlap in memory.
+            CheckpointError: a tensor that has no plain memory to read.
+        """
+        self.layout, self.places = layout, places_of(model)
+        self.prefix = find_prefix(layout, self.places, prefix)
+        targets, self._by_unit = targets_of(layout, self.places, self.prefix)
+        check_base(layout, self._by_unit)
+        self.bindings = Bindings(layout, self._by_unit)
+        self._tensors = [target.tensor for target in self.bindings.targets]
+        watched = [place for target in targets for place in target.places]
+        self._watched = frozenset(place.name for place in watched)
+        self.watches = Watches(watched)
+        self._shared: dict[object, list[Place]] = {}
+        for place in self.places.values():
+            self._shared.setdefault(identity(place.tensor), []).append(place)
+        self.owners = frozenset(self.prefix + record.name for record in layout.records)
+
+    def find(self, name: str) -> Place | None:
+        """Where the model has a unit that a task keeps whole; ``None`` if it lacks it.
+
+        A head may stand beside the base instead of below its prefix.
+        """
+        return self.places.get(self.prefix + name) or self.places.get(name)
+
+    def sharing(self, place: Place) -> list[Place]:
+        """All places that share a place's memory in the base, itself among them."""
+        return next(group for group in self._shared.values() if place in group)
+
+    def check_places(self) -> None:
+        """Check that the model still has the tensors that were attached.
+
+        Raises:
+            UsageError: some were replaced, moved, cast or resized; names them.
+        """
+        if moved := self.watches.moved():
+            raise UsageError(
+                f"{_enumerate(moved)} of the model was replaced, resized, or moved to another "
+                "device or element type since it was attached; nothing was changed. Give it the "
+                "base's weights and attach to it again"
+            )
+
+    def check_unwritten(self, active: object) -> None:
+        """Check that nobody else has written to the weights, as far as torch counts writing.
+
+        At the base, what was written to may be what it was: then all is well.
+
+        Raises:
+            UsageError: weights were written to while tasks were active; names them.
+            BaseMismatchError: the weights are no longer the base's; names the units.
+        """
+        if not (written := self.watches.written()):
+            return
+        if active is not None:
+            raise UsageError(
+                f"{_enumerate(written)} of the model was written to while {active!r} was active; "
+                "switching would overwrite some of that. Save what you need, then call "
+                "off(force=True), which puts back the entries that the switch has changed"
+            )
+        check_base(self.layout, self._by_unit, only=set(written))
+        self.watches.mark([])
+
+    def expect(self, places: list[Place]) -> None:
+        """Watch some places, and expect there what is there now."""
+        if places:
+            self.watches.add(places)
+
+    def expect_base(self, places: list[Place]) -> None:
+        """Expect what is at some places now, and no longer watch those that are not the base's."""
+        if places:
+            self.watches.drop(places)
+            self.watches.add(place for place in places if place.name in self._watched)
+
+    def mark(self, overlook: Collection[str] = ()) -> None:
+        """Tell torch that the weights were written to, and expect them as they are now.
+
+        Args:
+            overlook: names of places that others have written to, to be noticed later.
+        """
+        self.watches.mark(self._tensors, overlook)
+
+
+def _enumerate(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

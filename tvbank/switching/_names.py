@@ -1,0 +1,87 @@
+"""Under which prefix a model has the names of the base.
+
+A bank that was built from a bare encoder fits a model that holds this encoder as ``bert``, or one
+that ``torch.compile`` or ``DistributedDataParallel`` has wrapped: their names only begin
+differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from tvbank.errors import BaseMismatchError, UsageError
+from tvbank.layout import Layout
+
+
+def names_of_units(layout: Layout) -> dict[str, list[str]]:
+    """Every unit's names: its own, then those that are tied to it. Units without deltas too."""
+    names = {record.name: [record.name] for record in layout.records}
+    for alias, owner in layout.tied.items():
+        names[owner].append(alias)
+    return names
+
+
+def find_prefix(layout: Layout, model_names: Collection[str], wanted: str | None) -> str:
+    """Find what stands before the base's names in a model.
+
+    Args:
+        layout: of the base.
+        model_names: the names of the model's state dict.
+        wanted: the prefix if the caller knows it, with or without the dot at its end.
+
+    Returns:
+        The prefix with its dot, or ``""``. The base's own names win over any prefix.
+
+    Raises:
+        BaseMismatchError: the model lacks units of the base; names them.
+        UsageError: several prefixes fit.
+    """
+    units = [names for name, names in names_of_units(layout).items() if name in layout.by_name]
+    if wanted is not None:
+        prefix = f"{wanted}." if wanted and not wanted.endswith(".") else wanted
+        missing = _missing(units, prefix, model_names)
+        if missing:
+            raise _lacking(missing, f" below {prefix!r}" if prefix else "")
+        return prefix
+    missing = _missing(units, "", model_names)
+    if not missing:
+        return ""
+    fitting = [
+        prefix
+        for prefix in _candidates(units[0], model_names)
+        if not _missing(units, prefix, model_names)
+    ]
+    if not fitting:
+        raise _lacking(missing, ", with or without a prefix")
+    if len(fitting) > 1:
+        shown = ", ".join(repr(prefix) for prefix in fitting[:5])
+        raise UsageError(
+            f"the model has the base's units {len(fitting)} times, below {shown}: "
+            "say which with prefix="
+        )
+    return fitting[0]
+
+
+def _candidates(names: Sequence[str], model_names: Collection[str]) -> list[str]:
+    """What stands before any of a unit's names."""
+    found = {
+        name[: len(name) - len(each)]
+        for name in model_names
+        for each in names
+        if name.endswith(f".{each}")
+    }
+    return sorted(found)
+
+
+def _missing(
+    units: Sequence[Sequence[str]], prefix: str, model_names: Collection[str]
+) -> list[str]:
+    return [names[0] for names in units if not any(prefix + name in model_names for name in names)]
+
+
+def _lacking(units: Sequence[str], where: str) -> BaseMismatchError:
+    shown = ", ".join(repr(unit) for unit in units[:5])
+    more = f" and {len(units) - 5} more" if len(units) > 5 else ""
+    return BaseMismatchError(
+        f"the model is not the base this bank was built on: it lacks {shown}{more}{where}", units
+    )

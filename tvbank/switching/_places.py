@@ -1,0 +1,64 @@
+"""The entries of a model's modules, by the names that its state dict gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, final
+
+import torch
+
+
+@final
+class Place:
+    """One parameter or buffer of one module.
+
+    Attributes:
+        name: its name in the model's state dict.
+        module: whose it is.
+        attribute: its name within the module.
+        slots: the module's own mapping of its parameters, or of its buffers.
+    """
+
+    __slots__ = ("attribute", "module", "name", "slots")
+
+    def __init__(
+        self,
+        name: str,
+        module: torch.nn.Module,
+        attribute: str,
+        slots: dict[str, torch.Tensor | None],
+    ) -> None:
+        self.name, self.module, self.attribute, self.slots = name, module, attribute, slots
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """What is there now; it must not be ``None``."""
+        tensor = self.slots[self.attribute]
+        assert tensor is not None
+        return tensor
+
+    def __repr__(self) -> str:
+        return f"Place({self.name!r})"
+
+
+def places_of(model: torch.nn.Module) -> dict[str, Place]:
+    """Every entry of a model's state dict by name; a shared one under each of its names."""
+    places: dict[str, Place] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        prefix = f"{path}." if path else ""
+        buffers, left_out = module._buffers, module._non_persistent_buffers_set
+        slots: Any
+        for slots in (module._parameters, buffers):
+            for attribute, tensor in slots.items():
+                if tensor is not None and not (slots is buffers and attribute in left_out):
+                    name = prefix + attribute
+                    places[name] = Place(name, module, attribute, slots)
+    return places
+
+
+def identity(tensor: torch.Tensor) -> Hashable:
+    """What two names of the same memory have in common; its own for an empty tensor."""
+    if tensor.numel() == 0:
+        return id(tensor)
+    form = (tuple(tensor.shape), tensor.stride(), tensor.dtype)
+    return str(tensor.device), tensor.data_ptr(), form

@@ -1,0 +1,88 @@
+"""The record of what was there before: positions and old weights, of the touched entries only."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.coding.fused.restore import restore_parts
+from tvbank.coding.fused.table import PLACE_COLUMNS
+from tvbank.switching._split import address_of, cut
+from tvbank.switching._threads import Crew, thread_count
+
+#: What the loops take for a record: places, done, addresses of positions and of old weights.
+RecordArgument = tuple[NDArray[np.int64], NDArray[np.int64], np.uint64, np.uint64]
+
+
+class Undo(ABC):
+    """A way back to the base for a part of a model."""
+
+    @abstractmethod
+    def restore(self) -> None:
+        """Put back what was there. Done twice, or after a part was put back, it does the same."""
+
+
+@final
+class Buffers:
+    """Memory for one record, kept for the next one: fresh memory costs a fault a page."""
+
+    def __init__(self) -> None:
+        self.positions = np.empty(0, np.uint32)
+        self.old = np.empty(0, np.uint8)
+
+    def reserve(self, positions: int, old: int) -> None:
+        """Have room for so many positions and bytes of old weights; what was there is lost."""
+        if self.positions.size < positions:
+            self.positions = np.empty(positions, np.uint32)
+        if self.old.size < old:
+            self.old = np.empty(old, np.uint8)
+
+
+@final
+class Record(Undo):
+    """Old weights of contiguous targets on the CPU.
+
+    Attributes:
+        places: int64 [places, ``PLACE_COLUMNS``].
+        done: int64 [places], how many old weights of each are recorded.
+    """
+
+    def __init__(
+        self,
+        places: NDArray[np.int64],
+        room: tuple[int, int],
+        buffers: Buffers,
+        crew: Crew,
+    ) -> None:
+        """Prepare a record with nothing in it.
+
+        Args:
+            places: with room assigned.
+            room: positions, and bytes of old weights, that there is room for at the places.
+            buffers: memory that no other record uses.
+            crew: whoever puts the old weights back.
+        """
+        self.places, self._buffers, self._crew = places, buffers, crew
+        self.done = np.zeros(len(places), np.int64)
+        buffers.reserve(*room)
+
+    def argument(self) -> RecordArgument:
+        """What the fused loops write to."""
+        positions, old = address_of(self._buffers.positions), address_of(self._buffers.old)
+        return self.places, self.done, positions, old
+
+    def restore(self) -> None:
+        """See ``Undo.restore``."""
+        threads = thread_count()
+        parts, counter = cut(self.done, threads), np.zeros(1, np.int64)
+        record, ticket = self.argument(), address_of(counter)
+        self._crew.share(lambda _: restore_parts(record, parts, ticket), min(threads, len(parts)))
+
+
+def empty_record() -> Record:
+    """A record of nothing, for when nothing is to be put back."""
+    nothing = np.empty((0, PLACE_COLUMNS), np.int64)
+    return Record(nothing, (0, 0), Buffers(), Crew())

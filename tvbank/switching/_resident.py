@@ -1,0 +1,170 @@
+"""A task in memory, its frames bound to the places of a model that they go to."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import NoReturn, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tvbank.coding.fused.positions import run_tables_address
+from tvbank.coding.fused.recode import pack_frames, packed_limit
+from tvbank.coding.fused.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT
+from tvbank.merging._tensor import to_torch
+from tvbank.switching._bindings import Bindings, assign_room
+from tvbank.switching._load import LoadedTask
+from tvbank.switching._memory import Target
+from tvbank.switching._split import address_of, cut
+from tvbank.switching._threads import Crew, thread_count
+
+
+@final
+@dataclass(frozen=True)
+class FrameSet:
+    """A table of frames and what keeps the bytes alive that its addresses lead into.
+
+    Attributes:
+        table: int64 [frames, ``FRAME_COLUMNS``].
+        memory: the owners of the bytes.
+        loaded: where the frames came from, until they have been packed.
+    """
+
+    table: NDArray[np.int64]
+    memory: tuple[object, ...]
+    nbytes: int
+    loaded: LoadedTask | None
+
+
+@final
+class ResidentTask:
+    """A task whose frames stay in memory, first as they were stored, then packed.
+
+    Attributes:
+        name: of the task.
+        revision: of the task.
+        is_float: whether its entries are differences; else they are steps of an exact task.
+        frames: those of direct targets first, by their places' ``ORDER``. Whoever decodes them
+            holds on to this object: ``pack`` puts another in its place.
+        places: int64 [direct frames, ``PLACE_COLUMNS``], where each goes.
+        indirect: of the targets that are not direct: the target, the rows of ``frames``, and the
+            position within the unit of each row's chunk.
+        room: positions, and bytes of old weights, that a record of the direct frames holds.
+        most: non-zeros of the largest frame.
+        extra_names: names of the units that the task keeps whole.
+        replaced: those of them that are units of the layout.
+    """
+
+    def __init__(self, loaded: LoadedTask, bindings: Bindings) -> None:
+        """Bind a task.
+
+        Raises:
+            UnitMismatchError: units that share memory in the model differ in the task.
+        """
+        self._task, self._layout = loaded.task, bindings.layout
+        self._extras: dict[str, torch.Tensor] = {}
+        self.name, self.revision = loaded.task.name, loaded.task.revision
+        self.is_float = loaded.task.element == "float32"
+        self.extra_names = tuple(loaded.task.extras)
+        self.replaced = [name for name in self.extra_names if name in self._layout.by_name]
+        rows, targets, orders = bindings.rows(loaded)
+        direct = bindings.is_direct(targets)
+        now = np.flatnonzero(direct)
+        later = np.flatnonzero(~direct)
+        self._rows = rows[np.concatenate([now, later])]
+        self._unit_of = loaded.units[self._rows]
+        shards = tuple({place.key: place.shard for place in loaded.places}.values())
+        size = sum(len(shard) for shard in shards)
+        self.frames = FrameSet(loaded.frames[self._rows], shards, size, loaded)
+        self.places = bindings.places(loaded, rows[now], targets[now], orders[now])
+        counts = self.frames.table[: len(now), NONZEROS]
+        self.room = assign_room(self.places, counts)
+        self.most = int(self.frames.table[:, NONZEROS].max(initial=0))
+        self._parts: dict[int, NDArray[np.int64]] = {}
+        self.indirect: list[tuple[Target, NDArray[np.int64], NDArray[np.int64]]] = []
+        for number in np.unique(targets[later]).tolist():
+            mine = np.flatnonzero(targets[later] == number)
+            firsts = bindings.firsts(loaded, rows[later[mine]])
+            self.indirect.append((bindings.targets[number], len(now) + mine, firsts))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: frames, tables, units kept whole."""
+        frames = self.frames
+        tables = frames.table.nbytes + self.places.nbytes
+        return tables + frames.nbytes + sum(extra.nbytes for extra in self._extras.values())
+
+    def parts(self, threads: int) -> NDArray[np.int64]:
+        """The direct frames, cut for a number of threads (see ``cut``); the caller's own copy."""
+        if threads not in self._parts:
+            self._parts[threads] = cut(self.frames.table[: len(self.places), NONZEROS], threads)
+        return self._parts[threads].copy()
+
+    def unit(self, row: int) -> str:
+        """The name of the unit that a row of ``frames`` belongs to."""
+        return self._layout.units[int(self._unit_of[row])].name
+
+    def extra(self, name: str) -> torch.Tensor:
+        """A unit that the task keeps whole, on the CPU; read once.
+
+        Raises:
+            CorruptionError: it is missing or damaged.
+        """
+        if name not in self._extras:
+            self._extras[name] = to_torch(self._task.extras[name])
+        return self._extras[name]
+
+    def explain(self, row: int) -> NoReturn:
+        """Say what is wrong with a row of ``frames`` that the fused loops refused.
+
+        Raises:
+            CorruptionError: always.
+        """
+        loaded = self.frames.loaded
+        if loaded is None:
+            raise AssertionError(f"a frame of {self.unit(row)!r} that was valid no longer is")
+        loaded.explain(int(self._rows[row]), self.unit(row))
+
+    def pack(self) -> None:
+        """Decode and check every frame, and keep it in an encoding that is quick to decode.
+
+        Raises:
+            CorruptionError: a frame violates the spec.
+        """
+        stored = self.frames
+        if stored.loaded is None:
+            return
+        table = stored.table.copy()
+        limits = packed_limit(table)
+        parts = cut(table[:, NONZEROS], thread_count())
+        numbers = itertools.count()
+        packed: list[tuple[int, NDArray[np.uint8]]] = []
+
+        def work(_: int) -> None:
+            while (part := next(numbers)) < len(parts):
+                rows = int(parts[part, FIRST]), int(parts[part, LAST])
+                packed.append(self._pack_rows(table, limits, *rows))
+
+        Crew().share(work, min(thread_count(), len(parts)))
+        for row, _ in packed:
+            if row >= 0:
+                self.explain(row)
+        memory = tuple(data for _, data in packed)
+        self.frames = FrameSet(table, memory, sum(data.nbytes for data in memory), None)
+
+    def _pack_rows(
+        self, table: NDArray[np.int64], limits: NDArray[np.int64], first: int, last: int
+    ) -> tuple[int, NDArray[np.uint8]]:
+        """Pack some rows; returns the row at fault or −1, and the bytes."""
+        room = np.empty(int(limits[first:last].sum()) + 16, np.uint8)
+        scratch = np.empty(int(table[first:last, NONZEROS].max(initial=0)) + 64, np.uint32)
+        row, size = pack_frames(
+            table, first, last, self.is_float, address_of(room), address_of(scratch),
+            run_tables_address(),
+        )  # fmt: skip
+        kept = room[: int(size)].copy()
+        moved = int(address_of(kept)) - int(address_of(room))
+        table[first:last, [MASK_AT, VALUES_AT]] += moved
+        return int(row), kept

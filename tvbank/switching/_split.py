@@ -1,0 +1,40 @@
+"""Parts of the work for threads, and addresses of arrays for the fused loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.coding.fused.table import FIRST, LAST, PART_COLUMNS
+
+#: Fewer non-zeros than this are not worth a part of their own.
+_LEAST = 20_000
+#: Parts for each thread, so that one that comes late still finds some.
+_PARTS = 8
+
+
+def address_of(array: NDArray[Any]) -> np.uint64:
+    """Where an array's memory begins; whoever passes it on keeps the array."""
+    return np.uint64(array.__array_interface__["data"][0])
+
+
+def cut(counts: NDArray[np.int64], threads: int) -> NDArray[np.int64]:
+    """Cut rows into parts of about the same number of non-zeros.
+
+    Args:
+        counts: int64 [rows], the non-zeros of each.
+        threads: how many will take parts.
+
+    Returns:
+        int64 [parts, ``PART_COLUMNS``], with no old rows; one part at least, if an empty one.
+    """
+    total = np.cumsum(counts)
+    whole = int(total[-1]) if len(total) else 0
+    wanted = max(1, min(_PARTS * threads, whole // _LEAST))
+    inner = np.searchsorted(total, whole * np.arange(1, wanted) // wanted, side="left") + 1
+    edges = np.unique([0, *inner.tolist(), len(counts)])
+    parts = np.zeros((max(1, len(edges) - 1), PART_COLUMNS), np.int64)
+    parts[: len(edges) - 1, FIRST], parts[: len(edges) - 1, LAST] = edges[:-1], edges[1:]
+    return parts

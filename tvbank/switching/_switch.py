@@ -1,0 +1,168 @@
+"""The switch: what users hold to change the weights of a live model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+from tvbank.bank.bank import Bank
+from tvbank.errors import UnitMismatchError
+from tvbank.switching._cache import Cache
+from tvbank.switching._change import Weights
+from tvbank.switching._heads import Swap, plan_swaps
+from tvbank.switching._model import AttachedModel
+from tvbank.switching._request import Request, Tasks, read_request
+from tvbank.switching._resident import ResidentTask
+
+
+@final
+class Switch:
+    """Changes a live model's weights in place, from the base to tasks of a bank and back.
+
+    ``to("a")`` makes the model what ``tvbank.export`` would write for the task, heads included;
+    ``to({"a": 0.7, "b": 0.3})`` makes it what ``tvbank.merge`` would return, bit for bit; ``off()``
+    restores every bit of every parameter and buffer. If a change fails or is interrupted, the
+    model is the base.
+
+    *Memory.* Tasks that were used or prefetched stay in memory as frames, about a hundredth of a
+    checkpoint each, within a budget. Beside them the switch holds the positions and old values of
+    the entries that the present tasks touch (eight bytes each, six in half precision), and as much
+    again for the next change.
+
+    *What others do to the weights.* A change looks whether parameters were replaced, moved, cast or
+    resized since, and whether torch has written to them (an optimiser, ``load_state_dict``, batch
+    normalisation in training), and raises ``UsageError`` before it touches anything. It cannot
+    see what is written behind torch's back, through ``.data`` or numpy: then ``off()`` puts back
+    old values at the entries that the tasks have touched, and leaves what was written elsewhere.
+
+    *Threads.* One lock makes each call whole, and a ``with`` block keeps it to its end, so that
+    blocks in several threads take turns. It does not cover who runs the model without asking for
+    the lock: a forward pass meanwhile may see weights of both states. With ``asyncio``, blocks of
+    one thread must not overlap.
+    """
+
+    def __init__(self, model: AttachedModel, bank: Bank, resident_bytes: int) -> None:
+        """Use ``tvbank.attach``."""
+        self._model, self._bank = model, bank
+        self._lock = threading.RLock()
+        self._cache = Cache(bank, model.bindings, resident_bytes)
+        self._weights = Weights(model)
+        self._revisions: dict[str, str] = {}
+        self._unused: tuple[str, ...] = ()
+
+    @property
+    def active(self) -> str | dict[str, float] | None:
+        """What the model is now: a task, weights by task, or ``None`` for the base."""
+        return self._weights.request.asked
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Names of units that the present task keeps whole and the model has no place for."""
+        return self._unused if self._weights.request != Request() else ()
+
+    @property
+    def resident(self) -> dict[str, int]:
+        """Bytes of each task in memory, the least recently used one first."""
+        return self._cache.sizes()
+
+    def to(self, tasks: Tasks, *, heads: str | None = None) -> None:
+        """Change the model to a task, or to a weighted sum of tasks.
+
+        Args:
+            tasks: a task's name; or weights by name, for ``base + sum of weight * (task - base)``,
+                accumulated in float32 and rounded once.
+            heads: the task whose units kept whole (heads, buffers, resized embeddings) take their
+                places: by default the one task, and none for a weighted sum.
+
+        Raises:
+            TaskNotFoundError: the bank lacks a task.
+            UsageError: a weight is not a finite number; or the model was changed, see ``Switch``.
+            UnitMismatchError: a task of a sum keeps units of the base whole; tasks disagree with
+                what the model ties; or a head does not fit the model's element type.
+            NonFiniteError: a weight would become NaN or too large; names the unit.
+            BaseMismatchError: the base's weights in the model were changed; names the units.
+            CorruptionError: what is stored is missing or damaged; says where.
+            StorageError: the store refused.
+        """
+        with self._lock:
+            self._go(read_request(self._bank, tasks, heads))
+
+    def off(self, *, force: bool = False) -> None:
+        """Restore the base.
+
+        Args:
+            force: whether to go ahead though others have written to the weights meanwhile: the
+                entries that the tasks touched get their old values, others keep what was written.
+
+        Raises:
+            UsageError: the model was changed, see ``Switch``; nothing is touched then.
+        """
+        with self._lock:
+            self._weights.check(force)
+            self._weights.back_to_base(self._model.watches.written() if force else ())
+
+    @contextmanager
+    def __call__(self, tasks: Tasks, *, heads: str | None = None) -> Iterator[Switch]:
+        """``with switch("task"):`` changes as ``to`` does, and back to what was there before."""
+        with self._lock:
+            before = self._weights.request
+            self._go(read_request(self._bank, tasks, heads))
+            try:
+                yield self
+            finally:
+                self._go(before)
+
+    def prefetch(self, *tasks: str) -> None:
+        """Read tasks into memory, check every frame, and make them quick to apply.
+
+        Those beyond the budget push out what was used least recently. Other threads can go on
+        using the switch.
+
+        Raises:
+            TaskNotFoundError, UnitMismatchError, CorruptionError, StorageError: as ``to``.
+        """
+        for name in tasks:
+            read_request(self._bank, name, None)
+        for name in tasks:
+            self._cache.get(name).pack()
+            self._cache.trim()
+
+    def __repr__(self) -> str:
+        return f"Switch({self._bank.location!r}, active={self.active!r})"
+
+    def _go(self, request: Request) -> None:
+        self._weights.check()
+        names = {name for name, _ in request.tasks} | ({request.heads} - {None})
+        revisions = {name: self._bank[name].revision for name in names if name is not None}
+        if (request, revisions) == (self._weights.request, self._revisions):
+            return
+        if request == Request():
+            self._weights.back_to_base()
+            return
+        try:
+            tasks = {name: self._cache.get(name) for name in revisions}
+            summed = [(tasks[name], weight) for name, weight in request.tasks]
+            swaps = self._swaps(request, tasks)
+            self._weights.go(request, summed, swaps)
+            self._revisions = revisions
+        finally:
+            self._cache.trim()
+
+    def _swaps(self, request: Request, tasks: dict[str, ResidentTask]) -> list[Swap]:
+        """The units kept whole that go with a request."""
+        for name, weight in request.tasks:
+            task = tasks[name]
+            if weight is not None and task.replaced:
+                raise UnitMismatchError(
+                    f"task {name!r} keeps unit {task.replaced[0]!r} whole, in another shape or "
+                    f"element type than the base: it cannot be merged; switch to {name!r} alone"
+                )
+        if request.heads is None:
+            self._unused = ()
+            return []
+        heads = tasks[request.heads]
+        swaps, unused = plan_swaps(heads, self._model)
+        self._unused = tuple(unused)
+        return swaps

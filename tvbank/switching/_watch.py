@@ -1,0 +1,93 @@
+"""Whether the model is still the one that was attached, asked before every change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from operator import is_
+from typing import final
+
+import torch
+
+from tvbank.switching._places import Place
+
+
+@final
+class Watches:
+    """What is expected at the places of a model that a switch touches."""
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        """Expect what is there now."""
+        self._expected: dict[Place, torch.Tensor] = {place: place.tensor for place in places}
+        self._list()
+
+    def add(self, places: Iterable[Place]) -> None:
+        """Watch some more places, or expect at some what is there now."""
+        self._expected.update((place, place.tensor) for place in places)
+        self._list()
+
+    def drop(self, places: Iterable[Place]) -> None:
+        """Watch some places no longer."""
+        for place in places:
+            self._expected.pop(place, None)
+        self._list()
+
+    def moved(self) -> list[str]:
+        """Names of places where something else is now: replaced, moved, cast or resized."""
+        tensors = self._tensors
+        present = [place.slots.get(place.attribute) for place in self._places]
+        if (
+            all(map(is_, present, tensors))
+            and [tensor.data_ptr() for tensor in tensors] == self._addresses
+            and [tensor.dtype for tensor in tensors] == self._dtypes
+            and [tensor.shape for tensor in tensors] == self._shapes
+        ):
+            return []
+        return [
+            place.name
+            for place, now, tensor, *form in zip(
+                self._places, present, tensors, self._addresses, self._dtypes, self._shapes,
+                strict=True,
+            )
+            if now is not tensor or [tensor.data_ptr(), tensor.dtype, tensor.shape] != form
+        ]  # fmt: skip
+
+    def written(self) -> list[str]:
+        """Names of places that torch has written to since ``mark``."""
+        versions = _versions(self._counted)
+        if versions == self._versions:
+            return []
+        changed = zip(self._counted, versions, self._versions, strict=True)
+        wrong = {id(tensor) for tensor, now, then in changed if now != then}
+        return [place.name for place, tensor in self._expected.items() if id(tensor) in wrong]
+
+    def mark(self, tensors: Sequence[torch.Tensor], overlook: Collection[str] = ()) -> None:
+        """Tell torch that tensors were written to, and expect all as they are now, but some.
+
+        Autograd then refuses to go back through a forward pass that saw other weights.
+
+        Args:
+            tensors: what was written to by address.
+            overlook: names of places that others have written to, which is still to be noticed.
+        """
+        torch.autograd.graph.increment_version(tensors)
+        self._versions = _versions(self._counted)
+        if overlook:
+            places = {id(tensor): place.name for place, tensor in self._expected.items()}
+            names = [places[id(tensor)] for tensor in self._counted]
+            pairs = zip(names, self._versions, strict=True)
+            self._versions = [-1 if name in overlook else version for name, version in pairs]
+
+    def _list(self) -> None:
+        """Lay out what is asked side by side: asking is a part of the time of a change."""
+        self._places = list(self._expected)
+        self._tensors = list(self._expected.values())
+        self._addresses = [tensor.data_ptr() for tensor in self._tensors]
+        self._dtypes = [tensor.dtype for tensor in self._tensors]
+        self._shapes = [tensor.shape for tensor in self._tensors]
+        # Torch does not count the writes to inference tensors.
+        self._counted = [tensor for tensor in self._tensors if not tensor.is_inference()]
+        self._versions = _versions(self._counted)
+
+
+def _versions(tensors: Iterable[torch.Tensor]) -> list[int]:
+    return [tensor._version for tensor in tensors]
