@@ -20,7 +20,7 @@ class Cache:
         """Keep at most ``budget`` bytes of tasks between calls."""
         self._bank, self._bindings, self._budget = bank, bindings, budget
         self._tasks: OrderedDict[str, ResidentTask] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def get(self, name: str) -> ResidentTask:
         """A task, read from the bank unless it is in memory in the bank's present revision.

@@ -168,8 +168,8 @@ def _units(
     # Of units that start at the same place all but the last are empty.
     units = np.searchsorted(offsets, firsts, side="right") - 1
     room = sizes[units] + offsets[units] - firsts
-    replaced = [unit.name in task.extras for unit in layout.units]
-    wrong = (frames[:, EXTENT] > room) | (frames[:, NONZEROS] > 0) & np.array(replaced)[units]
+    replaced = np.array([unit.name in task.extras for unit in layout.units], np.bool_)
+    wrong = (frames[:, EXTENT] > room) | (frames[:, NONZEROS] > 0) & replaced[units]
     for row in np.flatnonzero(wrong).tolist():
         unit = layout.units[units[row]].name
         if unit in task.extras:

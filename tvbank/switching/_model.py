@@ -13,7 +13,7 @@ from tvbank.switching._base import check_base
 from tvbank.switching._bindings import Bindings
 from tvbank.switching._memory import targets_of
 from tvbank.switching._names import find_prefix
-from tvbank.switching._places import Place, identity, places_of
+from tvbank.switching._places import Place, identity, links_of, places_of
 from tvbank.switching._watch import Watches
 
 
@@ -45,7 +45,13 @@ class AttachedModel:
         self._tensors = [target.tensor for target in self.bindings.targets]
         watched = [place for target in targets for place in target.places]
         self._watched = frozenset(place.name for place in watched)
-        self.watches = Watches(watched)
+        above = {
+            place.name[:end]
+            for place in watched
+            for end, letter in enumerate(place.name)
+            if letter == "."
+        }
+        self.watches = Watches(watched, (link for link in links_of(model) if link.path in above))
         self._shared: dict[object, list[Place]] = {}
         for place in self.places.values():
             self._shared.setdefault(identity(place.tensor), []).append(place)

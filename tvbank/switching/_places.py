@@ -41,6 +41,39 @@ class Place:
         return f"Place({self.name!r})"
 
 
+@final
+class Link:
+    """Where one module hangs in another.
+
+    Attributes:
+        path: the inner module's name in the model.
+        modules: the outer module's own mapping of its modules.
+        attribute: the inner module's name in it.
+        module: the inner module.
+    """
+
+    __slots__ = ("attribute", "module", "modules", "path")
+
+    def __init__(
+        self,
+        path: str,
+        modules: dict[str, torch.nn.Module | None],
+        attribute: str,
+        module: torch.nn.Module,
+    ) -> None:
+        self.path, self.modules, self.attribute, self.module = path, modules, attribute, module
+
+
+def links_of(model: torch.nn.Module) -> list[Link]:
+    """Every module of a model but itself; a shared one under each of its names."""
+    links = []
+    for path, outer in model.named_modules(remove_duplicate=False):
+        prefix = f"{path}." if path else ""
+        modules: Any = outer._modules
+        links += [Link(prefix + n, modules, n, m) for n, m in modules.items() if m is not None]
+    return links
+
+
 def places_of(model: torch.nn.Module) -> dict[str, Place]:
     """Every entry of a model's state dict by name; a shared one under each of its names."""
     places: dict[str, Place] = {}

@@ -29,6 +29,12 @@ class Request:
     heads: str | None = None
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Every task that is needed, once."""
+        heads = () if self.heads is None else (self.heads,)
+        return tuple(dict.fromkeys((*(name for name, _ in self.tasks), *heads)))
+
+    @property
     def asked(self) -> str | dict[str, float] | None:
         """The request as ``Switch.to`` takes it; ``None`` for the base."""
         if len(self.tasks) == 1 and self.tasks[0][1] is None:
@@ -52,7 +58,7 @@ def read_request(bank: Bank, tasks: Tasks, heads: str | None) -> Request:
         raise UsageError(
             f"switch to a task's name or to a mapping of names to weights, not to {tasks!r}"
         )
-    for name in (*(name for name, _ in request.tasks), *([request.heads] if request.heads else ())):
+    for name in request.names:
         if name not in bank:
             known = ", ".join(map(repr, bank)) or "none yet"
             raise TaskNotFoundError(f"{bank.location} has no task {name!r}; it has {known}")

@@ -134,8 +134,7 @@ class Switch:
 
     def _go(self, request: Request) -> None:
         self._weights.check()
-        names = {name for name, _ in request.tasks} | ({request.heads} - {None})
-        revisions = {name: self._bank[name].revision for name in names if name is not None}
+        revisions = {name: self._bank[name].revision for name in request.names}
         if (request, revisions) == (self._weights.request, self._revisions):
             return
         if request == Request():

@@ -23,13 +23,14 @@ class _Job(Generic[Result]):
     """A function on a thread of its own, which can be called off before it begins.
 
     The thread is a bare one: ``threading.Thread.start`` waits until the thread runs, while here
-    the caller should be at work of its own by then.
+    the caller should be at work of its own by then. The caller holds no lock that an interrupt
+    could leave behind: whoever enters its claim first decides whether the function is called.
     """
 
     def __init__(self, function: Callable[[], Result]) -> None:
         self._function = function
-        self._working = threading.Lock()
-        self._called_off = False
+        self._claim: dict[str, str] = {}
+        self._ended = threading.Event()
         self._results: list[Result] = []
         self._error: BaseException | None = None
 
@@ -39,10 +40,9 @@ class _Job(Generic[Result]):
             _thread.start_new_thread(self._run, ())
 
     def call_off(self) -> None:
-        """Return when the function has ended, or will never begin."""
-        self._called_off = True
-        with self._working:
-            pass
+        """Return when the function has ended, or will never begin; may be called again."""
+        if self._claim.setdefault("by", "caller") == "worker":
+            self._ended.wait()
 
     def results(self) -> list[Result]:
         """What the function returned, unless it raised; nothing if it was called off."""
@@ -51,12 +51,13 @@ class _Job(Generic[Result]):
         return self._results
 
     def _run(self) -> None:
-        with self._working:
-            if not self._called_off:
-                try:
-                    self._results.append(self._function())
-                except BaseException as error:
-                    self._error = error
+        if self._claim.setdefault("by", "worker") == "worker":
+            try:
+                self._results.append(self._function())
+            except BaseException as error:
+                self._error = error
+            finally:
+                self._ended.set()
 
 
 @final

@@ -8,15 +8,17 @@ from typing import final
 
 import torch
 
-from tvbank.switching._places import Place
+from tvbank.switching._places import Link, Place
 
 
 @final
 class Watches:
     """What is expected at the places of a model that a switch touches."""
 
-    def __init__(self, places: Iterable[Place]) -> None:
-        """Expect what is there now."""
+    def __init__(self, places: Iterable[Place], links: Iterable[Link]) -> None:
+        """Expect what is there now, in the modules that hang together like this."""
+        self._links = list(links)
+        self._modules = [link.module for link in self._links]
         self._expected: dict[Place, torch.Tensor] = {place: place.tensor for place in places}
         self._list()
 
@@ -33,6 +35,9 @@ class Watches:
 
     def moved(self) -> list[str]:
         """Names of places where something else is now: replaced, moved, cast or resized."""
+        modules = [link.modules.get(link.attribute) for link in self._links]
+        if not all(map(is_, modules, self._modules)):
+            return self._unlinked(modules)
         tensors = self._tensors
         present = [place.slots.get(place.attribute) for place in self._places]
         if (
@@ -50,6 +55,12 @@ class Watches:
             )
             if now is not tensor or [tensor.data_ptr(), tensor.dtype, tensor.shape] != form
         ]  # fmt: skip
+
+    def _unlinked(self, modules: Sequence[torch.nn.Module | None]) -> list[str]:
+        """Names of places in modules that are no longer part of the model."""
+        pairs = zip(self._links, modules, strict=True)
+        gone = tuple(f"{link.path}." for link, now in pairs if now is not link.module)
+        return [place.name for place in self._places if place.name.startswith(gone)]
 
     def written(self) -> list[str]:
         """Names of places that torch has written to since ``mark``."""

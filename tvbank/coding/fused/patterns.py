@@ -33,7 +33,7 @@ from tvbank.coding.values.rice import _decode as decode_rice
 
 (_NONE, SIGN, _TABLE, _AFFINE, _FLOAT16, _BFLOAT16, _RAW, _RICE) = range(8)
 #: Value encodings that ``decode_patterns`` knows.
-KNOWN_VALUES = frozenset(VALUE_ENCODINGS[: _RICE + 1])
+KNOWN_VALUES = VALUE_ENCODINGS[: _RICE + 1]
 
 _U, _U32 = np.uint64, np.uint32
 _REST, _INFINITY = _U32(0x7FFFFFFF), _U32(0x7F800000)
