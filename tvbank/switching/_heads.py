@@ -8,6 +8,7 @@ from typing import final
 import torch
 
 from tvbank.errors import NonFiniteError, UnitMismatchError
+from tvbank.switching._memory import writing
 from tvbank.switching._model import AttachedModel
 from tvbank.switching._places import Place
 from tvbank.switching._record import Undo
@@ -110,8 +111,8 @@ class SwapsUndo(Undo):
 
     def restore(self) -> None:
         """See ``Undo.restore``."""
-        with torch.no_grad():
-            for present, copy in self._copies:
+        for present, copy in self._copies:
+            with writing(present):
                 present.copy_(copy)
         for place, tensor, sides in self._tensors:
             place.slots[place.attribute] = tensor
@@ -123,12 +124,13 @@ def write_swaps(swaps: list[Swap]) -> None:
     for swap in swaps:
         present = swap.places[0].tensor
         if swap.in_place:
-            with torch.no_grad():
+            with writing(present):
                 present.detach().copy_(swap.tensor)
             continue
-        new = swap.tensor.clone()
-        if isinstance(present, torch.nn.Parameter):
-            new = torch.nn.Parameter(new, requires_grad=present.requires_grad)
+        with writing(present):
+            new = swap.tensor.clone()
+            if isinstance(present, torch.nn.Parameter):
+                new = torch.nn.Parameter(new, requires_grad=present.requires_grad)
         for place in swap.places:
             place.slots[place.attribute] = new
             sides = zip(_sides(place), new.shape, strict=False)

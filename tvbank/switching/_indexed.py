@@ -19,7 +19,7 @@ from tvbank.coding.fused.positions import run_tables_address
 from tvbank.coding.fused.table import NONZEROS
 from tvbank.merging._apply import WeightedSum, restore
 from tvbank.merging._tensor import to_torch
-from tvbank.switching._memory import Target, span
+from tvbank.switching._memory import Target, span, writing
 from tvbank.switching._record import Undo
 from tvbank.switching._resident import ResidentTask
 from tvbank.switching._split import address_of
@@ -37,7 +37,7 @@ class IndexedUndo(Undo):
 
     def restore(self) -> None:
         """See ``Undo.restore``."""
-        with torch.no_grad():
+        with writing(self._flat):
             self._flat[self._offsets] = self._old
 
 
@@ -77,7 +77,7 @@ class IndexedAddition:
 
     def write(self) -> None:
         """Write the new weights."""
-        with torch.no_grad():
+        with writing(self._flat):
             self._flat[self._offsets] = self._new
 
 

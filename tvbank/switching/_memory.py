@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
 
 import numpy as np
@@ -147,6 +148,13 @@ def _neighbours(spans: list[tuple[int, int, Target]]) -> Iterable[tuple[Target, 
             if second.tensor.device != first.tensor.device or start >= stop:
                 break
             yield first, second
+
+
+def writing(tensor: torch.Tensor) -> AbstractContextManager[object]:
+    """The mode in which torch writes to a tensor in place: inference tensors want theirs."""
+    if tensor.is_inference() == torch.is_inference_mode_enabled():
+        return nullcontext()
+    return torch.inference_mode(tensor.is_inference())
 
 
 def span(tensor: torch.Tensor) -> int:

@@ -114,19 +114,44 @@ def test_autograd_refuses_to_go_back_through_other_weights():
     live.assert_same(model, state)
 
 
+@pytest.mark.usefixtures("reach")
 def test_inference_mode_and_inference_tensors():
+    torch.manual_seed(0)
     with torch.inference_mode():
         model = live.perceptron()
-        state = live.state_of(model)
-    with torch.inference_mode(False):
-        plain = {name: tensor.clone() for name, tensor in state.items()}
-        bank = live.bank_of(plain, {"a": live.fine_tune(plain)})
-        switch = tvbank.attach(model, bank)
-        switch.to("a")
+        model.add_module("head", torch.nn.Linear(2, 3))
+        model.add_module("other", torch.nn.Linear(2, 2))
+    plain = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    base = {n: t for n, t in plain.items() if not n.startswith(("head", "other"))}
+    tuned = live.fine_tune(base)
+    whole = {"head.weight": torch.ones(4, 2), "other.weight": torch.ones(2, 2)}
+    bank = live.bank_of(base, {"a": tuned | whole})
+    switch = tvbank.attach(model, bank)
+    for mode in (False, True, False):
+        with torch.inference_mode(mode):
+            switch.to("a-exact")
+            live.assert_same(model, tuned | whole)
+            switch.to({"a": 0.5})
     with torch.inference_mode():
-        switch.to("a-exact")
         switch.off()
     live.assert_same(model, plain)
+
+
+@pytest.mark.usefixtures("reach")
+def test_what_is_made_in_inference_mode_can_be_trained():
+    torch.manual_seed(0)
+    model = live.perceptron()
+    model.add_module("head", torch.nn.Linear(5, 2))
+    base = {n: t for n, t in live.state_of(model).items() if not n.startswith("head")}
+    bank = live.bank_of(base, {"a": live.fine_tune(base) | {"head.weight": torch.ones(3, 5)}})
+    switch = tvbank.attach(model, bank)
+    with torch.inference_mode():
+        switch.to("a")
+    model[:3](torch.randn(2, 24)).matmul(model.head.weight.T).sum().backward()
+    assert model.head.weight.grad is not None
+    with torch.inference_mode():
+        switch.off()
+    live.assert_same(model, base)
 
 
 def test_names_that_the_base_ties_and_the_model_does_not():

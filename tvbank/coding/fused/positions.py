@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numba.np.numpy_support import carray
 
-from tvbank.coding.densities import TABLES, run_tables
+from tvbank.coding.densities import run_tables
 from tvbank.coding.fields import _unpack as unpack_fields
+from tvbank.coding.fused.blocks import decode_blocks
 from tvbank.coding.fused.gaps import decode_gaps
 from tvbank.coding.fused.memory import (
     load_16,
@@ -27,12 +28,9 @@ from tvbank.coding.fused.table import (
     TAIL_BYTES,
 )
 from tvbank.coding.kernel import kernel, trailing_zeros
-from tvbank.coding.masks._mask import list_ones
-from tvbank.coding.masks.blocks import decode_blocks
 from tvbank.coding.masks.grouped import _decode as decode_grouped
 from tvbank.coding.masks.holes import _decode as decode_holes
 from tvbank.coding.masks.runs import _decode as decode_runs
-from tvbank.coding.rans import SLOTS, STATE_WORDS
 from tvbank.coding.sections import MASK_ENCODINGS
 
 (_EMPTY, _FULL, _BITMAP, _INDEX, _HOLES, _RUNS, GAPS, _GROUPED, BLOCKS) = range(9)
@@ -41,7 +39,6 @@ KNOWN_MASKS = MASK_ENCODINGS[: BLOCKS + 1]
 
 _U = np.uint64
 _ONE = _U(1)
-_TABLE_SLOTS = TABLES * SLOTS
 
 
 @kernel
@@ -71,29 +68,6 @@ def _decode_bitmap(section: Any, extent: Any, count: Any, out: Any) -> Any:
             found += 1
             word &= word - _ONE
     return found == count
-
-
-@kernel
-def _decode_blocks(
-    section: Any, size: Any, width: Any, extent: Any, tables: Any, positions: Any
-) -> Any:
-    """Decode blocks to positions; whether they are valid."""
-    words = size // 2
-    if size % 2 or words < STATE_WORDS:
-        return False
-    data = np.empty(words + 1, np.uint16)
-    for index in range(words + 1):  # the section may start at an odd address
-        data[index] = load_16(section + _U(2 * index))
-    ones = np.zeros((extent + 2 * width) // 64 + 1, np.uint64)
-    wrong, phase, count = decode_blocks(data, words, width, extent, tables, ones)
-    if wrong or count != positions.size:
-        return False
-    list_ones(ones, positions)
-    if positions[0] < phase or positions[count - 1] != phase + extent - 1:
-        return False
-    for index in range(count):
-        positions[index] -= np.uint32(phase)
-    return True
 
 
 #: Kept here: who has only the address of a cached array must not depend on the cache.
@@ -162,6 +136,5 @@ def decode_positions(frames: Any, row: Any, out: Any, tables: Any) -> Any:
         agree = decode_grouped(data, parameter, groups, positions)
         return agree and positions[count - 1] == extent - 1
     if mask == BLOCKS:
-        table = carray(uint32_pointer(tables), _TABLE_SLOTS)
-        return _decode_blocks(section, size, parameter, extent, table, positions)
+        return decode_blocks(section, size, parameter, extent, positions, out, tables)
     return False
