@@ -133,7 +133,7 @@ def _list(ones: Any, phase: Any, count: Any, out: Any) -> None:
 
     Words with up to eight take eight steps, whose surplus the next word stores over.
     """
-    found = 0
+    found = np.int64(0)
     for index in range(ones.size):
         word = ones[index]
         if word:
@@ -207,7 +207,7 @@ def decode_blocks(
     sort_lines(classes_of_columns, column_classes, 1, first_column, column_places)
     ones = np.zeros((extent + 2 * width) // 64 + 1, np.uint64)
     x, y, z, u = states[0], states[1], states[2], states[3]
-    total = 0
+    total = np.int64(0)
     for row_class in range(row_classes):
         for column_class in range(column_classes):
             breadth = first_column[column_class + 1] - first_column[column_class]
