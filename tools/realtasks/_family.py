@@ -1,0 +1,81 @@
+"""What a folder of real fine-tunes holds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+#: What a model takes: a tensor, or tensors by name; examples along dimension 0.
+Inputs = torch.Tensor | dict[str, torch.Tensor]
+
+
+@final
+@dataclass(frozen=True)
+class RealTask:
+    """A fine-tune, its data and its fixed head.
+
+    Attributes:
+        name: of the task.
+        tuned: the fine-tune's full weights, a safetensors file; absent while it is being trained.
+        x_train: token ids int32 [n, length], or images uint8 [n, 28, 28].
+        y_train: labels int64 [n].
+        x_test: as ``x_train``; no example is in both.
+        y_test: labels int64 [m].
+        head_weight: float32 [classes, width].
+        head_bias: float32 [classes].
+    """
+
+    name: str
+    tuned: Path
+    x_train: NDArray[Any]
+    y_train: NDArray[Any]
+    x_test: NDArray[Any]
+    y_test: NDArray[Any]
+    head_weight: torch.Tensor
+    head_bias: torch.Tensor
+
+    @property
+    def classes(self) -> int:
+        """Number of answers."""
+        return len(self.head_bias)
+
+
+@dataclass(frozen=True)
+class Family(ABC):
+    """One base and its fine-tunes.
+
+    Attributes:
+        base: the base's weights, a safetensors file.
+        tasks: the fine-tunes by name.
+    """
+
+    name: ClassVar[str]
+    base: Path
+    tasks: dict[str, RealTask]
+
+    def model(self) -> torch.nn.Module:
+        """The encoder with the base's weights, in evaluation mode."""
+        model = self.architecture()
+        model.load_state_dict(load_file(self.base))
+        return model.eval()
+
+    @staticmethod
+    @abstractmethod
+    def architecture() -> torch.nn.Module:
+        """The encoder with weights of no meaning."""
+
+    @staticmethod
+    @abstractmethod
+    def inputs(x: NDArray[Any]) -> Inputs:
+        """What the encoder takes, from rows of ``x_train`` or ``x_test``."""
+
+    @staticmethod
+    @abstractmethod
+    def pooled(model: torch.nn.Module, inputs: Inputs) -> torch.Tensor:
+        """Run the encoder: features before the head, [n, width]."""
