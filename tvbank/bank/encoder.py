@@ -94,13 +94,15 @@ class Encoder:
         return self._encode(unit, entries, self._layout.chunks(unit))
 
     def _encode(self, unit: UnitRecord, entries: Entries, chunks: list[int] | range) -> _Frames:
-        length, frames = self._layout.chunk_length, []
-        row = row_length(unit.shape)
-        for chunk in chunks:
-            first = chunk * length - unit.offset
-            values = entries(first, min(first + length, unit.size))
-            if len(values) < length:
-                values = np.concatenate([values, np.zeros(length - len(values), values.dtype)])
-            phase = first % row if row else 0
-            frames.append((chunk, encode_frame(values, row=row, phase=phase)))
-        return frames
+        return [(chunk, encode_chunk(self._layout, unit, entries, chunk)) for chunk in chunks]
+
+
+def encode_chunk(layout: Layout, unit: UnitRecord, entries: Entries, chunk: int) -> bytes:
+    """The frame of one of a unit's chunks."""
+    length = layout.chunk_length
+    first = chunk * length - unit.offset
+    values = entries(first, min(first + length, unit.size))
+    if len(values) < length:
+        values = np.concatenate([values, np.zeros(length - len(values), values.dtype)])
+    row = row_length(unit.shape)
+    return encode_frame(values, row=row, phase=first % row if row else 0)

@@ -20,6 +20,7 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.encoder import Advance, Encoder
 from tvbank.bank.extras import encode_extra
+from tvbank.bank.pairs import BankPairs
 from tvbank.bank.shard import build_shard
 from tvbank.bank.spool import Spool
 from tvbank.bank.zarr_documents import (
@@ -80,34 +81,43 @@ def prepare(
         UsageError: the metadata is not JSON or too large.
     """
     metadata = check_metadata(metadata)
-    shards: list[ObjectRecord | None] = []
-    nonzeros = 0
-    with all_cores() as pool:
-        frames = Encoder(layout, base, vector, compressor, pool).frames(advance)
-        for number, (shard, count) in enumerate(_shards(layout, frames)):
-            nonzeros += count
-            shards.append(None if shard is None else record_of(shard))
-            if shard is not None:
-                spool.add(f"delta/c/{number}", shard)
     objects: dict[str, ObjectRecord] = {}
 
     def keep(key: str, data: bytes) -> None:
         objects[key] = record_of(data)
         spool.add(key, data)
 
+    def revise(shards: Iterable[ObjectRecord | None], nonzeros: int) -> bytes:
+        revision = Revision(
+            layout=layout_sha256,
+            element=compressor.element,
+            shards=tuple(shards),
+            nonzeros=nonzeros,
+            objects=objects,
+            extras=extras,
+            compressor=compressor.describe(),
+            metadata=metadata,
+        )
+        return encode_document(revision)
+
     keep(DELTA, delta_document(layout, compressor.element))
     extras = _keep_extras(vector, keep, advance)
-    revision = Revision(
-        layout=layout_sha256,
-        element=compressor.element,
-        shards=tuple(shards),
-        nonzeros=nonzeros,
-        objects=objects,
-        extras=extras,
-        compressor=compressor.describe(),
-        metadata=metadata,
-    )
-    document = encode_document(revision)
+    parameters = sum(unit.size for unit in vector.units) + sum(extra.size for extra in extras)
+    shards: list[ObjectRecord | None] = []
+    nonzeros = 0
+    with all_cores() as pool:
+        every = [ObjectRecord(layout.shard_length, layout_sha256)] * layout.shard_count
+        fixed = len(revise(every, layout.length)) + sum(each.size for each in objects.values())
+        compressor = compressor.plan(
+            BankPairs(layout, base, vector, pool, fixed_bytes=fixed, parameters=parameters)
+        )
+        frames = Encoder(layout, base, vector, compressor, pool).frames(advance)
+        for number, (shard, count) in enumerate(_shards(layout, frames)):
+            nonzeros += count
+            shards.append(None if shard is None else record_of(shard))
+            if shard is not None:
+                spool.add(f"delta/c/{number}", shard)
+    document = revise(shards, nonzeros)
     decode_document(document, Revision, "zarr.json")  # never publish what cannot be read back
     named = record_of(document)
     stored = [record for record in (*shards, *objects.values()) if record is not None]
@@ -117,7 +127,7 @@ def prepare(
         element=compressor.element,
         shards=tuple(shards),
         nonzeros=nonzeros,
-        parameters=sum(unit.size for unit in vector.units) + sum(e.size for e in extras),
+        parameters=parameters,
         replaced=tuple(extra.name for extra in extras if extra.name in layout.by_name),
         stored_bytes=named.size + sum(record.size for record in stored),
         compressor=compressor.describe(),

@@ -4,6 +4,7 @@
 ``_compressor.py``  ``Compressor``, what they have in common; ``Entries``, what it returns
 ``tswitch.py``      ``TSwitch``: the largest entries of each sign as one magnitude ([F] Eq. 2-4)
 ``exact.py``        ``Exact``: integer steps between floats; restores every bit
+``_pairs.py``       ``Pairs``: the whole task vector, for those that must see all of it first
 ``_difference.py``  a unit's difference, subtracted block by block
 ``_select.py``      the largest entries of each sign; counted by ``_histogram.py``
 ``_each.py``        the type of what spreads work over cores
@@ -19,10 +20,12 @@ from tvbank._lazy import lazy_exports
 if TYPE_CHECKING:
     from tvbank.compress._compressor import Compressor as Compressor
     from tvbank.compress._compressor import Entries as Entries
+    from tvbank.compress._pairs import PairedUnit as PairedUnit
+    from tvbank.compress._pairs import Pairs as Pairs
     from tvbank.compress.exact import Exact as Exact
     from tvbank.compress.tswitch import TSwitch as TSwitch
 
-__all__ = ["Compressor", "Entries", "Exact", "TSwitch"]
+__all__ = ["Compressor", "Entries", "Exact", "PairedUnit", "Pairs", "TSwitch"]
 
 __getattr__ = lazy_exports(
     __name__,
@@ -30,6 +33,8 @@ __getattr__ = lazy_exports(
         "Compressor": "_compressor",
         "Entries": "_compressor",
         "Exact": "exact",
+        "PairedUnit": "_pairs",
+        "Pairs": "_pairs",
         "TSwitch": "tswitch",
     },
 )

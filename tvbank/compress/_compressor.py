@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress._each import Each
+
+if TYPE_CHECKING:
+    from tvbank.compress._pairs import Pairs
 
 #: Makes the entries from one position to another of a flattened unit.
 Entries = Callable[[int, int], NDArray[Any]]
@@ -28,6 +31,17 @@ class Compressor(ABC):
     @abstractmethod
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """Whether a unit with these element types can be stored as entries, or is kept whole."""
+
+    def plan(self, pairs: Pairs) -> Compressor:
+        """Look at the whole task vector; called once, before any unit is prepared.
+
+        Args:
+            pairs: the task vector.
+
+        Returns:
+            What then prepares the units and describes the task: by default the compressor itself.
+        """
+        return self
 
     @abstractmethod
     def prepare(
