@@ -111,13 +111,13 @@ class CountingStorage(Storage):
         self.keys[key] += 1
         self.bytes += size
 
-    def get(self, key):
-        data = self.inner.get(key)
+    def get(self, key, limit=None):
+        data = self.inner.get(key, limit)
         self._count("get", key, len(data))
         return data
 
-    def get_tagged(self, key):
-        data, tag = self.inner.get_tagged(key)
+    def get_tagged(self, key, limit=None):
+        data, tag = self.inner.get_tagged(key, limit)
         self._count("get", key, len(data))
         return data, tag
 
@@ -141,6 +141,10 @@ class CountingStorage(Storage):
     def delete(self, key):
         self._count("delete", key, 0)
         self.inner.delete(key)
+
+    def touch(self, key):
+        self._count("touch", key, 0)
+        self.inner.touch(key)
 
     def exclusive(self):
         return self.inner.exclusive()

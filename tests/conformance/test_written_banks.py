@@ -77,7 +77,7 @@ def test_reference_reader_opens_a_bank_without_tasks(tmp_path):
     verify(open_bank(tmp_path / "bank"))
     bank.add("gone", tuned_model(), tvbank.Exact())
     bank.remove("gone")
-    bank.gc()
+    bank.gc(grace=0)
     verify(open_bank(tmp_path / "bank"))
 
 

@@ -163,7 +163,7 @@ def test_an_older_catalog_is_not_taken_for_this_one():
     bank.add("task", TUNED, tvbank.Exact())
     old = banks.contents(bank.storage)
     bank.add("task", BASE, tvbank.TSwitch(), replace=True)
-    bank.gc()
+    bank.gc(grace=0)
     mixed = banks.contents(bank.storage) | {"zarr.json": old["zarr.json"]}
     assert verify(banks.store(mixed))
     with pytest.raises(CorruptionError):

@@ -73,7 +73,7 @@ def test_killed_while_creating(victim, tmp_path):
         else:
             bank = tvbank.create(path, base=banks.base_model(), chunk_length=8)
         bank.add("first", banks.fine_tune(0), base=banks.base_model())
-        bank.gc()
+        bank.gc(grace=0)
         assert bank.verify() == []
         assert not [place for place in path.rglob("*") if ".tmp-" in place.name]
         if not killed:

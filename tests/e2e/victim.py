@@ -46,12 +46,12 @@ def act(do: str, path: str) -> None:
         case "remove":
             bank.remove("lossy")
         case "gc":
-            bank.gc()
+            bank.gc(grace=0)
         case "export":
             tvbank.export(bank, "exact", base=base, out=Path(path).parent / "out.safetensors")
         case "collect often":
             for _ in range(3 * TASKS_EACH):
-                bank.gc()
+                bank.gc(grace=0)
         case "read often":
             for _ in range(3 * TASKS_EACH):
                 read = banks.all_numbers(tvbank.open(path))

@@ -16,7 +16,7 @@ from tvbank.bank.documents import (
     encode_document,
     encode_root,
 )
-from tvbank.bank.gc import GcReport, collect_garbage
+from tvbank.bank.gc import GRACE, GcReport, collect_garbage
 from tvbank.bank.names import check_task_name
 from tvbank.bank.publish import publish_task, refuse_existing, remove_task
 from tvbank.bank.snapshot import read_layout, read_root, read_root_to_change
@@ -154,13 +154,17 @@ class Bank(Mapping[str, Task]):
         """
         return verify(self.storage, progress)
 
-    def gc(self) -> GcReport:
+    def gc(self, grace: float = GRACE) -> GcReport:
         """Remove what the newest catalog does not name: removed and replaced tasks, debris.
 
+        Args:
+            grace: seconds that it stays, for who opened the bank before or, in a store without
+                locks, is about to publish it.
+
         Returns:
-            How many objects and bytes were removed.
+            How many objects and bytes were removed, and how many are still too young.
         """
-        return collect_garbage(self.storage)
+        return collect_garbage(self.storage, grace)
 
     def base_source(self, base: CheckpointSource | None = None) -> CheckpointSource:
         """Where to read the base's weights: what is given, else what ``create`` was given.

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
-from tvbank.bank.documents import decode_document, encode_document
+from tvbank.bank.documents import MAX_DOCUMENT_BYTES, decode_document, encode_document
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.checkpoint import CheckpointSource
 from tvbank.errors import CorruptionError, FormatError, StorageError, UsageError
@@ -64,7 +64,7 @@ def read_location(storage: Storage) -> str:
         ObjectNotFoundError: none was noted.
         CorruptionError: the note is damaged.
     """
-    location = decode_document(storage.get(KEY), _Location, KEY)
+    location = decode_document(storage.get(KEY, MAX_DOCUMENT_BYTES), _Location, KEY)
     if _digest(location.path) != location.sha256:
         raise CorruptionError("document-digest", f"{KEY} is damaged", key=KEY)
     return location.path

@@ -216,7 +216,9 @@ def check_stored(data: bytes, record: ObjectRecord, key: str, task: str | None =
     whose = f"task {task!r}: " if task else ""
     if len(data) != record.size:
         raise CorruptionError(
-            f"{kind}-size", f"{whose}{key} has {len(data)} bytes, the bank recorded {record.size}",
+            f"{kind}-size",
+            f"{whose}{key} has {_length(len(data), record.size)} bytes, the bank recorded "
+            f"{record.size}",
             key=key, task=task, start=0, stop=len(data),
         )  # fmt: skip
     if hashlib.sha256(data).hexdigest() != record.sha256:
@@ -226,6 +228,11 @@ def check_stored(data: bytes, record: ObjectRecord, key: str, task: str | None =
             key=key, task=task, start=0, stop=len(data),
         )  # fmt: skip
     return data
+
+
+def _length(found: int, recorded: int) -> str:
+    """How to say the length of what was read up to one byte more than was recorded."""
+    return str(found) if found <= recorded else f"more than {recorded}"
 
 
 def record_of(data: bytes) -> ObjectRecord:

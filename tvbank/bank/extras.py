@@ -125,7 +125,8 @@ class Extras(Mapping[str, NDArray[Any]]):
     def _read(self, relative: str) -> bytes:
         key = f"{self._folder}/{relative}"
         try:
-            return check_stored(self._storage.get(key), self._objects[relative], key, self._task)
+            record = self._objects[relative]
+            return check_stored(self._storage.get(key, record.size), record, key, self._task)
         except ObjectNotFoundError as error:
             raise CorruptionError(
                 "object-missing", f"task {self._task!r}: {key} is missing from the bank",

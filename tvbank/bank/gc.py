@@ -1,49 +1,104 @@
-"""Garbage collection: removing the objects that no catalog names."""
+"""Garbage collection: removing the objects that no catalog names and nobody may still need.
+
+The rule (spec/container.md, "Garbage collection"): what the newest catalog does not reach goes once
+the youngest object of its folder is older than a grace period. Who takes a revision out of the
+catalog makes it young first, so the readers of the generation before have that long to finish; what
+a live writer uploads is young by itself.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tvbank.bank.documents import Catalog
 from tvbank.bank.snapshot import read_root_to_change
-from tvbank.bank.storage import ObjectNotFoundError, Storage
+from tvbank.bank.storage import ObjectNotFoundError, Storage, StoredObject
+from tvbank.errors import UsageError
+
+#: Seconds that what is no longer named stays, by default.
+GRACE = 3600.0
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]+\Z")
 
 
 @dataclass(frozen=True)
 class GcReport:
-    """What ``gc`` removed: a number of objects and their bytes."""
+    """What ``gc`` removed, and what it left because it is young: objects and their bytes."""
 
     objects: int
     bytes: int
+    kept_objects: int = 0
+    kept_bytes: int = 0
 
 
-def collect_garbage(storage: Storage) -> GcReport:
+def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
     """Remove removed and replaced revisions, and what killed writers left.
 
     Only tasks and temporary files are looked at: what else lies in the folder, such as a checkpoint
     that someone put there, is not the bank's.
 
-    Other writers are kept out meanwhile: whatever is not published by now never will be.
-    A reader that opened the bank before a task was removed gets an error when it reads that task.
+    Args:
+        storage: the store that holds the bank.
+        grace: seconds. Garbage in whose folder something is younger stays: a reader that opened
+            the bank before may need it; in a store without locks, a writer about to publish it.
 
     Raises:
+        UsageError: ``grace`` is negative.
         StorageError: the store refused; what is named by the catalog is untouched in any case.
     """
+    if not grace >= 0:
+        raise UsageError(f"the grace period must be 0 seconds or more, got {grace}")
     with storage.exclusive():
-        tasks = read_root_to_change(storage)[0].tasks
-        markers = {"tasks/zarr.json", *(f"tasks/{name}/zarr.json" for name in tasks)}
-        live = {(name, entry.revision) for name, entry in tasks.items()}
-        objects = size = 0
-        for found in list(storage.list()):
-            parts = found.key.split("/")
-            of_a_task = len(parts) > 3 and (parts[1], parts[2]) in live
-            named = of_a_task or (bool(tasks) and found.key in markers)
-            if _TEMPORARY.search(found.key) or (parts[0] == "tasks" and not named):
+        now = storage.now() if grace else 0.0
+        removed: list[StoredObject] = []
+        kept: list[StoredObject] = []
+        for folder, found in _garbage(storage, storage.list()).items():
+            if grace and not _old(found, now - grace):
+                kept += found
+                continue
+            if not storage.locks:  # a writer may have come since the listing
+                found = _garbage(storage, list(storage.list(folder))).get(folder, [])
+                if grace and not _old(found, now - grace):
+                    kept += found
+                    continue
+            for one in found:
                 with suppress(ObjectNotFoundError):
-                    storage.delete(found.key)
-                    objects, size = objects + 1, size + found.size
+                    storage.delete(one.key)
+                    removed.append(one)
         storage.tidy("tasks")
-        return GcReport(objects, size)
+    return GcReport(
+        len(removed), sum(one.size for one in removed), len(kept), sum(one.size for one in kept)
+    )
+
+
+def _old(objects: Iterable[StoredObject], before: float) -> bool:
+    return all(one.modified <= before for one in objects)
+
+
+def _garbage(storage: Storage, listed: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
+    """What the newest catalog does not reach, by the folder that lives and dies as one."""
+    listed = list(listed)  # before the catalog is read: what it names then was listed or is new
+    catalog = read_root_to_change(storage)[0]
+    reached, markers = _reached(catalog), _markers(catalog)
+    garbage: dict[str, list[StoredObject]] = {}
+    for found in listed:
+        parts = found.key.split("/")
+        folder = "/".join(parts[:3]) + "/" if len(parts) > 3 else ""
+        named = folder in reached or found.key in markers
+        if _TEMPORARY.search(found.key) or (parts[0] == "tasks" and not named):
+            garbage.setdefault(folder or found.key, []).append(found)
+    return garbage
+
+
+def _reached(catalog: Catalog) -> set[str]:
+    """Folders of the revisions that a catalog names."""
+    return {f"tasks/{name}/{entry.revision}/" for name, entry in catalog.tasks.items()}
+
+
+def _markers(catalog: Catalog) -> set[str]:
+    """Documents of the plain groups on the way to them."""
+    names = {f"tasks/{name}/zarr.json" for name in catalog.tasks}
+    return names | {"tasks/zarr.json"} if names else names

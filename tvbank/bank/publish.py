@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tvbank.bank.documents import ROOT, Catalog, CatalogEntry, decode_root, encode_root
 from tvbank.bank.snapshot import read_root_to_change
-from tvbank.bank.storage import Storage
+from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.zarr_documents import MARKER
 from tvbank.errors import ConflictError, TaskExistsError, TaskNotFoundError
 
 if TYPE_CHECKING:
     from tvbank.bank.writer import Prepared  # numba, which who removes a task does not need
 
-_TRIES = 50
+_TRIES = 100
+
+#: Seconds of the first and of the longest pause before the catalog is read again after a conflict.
+_PAUSE, _LONGEST_PAUSE = 0.02, 2.0
 
 Tasks = dict[str, CatalogEntry]
 
@@ -24,8 +30,8 @@ Tasks = dict[str, CatalogEntry]
 def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bool) -> Catalog:
     """Write a revision's objects, then name it in the catalog.
 
-    The store's other writers, ``gc`` among them, are kept out meanwhile, so that no unpublished
-    object is taken for garbage.
+    Where the store locks, other writers, ``gc`` among them, are kept out meanwhile; elsewhere the
+    objects' youth keeps ``gc`` from taking them for garbage.
 
     Raises:
         TaskExistsError: the bank has a task of that name and ``replace`` is false.
@@ -45,7 +51,7 @@ def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bo
         storage.put(f"{revision}/zarr.json", prepared.document)
         for marker in ("tasks/zarr.json", f"{folder}/zarr.json"):
             storage.put(marker, MARKER)
-        return _replace_root(storage, edit)
+        return replace_root(storage, edit)
 
 
 def refuse_existing(tasks: Tasks, name: str, *, replace: bool) -> None:
@@ -79,23 +85,42 @@ def remove_task(storage: Storage, name: str) -> Catalog:
             raise TaskNotFoundError(f"the bank has no task {name!r}")
         return {other: entry for other, entry in tasks.items() if other != name}
 
-    return _replace_root(storage, edit)
+    return replace_root(storage, edit)
 
 
-def _replace_root(storage: Storage, edit: Callable[[Tasks], Tasks]) -> Catalog:
-    """Read, edit, replace if unchanged; again if another writer was faster."""
-    for _ in range(_TRIES):
+def replace_root(storage: Storage, edit: Callable[[Tasks], Tasks]) -> Catalog:
+    """Read, edit, replace if unchanged; again, after a pause, if another writer was faster.
+
+    What the new catalog no longer names is made young first, so that ``gc`` leaves it for a while
+    to readers of the generation before.
+
+    Raises:
+        ConflictError: others were faster every time.
+        StorageError: the store refused.
+    """
+    touched: set[str] = set()
+    for tried in range(_TRIES):
         catalog, tag = read_root_to_change(storage)
-        edited = msgspec.structs.replace(
-            catalog, tasks=edit(catalog.tasks), generation=catalog.generation + 1
-        )
+        tasks = edit(catalog.tasks)
+        edited = msgspec.structs.replace(catalog, tasks=tasks, generation=catalog.generation + 1)
         data = encode_root(edited)
         published = decode_root(data)  # never publish what cannot be read back
+        for document in _documents(catalog.tasks) - _documents(tasks) - touched:
+            with suppress(ObjectNotFoundError):  # a damaged task can be removed, too
+                storage.touch(document)
+            touched.add(document)
         try:
             storage.put_if_unchanged(ROOT, data, tag)
         except ConflictError:
+            longest = min(_LONGEST_PAUSE, _PAUSE * 2 ** min(tried, 16))
+            time.sleep(random.uniform(0, longest))  # all at once would meet again
             continue
         return published
     raise ConflictError(
         f"{storage.location}: other writers published first, {_TRIES} times; try again"
     )
+
+
+def _documents(tasks: Tasks) -> set[str]:
+    """Keys of the revision documents that a catalog names."""
+    return {f"tasks/{name}/{entry.revision}/zarr.json" for name, entry in tasks.items()}

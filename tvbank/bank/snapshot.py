@@ -5,6 +5,7 @@ from __future__ import annotations
 from tvbank.bank.documents import (
     FORMAT,
     LAYOUT,
+    MAX_DOCUMENT_BYTES,
     ROOT,
     Catalog,
     check_stored,
@@ -25,7 +26,7 @@ def read_root(storage: Storage) -> tuple[Catalog, str]:
         CorruptionError, UnsupportedError: see ``decode_root``.
     """
     try:
-        data, tag = storage.get_tagged(ROOT)
+        data, tag = storage.get_tagged(ROOT, MAX_DOCUMENT_BYTES)
     except ObjectNotFoundError as error:
         raise BankNotFoundError(
             f"{storage.location} is not a bank: it has no {ROOT}; make one with `tvbank init`"
@@ -56,8 +57,13 @@ def read_layout(storage: Storage, catalog: Catalog) -> Layout:
     Raises:
         CorruptionError: it is missing or damaged, or contradicts itself or the catalog.
     """
+    if catalog.layout.size > MAX_DOCUMENT_BYTES:
+        raise CorruptionError(
+            "limit", f"{LAYOUT} has {catalog.layout.size} bytes, over {MAX_DOCUMENT_BYTES}",
+            key=LAYOUT,
+        )  # fmt: skip
     try:
-        data = storage.get(LAYOUT)
+        data = storage.get(LAYOUT, catalog.layout.size)
     except ObjectNotFoundError as error:
         raise CorruptionError(
             "document-missing", f"{LAYOUT} is missing from the bank", key=LAYOUT

@@ -143,7 +143,7 @@ class Task(Mapping[str, Unit]):
         """
         key = f"{self._folder}/zarr.json"
         try:
-            data = self._storage.get(key)
+            data = self._storage.get(key, self._entry.size)
         except ObjectNotFoundError as error:
             raise CorruptionError(
                 "document-missing", f"task {self.name!r}: {key} is missing from the bank",

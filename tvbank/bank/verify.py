@@ -196,7 +196,7 @@ def _marker(storage: Storage, key: str, task: str | None = None) -> Iterator[Fau
 
 def _stored(storage: Storage, key: str, record: ObjectRecord, task: str | None) -> Iterator[Fault]:
     try:
-        check_stored(storage.get(key), record, key, task)
+        check_stored(storage.get(key, record.size), record, key, task)
     except FormatError as error:
         yield _fault(error, key, task)
     except ObjectNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import tvbank
+from tvbank.bank.gc import GRACE
 from tvbank.cli._app import app
-from tvbank.cli._arguments import BankArgument, BaseOption, TaskArgument
-from tvbank.cli._output import compressor_text, human_bytes, progress_bar
+from tvbank.cli._arguments import BankArgument, BaseOption, JsonOption, TaskArgument
+from tvbank.cli._output import compressor_text, human_bytes, print_json, progress_bar
 from tvbank.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,10 +114,25 @@ def remove(bank: BankArgument, task: TaskArgument) -> None:
 
 
 @app.command("gc")
-def collect(bank: BankArgument) -> None:
+def collect(
+    bank: BankArgument,
+    grace: Annotated[
+        float,
+        typer.Option(help="Seconds that it stays for readers of older generations; 0 for none."),
+    ] = GRACE,
+    as_json: JsonOption = False,
+) -> None:
     """Remove what the catalog does not name: removed tasks, and what killed writers left."""
-    report = tvbank.open(bank).gc()
+    report = tvbank.open(bank).gc(grace)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
     typer.echo(f"removed {report.objects} objects, {human_bytes(report.bytes)}")
+    if report.kept_objects:
+        typer.echo(
+            f"{report.kept_objects} objects, {human_bytes(report.kept_bytes)}, stay until they are "
+            f"{grace:g} s old, for who opened the bank before; `--grace 0` removes them now"
+        )
 
 
 def _compressor(method: Method, drop: float | None, knob: Knob | None) -> Compressor:

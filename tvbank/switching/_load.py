@@ -124,7 +124,7 @@ def load_task(bank: Bank, name: str) -> LoadedTask:
 
 def _read(bank: Bank, task: Task, key: str, size: int) -> bytes:
     try:
-        shard = bank.storage.get(key)
+        shard = bank.storage.get(key, size)
     except ObjectNotFoundError as error:
         what = (
             f"task {task.name!r}: {key} is missing from the bank (or was removed since the bank "
@@ -132,7 +132,7 @@ def _read(bank: Bank, task: Task, key: str, size: int) -> bytes:
         )
         raise CorruptionError("object-missing", what, key=key, task=task.name) from error
     if len(shard) != size:
-        what = f"task {task.name!r}: {key} has {len(shard)} bytes, the bank recorded {size}"
+        what = f"task {task.name!r}: {key} has not the {size} bytes that the bank recorded"
         raise CorruptionError("object-size", what, key=key, task=task.name)
     return shard
 

@@ -93,7 +93,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def collect(self):
-        report = self.bank.gc()
+        report = self.bank.gc(grace=0)
         live = {(name, repr(task)) for name, task in self.model.items()}
         assert (report.objects > 0) == (self.stored != live)
         self.stored = live

@@ -64,7 +64,7 @@ def test_the_folder_is_a_clean_hierarchy(story, grid):
         bank.add("a", story.tuned, tvbank.Exact(), replace_mismatched=True)
         bank.add("b", story.base)
         bank.remove("a")
-        bank.gc()
+        bank.gc(grace=0)
         bank.add("c", story.base)
         members = dict(zarr.open_group(place / "bank", mode="r").members(max_depth=None))
         arrays = {path for path, node in members.items() if isinstance(node, zarr.Array)}

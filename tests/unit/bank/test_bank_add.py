@@ -53,7 +53,7 @@ def test_a_name_that_is_taken_while_compressing(bank):
     with pytest.raises(TaskExistsError, match="'new'"):
         bank.add("new", banks.fine_tune(6), Meanwhile(take_the_name))
     assert tvbank.open(bank.storage)["new"].revision == other["new"].revision
-    assert bank.gc().objects == 0
+    assert bank.gc(grace=0).objects == 0
 
 
 def test_a_name_that_becomes_free_while_the_bank_is_open(bank):

@@ -1,12 +1,14 @@
 """Garbage collection: all that the catalog does not name goes, all that it names stays."""
 
+import os
+
 import banks
 import pytest
 
 import tvbank
-from tvbank.bank.gc import GcReport
+from tvbank.bank.gc import GcReport, collect_garbage
 from tvbank.bank.storage import LocalStorage, MemoryStorage
-from tvbank.errors import BankNotFoundError, CorruptionError
+from tvbank.errors import BankNotFoundError, CorruptionError, UsageError
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -21,7 +23,7 @@ def keys(bank):
 
 def test_a_bank_without_garbage_stays_as_it_is(bank):
     before = banks.contents(bank.storage)
-    assert bank.gc() == GcReport(0, 0)
+    assert bank.gc(grace=0) == GcReport(0, 0)
     assert banks.contents(bank.storage) == before
 
 
@@ -31,7 +33,7 @@ def test_a_removed_task_goes_and_the_others_stay(bank):
     bank.remove("lossy")
     assert keys(bank) == set(before)
     gone = {key: data for key, data in before.items() if key.startswith("tasks/lossy/")}
-    assert bank.gc() == GcReport(len(gone), sum(map(len, gone.values())))
+    assert bank.gc(grace=0) == GcReport(len(gone), sum(map(len, gone.values())))
     assert keys(bank) == set(before) - set(gone)
     assert banks.all_numbers(bank) == {"exact": others}
     assert bank.verify() == []
@@ -44,7 +46,7 @@ def test_a_replaced_revision_goes(bank):
     expected = banks.all_numbers(bank)
     assert old != bank["lossy"].revision
     assert any(old in key for key in keys(bank))
-    assert bank.gc().objects > 0
+    assert bank.gc(grace=0).objects > 0
     assert not any(old in key for key in keys(bank))
     assert banks.all_numbers(bank) == expected
     assert bank.verify() == []
@@ -54,7 +56,7 @@ def test_the_same_fine_tune_again_leaves_no_garbage(bank):
     before = banks.contents(bank.storage)
     bank.add("lossy", banks.fine_tune(0), tvbank.TSwitch(drop=0.5), {"labels": ["cat", "dog"]},
              replace=True)  # fmt: skip
-    assert bank.gc() == GcReport(0, 0)
+    assert bank.gc(grace=0) == GcReport(0, 0)
     after = banks.contents(bank.storage)
     assert {key for key in after if after[key] != before[key]} == {"zarr.json"}
 
@@ -76,7 +78,7 @@ def test_debris_of_killed_writers_goes(bank):
     debris = [*DEBRIS, f"tasks/exact/{revision}/delta/c/0.tmp-1"]
     for key in debris:
         bank.storage.put(key, b"debris")
-    assert bank.gc() == GcReport(len(debris), 6 * len(debris))
+    assert bank.gc(grace=0) == GcReport(len(debris), 6 * len(debris))
     assert banks.contents(bank.storage) == before
 
 
@@ -89,7 +91,7 @@ def test_what_is_not_the_banks_stays(bank):
     for key in foreign:
         bank.storage.put(key, b"precious")
     before = banks.contents(bank.storage)
-    assert bank.gc() == GcReport(0, 0)
+    assert bank.gc(grace=0) == GcReport(0, 0)
     assert banks.contents(bank.storage) == before
 
 
@@ -100,14 +102,14 @@ def test_the_note_of_the_base_stays(tmp_path):
     bank = tvbank.create(tmp_path / "bank", base=tmp_path / "base.safetensors")
     before = banks.contents(bank.storage)
     assert "base/location/zarr.json" in before
-    assert bank.gc() == GcReport(0, 0)
+    assert bank.gc(grace=0) == GcReport(0, 0)
     assert banks.contents(bank.storage) == before
 
 
 def test_the_last_task_takes_its_groups_along(bank):
     for name in list(bank):
         bank.remove(name)
-    bank.gc()
+    bank.gc(grace=0)
     assert keys(bank) == {"zarr.json", "base/zarr.json"}
     assert tvbank.open(bank.storage).verify() == []
 
@@ -117,7 +119,7 @@ def test_an_older_view_says_that_its_task_was_removed(bank):
     bank.remove("lossy")
     expected = banks.numbers(bank["exact"])
     assert older["lossy"]["half"].to_dense().any()
-    bank.gc()
+    bank.gc(grace=0)
     with pytest.raises(CorruptionError, match="removed since the bank was opened: open it again"):
         older["lossy"]["half"].to_dense()
     assert banks.numbers(older["exact"]) == expected
@@ -129,17 +131,77 @@ def test_nothing_is_removed_where_there_is_no_sound_catalog(bank):
     root[-40] ^= 1
     bank.storage.put("zarr.json", bytes(root))
     with pytest.raises(CorruptionError):
-        bank.gc()
+        bank.gc(grace=0)
     assert keys(bank) == set(before)
     bank.storage.delete("zarr.json")
     with pytest.raises(BankNotFoundError):
-        bank.gc()
+        bank.gc(grace=0)
     assert keys(bank) == set(before) - {"zarr.json"}
 
 
 def test_empty_folders_go(tmp_path):
     bank = banks.small_bank(tmp_path / "bank")
     (tmp_path / "bank/tasks/never/0123/delta/c").mkdir(parents=True)
-    bank.gc()
+    bank.gc(grace=0)
     assert not (tmp_path / "bank/tasks/never").exists()
     assert bank.verify() == []
+
+
+def test_readers_of_the_generation_before_have_the_grace_period(bank):
+    older = tvbank.open(bank.storage)
+    read = banks.numbers(older["lossy"])
+    bank.remove("lossy")
+    report = bank.gc()
+    assert report.objects == 0
+    assert report.kept_objects > 0
+    assert report.kept_bytes > 0
+    assert banks.numbers(tvbank.open(bank.storage)["exact"])
+    assert banks.numbers(older["lossy"]) == read
+
+
+def test_what_is_taken_out_of_an_old_bank_becomes_young(tmp_path):
+    bank = banks.small_bank(tmp_path / "bank")
+    for path in (tmp_path / "bank").rglob("*"):
+        os.utime(path, (0, 0))
+    never = bank.storage
+    never.put("tasks/never/" + "0" * 64 + "/zarr.json", b"debris")
+    os.utime(tmp_path / "bank/tasks/never" / ("0" * 64) / "zarr.json", (0, 0))
+    bank.remove("lossy")
+    bank.add("exact", banks.fine_tune(5), tvbank.Exact(), replace=True)
+    assert bank.gc().objects == 2  # the debris, and the marker on the way to the removed task
+    assert bank.gc().objects == 0
+    assert bank.gc(grace=0).objects > 4
+    assert bank.verify() == []
+
+
+class WithoutLocks(banks.CountingStorage):
+    """A store where writers meet at the catalog only; ``then`` runs after the first listing."""
+
+    locks = False
+
+    def list(self, prefix=""):
+        yield from super().list(prefix)
+        if not prefix:
+            self.then()
+
+
+def test_a_writer_that_comes_after_the_listing_loses_nothing():
+    inner = MemoryStorage()
+    bank = banks.small_bank(inner)
+    added = bank.add("late", banks.fine_tune(3), tvbank.Exact())
+    expected = banks.numbers(added)
+    bank.remove("late")
+    storage = WithoutLocks(inner)
+    storage.then = lambda: tvbank.open(inner).add(
+        "late", banks.fine_tune(3), tvbank.Exact(), base=banks.base_model()
+    )
+    collect_garbage(storage, grace=0)
+    bank = tvbank.open(inner)
+    assert banks.numbers(bank["late"]) == expected
+    assert bank.verify() == []
+
+
+@pytest.mark.parametrize("grace", [-1.0, float("nan")])
+def test_a_grace_period_that_is_none(bank, grace):
+    with pytest.raises(UsageError, match="grace"):
+        bank.gc(grace)

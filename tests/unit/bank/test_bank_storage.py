@@ -48,6 +48,29 @@ class TestStorage:
         storage.put("a", b"two")
         assert storage.get_tagged("a")[1] != first[1]
 
+    @pytest.mark.parametrize("limit", [0, 3, 9, 10, 11, 2**50])
+    def test_of_an_object_that_is_too_large_little_is_read(self, storage, limit):
+        storage.put("a", b"0123456789")
+        assert storage.get("a", limit) == b"0123456789"[: limit + 1]
+        assert storage.get_tagged("a", limit)[0] == b"0123456789"[: limit + 1]
+
+    @pytest.mark.parametrize("length", [0, 3, 10, 2**50])
+    def test_the_tail_and_the_size(self, storage, length):
+        storage.put("a", b"0123456789")
+        tail = b"0123456789"[max(0, 10 - length) :]
+        assert storage.get_tail("a", length) == (tail, 10)
+
+    def test_touching_makes_young(self, storage):
+        storage.put("a/b", b"x")
+        before = storage.now()
+        storage.touch("a/b")
+        (found,) = storage.list()
+        assert before - 1 < found.modified
+        assert found.modified < storage.now() + 1
+        assert storage.get("a/b") == b"x"
+        with pytest.raises(ObjectNotFoundError):
+            storage.touch("a/c")
+
     def test_missing_objects(self, storage):
         storage.put("a/b", b"")
         for key in ("x", "a", "a/b/c", "a/x"):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tvbank.errors import StorageError, TvbankError
 
@@ -19,10 +20,11 @@ class ObjectNotFoundError(TvbankError, KeyError):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object of a listing; ``size`` in bytes."""
+    """One object of a listing: size in bytes; when it was last written, in seconds since 1970."""
 
     key: str
     size: int
+    modified: float = field(default=0.0, compare=False)
 
 
 def key_parts(key: str, location: str) -> list[str]:
@@ -45,16 +47,26 @@ class Storage(ABC):
     reading ones and ``delete`` raise ``ObjectNotFoundError`` for a key that is not there.
     """
 
-    #: How a user would name this store: a path or a URL.
+    #: How a user would name this store: a path or a URL, without any credentials.
     location: str
 
-    @abstractmethod
-    def get(self, key: str) -> bytes:
-        """The whole object."""
+    #: Requests worth having under way at once: 1 where each is answered at once.
+    parallel: int = 1
+
+    #: Whether ``exclusive`` keeps all other writers out; otherwise writers meet at
+    #: ``put_if_unchanged`` only.
+    locks: bool = True
 
     @abstractmethod
-    def get_tagged(self, key: str) -> tuple[bytes, str]:
-        """The whole object and a tag that changes whenever the object does."""
+    def get(self, key: str, limit: int | None = None) -> bytes:
+        """The whole object; of one larger than ``limit`` bytes, the first ``limit`` + 1.
+
+        Nothing larger is read or allocated: who knows an object's size finds it one byte too long.
+        """
+
+    @abstractmethod
+    def get_tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
+        """As ``get``, and a tag that changes whenever the object does."""
 
     @abstractmethod
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
@@ -83,6 +95,19 @@ class Storage(ABC):
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep other writers out, where the store can; re-entrant within a thread."""
+
+    def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """The last ``length`` bytes of an object, or all of a shorter one; and its size."""
+        data = self.get(key)
+        return data[max(0, len(data) - length) :], len(data)
+
+    def touch(self, key: str) -> None:
+        """Make an object as young as if it had just been written, its bytes unchanged."""
+        self.put(key, self.get(key))
+
+    def now(self) -> float:
+        """The time by the clock that stamps objects, in seconds since 1970."""
+        return time.time()
 
     def tidy(self, folder: str) -> None:  # noqa: B027 - most stores have nothing to do
         """Remove what killed writers left in a folder that is no object, such as empty folders."""

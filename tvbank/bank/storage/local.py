@@ -37,16 +37,24 @@ class LocalStorage(Storage):
         self._thread_lock = threading.RLock()
         self._lock = FolderLock(self._root)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""
         path = self._path(key)
-        with self._errors("read", key):
-            return path.read_bytes()
+        with self._errors("read", key), path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            return _read_range(file.fileno(), 0, size if limit is None else min(size, limit + 1))
 
-    def get_tagged(self, key: str) -> tuple[bytes, str]:
+    def get_tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
         """See ``Storage.get_tagged``; the tag is the content's SHA-256."""
-        data = self.get(key)
+        data = self.get(key, limit)
         return data, hashlib.sha256(data).hexdigest()
+
+    def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """See ``Storage.get_tail``."""
+        path = self._path(key)
+        with self._errors("read", key), path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            return _read_range(file.fileno(), max(0, size - length), size), size
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``."""
@@ -92,7 +100,8 @@ class LocalStorage(Storage):
                     key = path.relative_to(self._root).as_posix()
                     if key.startswith(prefix) and key != LOCK_FILE:
                         with suppress(FileNotFoundError):  # renamed or removed since the listing
-                            yield StoredObject(key, path.lstat().st_size)
+                            found = path.lstat()
+                            yield StoredObject(key, found.st_size, found.st_mtime)
 
     def delete(self, key: str) -> None:
         """See ``Storage.delete``; folders that become empty go too."""
@@ -106,6 +115,14 @@ class LocalStorage(Storage):
                 folder.rmdir()
             except OSError:  # not empty: other objects live there
                 break
+
+    def touch(self, key: str) -> None:
+        """See ``Storage.touch``."""
+        with self._errors("write", key):
+            try:
+                os.utime(self._path(key))
+            except _NO_OBJECT as error:
+                raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from error
 
     def tidy(self, folder: str) -> None:
         """See ``Storage.tidy``: folders that hold no object."""

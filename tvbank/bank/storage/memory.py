@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import final
@@ -24,21 +25,22 @@ class MemoryStorage(Storage):
 
     def __init__(self, name: str = "") -> None:
         self.location = f"memory://{name}"
-        self._objects: dict[str, tuple[bytes, str]] = {}
+        self._objects: dict[str, tuple[bytes, str, float]] = {}
         self._versions = itertools.count(1)
         self._lock = threading.RLock()
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""
-        return self.get_tagged(key)[0]
+        return self.get_tagged(key, limit)[0]
 
-    def get_tagged(self, key: str) -> tuple[bytes, str]:
+    def get_tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
         """See ``Storage.get_tagged``."""
         key_parts(key, self.location)
         try:
-            return self._objects[key]
+            data, tag, _modified = self._objects[key]
         except KeyError:
             raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from None
+        return data if limit is None else data[: limit + 1], tag
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``."""
@@ -49,20 +51,20 @@ class MemoryStorage(Storage):
         """See ``Storage.put``."""
         key_parts(key, self.location)
         with self._lock:
-            self._objects[key] = (bytes(data), str(next(self._versions)))
+            self._objects[key] = (bytes(data), str(next(self._versions)), time.time())
 
     def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
         """See ``Storage.put_if_unchanged``."""
         with self._lock:
-            if self._objects.get(key, (b"", None))[1] != tag:
+            if self._objects.get(key, (b"", None, 0.0))[1] != tag:
                 raise ConflictError(f"{self.location}: {key!r} was changed by another writer")
             self.put(key, data)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``."""
-        for key, (data, _tag) in list(self._objects.items()):
+        for key, (data, _tag, modified) in list(self._objects.items()):
             if key.startswith(prefix):
-                yield StoredObject(key, len(data))
+                yield StoredObject(key, len(data), modified)
 
     def delete(self, key: str) -> None:
         """See ``Storage.delete``."""
