@@ -16,6 +16,7 @@
 ``bank/``             where: catalog, shards, stores, reader, writer
 ``merging/``          back to weights: export, merge
 ``switching/``        a live model to a task and back: attach, ``Switch``
+``routing/``          which task an input belongs to: features, ``Router``
 ``cli/``, ``demo/``   the command line, and its demonstration
 ``testing/``          hypothesis strategies
 ====================  ==============================================================
@@ -28,6 +29,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tvbank import errors as errors
+from tvbank import routing as routing
 from tvbank._lazy import lazy_exports
 from tvbank.errors import TvbankError as TvbankError
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from tvbank.compress import TSwitch as TSwitch
     from tvbank.merging import export as export
     from tvbank.merging import merge as merge
+    from tvbank.routing import Router as Router
     from tvbank.switching import Switch as Switch
     from tvbank.switching import attach as attach
 
@@ -55,6 +58,7 @@ _OWNERS = {
     "Exact": "compress",
     "Fault": "bank.verify",
     "GcReport": "bank.gc",
+    "Router": "routing",
     "Switch": "switching",
     "TSwitch": "compress",
     "Task": "bank.task",
@@ -72,6 +76,7 @@ __all__ = [
     "Exact",
     "Fault",
     "GcReport",
+    "Router",
     "Switch",
     "TSwitch",
     "Task",
@@ -84,6 +89,7 @@ __all__ = [
     "export",
     "merge",
     "open",
+    "routing",
 ]
 
 __getattr__ = lazy_exports(__name__, _OWNERS)

@@ -26,6 +26,7 @@ ALLOWED = {
     "switching": {
         "errors", "_lazy", "dtypes", "checkpoint", "layout", "coding", "bank", "merging",
     },
+    "routing": {"errors", "_lazy"},
     "testing": {"errors", "dtypes", "checkpoint", "coding"},
 }  # fmt: skip
 

@@ -1,0 +1,145 @@
+"""The router: shares of neighbours, reproducible, with clear errors."""
+
+import numpy as np
+import pytest
+import torch
+
+import tvbank
+from tvbank.errors import NonFiniteError, UsageError
+
+
+def clouds(counts=(40, 40, 40), width=12, spread=1.0, seed=0):
+    """Tasks around means of their own, with a common mean far away and unequal noise."""
+    rng = np.random.default_rng(seed)
+    noise = spread * np.linspace(0.2, 3, width)
+    return {
+        f"task{number}": (20 + 2 * rng.standard_normal(width)
+                          + noise * rng.standard_normal((count, width))).astype(np.float32)
+        for number, count in enumerate(counts)
+    }  # fmt: skip
+
+
+def held_out(features, share=2):
+    """Every other row to fit, the rest to test, with the numbers of their tasks."""
+    fitted = {task: rows[::share] for task, rows in features.items()}
+    rest = [np.delete(rows, np.s_[::share], 0) for rows in features.values()]
+    return fitted, np.concatenate(rest), np.repeat(range(len(rest)), [len(each) for each in rest])
+
+
+def brute_force(features, queries, neighbours):
+    """[F] Eq. 5 to the letter."""
+    keys = np.concatenate(list(features.values())).astype(np.float64)
+    owners = np.repeat(range(len(features)), [len(rows) for rows in features.values()])
+    shares = []
+    for query in queries.astype(np.float64):
+        nearest = np.argsort(np.linalg.norm(keys - query, axis=1), kind="stable")[:neighbours]
+        shares.append(np.bincount(owners[nearest], minlength=len(features)) / neighbours)
+    return np.array(shares)
+
+
+@pytest.mark.parametrize("neighbours", [1, 10, 60])
+def test_euclidean_weights_are_the_shares_of_eq_5(neighbours):
+    fitted, queries, _ = held_out(clouds((41, 30, 77)))
+    fitted = {task: rows.astype(np.float16).astype(np.float32) for task, rows in fitted.items()}
+    router = tvbank.Router.fit(fitted, neighbours=neighbours, metric="euclidean", reject=None)
+    found = router.weights(queries)
+    assert found.dtype == np.float64
+    assert np.allclose(found, brute_force(fitted, queries, neighbours), atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["discriminant", "euclidean"])
+def test_rows_sum_to_one_or_are_rejected(metric):
+    fitted, queries, _ = held_out(clouds())
+    queries = np.concatenate([queries, queries + 100])
+    sums = tvbank.Router.fit(fitted, metric=metric, reject=None).weights(queries).sum(1)
+    assert np.allclose(sums, 1)
+    router = tvbank.Router.fit(fitted, metric=metric)
+    sums = router.weights(queries).sum(1)
+    assert ((np.abs(sums - 1) < 1e-12) | (sums == 0)).all()
+    assert (sums[len(queries) // 2 :] == 0).all()
+    assert np.array_equal(router.top(queries) == -1, sums == 0)
+    assert router.rejects
+
+
+def test_equal_arguments_give_equal_bits():
+    fitted, queries, _ = held_out(clouds((30, 50)))
+    one, two = (tvbank.Router.fit(fitted, seed=3) for _ in range(2))
+    assert one.threshold == two.threshold
+    assert one.metric.matrix.tobytes() == two.metric.matrix.tobytes()
+    assert one.weights(queries).tobytes() == two.weights(queries).tobytes()
+
+
+def test_the_metric_beats_the_plain_distance():
+    fitted, queries, owners = held_out(clouds((100, 100, 100, 100), width=30, spread=4.0))
+    right = {
+        metric: (tvbank.Router.fit(fitted, metric=metric, reject=None).top(queries) == owners)
+        for metric in ("discriminant", "euclidean")
+    }
+    assert right["discriminant"].mean() > right["euclidean"].mean()
+
+
+def test_tasks_may_differ_in_their_number_of_examples():
+    fitted, queries, owners = held_out(clouds((2, 300, 50, 9), spread=0.1))
+    router = tvbank.Router.fit(fitted, neighbours=1)
+    assert (router.top(queries) == owners).mean() > 0.9
+
+
+def test_the_nearest_neighbour_decides_between_equal_shares():
+    features = {"a": [[0.0], [1.0]], "b": [[3.0], [4.0]]}
+    router = tvbank.Router.fit(features, neighbours=4, metric="euclidean", reject=None)
+    assert router.weights([[0.5], [3.5]]).tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    assert router.top([[0.5], [3.5]]).tolist() == [0, 1]
+
+
+def test_tensors_of_any_type_are_features():
+    fitted, queries, _ = held_out(clouds())
+    router = tvbank.Router.fit({task: torch.from_numpy(rows) for task, rows in fitted.items()})
+    assert np.array_equal(router.weights(torch.from_numpy(queries).double()),
+                          router.weights(queries))  # fmt: skip
+
+
+def test_huge_features_keep_their_precision():
+    fitted = {task: rows * 1e6 for task, rows in clouds().items()}
+    router = tvbank.Router.fit(fitted)
+    assert np.array_equal(router.keys, np.concatenate(list(fitted.values())))
+
+
+def test_features_that_never_vary_do_no_harm():
+    fitted = {task: np.pad(rows, ((0, 0), (0, 2))) for task, rows in clouds().items()}
+    router = tvbank.Router.fit(fitted)
+    assert np.isfinite(router.metric.matrix).all()
+    same = {"a": np.ones((5, 3)), "b": np.ones((5, 3))}
+    assert np.isfinite(tvbank.Router.fit(same, neighbours=3).weights(np.ones((2, 3)))).all()
+
+
+GOOD = clouds((5, 5), width=3)
+
+
+@pytest.mark.parametrize(
+    ("error", "what", "features", "options"),
+    [
+        (UsageError, "two tasks or more, got only 'task0'", {"task0": GOOD["task0"]}, {}),
+        (UsageError, "fitted to features of tasks", {}, {}),
+        (UsageError, "task 'empty' has no examples", GOOD | {"empty": np.zeros((0, 3))}, {}),
+        (UsageError, "differ in width.*'wide': 4", GOOD | {"wide": np.zeros((2, 4))}, {}),
+        (UsageError, "task 'flat': features are a matrix", GOOD | {"flat": np.zeros(3)}, {}),
+        (UsageError, "task 'text': features are", GOOD | {"text": [["a", "b", "c"]]}, {}),
+        (NonFiniteError, "task 'nan': row 1", GOOD | {"nan": [[0, 0, 0], [0, np.nan, 0]]}, {}),
+        (UsageError, "neighbours= is 1 to .* 10, got 11", GOOD, {"neighbours": 11}),
+        (UsageError, "neighbours= is 1", GOOD, {"neighbours": 0}),
+        (UsageError, "metric= is one of", GOOD, {"metric": "cosine"}),
+        (UsageError, "reject= is a share", GOOD, {"reject": 1.5}),
+    ],
+)
+def test_bad_arguments(error, what, features, options):
+    with pytest.raises(error, match=what):
+        tvbank.Router.fit(features, **{"neighbours": 3} | options)
+
+
+def test_bad_queries():
+    router = tvbank.Router.fit(GOOD, neighbours=3)
+    with pytest.raises(UsageError, match=r"width 3, got 4.*at=\[''\]"):
+        router.weights(np.zeros((1, 4)))
+    with pytest.raises(NonFiniteError, match="row 0"):
+        router.weights([[0, np.inf, 0]])
+    assert router.weights(np.zeros((0, 3))).shape == (0, 2)

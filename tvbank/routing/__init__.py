@@ -1,0 +1,37 @@
+"""Which task an input belongs to: features of the base, neighbours among examples, shares.
+
+    examples = {name: tvbank.routing.features(model, inputs[name]) for name in bank}
+    router = tvbank.Router.fit(examples, neighbours=10, seed=0)
+    weights = router.weights(tvbank.routing.features(model, traffic))
+
+====================  =======================================================================
+``recipe.py``         ``Recipe``: from where in a model the features come
+``_features.py``      ``features``: runs a model up to there
+``_inputs.py``        examples along dimension 0, in batches
+``_taps.py``          hooks that keep what modules return, and stop the pass behind the deepest
+``_pooling.py``       one row an example out of tokens or maps
+``router.py``         ``Router``: what users hold
+``_examples.py``      checks the features that a router is fitted to
+``_search.py``        nearest neighbours
+``_discriminant.py``  the metric: shrinkage LDA
+====================  =======================================================================
+
+Knows nothing of banks; returns weights and indices, and leaves merging to others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tvbank._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from tvbank.routing._features import features as features
+    from tvbank.routing.recipe import Recipe as Recipe
+    from tvbank.routing.router import Router as Router
+
+__all__ = ["Recipe", "Router", "features"]
+
+__getattr__ = lazy_exports(
+    __name__, {"Recipe": "recipe", "Router": "router", "features": "_features"}
+)

@@ -1,0 +1,96 @@
+"""The features that a router is fitted to, checked and laid end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.errors import NonFiniteError, UsageError
+
+Floats = NDArray[np.float32]
+
+#: Beyond this a half-precision number is infinite.
+_LARGEST_HALF = 65504.0
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Examples of all tasks.
+
+    Attributes:
+        tasks: their names.
+        points: float32 [m, d], task by task in that order.
+        owners: int32 [m], the number of each point's task; ascending.
+    """
+
+    tasks: tuple[str, ...]
+    points: Floats
+    owners: NDArray[np.int32]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Points of each task, [K]."""
+        return np.bincount(self.owners, minlength=len(self.tasks))
+
+    def of(self, task: int) -> Floats:
+        """The points of the task of that number."""
+        start, stop = np.searchsorted(self.owners, [task, task + 1])
+        return self.points[start:stop]
+
+
+def gather(features: Mapping[str, Any]) -> Examples:
+    """Examples of a mapping of tasks to features, rounded to half precision.
+
+    A nearest neighbour needs no more, and a router that was stored must be the one that was fitted;
+    so the rounding comes first. Features beyond the range of half precision stay as they are.
+
+    Raises:
+        UsageError: no task, a task without examples, widths that differ, what is no matrix.
+        NonFiniteError: NaN or infinity; names the task.
+    """
+    if not isinstance(features, Mapping) or not features:
+        raise UsageError("a router is fitted to features of tasks: {task: features [n, d]}")
+    parts = {str(task): checked_rows(rows, f"task {task!r}") for task, rows in features.items()}
+    widths = {task: rows.shape[1] for task, rows in parts.items()}
+    if len(set(widths.values())) > 1:
+        raise UsageError(f"the features of the tasks differ in width: {widths}")
+    for task, rows in parts.items():
+        if not len(rows):
+            raise UsageError(f"task {task!r} has no examples: a router needs one or more of each")
+    points = np.concatenate(list(parts.values()))
+    owners = np.repeat(
+        np.arange(len(parts), dtype=np.int32), [len(rows) for rows in parts.values()]
+    )
+    return Examples(tuple(parts), rounded(points), owners)
+
+
+def rounded(points: Floats) -> Floats:
+    """The nearest numbers of half precision, unless that overflows."""
+    if np.abs(points).max(initial=0.0) > _LARGEST_HALF:
+        return points
+    return points.astype(np.float16).astype(np.float32)
+
+
+def checked_rows(rows: Any, what: str) -> Floats:
+    """Features as float32 [n, d], of a tensor too.
+
+    Raises:
+        UsageError: they are no matrix of numbers.
+        NonFiniteError: NaN or infinity.
+    """
+    if hasattr(rows, "detach"):  # a tensor, without importing torch
+        rows = rows.detach().float().cpu().numpy()
+    try:
+        array = np.asarray(rows, np.float32)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{what}: features are a matrix of numbers [n, d]: {error}") from error
+    if array.ndim != 2 or not array.shape[1]:
+        raise UsageError(f"{what}: features are a matrix [n, d], got shape {array.shape}")
+    if not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array).all(1))[0])
+        raise NonFiniteError(f"{what}: row {bad} of the features holds NaN or infinity")
+    return array
