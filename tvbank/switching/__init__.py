@@ -22,6 +22,7 @@
 ``_indexed.py``   other devices and strides: torch's index operations
 ``_heads.py``     units kept whole: heads, buffers, resized embeddings
 ``_threads.py``   jobs side by side, none left behind
+``_team.py``      the threads that torch's own operations run on
 ================  ===========================================================================
 """
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.apply import INVALID, apply_frames
+from tvbank.coding.fused.apply import INVALID
 from tvbank.coding.fused.elements import ADD, ADD_STEPS, KINDS, STEP
-from tvbank.coding.fused.merge import merge_frames
 from tvbank.coding.fused.positions import run_tables_address
+from tvbank.coding.fused.shares import RecordArgument, Shared, shared_apply, shared_merge
 from tvbank.coding.fused.table import (
     EXTENT,
     FIRST,
@@ -26,13 +26,11 @@ from tvbank.coding.fused.table import (
 )
 from tvbank.errors import NonFiniteError
 from tvbank.switching._bindings import assign_room
-from tvbank.switching._record import Buffers, Record, RecordArgument
+from tvbank.switching._record import Buffers, Record
 from tvbank.switching._resident import ResidentTask
 from tvbank.switching._split import address_of, cut
 from tvbank.switching._threads import Crew, thread_count
 
-#: (row of the frames, fault), as the loops return it; the row is −1 if there is none.
-_Fault = tuple[int, int]
 #: Entries beyond the largest frame's that the loops want in their working memory.
 _SLACK = 64
 _NO_FRAMES = np.empty((0, FRAME_COLUMNS), np.int64)
@@ -44,15 +42,19 @@ class Scratch:
     """Working memory of the threads, kept from change to change."""
 
     def __init__(self) -> None:
-        self._arrays: dict[tuple[int, str], NDArray[np.uint64]] = {}
+        self._arrays: dict[str, NDArray[np.uint64]] = {}
 
-    def address(self, thread: int, purpose: str, size: int) -> np.uint64:
-        """Room for ``size`` bytes; zero when it is new, and else as it was left."""
+    def rooms(self, purpose: str, size: int, threads: int) -> tuple[int, int]:
+        """Room for ``size`` bytes a thread; zero when it is new, and else as it was left.
+
+        Returns:
+            The address of the first thread's, and bytes from one thread's to the next's.
+        """
         words = -(-size // 8)
-        array = self._arrays.get((thread, purpose))
-        if array is None or array.size < words:
-            array = self._arrays[thread, purpose] = np.zeros(words, np.uint64)
-        return address_of(array)
+        array = self._arrays.get(purpose)
+        if array is None or array.size < words * threads:
+            array = self._arrays[purpose] = np.zeros(words * threads, np.uint64)
+        return int(address_of(array)), 8 * words
 
 
 @final
@@ -92,26 +94,24 @@ class Addition(ABC):
             NonFiniteError: a weight would become NaN or infinite; names the unit.
         """
         threads = thread_count()
-        parts, counter = self._parts(threads), np.zeros(1, np.int64)
+        parts = self._parts(threads)
         if len(previous.places):
             orders = self.record.places[parts[1:, FIRST], ORDER]
             parts[1:, FIRST_OLD] = np.searchsorted(previous.places[:, ORDER], orders)
             parts[:-1, LAST_OLD] = parts[1:, FIRST_OLD]
             parts[-1, LAST_OLD] = len(previous.places)
-        work = self._work(parts, address_of(counter), previous.argument())
-        for row, fault in self._crew.share(work, min(threads, len(parts))):
+        shared = self._shared(parts, previous.argument(), min(threads, len(parts)))
+        for row, fault in self._crew.run(shared):
             if row >= 0:
-                self._refuse(int(row), fault == INVALID)
+                self._refuse(row, fault == INVALID)
 
     @abstractmethod
     def _parts(self, threads: int) -> NDArray[np.int64]:
         """The rows of the places, cut for a number of threads."""
 
     @abstractmethod
-    def _work(
-        self, parts: NDArray[np.int64], counter: np.uint64, previous: RecordArgument
-    ) -> Callable[[int], _Fault]:
-        """The loop that takes parts and adds them; it takes the number of its thread."""
+    def _shared(self, parts: NDArray[np.int64], previous: RecordArgument, threads: int) -> Shared:
+        """The loop that takes parts and adds them."""
 
     @abstractmethod
     def _owner(self, row: int) -> tuple[ResidentTask, int]:
@@ -143,19 +143,12 @@ class OneTask(Addition):
     def _parts(self, threads: int) -> NDArray[np.int64]:
         return self._task.parts(threads)
 
-    def _work(
-        self, parts: NDArray[np.int64], counter: np.uint64, previous: RecordArgument
-    ) -> Callable[[int], _Fault]:
-        record, size = self.record.argument(), 4 * (self._task.most + _SLACK)
-
-        def work(thread: int) -> _Fault:
-            fault: _Fault = apply_frames(
-                self._frames.table, parts, counter, record, previous, self._mode, self._weight,
-                self._scratch.address(thread, "patterns", size), run_tables_address(),
-            )  # fmt: skip
-            return fault
-
-        return work
+    def _shared(self, parts: NDArray[np.int64], previous: RecordArgument, threads: int) -> Shared:
+        room = self._scratch.rooms("patterns", 4 * (self._task.most + _SLACK), threads)
+        return shared_apply(
+            self._frames.table, parts, self.record.argument(), previous, self._mode, self._weight,
+            room, run_tables_address(), threads,
+        )  # fmt: skip
 
     def _owner(self, row: int) -> tuple[ResidentTask, int]:
         return self._task, row
@@ -195,27 +188,16 @@ class WeightedTasks(Addition):
     def _parts(self, threads: int) -> NDArray[np.int64]:
         return cut(self._counts, threads)
 
-    def _work(
-        self, parts: NDArray[np.int64], counter: np.uint64, previous: RecordArgument
-    ) -> Callable[[int], _Fault]:
-        record = self.record.argument()
+    def _shared(self, parts: NDArray[np.int64], previous: RecordArgument, threads: int) -> Shared:
         most = int(self._table[:, NONZEROS].max(initial=0)) + _SLACK
         extent = int(self._table[:, EXTENT].max(initial=0)) + _SLACK
-
-        def work(thread: int) -> _Fault:
-            room = (
-                self._scratch.address(thread, "positions", 4 * most),
-                self._scratch.address(thread, "patterns", 4 * most),
-                self._scratch.address(thread, "totals", 4 * extent),
-                self._scratch.address(thread, "touched", extent // 8 + 8),
-            )
-            fault: _Fault = merge_frames(
-                self._table, self._modes, self._factors, self._starts, parts, counter, record,
-                previous, room, run_tables_address(),
-            )  # fmt: skip
-            return fault
-
-        return work
+        sizes = {"positions": 4 * most, "patterns": 4 * most, "totals": 4 * extent}
+        sizes["touched"] = extent // 8 + 8
+        rooms = (self._scratch.rooms(each, size, threads) for each, size in sizes.items())
+        return shared_merge(
+            self._table, self._modes, self._factors, self._starts, parts, self.record.argument(),
+            previous, tuple(rooms), run_tables_address(), threads,
+        )  # fmt: skip
 
     def _owner(self, row: int) -> tuple[ResidentTask, int]:
         return self._tasks[self._from[row]], int(self._row[row])

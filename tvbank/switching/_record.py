@@ -8,13 +8,10 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.restore import restore_parts
+from tvbank.coding.fused.shares import RecordArgument, shared_restore
 from tvbank.coding.fused.table import PLACE_COLUMNS
 from tvbank.switching._split import address_of, cut
 from tvbank.switching._threads import Crew, thread_count
-
-#: What the loops take for a record: places, done, addresses of positions and of old weights.
-RecordArgument = tuple[NDArray[np.int64], NDArray[np.int64], np.uint64, np.uint64]
 
 
 class Undo(ABC):
@@ -77,9 +74,8 @@ class Record(Undo):
     def restore(self) -> None:
         """See ``Undo.restore``."""
         threads = thread_count()
-        parts, counter = cut(self.done, threads), np.zeros(1, np.int64)
-        record, ticket = self.argument(), address_of(counter)
-        self._crew.share(lambda _: restore_parts(record, parts, ticket), min(threads, len(parts)))
+        parts = cut(self.done, threads)
+        self._crew.run(shared_restore(self.argument(), parts, min(threads, len(parts))))
 
 
 def empty_record() -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import ctypes
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +11,9 @@ from functools import partial
 from typing import Any, Generic, TypeVar, final
 
 import torch
+
+from tvbank.coding.fused.shares import Shared
+from tvbank.switching._team import torch_team
 
 Result = TypeVar("Result")
 
@@ -92,8 +96,33 @@ class Crew:
             self.rest()
         return [first, *(result for job in jobs for result in job.results())]
 
+    def run(self, shared: Shared) -> list[tuple[int, int]]:
+        """Run a loop on all threads that it is shared by: torch's own if they can be had.
+
+        Returns:
+            What each thread's loop returned; nothing of threads that came too late.
+
+        Raises:
+            MemoryError: there was not enough memory.
+        """
+        self.rest()
+        if shared.threads == 1:
+            _call(shared)
+        elif team := torch_team():
+            team(shared.function, shared.argument, shared.threads)
+        else:
+            self.share(lambda _: _call(shared), shared.threads)
+        return shared.results()
+
     def rest(self) -> None:
         """Wait until nobody is at work, whatever interrupted the last call."""
         for job in self._jobs:
             job.call_off()
         self._jobs = []
+
+
+_Function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def _call(shared: Shared) -> None:
+    _Function(shared.function)(shared.argument)

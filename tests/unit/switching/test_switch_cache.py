@@ -79,9 +79,9 @@ def test_prefetch_reads_and_a_switch_reads_no_more(made):
     class Counting(live.MemoryStorage):
         reads = 0
 
-        def get(self, key):
+        def get(self, key, *limit):
             self.reads += "/delta/c/" in key
-            return super().get(key)
+            return super().get(key, *limit)
 
     storage = Counting()
     bank = live.bank_of(state, {"a": live.fine_tune(state)}, storage=storage)

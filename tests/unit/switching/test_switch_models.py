@@ -225,7 +225,10 @@ def test_tensors_without_memory_are_refused():
         tvbank.attach(model, bank)
 
 
-def test_many_chunks_on_several_threads(tmp_path):
+@pytest.mark.parametrize("whose", ["torch's", "ours"])
+def test_many_chunks_on_several_threads(tmp_path, whose, monkeypatch):
+    if whose == "ours":
+        monkeypatch.setattr("tvbank.switching._threads.torch_team", lambda: None)
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(600, 500), torch.nn.Linear(500, 300))
     state = live.state_of(model)

@@ -8,6 +8,7 @@ while they decode, several frames to a call, without the GIL, one call a thread.
 - ``restore``    back, from the record of what was there
 - ``recode``     slow masks coded anew for repeated use: ``pack_frames``
 - ``decode``     to arrays: ``decode_frames``
+- ``shares``     these loops for threads of any kind, as functions of one address
 - ``table``      what they read: a row a frame, a row a place to write to
 - ``positions``  every mask encoding; ``gaps`` is the one that is fused with the addition
 - ``patterns``   every value encoding

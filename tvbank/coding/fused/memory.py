@@ -141,6 +141,7 @@ def _pointer_to(kind: Any) -> Callable[..., Any]:
 
 #: Pointers for ``numba.carray``, which makes arrays of memory by address.
 uint8_pointer, uint32_pointer = _pointer_to(types.uint8), _pointer_to(types.uint32)
+int64_pointer, float32_pointer = _pointer_to(types.int64), _pointer_to(types.float32)
 
 
 def _splat(builder: Any, value: Any) -> Any:
