@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -21,6 +21,14 @@ LARGE = 2**21
 def all_cores() -> ThreadPoolExecutor:
     """Threads for all cores; what they run lets go of the interpreter's lock."""
     return ThreadPoolExecutor(os.cpu_count() or 1)
+
+
+def together(parallel: int, jobs: Sequence[Callable[[], _Result]]) -> list[_Result]:
+    """What jobs come to, in their order; so many of them at once wait for a store to answer."""
+    if parallel == 1 or len(jobs) < 2:
+        return [job() for job in jobs]
+    with ThreadPoolExecutor(min(parallel, len(jobs))) as pool:
+        return list(pool.map(lambda job: job(), jobs))
 
 
 def run_ahead(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
@@ -21,7 +20,7 @@ from tvbank.bank.names import check_task_name
 from tvbank.bank.publish import publish_task, refuse_existing, remove_task
 from tvbank.bank.snapshot import read_layout, read_root, read_root_to_change
 from tvbank.bank.spool import Spool
-from tvbank.bank.storage import LocalStorage, Storage
+from tvbank.bank.storage import Location, Storage, open_storage
 from tvbank.bank.task import Task
 from tvbank.bank.verify import Fault, verify
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
@@ -36,9 +35,6 @@ from tvbank.vector import BaseModel, TaskVector
 
 if TYPE_CHECKING:
     from tvbank.compress import Compressor
-
-#: A bank's place: a path, or a store of one's own.
-Location = str | os.PathLike[str] | Storage
 
 #: Called with bytes done and bytes in all, for progress bars.
 Progress = Callable[[int, int], object]
@@ -118,6 +114,7 @@ class Bank(Mapping[str, Task]):
         from tvbank.compress import TSwitch
 
         check_task_name(name)
+        self.storage.refuse_read_only()
         refuse_existing(read_root_to_change(self.storage)[0].tasks, name, replace=replace)
         chosen = TSwitch() if compressor is None else compressor
         described = check_metadata({} if metadata is None else metadata)
@@ -144,6 +141,7 @@ class Bank(Mapping[str, Task]):
         Raises:
             TaskNotFoundError: the bank has no task of that name.
         """
+        self.storage.refuse_read_only()
         self._catalog = remove_task(self.storage, name)
 
     def verify(self, progress: Progress | None = None) -> list[Fault]:
@@ -224,6 +222,7 @@ def create(
         raise UsageError(f"chunk_length must be 1 to {MAX_CHUNK_LENGTH}, got {chunk_length}")
     chunk_length = int(chunk_length)  # numpy's integers are no JSON
     storage = open_storage(path)
+    storage.refuse_read_only()
     _refuse_occupied(storage)
     with borrow_checkpoint(base) as checkpoint:
         total = sum(spec.nbytes for spec in checkpoint.tensors.values())
@@ -233,7 +232,7 @@ def create(
     catalog = encode_root(empty_catalog(document))
     with storage.exclusive():
         _refuse_occupied(storage)
-        storage.put(LAYOUT, document)
+        _put_layout(storage, document)
         remember_base(storage, base)
         try:
             storage.put_if_unchanged(ROOT, catalog, None)
@@ -252,20 +251,19 @@ def open(path: Location) -> Bank:
     return Bank(open_storage(path))
 
 
-def open_storage(location: Location) -> Storage:
-    """The store that a path names; a store names itself.
-
-    Raises:
-        UsageError: nothing, or a URL; only local folders are stores so far.
-    """
-    if isinstance(location, Storage):
-        return location
-    path = os.fspath(location)
-    if not path:
-        raise UsageError("the bank's place is an empty text: give the bank's folder")
-    if "://" in path:
-        raise UsageError(f"{path}: only folders on a local disk can hold a bank so far")
-    return LocalStorage(path)
+def _put_layout(storage: Storage, document: bytes) -> None:
+    """Write the layout; where nobody can be kept out, never over that of another maker."""
+    if storage.locks:
+        storage.put(LAYOUT, document)
+        return
+    try:
+        storage.put_if_unchanged(LAYOUT, document, None)
+    except ConflictError as error:
+        if storage.get(LAYOUT, len(document)) != document:
+            raise BankExistsError(
+                f"{storage.location} has a {LAYOUT} of another base, whose bank is being made or "
+                "was never finished: choose another place, or remove that object"
+            ) from error
 
 
 def _refuse_occupied(storage: Storage) -> None:

@@ -6,11 +6,13 @@ Each is a plain zarr array of whole rows compressed with zstd (spec/container.md
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.ahead import together
 from tvbank.bank.documents import ExtraRecord, Revision, check_stored
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.zarr_documents import (
@@ -107,7 +109,8 @@ class Extras(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         number, record = self._find(name)
         keys = [f"extras/{number}/{key}" for key in chunk_keys(record)]
-        parts = [self._decode(self._read(key), record, key) for key in keys]
+        read = together(self._storage.parallel, [partial(self._read, key) for key in keys])
+        parts = [self._decode(data, record, key) for key, data in zip(keys, read, strict=True)]
         if not parts:
             return np.zeros(record.shape, DTYPES[record.dtype])
         whole = np.concatenate(parts)[: record.shape[0]] if record.shape else parts[0]

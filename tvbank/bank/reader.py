@@ -1,14 +1,20 @@
-"""Reads a task's frames: one unit in two requests a shard, or everything in one request a shard."""
+"""Reads a task's frames: one unit in two requests a shard, or everything in one request a shard.
+
+From a store that takes its time, several shards are requested at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any, NoReturn, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.ahead import WINDOW, together
 from tvbank.bank.documents import CatalogEntry, ObjectRecord
 from tvbank.bank.shard import ShardIndex, check_frame, index_bytes, parse_index
 from tvbank.bank.storage import ObjectNotFoundError, Storage
@@ -40,7 +46,8 @@ class StoredFrame:
 class DeltaReader:
     """The delta of one task. Keeps the shard indexes that it has read.
 
-    With ``by_shard`` it fetches whole shards and keeps the latest, for reading everything in order.
+    With ``by_shard`` it fetches whole shards and keeps the latest, for reading everything in order;
+    from a store that answers several requests at once, as many as fit into ``WINDOW``.
     """
 
     def __init__(
@@ -55,7 +62,7 @@ class DeltaReader:
         self._storage, self._layout, self._task, self._entry = storage, layout, task, entry
         self._by_shard = by_shard
         self._indexes: dict[int, ShardIndex] = {}
-        self._latest: tuple[int, bytes] = (-1, b"")
+        self._latest: dict[int, bytes] = {}
 
     def frames(self, unit: UnitRecord) -> Iterator[StoredFrame]:
         """The frames of a unit, read with one range request a shard beside the index.
@@ -63,11 +70,13 @@ class DeltaReader:
         Raises:
             CorruptionError: a shard is missing, or an index or frame is damaged; says where.
         """
-        for number, chunks in self._shards(unit):
-            record = self._entry.shards[number]
-            if record is not None:
-                index = self.index(number, record)
-                yield from self._read(unit, number, chunks, index)
+        stored = ((n, chunks) for n, chunks in self._shards(unit) if self._entry.shards[n])
+        parallel = 1 if self._by_shard else self._storage.parallel
+        while some := list(islice(stored, parallel)):
+            together(parallel, [partial(self._index_of, number) for number, _ in some])
+            reads = [partial(self._read, unit, number, chunks) for number, chunks in some]
+            for frames in together(parallel, reads):
+                yield from frames
 
     def decode(self, frame: StoredFrame) -> tuple[NDArray[np.uint32], NDArray[Any]]:
         """Positions in a frame's chunk, ascending, and the entries there; on any thread.
@@ -136,6 +145,11 @@ class DeltaReader:
             self._indexes[number] = self._parse(number, data, record, start)
         return self._indexes[number]
 
+    def _index_of(self, number: int) -> ShardIndex:
+        record = self._entry.shards[number]
+        assert record is not None  # who asks has looked
+        return self.index(number, record)
+
     def _parse(self, number: int, data: bytes, record: ObjectRecord, start: int) -> ShardIndex:
         try:
             return parse_index(data, self._layout.chunks_per_shard, record.size)
@@ -146,21 +160,21 @@ class DeltaReader:
                 key=self.key(number), task=self._task, start=start, stop=record.size,
             ) from error  # fmt: skip
 
-    def _read(
-        self, unit: UnitRecord, number: int, chunks: range, index: ShardIndex
-    ) -> Iterator[StoredFrame]:
-        located = self._located(unit, number, chunks, index)
+    def _read(self, unit: UnitRecord, number: int, chunks: range) -> Iterator[StoredFrame]:
+        """The frames of these chunks; their bytes are there before the first is asked for."""
+        located = self._located(number, chunks)
         if not located:
-            return
+            return iter(())
         first, last = located[0][1], located[-1][2]
         data = self._get(number, first, last)
-        for chunk, start, stop in located:
-            yield self._frame(unit, chunk, data[start - first : stop - first], number, start)
+        return (
+            self._frame(unit, chunk, data[start - first : stop - first], number, start)
+            for chunk, start, stop in located
+        )
 
-    def _located(
-        self, unit: UnitRecord, number: int, chunks: range, index: ShardIndex
-    ) -> list[tuple[int, int, int]]:
+    def _located(self, number: int, chunks: range) -> list[tuple[int, int, int]]:
         """Chunk, start and stop of the frames of these chunks that are not zero."""
+        index = self._index_of(number)
         located = []
         for chunk in chunks:
             place = index.locate(chunk - number * self._layout.chunks_per_shard)
@@ -184,9 +198,9 @@ class DeltaReader:
             if not self._by_shard:
                 return self._storage.get_ranges(key, [(start, stop)])[0]
             latest = self._latest  # another thread may replace it
-            if latest[0] != number:
-                latest = self._latest = number, self._storage.get(key)
-            return latest[1][start:stop]
+            if number not in latest:
+                latest = self._latest = self._fetch(number)
+            return latest[number][start:stop]
         except ObjectNotFoundError as error:
             raise CorruptionError(
                 "object-missing",
@@ -194,6 +208,33 @@ class DeltaReader:
                 "bank was opened: open it again)",
                 key=key, task=self._task,
             ) from error  # fmt: skip
+
+    def _fetch(self, number: int) -> dict[int, bytes]:
+        """A whole shard, and those after it that are worth requesting at the same time.
+
+        One that is missing or of another size is left to be found when its turn comes.
+        """
+        wanted: dict[int, int] = {}
+        for later in range(number, self._layout.shard_count):
+            record = self._entry.shards[later]
+            if record is not None:
+                if wanted and (
+                    len(wanted) == self._storage.parallel
+                    or sum(wanted.values()) + record.size > WINDOW
+                ):
+                    break
+                wanted[later] = record.size
+
+        def get(shard: int) -> bytes | None:
+            try:
+                return self._storage.get(self.key(shard), wanted[shard])
+            except ObjectNotFoundError:
+                if shard == number:
+                    raise
+                return None
+
+        found = together(self._storage.parallel, [partial(get, shard) for shard in wanted])
+        return {shard: data for shard, data in zip(wanted, found, strict=True) if data is not None}
 
     def _corrupt(self, reason: str, what: str, frame: StoredFrame) -> NoReturn:
         stop = frame.start + len(frame.data)

@@ -69,7 +69,7 @@ def show(bank: BankArgument, task: OptionalTask = None, as_json: JsonOption = Fa
 @app.command("verify")
 def verify(bank: BankArgument, as_json: JsonOption = False) -> None:
     """Read and check every byte of a bank; exit status 1 if anything is wrong."""
-    from tvbank.bank.bank import open_storage
+    from tvbank.bank.storage import open_storage
     from tvbank.bank.verify import verify as find_faults
 
     with progress_bar("verifying") as progress:

@@ -1,7 +1,27 @@
-"""Stores of bytes under keys: the one interface through which a bank is read and written."""
+"""Stores of bytes under keys: the one interface through which a bank is read and written.
 
+=================  ==========================================================================
+``_storage.py``    the interface
+``_open.py``       from a path or URL to a store; ``_url.py`` what of a URL may be shown
+``local.py``       a folder; ``_folder_lock.py`` keeps other writers out
+``memory.py``      this process's memory
+``objects.py``     S3, Google, Azure, HTTP, through obstore; ``_explain.py`` its errors
+=================  ==========================================================================
+
+Only what a bank's place asks for is imported.
+"""
+
+from tvbank.bank.storage._open import Location, open_storage
 from tvbank.bank.storage._storage import ObjectNotFoundError, Storage, StoredObject
 from tvbank.bank.storage.local import LocalStorage
 from tvbank.bank.storage.memory import MemoryStorage
 
-__all__ = ["LocalStorage", "MemoryStorage", "ObjectNotFoundError", "Storage", "StoredObject"]
+__all__ = [
+    "LocalStorage",
+    "Location",
+    "MemoryStorage",
+    "ObjectNotFoundError",
+    "Storage",
+    "StoredObject",
+    "open_storage",
+]

@@ -44,7 +44,8 @@ class Storage(ABC):
     """Immutable objects and one mutable one, under keys with ``/`` between their parts.
 
     Every method raises ``StorageError`` if the store refuses, or the key might lead out of it; the
-    reading ones and ``delete`` raise ``ObjectNotFoundError`` for a key that is not there.
+    reading ones raise ``ObjectNotFoundError`` for a key that is not there, and so does ``delete``
+    where the store tells.
     """
 
     #: How a user would name this store: a path or a URL, without any credentials.
@@ -56,6 +57,9 @@ class Storage(ABC):
     #: Whether ``exclusive`` keeps all other writers out; otherwise writers meet at
     #: ``put_if_unchanged`` only.
     locks: bool = True
+
+    #: Whether nothing can be written there.
+    read_only: bool = False
 
     @abstractmethod
     def get(self, key: str, limit: int | None = None) -> bytes:
@@ -108,6 +112,15 @@ class Storage(ABC):
     def now(self) -> float:
         """The time by the clock that stamps objects, in seconds since 1970."""
         return time.time()
+
+    def refuse_read_only(self) -> None:
+        """Refuse to begin what would end in a write.
+
+        Raises:
+            StorageError: the store can only be read.
+        """
+        if self.read_only:
+            raise StorageError(f"{self.location} can only be read: `tvbank cp` copies it elsewhere")
 
     def tidy(self, folder: str) -> None:  # noqa: B027 - most stores have nothing to do
         """Remove what killed writers left in a folder that is no object, such as empty folders."""

@@ -118,9 +118,11 @@ class LocalStorage(Storage):
 
     def touch(self, key: str) -> None:
         """See ``Storage.touch``."""
+        path = self._path(key)
         with self._errors("write", key):
             try:
-                os.utime(self._path(key))
+                with path.open("rb") as file:  # a folder cannot be opened
+                    os.utime(file.fileno())
             except _NO_OBJECT as error:
                 raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from error
 
