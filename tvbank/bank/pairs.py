@@ -43,6 +43,7 @@ class BankPairs(Pairs):
         """
         self._layout, self._base, self._vector = layout, base, vector
         self.units = [PairedUnit(unit.name, unit.shape) for unit in vector.units]
+        self.aliases, self.whole = layout.aliases, vector.whole
         self.each = pool.map
         # Chunks of shards that end up empty take no index: an upper bound, by less than a shard's.
         self.fixed_bytes = fixed_bytes + layout.shard_count * index_bytes(layout.chunks_per_shard)
@@ -52,6 +53,10 @@ class BankPairs(Pairs):
     def read(self, unit: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """See ``Pairs.read``."""
         return self._base.read_unchecked(unit), self._vector.read(unit)
+
+    def read_whole(self, name: str) -> NDArray[Any]:
+        """See ``Pairs.read_whole``."""
+        return self._vector.read(name)
 
     def frame_bytes(self, unit: str, entries: Entries) -> int:
         """See ``Pairs.frame_bytes``."""

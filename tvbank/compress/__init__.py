@@ -20,17 +20,19 @@ from tvbank._lazy import lazy_exports
 if TYPE_CHECKING:
     from tvbank.compress._compressor import Compressor as Compressor
     from tvbank.compress._compressor import Entries as Entries
+    from tvbank.compress._difference import Difference as Difference
     from tvbank.compress._pairs import PairedUnit as PairedUnit
     from tvbank.compress._pairs import Pairs as Pairs
     from tvbank.compress.exact import Exact as Exact
     from tvbank.compress.tswitch import TSwitch as TSwitch
 
-__all__ = ["Compressor", "Entries", "Exact", "PairedUnit", "Pairs", "TSwitch"]
+__all__ = ["Compressor", "Difference", "Entries", "Exact", "PairedUnit", "Pairs", "TSwitch"]
 
 __getattr__ = lazy_exports(
     __name__,
     {
         "Compressor": "_compressor",
+        "Difference": "_difference",
         "Entries": "_compressor",
         "Exact": "exact",
         "PairedUnit": "_pairs",

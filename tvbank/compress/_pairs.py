@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -32,6 +32,8 @@ class Pairs(ABC):
 
     Attributes:
         units: those that the compressor will be asked for, in their order.
+        aliases: further names of units that are tied in the base, by the unit's name.
+        whole: names of the fine-tune's tensors that are kept whole: heads, changed buffers.
         each: spreads work over cores, as ``map`` does.
         fixed_bytes: what the task takes in the bank beside its frames: indices, documents, what is
             kept whole. Exact but for a few bytes, as sizes are written in decimal digits.
@@ -40,6 +42,8 @@ class Pairs(ABC):
     """
 
     units: Sequence[PairedUnit]
+    aliases: Mapping[str, Sequence[str]]
+    whole: Sequence[str]
     each: Each
     fixed_bytes: int
     parameters: int
@@ -48,6 +52,10 @@ class Pairs(ABC):
     @abstractmethod
     def read(self, unit: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """A unit's weights in the base and after fine-tuning, of the same shape."""
+
+    @abstractmethod
+    def read_whole(self, name: str) -> NDArray[Any]:
+        """One of the tensors that are kept whole."""
 
     @abstractmethod
     def frame_bytes(self, unit: str, entries: Entries) -> int:

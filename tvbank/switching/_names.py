@@ -37,6 +37,13 @@ def find_prefix(layout: Layout, model_names: Collection[str], wanted: str | None
         UsageError: several prefixes fit.
     """
     units = [names for name, names in names_of_units(layout).items() if name in layout.by_name]
+    return fit_prefix(units, model_names, wanted)
+
+
+def fit_prefix(
+    units: Sequence[Sequence[str]], model_names: Collection[str], wanted: str | None = None
+) -> str:
+    """As ``find_prefix``, for units that are given by all their names; at least one unit."""
     if wanted is not None:
         prefix = f"{wanted}." if wanted and not wanted.endswith(".") else wanted
         missing = _missing(units, prefix, model_names)
