@@ -17,6 +17,7 @@
 ``merging/``          back to weights: export, merge
 ``switching/``        a live model to a task and back: attach, ``Switch``
 ``routing/``          which task an input belongs to: features, ``Router``
+``autoswitch/``       a model that picks its task: ``AutoSwitch``
 ``cli/``, ``demo/``   the command line, and its demonstration
 ``testing/``          hypothesis strategies
 ====================  ==============================================================
@@ -34,6 +35,7 @@ from tvbank._lazy import lazy_exports
 from tvbank.errors import TvbankError as TvbankError
 
 if TYPE_CHECKING:
+    from tvbank.autoswitch import AutoSwitch as AutoSwitch
     from tvbank.bank.bank import Bank as Bank
     from tvbank.bank.bank import create as create
     from tvbank.bank.bank import open as open
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _OWNERS = {
+    "AutoSwitch": "autoswitch",
     "Bank": "bank.bank",
     "Compressor": "compress",
     "Exact": "compress",
@@ -71,6 +74,7 @@ _OWNERS = {
 }
 
 __all__ = [
+    "AutoSwitch",
     "Bank",
     "Compressor",
     "Exact",

@@ -27,6 +27,7 @@ ALLOWED = {
         "errors", "_lazy", "dtypes", "checkpoint", "layout", "coding", "bank", "merging",
     },
     "routing": {"errors", "_lazy"},
+    "autoswitch": {"errors", "_lazy", "bank", "switching", "routing"},
     "testing": {"errors", "dtypes", "checkpoint", "coding"},
 }  # fmt: skip
 

@@ -1,0 +1,152 @@
+"""Cascades: who is sure decides, and the batch may be asked which tasks are in it."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+import tvbank
+from tvbank.errors import UsageError
+from tvbank.routing import cascade
+from tvbank.routing.cascade import Cascade, Stage, Verdict, choose_thresholds, pooled
+
+NAMES = ("a", "b", "c")
+
+
+def examples(spread, count=40, seed=0):
+    """Features [n, 6] of three tasks; with a larger spread they overlap."""
+    rng = np.random.default_rng(seed)
+    centres = np.eye(3, 6) * 3
+    return {n: centres[k] + spread * rng.standard_normal((count, 6)) for k, n in enumerate(NAMES)}
+
+
+def router(spread, **options):
+    options.setdefault("reject", None)
+    return tvbank.Router.fit(examples(spread), at=f"layer {spread}", **options)
+
+
+def right(stages, held_out, truth):
+    """Who decides each example, and how many are right."""
+    top = np.full(len(truth), -9)
+    left = np.ones(len(truth), bool)
+    deciders = np.zeros(len(truth), int)
+    for number, stage in enumerate(stages):
+        verdict = stage.judge(held_out[number])
+        sure = verdict.confidence >= (stage.threshold if number < len(stages) - 1 else 0)
+        top = np.where(left & sure, verdict.top, top)
+        deciders = np.where(left & sure, number, deciders)
+        left &= ~sure
+    return int((top == truth).sum()), deciders
+
+
+def test_a_calibrated_cascade_loses_no_more_than_it_may():
+    routers = [router(1.5), router(0.8), router(0.5)]
+    held = [examples(spread, 100, 1) for spread in (1.5, 0.8, 0.5)]
+    rows = [np.concatenate([each[name] for name in NAMES]) for each in held]
+    truth = np.repeat(np.arange(3), 100)
+    best = max(int((r.top(x) == truth).sum()) for r, x in zip(routers, rows, strict=True))
+    shares = []
+    for loss in (0.0, 0.01, 0.03, 0.5):
+        found = Cascade.calibrate(routers, held, loss=loss)
+        correct, deciders = right(found.stages, rows, truth)
+        assert correct >= best - loss * len(truth)
+        shares.append(float((deciders == 0).mean()))
+    assert shares == sorted(shares)
+    assert shares[0] < shares[-1] == 1.0
+
+
+@given(st.data())
+def test_thresholds_are_the_lowest_that_lose_no_more_than_allowed(data):
+    count = data.draw(st.integers(1, 12))
+    confidences = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
+    tops = st.lists(st.integers(0, 2), min_size=count, max_size=count)
+    verdicts = []
+    for _ in range(2):
+        top = np.array(data.draw(tops))
+        sure = np.array(data.draw(st.lists(confidences, min_size=count, max_size=count)))
+        likely = np.repeat((1 - sure)[:, None] / 2, 3, 1)
+        likely[np.arange(count), top] = sure
+        verdicts.append(Verdict(np.zeros((count, 3)), top, likely))
+    truth = np.array(data.draw(tops))
+    loss = data.draw(st.sampled_from([0.0, 0.1, 0.5]))
+    thresholds = choose_thresholds(verdicts, truth, loss)
+    assert thresholds[1] == cascade.ALWAYS
+    first, last = verdicts
+    needed = max((first.top == truth).sum(), (last.top == truth).sum()) - loss * count
+
+    def correct(threshold):
+        return (np.where(first.confidence >= threshold, first.top, last.top) == truth).sum()
+
+    fitting = [t for t in (0.0, 0.25, 0.5, 0.75, 1.0) if correct(t) >= needed]
+    if fitting:
+        assert correct(thresholds[0]) >= needed
+        decided = (first.confidence >= thresholds[0]).sum()
+        assert decided == (first.confidence >= min(fitting)).sum()
+    else:
+        assert thresholds[0] == 1.0
+
+
+def test_confidence_is_calibrated_and_rejection_has_none():
+    known = router(1.0, reject=0.02)
+    held = examples(1.0, 200, 3)
+    rows = np.concatenate([held[name] for name in NAMES])
+    truth = np.repeat(np.arange(3), 200)
+    found = Cascade.calibrate([known], [held]).stages[0]
+    verdict = found.judge(rows)
+    accepted = verdict.top >= 0
+    sure = verdict.confidence[accepted]
+    assert abs(sure.mean() - (verdict.top == truth)[accepted].mean()) < 0.05
+    np.testing.assert_allclose(verdict.posterior[accepted].sum(1), 1)
+    far = found.judge(1e4 * np.ones((2, 6)))
+    assert (far.top.tolist(), far.confidence.tolist()) == ([-1, -1], [0, 0])
+    assert not far.posterior.any()
+
+
+@given(
+    arrays.arrays(
+        np.float64, st.tuples(st.integers(1, 9), st.integers(1, 4)),
+        elements=st.floats(1e-6, 1),
+    ),
+    st.floats(0, 3),
+)  # fmt: skip
+def test_pooled_posteriors_are_posteriors(likely, prior):
+    likely /= likely.sum(1, keepdims=True)
+    likely[0] = 0
+    found = pooled(likely, prior)
+    assert not found[0].any()
+    np.testing.assert_allclose(found[1:].sum(1), 1)
+    assert (found >= 0).all()
+
+
+def test_pooling_follows_the_batch():
+    one_task = np.tile([0.8, 0.15, 0.05], (30, 1))
+    doubtful = np.array([[0.4, 0.5, 0.1]])
+    assert pooled(np.concatenate([one_task, doubtful]))[-1].argmax() == 0
+    both = np.concatenate([one_task, np.tile([0.1, 0.85, 0.05], (30, 1)), doubtful])
+    assert pooled(both)[-1].argmax() == 1
+    np.testing.assert_array_equal(pooled(doubtful, 1e9).round(6), doubtful)
+
+
+def test_routers_of_different_tasks_and_senseless_arguments():
+    first = router(0.5)
+    other = tvbank.Router.fit({"a": np.eye(6), "z": -np.eye(6)}, neighbours=2)
+    with pytest.raises(UsageError, match="same tasks"):
+        Cascade([first, other])
+    with pytest.raises(UsageError, match="one router at least"):
+        Cascade([])
+    for threshold in (-0.1, 1.1, np.nan):
+        with pytest.raises(UsageError, match="threshold"):
+            Stage(first, threshold)
+    for temperature in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(UsageError, match="temperature"):
+            Stage(first, 0.5, temperature)
+    with pytest.raises(UsageError, match="2 routers, but held-out features for 1"):
+        Cascade.calibrate([first, first], [examples(0.5)])
+    with pytest.raises(UsageError, match="no held-out examples of task 'b'"):
+        Cascade.calibrate([first], [{"a": np.zeros((1, 6)), "c": np.zeros((1, 6))}])
+    with pytest.raises(UsageError, match="differ in number"):
+        Cascade.calibrate([first, first], [examples(0.5), examples(0.5, 7)])
+    with pytest.raises(UsageError, match="loss="):
+        Cascade.calibrate([first], [examples(0.5)], loss=1.0)
+    assert repr(Cascade([first, first])).startswith("Cascade(3 tasks, ['layer 0.5'] if 0.900 sure")

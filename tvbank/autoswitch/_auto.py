@@ -1,0 +1,236 @@
+"""A model that becomes the right specialist for each input."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Literal, final
+
+import torch
+
+from tvbank.autoswitch._batch import Batch, Forward, Inputs, call_model, without_padding
+from tvbank.autoswitch._choice import MODES, Group, Mode, followed, groups_of
+from tvbank.autoswitch._outputs import Part, listed, stack
+from tvbank.autoswitch._route import Decision, Tapping, decide, routing_of
+from tvbank.autoswitch._routing import Routing
+from tvbank.autoswitch._stages import RouterLike, cascade_of
+from tvbank.bank.bank import Bank
+from tvbank.errors import TvbankError, UsageError
+from tvbank.switching._attach import RESIDENT_BYTES, attach
+
+#: How outputs come back.
+Outputs = Literal["stack", "list"]
+_OUTPUTS: tuple[Outputs, ...] = ("stack", "list")
+
+
+@final
+class AutoSwitch:
+    """Routes each input to the tasks it needs, and runs it under their merged weights.
+
+        auto = tvbank.AutoSwitch(model, bank, "router")
+        logits = auto(images)
+        auto.last.tasks
+
+    Called like the model, it returns the model's outputs in the order of the inputs. Examples that
+    need the same weights run together; the weights are changed in place, once for each such group,
+    the group of the present task first. It is for inference: no gradients are kept.
+
+    *Between calls* the model stays at the last group's task, so that a stream of inputs of one task
+    takes no change of weights. ``close``, or the end of a ``with`` block, restores every bit of the
+    base; so does any error. Do not change the model meanwhile.
+
+    *Modes.* ``sample``: each example under ``base + sum of w_k * (task_k - base)`` with its own
+    weights ([F] Eq. 5); a row with all its weight on one task is that task as it is stored, heads
+    included. ``batch``: one mean of the weights for the whole batch, as the public code of [T]
+    does. ``top1``: the task with the largest weight alone. What a row lacks to one, because the
+    router rejected the input, is the base's; where that is the largest share, it leads.
+
+    *Heads* and other units that a task keeps whole are those of the task that leads. Tasks whose
+    heads have different widths give outputs that cannot be stacked: ``outputs="list"`` then returns
+    one output for each example, as the model returns it for a batch of one.
+
+    *Threads.* Calls take turns.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        bank: Bank,
+        router: RouterLike,
+        mode: Mode = "sample",
+        *,
+        forward: Forward | None = None,
+        outputs: Outputs = "stack",
+        trim: str | None = None,
+        pool: bool = False,
+        prefix: str | None = None,
+        resident_bytes: int = RESIDENT_BYTES,
+    ) -> None:
+        """Attach a bank and a router to a model that holds the bank's base.
+
+        Args:
+            model: any module, in evaluation mode.
+            bank: an open bank.
+            router: a router, its name in the bank, a ``Cascade``, or several routers or names to
+                be asked in turn.
+            mode: ``"sample"``, ``"batch"`` or ``"top1"``.
+            forward: called with the model and a batch, a tensor or a dict, for what the model
+                itself does not return as tensors with examples along dimension 0.
+            outputs: ``"stack"`` or ``"list"``.
+            trim: the name of an input [n, length] that is 0 at padding: columns at the end that no
+                example of a group uses are cut off every input. For models whose outputs neither
+                depend on the padding nor have its length.
+            pool: whether the batch is evidence too: which tasks are in it, and how often, is found
+                from all of its examples, and each goes wholly to the task that is then the most
+                likely. More often right, and cheaper, where batches hold few of the tasks; but
+                an example's output then depends on its company.
+            prefix: see ``tvbank.attach``.
+            resident_bytes: see ``tvbank.attach``.
+
+        Raises:
+            TaskNotFoundError: the router knows tasks that the bank lacks; names them.
+            RouterNotFoundError: the bank has no router of that name.
+            UsageError: an argument out of its range, or the model is in training mode.
+            BaseMismatchError, CheckpointError: as ``tvbank.attach``.
+        """
+        if mode not in MODES:
+            raise UsageError(f"mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+        if outputs not in _OUTPUTS:
+            shown = ", ".join(map(repr, _OUTPUTS))
+            raise UsageError(f"outputs must be one of {shown}, got {outputs!r}")
+        _check_evaluating(model)
+        self._cascade = cascade_of(bank, router)
+        self._model, self._bank, self.mode = model, bank, mode
+        self._tapping, self._outputs, self._pool = (
+            Tapping(forward or call_model, trim),
+            outputs,
+            pool,
+        )
+        self.switch = attach(model, bank, prefix=prefix, resident_bytes=resident_bytes)
+        self.last: Routing | None = None
+        self._lock = threading.RLock()
+        self._closed = False
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that inputs are routed to."""
+        return self._cascade.tasks
+
+    def __call__(self, inputs: Inputs | None = None, /, **named: Any) -> Any:
+        """Run the model on a batch, each example under its own weights.
+
+        Args:
+            inputs: a tensor, or a mapping with tensors, examples along dimension 0.
+            named: the same by keywords.
+
+        Returns:
+            What the model returns, in the order of the inputs; a list if ``outputs="list"``.
+
+        Raises:
+            UsageError: inputs without examples or of different numbers, outputs that cannot be put
+                together, or a model that others have changed, see ``Switch``.
+            UnitMismatchError, NonFiniteError, CorruptionError, StorageError: as ``Switch.to``.
+        """
+        batch = _batch(inputs, named)
+        with self._lock, torch.no_grad():
+            self._check()
+            try:
+                decision = self._decide(batch)
+                weights, lead = followed(decision.weights, decision.top, self.mode)
+                groups = groups_of(weights, lead, self.tasks, self.switch.active)
+                parts = [self._run(batch, group) for group in groups]
+                if self._outputs == "list":
+                    joined: Any = listed(parts, batch.size)
+                else:
+                    joined = stack(parts, batch.size, [group.label for group in groups])
+            except BaseException:
+                self._leave_as_base()
+                raise
+            self.last = routing_of(decision, self.tasks, weights, lead, len(groups))
+            return joined
+
+    def route(self, inputs: Inputs | None = None, /, **named: Any) -> Routing:
+        """Where a batch would go, without running it. Arguments and errors as of a call."""
+        batch = _batch(inputs, named)
+        with self._lock, torch.no_grad():
+            self._check()
+            try:
+                decision = self._decide(batch)
+            except BaseException:
+                self._leave_as_base()
+                raise
+            followed_weights, lead = followed(decision.weights, decision.top, self.mode)
+            return routing_of(decision, self.tasks, followed_weights, lead, 0)
+
+    def prefetch(self, *tasks: str) -> None:
+        """Read tasks into memory, by default all that the router knows; see ``Switch.prefetch``."""
+        with self._lock:
+            self._check()
+            self.switch.prefetch(*(tasks or self.tasks))
+
+    def close(self) -> None:
+        """Restore the base; the model is no longer used.
+
+        Raises:
+            UsageError: others have changed the model meanwhile, see ``Switch.off``.
+        """
+        with self._lock:
+            if not self._closed:
+                self.switch.off()
+            self._closed = True
+
+    def __enter__(self) -> AutoSwitch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"AutoSwitch({self._bank.location!r}, {len(self.tasks)} tasks, mode={self.mode!r})"
+
+    def _decide(self, batch: Batch) -> Decision:
+        self.switch.off()  # features are the base's
+        return decide(self._model, self._cascade, batch, self._tapping, self._pool)
+
+    def _run(self, batch: Batch, group: Group) -> Part:
+        if group.tasks is None:
+            self.switch.off()
+        else:
+            self.switch.to(group.tasks, heads=group.heads)
+        taken = batch.take(group.rows)
+        if self._tapping.trim is not None:
+            taken = without_padding(taken, self._tapping.trim)
+        return group.rows, self._tapping.forward(self._model, taken)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise UsageError("this AutoSwitch is closed: make another one")
+        _check_evaluating(self._model)
+
+    def _leave_as_base(self) -> None:
+        """Restore the base as far as that is possible; what went wrong first is what is told."""
+        with suppress(TvbankError):
+            self.switch.off(force=True)
+
+
+def _batch(inputs: Inputs | None, named: Mapping[str, Any]) -> Batch:
+    if inputs is None:
+        return Batch(named)
+    if named:
+        raise UsageError("give inputs either as one argument or by name, not both")
+    return Batch(inputs)
+
+
+def _check_evaluating(model: torch.nn.Module) -> None:
+    if model.training:
+        raise UsageError(
+            "the model is in training mode, in which its outputs may be random and its buffers "
+            "change: call model.eval() first"
+        )

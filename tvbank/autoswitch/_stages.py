@@ -1,0 +1,43 @@
+"""What may stand for a router, and the cascade that it means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tvbank.bank.bank import Bank
+from tvbank.errors import TaskNotFoundError, UsageError
+from tvbank.routing.cascade import Cascade, Stage
+from tvbank.routing.router import Router
+
+#: A router, its name in the bank, a cascade, or several of the first two to be asked in turn.
+RouterLike = Router | str | Cascade | Sequence[Router | str]
+
+
+def cascade_of(bank: Bank, router: RouterLike) -> Cascade:
+    """The cascade that is meant, once the bank is known to have all its tasks.
+
+    Raises:
+        TaskNotFoundError: it knows tasks that the bank lacks; names them.
+        UsageError: no routers, or something else.
+    """
+    cascade = router if isinstance(router, Cascade) else Cascade(_stages(bank, router))
+    missing = [name for name in cascade.tasks if name not in bank]
+    if missing:
+        shown = ", ".join(map(repr, missing[:5]))
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise TaskNotFoundError(
+            f"the router knows tasks that {bank.location} lacks: {shown}{more}; add them, or fit a "
+            "router to the tasks that the bank has"
+        )
+    return cascade
+
+
+def _stages(bank: Bank, router: Router | str | Sequence[Router | str]) -> list[Stage]:
+    several = isinstance(router, Sequence) and not isinstance(router, str)
+    found: list[object] = list(router) if several else [router]  # type: ignore[arg-type]
+    stages = []
+    for each in found:
+        if not isinstance(each, Router):
+            raise UsageError(f"a router, its name in the bank, or a cascade, not {each!r}")
+        stages.append(Stage(each))
+    return stages
