@@ -4,6 +4,7 @@ Every section and every output ends where memory ends: a stray access would kill
 """
 
 import numpy as np
+import pytest
 from guarded import Guarded
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -113,6 +114,13 @@ def gaps_of(*gaps, values=None):
 def test_gaps_of_every_length(gaps):
     frame = gaps_of(*gaps)
     agree(fused(frame), expected(frame))
+
+
+@pytest.mark.parametrize("values", ["sign", "table", "affine", "float16", "bfloat16", "raw"])
+def test_no_value_is_read_behind_a_section_cut_short(values):
+    frame = encode_frame(np.full(40_000, 0.5, np.float32), values=values)
+    for length in (HEADER_BYTES, HEADER_BYTES + 4, HEADER_BYTES + 8, len(frame) - 1):
+        agree(fused(frame[:length]), expected(frame[:length]))
 
 
 @given(st.lists(frames(300), min_size=1, max_size=5))

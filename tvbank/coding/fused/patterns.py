@@ -151,9 +151,11 @@ def decode_patterns(frames: Any, row: Any, is_float: Any, out: Any) -> Any:
         return count == 0 and size == 0
     if values == SIGN:
         magnitude = sign_magnitude(frames, row)
+        if magnitude == 0:  # the section may be too short for the signs
+            return False
         negative = _U32(magnitude | _U32(0x80000000)) if is_float else _U32(-np.int64(magnitude))
         _expand_signs(section + _U(4), magnitude, negative, patterns, count)
-        return magnitude != 0
+        return True
     if values == _TABLE:
         return _decode_table(section, size, parameter, patterns)
     if values == _AFFINE:
