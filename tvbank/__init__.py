@@ -14,7 +14,7 @@
 ``compress/``         what to keep: ``TSwitch``, ``Exact``
 ``coding/``           how to store it: mask and value encodings, frames
 ``bank/``             where: catalog, shards, stores, reader, writer
-``merging/``          back to weights: export, merge
+``merging/``          back to weights: export, merge; ``Ties``, ``Dare``
 ``switching/``        a live model to a task and back: attach, ``Switch``
 ``routing/``          which task an input belongs to: features, ``Router``
 ``autoswitch/``       a model that picks its task: ``AutoSwitch``
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from tvbank.compress import Compressor as Compressor
     from tvbank.compress import Exact as Exact
     from tvbank.compress import TSwitch as TSwitch
+    from tvbank.merging import Dare as Dare
+    from tvbank.merging import TaskArithmetic as TaskArithmetic
+    from tvbank.merging import Ties as Ties
     from tvbank.merging import export as export
     from tvbank.merging import merge as merge
     from tvbank.routing import Router as Router
@@ -58,6 +61,7 @@ _OWNERS = {
     "AutoSwitch": "autoswitch",
     "Bank": "bank.bank",
     "Compressor": "compress",
+    "Dare": "merging",
     "Exact": "compress",
     "Fault": "bank.verify",
     "GcReport": "bank.gc",
@@ -65,6 +69,8 @@ _OWNERS = {
     "Switch": "switching",
     "TSwitch": "compress",
     "Task": "bank.task",
+    "TaskArithmetic": "merging",
+    "Ties": "merging",
     "Unit": "bank.task",
     "attach": "switching",
     "create": "bank.bank",
@@ -77,6 +83,7 @@ __all__ = [
     "AutoSwitch",
     "Bank",
     "Compressor",
+    "Dare",
     "Exact",
     "Fault",
     "GcReport",
@@ -84,6 +91,8 @@ __all__ = [
     "Switch",
     "TSwitch",
     "Task",
+    "TaskArithmetic",
+    "Ties",
     "TvbankError",
     "Unit",
     "__version__",

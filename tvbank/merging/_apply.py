@@ -41,6 +41,24 @@ def restore(unit: str, base: NDArray[Any], sparse: Sparse) -> NDArray[Any]:
     return part
 
 
+def differences(base: NDArray[Any], sparse: Sparse) -> Sparse:
+    """Entries as float32 differences from the base; the steps of exact tasks become such.
+
+    Args:
+        base: the part's weights in the base, [n]; lossy tasks need none.
+        sparse: positions [k] and entries [k] within the part.
+    """
+    positions, entries = sparse
+    if entries.dtype == np.float32:
+        return positions, entries
+    places = positions.astype(np.intp)
+    start = base[places]
+    end = start.copy()
+    _take(end, np.arange(len(places), dtype=np.uint32), entries)
+    with np.errstate(invalid="ignore"):  # signalling NaN; refused where it is added
+        return positions, end.astype(np.float32) - start.astype(np.float32)
+
+
 @final
 class WeightedSum:
     """Accumulates ``base + sum of weight * (task - base)`` of a part of a unit in float32."""

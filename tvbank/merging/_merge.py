@@ -1,34 +1,38 @@
-"""Task arithmetic: base plus a weighted sum of task vectors, unit by unit."""
+"""Merging tasks by a method, unit by unit."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from tvbank.bank.ahead import all_cores, run_ahead
 from tvbank.bank.bank import Bank
-from tvbank.bank.task import Task
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import UnitMismatchError, UsageError
-from tvbank.merging._apply import WeightedSum
-from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
+from tvbank.merging._arithmetic import TaskArithmetic
+from tvbank.merging._assemble import Assembler, Finish
 from tvbank.merging._export import Progress, base_specs, refuse_overwriting, write_units
+from tvbank.merging._method import Merge, MergeMethod, Weighted
 from tvbank.vector import BaseModel
 
 if TYPE_CHECKING:
     import torch
 
+_ARITHMETIC = TaskArithmetic()
+
 
 def merge(
-    bank: Bank, weights: Mapping[str, float], *, base: CheckpointSource | None = None
+    bank: Bank,
+    weights: Mapping[str, float],
+    *,
+    base: CheckpointSource | None = None,
+    method: MergeMethod = _ARITHMETIC,
 ) -> dict[str, torch.Tensor]:
-    """Merge tasks: for every unit, ``base + sum of weight * (task - base)``.
+    """Merge tasks: for every unit, ``base + sum of weight * (task - base)``, or by another method.
 
     Accumulated in float32, rounded once to the base's element type. What tasks keep whole (heads,
     buffers) is not merged; it is in ``bank[task].extras``.
@@ -38,6 +42,7 @@ def merge(
         weights: task name -> weight; none at all gives the base.
         base: the base's weights, checked against the bank's fingerprints while they are read; by
             default those that ``create`` was given.
+        method: ``TaskArithmetic()``, ``Ties(density)`` or ``Dare(drop, seed)``.
 
     Returns:
         A state dict of the base's units in its element types; tied names share one tensor.
@@ -55,7 +60,7 @@ def merge(
     merged: dict[str, torch.Tensor] = {}
     with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
         model = BaseModel(bank.layout, checkpoint)
-        start = _merged_units(bank, weights, model, pool)
+        start = _merged_units(bank, weights, method, model, pool)
         records = bank.layout.records
         units = run_ahead(records, lambda r: start(r.name), lambda r: model.spec(r).nbytes)
         for record, unit in zip(records, units, strict=True):
@@ -70,6 +75,7 @@ def export_merged(
     weights: Mapping[str, float],
     *,
     base: CheckpointSource | None = None,
+    method: MergeMethod = _ARITHMETIC,
     out: str | os.PathLike[str],
     progress: Progress | None = None,
 ) -> Path:
@@ -77,35 +83,32 @@ def export_merged(
     path = Path(out)
     with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
         refuse_overwriting(path, checkpoint)
-        start = _merged_units(bank, weights, BaseModel(bank.layout, checkpoint), pool)
+        start = _merged_units(bank, weights, method, BaseModel(bank.layout, checkpoint), pool)
         write_units(path, base_specs(bank.layout), start, progress)
     return path
 
 
 def _merged_units(
-    bank: Bank, weights: Mapping[str, float], base: BaseModel, pool: ThreadPoolExecutor
+    bank: Bank,
+    weights: Mapping[str, float],
+    method: MergeMethod,
+    base: BaseModel,
+    pool: ThreadPoolExecutor,
 ) -> Callable[[str], Finish]:
     """A function that begins the work on the merged unit of a name or an alias."""
-    tasks: list[tuple[Task, float]] = []
+    tasks: list[Weighted] = []
     for name, weight in weights.items():
         if not math.isfinite(weight):
             raise UsageError(f"the weight of task {name!r} must be a finite number, got {weight!r}")
-        tasks.append((bank[name].by_shard(), float(weight)))
-    for task, _ in tasks:
-        if missing := [unit for unit in bank.layout.by_name if unit not in task]:
+        tasks.append(Weighted(bank[name].by_shard(), float(weight)))
+    for weighted in tasks:
+        if missing := [unit for unit in bank.layout.by_name if unit not in weighted.task]:
             raise UnitMismatchError(
-                f"task {task.name!r} keeps unit {missing[0]!r} whole, in another shape or element "
-                "type than the base: it cannot be merged; export it instead"
+                f"task {weighted.task.name!r} keeps unit {missing[0]!r} whole, in another shape or "
+                "element type than the base: it cannot be merged; export it instead"
             )
-
-    units = Assembler(bank.layout, base, [task for task, _ in tasks], pool)
-
-    def combine(name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]) -> NDArray[Any]:
-        total = WeightedSum(name, block)
-        for number, frame in frames:
-            task, weight = tasks[number]
-            total.add(weight, task.decode(frame))
-        return total.result()
+    combine = method.plan(Merge(tasks, bank.layout, base, pool))
+    units = Assembler(bank.layout, base, [weighted.task for weighted in tasks], pool)
 
     def start(name: str) -> Finish:
         owner = bank.layout.tied.get(name, name)
