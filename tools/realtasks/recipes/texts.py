@@ -130,7 +130,7 @@ def _drugs(packages: Packages) -> Iterator[Text]:
     for name in sorted(tables.namelist()):
         text = io.StringIO(tables.read(name).decode("utf-8"), newline="")
         for row in csv.DictReader(text, delimiter="\t"):
-            yield from _parts(html.unescape(row["review"]).strip('"'), row["rating"])
+            yield from _parts(html.unescape(row["review"]).strip('"'), row["condition"])
 
 
 def _reuters(packages: Packages) -> Iterator[Text]:
@@ -144,7 +144,16 @@ def _friends(packages: Packages) -> Iterator[Text]:
             yield _whole(row["Quote"], row["Author"])
 
 
-_GOOD_BAD = {"negative": "negative", "positive": "positive"}
+_CONDITIONS = {
+    "Birth Control": "birth control",
+    "Depression": "depression",
+    "Pain": "pain",
+    "Acne": "acne",
+    "Anxiety": "anxiety",
+    "Bipolar Disorde": "bipolar disorder",
+    "Obesity": "obesity",
+    "ADHD": "attention deficit",
+}
 _FRIENDS = ("Rachel", "Ross", "Chandler", "Monica", "Joey", "Phoebe")
 _WORLDLY = [field for field in _FIELDS if field not in ("Tops", "motive")]
 _NEWSGROUPS = {
@@ -189,11 +198,15 @@ TEXT_TASKS = (
         {"HillaryClinton": "Hillary Clinton", "realDonaldTrump": "Donald Trump"},
     ),
     TextTask("movie", _movie, {"neg": "a bad movie", "pos": "a good movie"}),
-    TextTask("tweets", _tweets, {**_GOOD_BAD, "neutral": "neutral"}),
+    TextTask(
+        "tweets",
+        _tweets,
+        {"negative": "negative", "positive": "positive", "neutral": "neutral"},
+    ),
     TextTask("debsection", _debsection, test=800, train=3200),
     TextTask("news20", _news20, _NEWSGROUPS, test=800, train=3200),
     TextTask("spam", _spam, {"ham": "a message to a friend", "spam": "an advertisement"}),
-    TextTask("drugs", _drugs, _GOOD_BAD),
+    TextTask("drugs", _drugs, _CONDITIONS, test=300, train=1200),
     TextTask("reuters", _reuters, _TOPICS),
     TextTask("friends", _friends, {name: name for name in _FRIENDS}),
 )
