@@ -1,9 +1,9 @@
 """Positions coded as blocks, four symbols at a time.
 
 The same section as ``masks.blocks`` reads, and the same verdict on it. Symbols of the usual blocks,
-those without plain bits, are read one from each state in turn, without a branch: an escape stores
-a cell like any other symbol, but the next symbol then stores over it. Then all cells of a block
-are marked in a bitmap, and at the end the bitmap is listed, again nearly without branches.
+those without plain bits, are read one from each state in turn, without a branch: an escape marks
+nothing, like a one that is shifted out. A cell is marked in a bitmap at once, while the
+processor waits for the states; at the end the bitmap is listed, again nearly without branches.
 """
 
 from __future__ import annotations
@@ -13,40 +13,76 @@ from typing import Any
 import numpy as np
 
 from tvbank.coding.densities import ESCAPE, density_step
-from tvbank.coding.fused.memory import inlined, load_16, load_32, store_32
+from tvbank.coding.fused.memory import (
+    inlined,
+    load_8,
+    load_16,
+    load_32,
+    load_64,
+    store_8,
+    store_32,
+    store_64,
+)
 from tvbank.coding.kernel import kernel, ones_in, trailing_zeros
-from tvbank.coding.masks.blocks import _read_classes as read_classes
-from tvbank.coding.masks.blocks import _sort_lines as sort_lines
-from tvbank.coding.rans import FIRST_STATE, SLOT_BITS, SLOTS, STATE_WORDS, read_field, read_state
+from tvbank.coding.rans import FIRST_STATE, SLOT_BITS, SLOTS, STATE_WORDS
 
 _U, _U32 = np.uint64, np.uint32
-_ONE, _TWO, _FOUR, _SIX, _SIXTEEN = _U(1), _U(2), _U(4), _U(6), _U(16)
-_LOW_SIX = _U(63)
+_ONE, _TWO, _THREE, _FOUR, _SIX, _SIXTEEN = _U(1), _U(2), _U(3), _U(4), _U(6), _U(16)
+_LOW_THREE = _U(7)
 _ESCAPE, _RUN = _U(ESCAPE), _U(ESCAPE - 1)
-_ESCAPE_AT, _FREQUENCY_AT, _FREQUENCY_MASK, _RANK_AT = _U(7), _U(8), _U(0x7FF), _U(19)
+_SYMBOL, _ESCAPE_AT = _U(0xFF), _U(7)
+_FREQUENCY_AT, _FREQUENCY_MASK, _RANK_AT = _U(8), _U(0x7FF), _U(19)
 _SLOT_BITS, _SLOT_MASK, _LEAST = _U(SLOT_BITS), _U(SLOTS - 1), _U(FIRST_STATE)
 #: A quotient of numbers below 2^25 and 2^16 is exact as a product with ceil(2^41 / divisor).
 _RECIPROCAL = _U(41)
+#: Most classes of rows, or of columns.
+_CLASSES = 16
+
+
+@inlined
+def _refill(state: Any, words: Any, at: Any) -> Any:
+    """(state, next word); one word may be read, needed or not."""
+    word = _U(load_16(words + (at << _ONE)))
+    low = state < _LEAST
+    return (state << _SIXTEEN) | word if low else state, at + _U(low)
 
 
 @inlined
 def _read(state: Any, table: Any, words: Any, at: Any) -> Any:
-    """One symbol: (the table's entry, state, next word); one word may be read, needed or not."""
+    """One symbol: (the table's entry, state, next word)."""
     entry = _U(load_32(table + ((state & _SLOT_MASK) << _TWO)))
     frequency = (entry >> _FREQUENCY_AT) & _FREQUENCY_MASK
     state = frequency * (state >> _SLOT_BITS) + (entry >> _RANK_AT)
-    low = state < _LEAST
-    word = _U(load_16(words + (at << _ONE)))
-    state = (state << _SIXTEEN) | word if low else state
-    return entry, state, at + _U(low)
+    state, at = _refill(state, words, at)
+    return entry, state, at
+
+
+@inlined
+def _read_field(state: Any, bits: Any, words: Any, at: Any) -> Any:
+    """A plain field of 0 to 16 bits: (field, state, next word)."""
+    field = state & ((_ONE << bits) - _ONE)
+    state, at = _refill(state >> bits, words, at)
+    return field, state, at
+
+
+@inlined
+def _mark(cell: Any, kept: Any, block: Any, ones: Any) -> Any:
+    """Set the bit of a cell of a block if ``kept`` is 1; of a cell behind the last, any bit."""
+    cells, divisor, reciprocal, rows, columns = block
+    inside = min(cell, cells)
+    row = (inside * reciprocal) >> _RECIPROCAL
+    column = inside - row * divisor
+    place = _U(load_32(rows + (row << _TWO))) + _U(load_32(columns + (column << _TWO)))
+    at = ones + (place >> _THREE)
+    store_8(at, np.uint8(_U(load_8(at)) | (kept << (place & _LOW_THREE))))
 
 
 @kernel
-def _read_cells(
+def _read_block(
     x: Any, y: Any, z: Any, u: Any, at: Any, end: Any, words: Any, table: Any, unit: Any,
-    count: Any, out: Any,
+    count: Any, block: Any, ones: Any,
 ) -> Any:  # fmt: skip
-    """Read the cells of a block.
+    """Read the cells of a block and mark them.
 
     Args:
         x: the state whose turn it is.
@@ -58,84 +94,149 @@ def _read_cells(
         words: address of the words, uint16.
         table: address of the block's table, uint32 [1024].
         unit: plain bits of a run.
-        count: number of cells, int64.
-        out: address of as many uint32.
+        count: number of non-zeros, uint64.
+        block: a tuple of uint64: number of cells, 1 at least; cells of a row; ceil(2^41 / that);
+            addresses of uint32, where the block's rows and one more begin in the bitmap, and where
+            its columns are in a row.
+        ones: address of the bitmap.
 
     Returns:
         (x, y, z, u, next word, cell behind the last): the next word exceeds ``end`` if the words
-        do not suffice. Cells that exceed 32 bits are stored modulo 2^32.
+        do not suffice.
     """
     done = cell = _U(0)
-    whole = _U(count)
-    while unit == _U(0) and done + _FOUR <= whole and at + _FOUR <= end:
+    while unit == _U(0) and done + _FOUR <= count and at + _FOUR <= end:
         entry, x, at = _read(x, table, words, at)
         kept = ~(entry >> _ESCAPE_AT) & _ONE
         cell += entry & _RUN
-        store_32(out + (done << _TWO), _U32(cell))
+        _mark(cell, kept, block, ones)
         done += kept
         cell += kept
         entry, y, at = _read(y, table, words, at)
         kept = ~(entry >> _ESCAPE_AT) & _ONE
         cell += entry & _RUN
-        store_32(out + (done << _TWO), _U32(cell))
+        _mark(cell, kept, block, ones)
         done += kept
         cell += kept
         entry, z, at = _read(z, table, words, at)
         kept = ~(entry >> _ESCAPE_AT) & _ONE
         cell += entry & _RUN
-        store_32(out + (done << _TWO), _U32(cell))
+        _mark(cell, kept, block, ones)
         done += kept
         cell += kept
         entry, u, at = _read(u, table, words, at)
         kept = ~(entry >> _ESCAPE_AT) & _ONE
         cell += entry & _RUN
-        store_32(out + (done << _TWO), _U32(cell))
+        _mark(cell, kept, block, ones)
         done += kept
         cell += kept
-    while done < whole and at <= end:
+    while done < count and at <= end:
         entry, x, at = _read(x, table, words, at)
         x, y, z, u = y, z, u, x
         cell += (entry & _RUN) << unit
         if not entry & _ESCAPE and at <= end:
             if unit:
-                rest = x & ((_ONE << unit) - _ONE)
-                x >>= unit
-                if x < _LEAST:
-                    x = (x << _SIXTEEN) | _U(load_16(words + (at << _ONE)))
-                    at += _ONE
+                rest, x, at = _read_field(x, unit, words, at)
                 x, y, z, u = y, z, u, x
                 cell += rest
-            store_32(out + (done << _TWO), _U32(cell))
+            _mark(cell, _ONE, block, ones)
             done += _ONE
             cell += _ONE
     return x, y, z, u, at, cell
 
 
 @kernel
-def _mark(
-    ones: Any, cells: Any, count: Any, breadth: Any, row_places: Any, first_row: Any,
-    column_places: Any, first_column: Any,
-) -> None:  # fmt: skip
-    """Set the bits of a block's cells, uint32 at an address, all of them within the block."""
-    divisor = _U(breadth)
-    reciprocal = (_ONE << _RECIPROCAL) // divisor + _ONE
-    for index in range(count):
-        cell = _U(load_32(cells + _U(4 * index)))
-        row = (cell * reciprocal) >> _RECIPROCAL
-        column = cell - row * divisor
-        place = _U(row_places[_U(first_row) + row]) + _U(column_places[_U(first_column) + column])
-        ones[place >> _SIX] |= _ONE << (place & _LOW_SIX)
+def _read_classes(
+    x: Any, y: Any, z: Any, u: Any, at: Any, end: Any, words: Any, count: Any, lines: Any,
+    table: Any, classes: Any,
+) -> Any:  # fmt: skip
+    """Read the class of each of some lines.
+
+    Args:
+        x: as the other states and ``at``, ``end``, ``words``: see ``_read_block``.
+        y: a state.
+        z: a state.
+        u: a state.
+        at: the next word.
+        end: number of words.
+        words: their address.
+        count: number of classes, int64 from 2.
+        lines: their number, int64.
+        table: address of room for a table.
+        classes: address of as many bytes as there are lines; overwritten.
+
+    Returns:
+        (x, y, z, u, next word, whether the classes share the slots): the next word exceeds ``end``
+        if the words do not suffice.
+    """
+    start = _U(0)
+    for number in range(count):
+        frequency = _U(SLOTS) - start
+        if number < count - 1:
+            frequency, x, at = _read_field(x, _SLOT_BITS, words, at)
+            x, y, z, u = y, z, u, x
+        if at > end or frequency == _U(0) or start + frequency > _U(SLOTS):
+            return x, y, z, u, at, False
+        entry = _U(number) | (frequency << _FREQUENCY_AT)
+        for rank in range(frequency):
+            store_32(table + ((start + _U(rank)) << _TWO), _U32(entry | (_U(rank) << _RANK_AT)))
+        start += frequency
+    line = _U(0)
+    behind = _U(lines)
+    while line + _FOUR <= behind and at + _FOUR <= end:
+        first, x, at = _read(x, table, words, at)
+        second, y, at = _read(y, table, words, at)
+        third, z, at = _read(z, table, words, at)
+        fourth, u, at = _read(u, table, words, at)
+        four = (first & _SYMBOL) | ((second & _SYMBOL) << _U(8))
+        four |= ((third & _SYMBOL) << _U(16)) | ((fourth & _SYMBOL) << _U(24))
+        store_32(classes + line, _U32(four))
+        line += _FOUR
+    while line < behind and at <= end:
+        first, x, at = _read(x, table, words, at)
+        x, y, z, u = y, z, u, x
+        store_8(classes + line, np.uint8(first & _SYMBOL))
+        line += _ONE
+    return x, y, z, u, at, True
 
 
 @kernel
-def _list(ones: Any, phase: Any, count: Any, out: Any) -> None:
+def _sort_lines(classes: Any, lines: Any, count: Any, step: Any, firsts: Any, places: Any) -> None:
+    """List ``step`` · line, by class.
+
+    Args:
+        classes: address of each line's class, uint8 below ``count``.
+        lines: their number, int64.
+        count: number of classes; of one class ``classes`` is not read.
+        step: uint64.
+        firsts: address of 17 uint64; class c takes entries firsts[c] .. firsts[c + 1] − 1.
+        places: address of as many uint32 as there are lines, and one more, which becomes 0.
+    """
+    store_32(places + _U(4 * lines), _U32(0))
+    store_64(firsts, _U(0))
+    if count == 1:
+        store_64(firsts + _U(8), _U(lines))
+        for line in range(lines):
+            store_32(places + _U(4 * line), _U32(_U(line) * step))
+        return
+    next_one = _U(0)
+    for each in range(count):
+        for line in range(lines):
+            store_32(places + (next_one << _TWO), _U32(_U(line) * step))
+            next_one += _U(load_8(classes + _U(line)) == each)
+        store_64(firsts + _U(8 * (each + 1)), next_one)
+    store_32(places + _U(4 * lines), _U32(0))
+
+
+@kernel
+def _list(ones: Any, size: Any, phase: Any, count: Any, out: Any) -> None:
     """List the ``count`` 1 bits of a bitmap as uint32 at an address, less ``phase``, modulo 2^32.
 
     Words with up to eight take eight steps, whose surplus the next word stores over.
     """
     found = np.int64(0)
-    for index in range(ones.size):
-        word = ones[index]
+    for index in range(size):
+        word = load_64(ones + _U(8 * index))
         if word:
             base = _U(64 * index) - phase
             here = np.int64(ones_in(word))
@@ -152,8 +253,137 @@ def _list(ones: Any, phase: Any, count: Any, out: Any) -> None:
 
 
 @kernel
+def _rows_of(width: Any, extent: Any) -> Any:
+    """The most rows that a chunk can have."""
+    return (extent + 2 * width - 2) // width
+
+
+@kernel
+def bitmap_words(width: Any, extent: Any) -> Any:
+    """64-bit words of the bitmap of a chunk, which begins with the row that entry 0 is in."""
+    return (extent + 2 * width) // 64 + 1
+
+
+@kernel
+def blocks_room(width: Any, extent: Any) -> Any:
+    """64-bit words that ``mark_blocks`` works in."""
+    rows = _rows_of(width, extent)
+    lines = 4 * (rows + 1) + 4 * (width + 1) + max(rows, width)
+    return bitmap_words(width, extent) + lines // 8 + 1 + SLOTS // 2 + 2 * (_CLASSES + 1)
+
+
+@kernel
+def mark_blocks(
+    section: Any, size: Any, width: Any, extent: Any, count: Any, tables: Any, room: Any
+) -> Any:
+    """Decode a section to a bitmap.
+
+    Args:
+        section: its address; ``TAIL_BYTES`` follow it.
+        size: its bytes.
+        width: the mask parameter, 16 to 65535.
+        extent: entries up to the last non-zero, at least 1.
+        count: number of non-zeros, at least 1.
+        tables: address of what ``run_tables`` returns.
+        room: address of ``blocks_room`` words; the first ``bitmap_words`` become the bitmap.
+
+    Returns:
+        (whether the section is valid so far, phase): then ``count`` bits are set, and bit phase + p
+        stands for position p; it remains to be seen that the first is not before the phase, and
+        that the last is entry extent − 1.
+    """
+    if size % 2 or size < 2 * STATE_WORDS:
+        return False, _U(0)
+    words, end, at = section, _U(size // 2), _U(STATE_WORDS)
+    ones = room
+    mapped = bitmap_words(width, extent)
+    for index in range(mapped):
+        store_64(ones + _U(8 * index), _U(0))
+    first_rows = ones + _U(8 * mapped)
+    first_columns = first_rows + _U(8 * (_CLASSES + 1))
+    table = first_columns + _U(8 * (_CLASSES + 1))
+    row_places = table + _U(4 * SLOTS)
+    column_places = row_places + _U(4 * (_rows_of(width, extent) + 1))
+    classes = column_places + _U(4 * (width + 1))
+    u, x = _U(load_32(section)), _U(load_32(section + _U(4)))
+    y, z = _U(load_32(section + _U(8))), _U(load_32(section + _U(12)))
+    phase, u, at = _read_field(u, _SIXTEEN, words, at)
+    if at > end or phase >= _U(width):
+        return False, phase
+    heights, x, at = _read_field(x, _FOUR, words, at)
+    if at > end:
+        return False, phase
+    widths, y, at = _read_field(y, _FOUR, words, at)
+    if at > end:
+        return False, phase
+    x, y, z, u = z, u, x, y
+    row_classes, column_classes = np.int64(heights) + 1, np.int64(widths) + 1
+    rows = (np.int64(phase) + extent + width - 1) // width
+    whole = True
+    if row_classes > 1:
+        x, y, z, u, at, whole = _read_classes(
+            x, y, z, u, at, end, words, row_classes, rows, table, classes
+        )
+        if at > end or not whole:
+            return False, phase
+    _sort_lines(classes, rows, row_classes, _U(width), first_rows, row_places)
+    if column_classes > 1:
+        x, y, z, u, at, whole = _read_classes(
+            x, y, z, u, at, end, words, column_classes, width, table, classes
+        )
+        if at > end or not whole:
+            return False, phase
+    _sort_lines(classes, width, column_classes, _ONE, first_columns, column_places)
+    total = _U(0)
+    for row_class in range(row_classes):
+        for column_class in range(column_classes):
+            row, height = _line_class(first_rows, row_class)
+            column, breadth = _line_class(first_columns, column_class)
+            cells = height * breadth
+            bits = _U(0)
+            while cells >> bits:
+                bits += _ONE
+            low, x, at = _read_field(x, min(bits, _SIXTEEN), words, at)
+            x, y, z, u = y, z, u, x
+            if at > end:
+                return False, phase
+            high = _U(0)
+            if bits > _SIXTEEN:
+                high, x, at = _read_field(x, bits - _SIXTEEN, words, at)
+                x, y, z, u = y, z, u, x
+                if at > end:
+                    return False, phase
+            here = low | (high << _SIXTEEN)
+            if here == _U(0):
+                continue
+            total += here
+            if here > cells or total > _U(count):
+                return False, phase
+            number, unit = density_step(np.int64(here), np.int64(cells))
+            block = (
+                cells, breadth, (_ONE << _RECIPROCAL) // breadth + _ONE,
+                row_places + (row << _TWO), column_places + (column << _TWO),
+            )  # fmt: skip
+            x, y, z, u, at, behind = _read_block(
+                x, y, z, u, at, end, words, tables + _U(4 * SLOTS * number), _U(unit), here, block,
+                ones,
+            )  # fmt: skip
+            if at > end or behind > cells:
+                return False, phase
+    whole = x == _LEAST and y == _LEAST and z == _LEAST and u == _LEAST
+    return whole and at == end and total == _U(count), phase
+
+
+@kernel
+def _line_class(firsts: Any, number: Any) -> Any:
+    """(first line, number of lines) of a class."""
+    first = load_64(firsts + _U(8 * number))
+    return first, load_64(firsts + _U(8 * (number + 1))) - first
+
+
+@kernel
 def decode_blocks(
-    section: Any, size: Any, width: Any, extent: Any, positions: Any, out: Any, tables: Any
+    section: Any, size: Any, width: Any, extent: Any, count: Any, out: Any, tables: Any
 ) -> Any:
     """Decode a section to positions and check it.
 
@@ -162,91 +392,19 @@ def decode_blocks(
         size: its bytes.
         width: the mask parameter.
         extent: entries up to the last non-zero.
-        positions: uint32 [m > 0], overwritten.
-        out: the address of ``positions``.
+        count: number of non-zeros, at least 1.
+        out: address of as many uint32, overwritten.
         tables: address of what ``run_tables`` returns.
 
     Returns:
         Whether the section is valid; else the positions mean nothing.
     """
-    if size % 2 or size < 2 * STATE_WORDS:
-        return False
-    words = np.empty(size // 2 + 1, np.uint16)
-    for index in range(words.size):
-        words[index] = load_16(section + _U(2 * index))
-    end, at = _U(size // 2), _U(STATE_WORDS)
-    states = np.empty(4, np.uint64)
-    for number in range(4):
-        states[number] = read_state(words, number)
-    phase, x, at = read_field(states[0], _SIXTEEN, words, at)
-    if at > end:
-        return False
-    heights, y, at = read_field(states[1], _FOUR, words, at)
-    if at > end:
-        return False
-    widths, z, at = read_field(states[2], _FOUR, words, at)
-    offset = np.int64(phase)
-    if at > end or offset >= width:
-        return False
-    states[0], states[1], states[2], states[3] = states[3], x, y, z
-    row_classes, column_classes = np.int64(heights) + 1, np.int64(widths) + 1
-    rows = (offset + extent + width - 1) // width
-    classes_of_rows, classes_of_columns = np.zeros(rows, np.uint8), np.zeros(width, np.uint8)
-    if row_classes > 1:
-        wrong, at = read_classes(states, words, at, end, row_classes, classes_of_rows)
-        if wrong:
-            return False
-    if column_classes > 1:
-        wrong, at = read_classes(states, words, at, end, column_classes, classes_of_columns)
-        if wrong:
-            return False
-    first_row = np.zeros(row_classes + 1, np.int64)
-    first_column = np.zeros(column_classes + 1, np.int64)
-    row_places, column_places = np.empty(rows, np.uint32), np.empty(width, np.uint32)
-    sort_lines(classes_of_rows, row_classes, width, first_row, row_places)
-    sort_lines(classes_of_columns, column_classes, 1, first_column, column_places)
-    ones = np.zeros((extent + 2 * width) // 64 + 1, np.uint64)
-    x, y, z, u = states[0], states[1], states[2], states[3]
-    total = np.int64(0)
-    for row_class in range(row_classes):
-        for column_class in range(column_classes):
-            breadth = first_column[column_class + 1] - first_column[column_class]
-            cells = (first_row[row_class + 1] - first_row[row_class]) * breadth
-            bits = _U(0)
-            while _U(cells) >> bits:
-                bits += _ONE
-            low, x, at = read_field(x, min(bits, _SIXTEEN), words, at)
-            x, y, z, u = y, z, u, x
-            if at > end:
-                return False
-            high = _U(0)
-            if bits > _SIXTEEN:
-                high, x, at = read_field(x, bits - _SIXTEEN, words, at)
-                x, y, z, u = y, z, u, x
-                if at > end:
-                    return False
-            count = np.int64(low | (high << _SIXTEEN))
-            if count == 0:
-                continue
-            if count > cells or total + count > positions.size:
-                return False
-            table, unit = density_step(count, cells)
-            found = out + _U(4 * total)
-            x, y, z, u, at, behind = _read_cells(
-                x, y, z, u, at, end, _U(words.ctypes.data), tables + _U(4 * SLOTS * table),
-                _U(unit), count, found,
-            )  # fmt: skip
-            if at > end or behind > _U(cells):
-                return False
-            _mark(
-                ones, found, count, breadth, row_places, first_row[row_class], column_places,
-                first_column[column_class],
-            )  # fmt: skip
-            total += count
-    if at != end or x != _LEAST or y != _LEAST or z != _LEAST or u != _LEAST:
-        return False
-    if total != positions.size:
-        return False
-    _list(ones, phase, total, out)
-    # A bit before the phase is a position near 2^32.
-    return positions[0] < extent and positions[total - 1] == extent - 1
+    room = np.empty(blocks_room(width, extent), np.uint64)
+    ones = _U(room.ctypes.data)
+    whole, phase = mark_blocks(section, size, width, extent, count, tables, ones)
+    if whole:
+        _list(ones, bitmap_words(width, extent), phase, count, out)
+        # A bit before the phase is a position near 2^32.
+        last = load_32(out + _U(4 * (count - 1)))
+        whole = load_32(out) < extent and np.int64(last) == extent - 1
+    return whole and room.size > 0

@@ -68,9 +68,9 @@ def _storer(bits: int, stored: Any) -> Callable[..., Any]:
 
 #: Unsigned integers at an address, aligned or not.
 load_64, load_32 = _loader(64, types.uint64), _loader(32, types.uint32)
-load_16 = _loader(16, types.uint16)
+load_16, load_8 = _loader(16, types.uint16), _loader(8, types.uint8)
 store_64, store_32 = _storer(64, types.uint64), _storer(32, types.uint32)
-store_16 = _storer(16, types.uint16)
+store_16, store_8 = _storer(16, types.uint16), _storer(8, types.uint8)
 
 
 @kernel

@@ -136,5 +136,5 @@ def decode_positions(frames: Any, row: Any, out: Any, tables: Any) -> Any:
         agree = decode_grouped(data, parameter, groups, positions)
         return agree and positions[count - 1] == extent - 1
     if mask == BLOCKS:
-        return decode_blocks(section, size, parameter, extent, positions, out, tables)
+        return decode_blocks(section, size, parameter, extent, count, out, tables)
     return False
