@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,12 +15,31 @@ from tvbank.cli._arguments import (
     BankArgument,
     BaseOption,
     ForceOption,
+    JsonOption,
     OutputOption,
     TaskArgument,
     complete_task,
 )
-from tvbank.cli._output import human_bytes, progress_bar
+from tvbank.cli._output import human_bytes, print_json, progress_bar
 from tvbank.errors import UsageError
+
+if TYPE_CHECKING:
+    from tvbank.merging import MergeMethod
+
+
+class Method(StrEnum):
+    """How ``merge`` combines tasks."""
+
+    arithmetic = "arithmetic"
+    ties = "ties"
+    dare = "dare"
+
+
+class Across(StrEnum):
+    """Of what TIES keeps the largest entries."""
+
+    task = "task"
+    unit = "unit"
 
 
 @app.command("export")
@@ -47,18 +68,66 @@ def merge(
         ),
     ],
     output: OutputOption,
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="arithmetic: base + the sum of WEIGHT times (task - base); ties: trim, elect a "
+            "sign, average; dare: drop at random, rescale, sum."
+        ),
+    ] = Method.arithmetic,
+    density: Annotated[
+        float | None, typer.Option(help="ties: share of entries to keep (default 0.2).")
+    ] = None,
+    across: Annotated[
+        Across | None,
+        typer.Option(help="ties: the largest of the whole task or of each unit (default task)."),
+    ] = None,
+    drop: Annotated[
+        float | None, typer.Option(help="dare: share of entries to drop (default 0.9).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="dare: of what is dropped (default 0).")] = None,
     base: BaseOption = None,
     force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write base + the sum of WEIGHT × (task - base) as a safetensors checkpoint."""
+    """Merge tasks and write a safetensors checkpoint."""
     from tvbank.merging import export_merged
 
     _refuse_existing(output, force)
     parsed = _weights(weights)
+    chosen = _method(method, density=density, across=across, drop=drop, seed=seed)
     opened = tvbank.open(bank)
     with progress_bar("merging") as progress:
-        path = export_merged(opened, parsed, base=base, out=output, progress=progress)
-    typer.echo(f"wrote {path}: {human_bytes(path.stat().st_size)}")
+        path = export_merged(
+            opened, parsed, base=base, method=chosen, out=output, progress=progress
+        )
+    size = path.stat().st_size
+    if as_json:
+        described = {"method": chosen.describe(), "weights": parsed}
+        print_json({"output": str(path), "bytes": size, **described})
+    else:
+        typer.echo(f"wrote {path}: {human_bytes(size)}")
+
+
+def _method(method: Method, **given: float | Across | None) -> MergeMethod:
+    """The method with the options that belong to it.
+
+    Raises:
+        UsageError: an option of another method, or out of its range.
+    """
+    from tvbank.merging import Dare, TaskArithmetic, Ties
+
+    makers = {
+        Method.arithmetic: (TaskArithmetic, ()),
+        Method.ties: (Ties, ("density", "across")),
+        Method.dare: (Dare, ("drop", "seed")),
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    for other, (_, names) in makers.items():
+        if other is not method and (wrong := [name for name in names if name in options]):
+            raise UsageError(f"--{wrong[0]} belongs to --method {other.value}")
+    maker: Callable[..., MergeMethod] = makers[method][0]
+    return maker(**{k: str(v) if isinstance(v, Across) else v for k, v in options.items()})
 
 
 def _weights(texts: list[str]) -> dict[str, float]:
