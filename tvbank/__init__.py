@@ -39,7 +39,11 @@ if TYPE_CHECKING:
     from tvbank.bank.bank import Bank as Bank
     from tvbank.bank.bank import create as create
     from tvbank.bank.bank import open as open
+    from tvbank.bank.copying import CopyReport as CopyReport
+    from tvbank.bank.copying import copy as copy
     from tvbank.bank.gc import GcReport as GcReport
+    from tvbank.bank.packing import PackReport as PackReport
+    from tvbank.bank.packing import pack as pack
     from tvbank.bank.task import Task as Task
     from tvbank.bank.task import Unit as Unit
     from tvbank.bank.verify import Fault as Fault
@@ -61,10 +65,12 @@ _OWNERS = {
     "AutoSwitch": "autoswitch",
     "Bank": "bank.bank",
     "Compressor": "compress",
+    "CopyReport": "bank.copying",
     "Dare": "merging",
     "Exact": "compress",
     "Fault": "bank.verify",
     "GcReport": "bank.gc",
+    "PackReport": "bank.packing",
     "Router": "routing",
     "Switch": "switching",
     "TSwitch": "compress",
@@ -73,20 +79,24 @@ _OWNERS = {
     "Ties": "merging",
     "Unit": "bank.task",
     "attach": "switching",
+    "copy": "bank.copying",
     "create": "bank.bank",
     "export": "merging",
     "merge": "merging",
     "open": "bank.bank",
+    "pack": "bank.packing",
 }
 
 __all__ = [
     "AutoSwitch",
     "Bank",
     "Compressor",
+    "CopyReport",
     "Dare",
     "Exact",
     "Fault",
     "GcReport",
+    "PackReport",
     "Router",
     "Switch",
     "TSwitch",
@@ -97,11 +107,13 @@ __all__ = [
     "Unit",
     "__version__",
     "attach",
+    "copy",
     "create",
     "errors",
     "export",
     "merge",
     "open",
+    "pack",
     "routing",
 ]
 

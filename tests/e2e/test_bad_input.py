@@ -275,8 +275,8 @@ def test_there_is_no_bank(shell, command):
         refused(shell, AT_FAULT, *on(shell, shell.folder / place, command), words=words)
     (shell.folder / "empty").mkdir()
     refused(shell, AT_FAULT, *on(shell, shell.folder / "empty", command), words=["is not a bank"])
-    url = "https://example.org/bank"
-    refused(shell, USAGE, *on(shell, url, command), words=[url, "local"])
+    url = "nonsense://example.org/bank"
+    refused(shell, USAGE, *on(shell, url, command), words=[url, "nonsense"])
     refused(shell, USAGE, *on(shell, "", command), words=["give the bank's folder"])
 
 

@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 
 import tvbank
 
-VERBS = ["init", "add", "ls", "show", "export", "merge", "verify", "rm", "gc", "demo"]
+VERBS = [
+    "init", "add", "cp", "pack", "ls", "show", "export", "merge", "verify", "rm", "gc", "demo",
+]  # fmt: skip
 
 
 def tensors(path):
@@ -184,6 +186,22 @@ def test_verify(shell):
     assert faults[1]["start"] == 0 < faults[1]["stop"]
 
 
+def test_cp_and_pack(shell):
+    copy, zipped = shell.folder / "copy", shell.folder / "bank.zip"
+    assert "copied 1 tasks" in succeeded(shell("cp", shell.bank, copy, "cats"))
+    report = json.loads(succeeded(shell("cp", shell.bank, copy, "--json")))
+    assert (report["tasks"], report["present"]) == (["exact"], ["cats"])
+    assert "2 tasks were there already" in succeeded(shell("cp", shell.bank, copy))
+    assert "wrote" in succeeded(shell("pack", copy, zipped))
+    assert shell("pack", copy, zipped).status == 1
+    report = json.loads(succeeded(shell("pack", copy, zipped, "cats", "--force", "--json")))
+    assert report["tasks"] == ["cats"]
+    assert succeeded(shell("verify", zipped)) == "sound\n"
+    assert "cats" in succeeded(shell("ls", zipped))
+    assert shell("rm", zipped, "cats").status == 1
+    assert shell("cp", shell.bank, "s3://me:secret@bucket/x").status == 2
+
+
 def test_rm_and_gc(shell):
     said = succeeded(shell("rm", shell.bank, "cats"))
     assert "gc" in said
@@ -268,7 +286,7 @@ def test_an_interrupt_is_no_traceback(shell, monkeypatch):
     def interrupt(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tvbank.bank.bank.LocalStorage", interrupt)
+    monkeypatch.setattr("tvbank.bank.storage._open.LocalStorage", interrupt)
     ended = shell("ls", shell.bank)
     assert ended.status == 130
     assert "Traceback" not in ended.err
@@ -278,7 +296,7 @@ def test_a_bug_of_ours_is_one_sentence_too(shell, monkeypatch):
     def fail(*_arguments):
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("tvbank.bank.bank.LocalStorage", fail)
+    monkeypatch.setattr("tvbank.bank.storage._open.LocalStorage", fail)
     ended = shell("ls", shell.bank)
     assert ended.status == 1
     assert ended.err.count("\n") == 1

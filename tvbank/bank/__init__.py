@@ -20,6 +20,9 @@
 ``task.py``               ``Task`` and ``Unit``, the mappings users hold
 ``bank.py``               ``Bank``, ``create`` and ``open``
 ``verify.py``, ``gc.py``  finding faults, removing what no catalog names
+``making.py``             making an empty bank
+``contents.py``           the objects that a catalog reaches
+``copying.py``            copies them between banks; ``packing.py`` into a zip file
 ``zarr_codec.py``         the codec ``tvbank.sass`` for zarr; ``numcodecs_codec.py`` for numcodecs
 ========================  ===========================================================
 """

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from tvbank.bank.base_location import KEY as BASE_LOCATION
 from tvbank.bank.base_location import recall_base, remember_base
-from tvbank.bank.documents import (
-    LAYOUT,
-    ROOT,
-    decode_layout,
-    empty_catalog,
-    encode_document,
-    encode_root,
-)
+from tvbank.bank.documents import encode_document
 from tvbank.bank.gc import GRACE, GcReport, collect_garbage
+from tvbank.bank.making import make_bank, refuse_occupied
 from tvbank.bank.names import check_task_name
 from tvbank.bank.publish import publish_task, refuse_existing, remove_task
 from tvbank.bank.snapshot import read_layout, read_root, read_root_to_change
@@ -24,12 +17,7 @@ from tvbank.bank.storage import Location, Storage, open_storage
 from tvbank.bank.task import Task
 from tvbank.bank.verify import Fault, verify
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
-from tvbank.errors import (
-    BankExistsError,
-    ConflictError,
-    TaskNotFoundError,
-    UsageError,
-)
+from tvbank.errors import TaskNotFoundError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
 from tvbank.vector import BaseModel, TaskVector
 
@@ -222,22 +210,11 @@ def create(
         raise UsageError(f"chunk_length must be 1 to {MAX_CHUNK_LENGTH}, got {chunk_length}")
     chunk_length = int(chunk_length)  # numpy's integers are no JSON
     storage = open_storage(path)
-    storage.refuse_read_only()
-    _refuse_occupied(storage)
+    refuse_occupied(storage)
     with borrow_checkpoint(base) as checkpoint:
         total = sum(spec.nbytes for spec in checkpoint.tensors.values())
         layout = build_layout(checkpoint, chunk_length, _counter(total, progress))
-    document = encode_document(layout)
-    decode_layout(document)  # never publish what cannot be read back
-    catalog = encode_root(empty_catalog(document))
-    with storage.exclusive():
-        _refuse_occupied(storage)
-        _put_layout(storage, document)
-        remember_base(storage, base)
-        try:
-            storage.put_if_unchanged(ROOT, catalog, None)
-        except ConflictError as error:
-            raise BankExistsError(f"{storage.location} already holds a bank") from error
+    make_bank(storage, encode_document(layout), lambda: remember_base(storage, base))
     return Bank(storage, base)
 
 
@@ -249,32 +226,6 @@ def open(path: Location) -> Bank:
         CorruptionError, UnsupportedError: the bank is damaged, or needs a newer tvbank.
     """
     return Bank(open_storage(path))
-
-
-def _put_layout(storage: Storage, document: bytes) -> None:
-    """Write the layout; where nobody can be kept out, never over that of another maker."""
-    if storage.locks:
-        storage.put(LAYOUT, document)
-        return
-    try:
-        storage.put_if_unchanged(LAYOUT, document, None)
-    except ConflictError as error:
-        if storage.get(LAYOUT, len(document)) != document:
-            raise BankExistsError(
-                f"{storage.location} has a {LAYOUT} of another base, whose bank is being made or "
-                "was never finished: choose another place, or remove that object"
-            ) from error
-
-
-def _refuse_occupied(storage: Storage) -> None:
-    """Allow an empty place, or one where ``create`` was killed before it was done."""
-    for found in storage.list():
-        if found.key == ROOT:
-            raise BankExistsError(f"{storage.location} already holds a bank")
-        if found.key not in (LAYOUT, BASE_LOCATION) and ".tmp-" not in found.key:
-            raise BankExistsError(
-                f"{storage.location} is not empty (it has {found.key}): choose another place"
-            )
 
 
 def _counter(total: int, progress: Progress | None) -> Callable[[int], None]:

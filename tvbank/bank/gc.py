@@ -51,6 +51,7 @@ def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
     """
     if not grace >= 0:
         raise UsageError(f"the grace period must be 0 seconds or more, got {grace}")
+    storage.refuse_read_only()
     with storage.exclusive():
         now = storage.now() if grace else 0.0
         removed: list[StoredObject] = []

@@ -105,3 +105,20 @@ def check_frame(data: bytes) -> bytes:
     if len(data) < CHECKSUM_BYTES or crc32c(frame) != data[-CHECKSUM_BYTES:]:
         raise FormatError("frame-checksum", "a frame does not have its checksum")
     return frame
+
+
+def frames_are_sound(shard: bytes, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> bool:
+    """Whether many frames of a shard all have their checksums.
+
+    Args:
+        shard: the whole shard.
+        starts: where each frame begins.
+        stops: where each frame's checksum ends, within the shard.
+    """
+    ends = stops - CHECKSUM_BYTES
+    if bool((ends < starts).any()):
+        return False
+    recorded = np.frombuffer(shard, np.uint8)[ends[:, None] + np.arange(CHECKSUM_BYTES)]
+    value = google_crc32c.value
+    found = [value(shard[a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+    return recorded.view("<u4").ravel().tolist() == found

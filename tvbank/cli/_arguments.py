@@ -22,7 +22,9 @@ def complete_task(context: typer.Context, incomplete: str) -> list[str]:
 
 
 #: Text, not a path, which would make one slash of the two in a URL.
-BankArgument = Annotated[str, typer.Argument(metavar="BANK", help="The bank's folder.")]
+BankArgument = Annotated[
+    str, typer.Argument(metavar="BANK", help="The bank: a folder, a URL or a .zip file.")
+]
 TaskArgument = Annotated[
     str, typer.Argument(metavar="TASK", help="The task's name.", autocompletion=complete_task)
 ]

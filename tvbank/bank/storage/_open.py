@@ -36,13 +36,27 @@ def open_storage(location: Location) -> Storage:
     place = os.fspath(location)
     if not place:
         raise UsageError("the bank's place is an empty text: give the bank's folder or URL")
-    return _open_url(place) if "://" in place else LocalStorage(place)
+    return _open_url(refuse_credentials(place)) if "://" in place else _open_path(place)
+
+
+def _open_path(path: str) -> Storage:
+    if not path.lower().endswith(".zip") or os.path.isdir(path):
+        return LocalStorage(path)
+    from tvbank.bank.storage.zipped import ZipStorage
+
+    folder, name = os.path.split(path)
+    return ZipStorage(LocalStorage(folder or "."), name)
 
 
 def _open_url(url: str) -> Storage:
-    url, scheme = refuse_credentials(url), url.partition("://")[0].lower()
+    scheme = url.partition("://")[0].lower()
     if scheme == "file":
-        return LocalStorage(url2pathname(urlsplit(url).path))
+        return _open_path(url2pathname(urlsplit(url).path))
+    if scheme != "memory" and url.lower().endswith(".zip"):
+        from tvbank.bank.storage.zipped import ZipStorage
+
+        folder, _, name = url.rpartition("/")
+        return ZipStorage(_open_url(folder), name)
     if scheme == "memory":
         name = url.partition("://")[2].strip("/")
         return _memories.setdefault(name, MemoryStorage(name))

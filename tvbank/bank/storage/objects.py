@@ -44,7 +44,7 @@ _TRIES = 6
 
 _CLIENT: ClientConfig = {"connect_timeout": "10s", "timeout": "15min", "read_timeout": "30s"}
 _RETRY: RetryConfig = {
-    "max_retries": 8,
+    "max_retries": 6,
     "retry_timeout": timedelta(seconds=90),
     "backoff": {
         "init_backoff": timedelta(milliseconds=100),

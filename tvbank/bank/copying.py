@@ -1,0 +1,202 @@
+"""Copying tasks from one bank to another, object by object: nothing is decoded or encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import final
+
+from tvbank.bank.ahead import run_ahead
+from tvbank.bank.contents import Contents, contents_of, marker_keys
+from tvbank.bank.documents import LAYOUT, CatalogEntry, ObjectRecord
+from tvbank.bank.gc import GRACE
+from tvbank.bank.making import make_bank, refuse_occupied
+from tvbank.bank.publish import Tasks, refuse_existing, replace_root
+from tvbank.bank.snapshot import read_layout, read_root_to_change
+from tvbank.bank.storage import Location, Storage, open_storage
+from tvbank.bank.zarr_documents import MARKER
+from tvbank.errors import BankNotFoundError, BaseMismatchError
+from tvbank.layout import Layout
+
+#: Names of units that an error about another base tells.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """What was copied.
+
+    Attributes:
+        tasks: names of the tasks that are now there and were not before.
+        present: names of the tasks that were there already, in the same revision.
+        objects: number of objects copied.
+        bytes: their bytes.
+        resumed: number of objects that an earlier, interrupted copy had left there.
+    """
+
+    tasks: tuple[str, ...]
+    present: tuple[str, ...]
+    objects: int
+    bytes: int
+    resumed: int
+
+
+def copy(
+    source: Location,
+    target: Location,
+    tasks: Iterable[str] | None = None,
+    *,
+    replace: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> CopyReport:
+    """Copy tasks between two banks of one base, on any stores, as they are stored.
+
+    Each task appears at the target whole, once all of its objects are there. A copy that was
+    interrupted goes on where it was when it is started again.
+
+    Args:
+        source: a bank.
+        target: a bank of the same base, or an empty place, where one is made.
+        tasks: which; all by default.
+        replace: whether to replace tasks of the same names.
+        progress: called with bytes done and bytes in all.
+
+    Raises:
+        BankNotFoundError, TaskNotFoundError: the source.
+        CorruptionError: the source is damaged; nothing damaged is copied.
+        BaseMismatchError: the target is a bank of another base, or of other chunks.
+        TaskExistsError: the target has another task of that name.
+        StorageError: a store refused; the target is what it was, or has further tasks, whole.
+    """
+    found = contents_of(open_storage(source))
+    chosen = found.chosen(tasks)
+    storage = open_storage(target)
+    storage.refuse_read_only()
+    there = _prepare(found, storage)
+    for name in chosen:
+        same = name in there and there[name].revision == chosen[name].revision
+        refuse_existing(there, name, replace=replace or same)
+    wanted = {
+        name: entry
+        for name, entry in chosen.items()
+        if name not in there or there[name].revision != entry.revision
+    }
+    work = _Work(found, storage, sum(entry.stored_bytes for entry in wanted.values()), progress)
+    for name, entry in wanted.items():
+        work.task(name, entry, replace=replace)
+    return CopyReport(
+        tuple(wanted), tuple(name for name in chosen if name not in wanted),
+        work.objects, work.bytes, work.resumed,
+    )  # fmt: skip
+
+
+def _prepare(source: Contents, target: Storage) -> Tasks:
+    """The target's tasks; where it is empty, a bank is made there first."""
+    try:
+        catalog = read_root_to_change(target)[0]
+    except BankNotFoundError:
+        refuse_occupied(target)
+        make_bank(target, source.read(LAYOUT, source.catalog.layout))
+        return {}
+    if catalog.layout != source.catalog.layout:
+        _refuse_other_base(source, read_layout(target, catalog), target)
+    return catalog.tasks
+
+
+def _refuse_other_base(source: Contents, other: Layout, target: Storage) -> None:
+    ours, theirs = _weights(source.layout), _weights(other)
+    differ = sorted(name for name in ours.keys() | theirs if ours.get(name) != theirs.get(name))
+    named = ", ".join(map(repr, differ[:_NAMED])) + (", …" if len(differ) > _NAMED else "")
+    why = f"units differ: {named}" if differ else "its chunks or tied names are others"
+    raise BaseMismatchError(
+        f"{target.location} is a bank of another base than {source.storage.location} ({why}): "
+        "copy to a bank of the same base, or to an empty place",
+        differ,
+    )
+
+
+def _weights(layout: Layout) -> dict[str, tuple[object, ...]]:
+    """What tells the weights of a base's tensors, by their names."""
+    units = {unit.name: (unit.dtype, unit.shape, unit.sha256) for unit in layout.units}
+    return units | {unit.name: (unit.dtype, unit.shape, unit.sha256) for unit in layout.whole}
+
+
+@final
+class _Work:
+    """Copies tasks and counts."""
+
+    def __init__(
+        self,
+        source: Contents,
+        target: Storage,
+        total: int,
+        progress: Callable[[int, int], object] | None,
+    ) -> None:
+        self._source, self._target = source, target
+        self._total, self._progress, self._done = total, progress, 0
+        self._parallel = max(source.storage.parallel, target.parallel)
+        self.objects = self.bytes = self.resumed = 0
+
+    def task(self, name: str, entry: CatalogEntry, *, replace: bool) -> None:
+        """Copy a task's objects, then name it in the target's catalog."""
+
+        def edit(tasks: Tasks) -> Tasks:
+            same = name in tasks and tasks[name].revision == entry.revision
+            refuse_existing(tasks, name, replace=replace or same)
+            return {**tasks, name: entry}
+
+        objects = self._source.objects(name)
+        with self._target.exclusive():
+            present = self._present(f"tasks/{name}/{entry.revision}/")
+            missing = []
+            for key, record in objects.items():
+                if present.get(key) == record.size:
+                    self.resumed += 1
+                    self._advance(record.size)
+                else:
+                    missing.append((key, record))
+            self._copy(missing, name)
+            for marker in marker_keys([name]):
+                self._target.put(marker, MARKER)
+            replace_root(self._target, edit)
+
+    def _present(self, folder: str) -> dict[str, int]:
+        """Sizes of the objects that an earlier copy left; where gc may run, of the young ones.
+
+        An object is written whole or not at all, under a name that says what it holds.
+        """
+        found = list(self._target.list(folder))
+        if found and not self._target.locks:
+            young = self._target.now() - GRACE / 2
+            found = [one for one in found if one.modified > young]
+        return {one.key: one.size for one in found}
+
+    def _copy(self, objects: Iterable[tuple[str, ObjectRecord]], task: str) -> None:
+        def one(key: str, record: ObjectRecord) -> int:
+            self._target.put(key, self._source.read(key, record, task))
+            return record.size
+
+        with ThreadPoolExecutor(self._parallel) as pool:
+
+            def start(item: tuple[str, ObjectRecord]) -> Callable[[], int]:
+                if self._parallel == 1:
+                    return partial(one, *item)
+                return pool.submit(one, *item).result
+
+            try:
+                for size in run_ahead(objects, start, lambda item: item[1].size):
+                    self.objects += 1
+                    self.bytes += size
+                    self._advance(size)
+            except BaseException:
+                with suppress(Exception):
+                    pool.shutdown(cancel_futures=True)
+                raise
+
+    def _advance(self, size: int) -> None:
+        self._done += size
+        if self._progress is not None:
+            self._progress(min(self._done, self._total), self._total)

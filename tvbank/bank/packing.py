@@ -1,0 +1,118 @@
+"""Packing a bank into one zip file, stored as it is, so that ranges of it can be read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import zipfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from tvbank.bank.contents import Contents, contents_of, marker_keys
+from tvbank.bank.documents import LAYOUT, ROOT, CatalogEntry, encode_root
+from tvbank.bank.storage import Location, open_storage
+from tvbank.bank.zarr_documents import MARKER
+from tvbank.errors import BankExistsError, StorageError, UsageError
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_READABLE = 0o644 << 16
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """What was packed: the file, its tasks, objects and bytes."""
+
+    path: str
+    tasks: tuple[str, ...]
+    objects: int
+    bytes: int
+
+
+def pack(
+    source: Location,
+    out: str | os.PathLike[str],
+    tasks: Iterable[str] | None = None,
+    *,
+    replace: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> PackReport:
+    """Write a bank, or some of its tasks, into one zip file; same content, same bytes.
+
+    The documents that opening reads come last, next to the directory, so that one request for the
+    end of the file opens the bank.
+
+    Args:
+        source: a bank.
+        out: the file, whose name must end in ``.zip``, so that it can be opened.
+        tasks: which; all by default.
+        replace: whether to replace a file that exists.
+        progress: called with bytes done and bytes in all.
+
+    Raises:
+        UsageError: the name does not end in ``.zip``.
+        BankExistsError: there is something already, and ``replace`` is false.
+        BankNotFoundError, TaskNotFoundError, CorruptionError: the source.
+        StorageError: a store or the disk refused; a file that was there stays as it was.
+    """
+    path = Path(out)
+    if path.suffix.lower() != ".zip":
+        raise UsageError(f"{path}: give a name that ends in .zip, so that the bank can be opened")
+    if path.is_dir() or (path.exists() and not replace):
+        raise BankExistsError(f"{path} exists: choose another name, or replace it (--force)")
+    found = contents_of(open_storage(source))
+    chosen = found.chosen(tasks)
+    temporary = path.with_name(f"{path.name}.tmp-{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+                objects = _write(archive, found, chosen, progress)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.seek(0, os.SEEK_END)
+        temporary.replace(path)
+    except OSError as error:
+        raise _problem(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return PackReport(str(path), tuple(chosen), objects, size)
+
+
+def _problem(path: Path, error: OSError) -> OSError:
+    if isinstance(error, StorageError):
+        return error
+    return StorageError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _write(
+    archive: zipfile.ZipFile,
+    source: Contents,
+    chosen: dict[str, CatalogEntry],
+    progress: Callable[[int, int], object] | None,
+) -> int:
+    """Write all objects: the large ones first, the root document last; their number."""
+    total = sum(entry.stored_bytes for entry in chosen.values())
+    done = count = 0
+
+    def add(key: str, data: bytes) -> None:
+        nonlocal count
+        entry = zipfile.ZipInfo(key, _EPOCH)
+        entry.create_system, entry.external_attr = 3, _READABLE
+        archive.writestr(entry, data)
+        count += 1
+
+    for name in chosen:
+        for key, record in source.objects(name).items():
+            add(key, source.read(key, record, name))
+            done += record.size
+            if progress is not None:
+                progress(done, total)
+    for key in marker_keys(chosen):
+        add(key, MARKER)
+    add(LAYOUT, source.read(LAYOUT, source.catalog.layout))
+    add(ROOT, encode_root(msgspec.structs.replace(source.catalog, tasks=dict(chosen))))
+    return count

@@ -1,0 +1,71 @@
+"""Verbs that copy banks as they are stored: ``cp`` and ``pack``."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvbank.cli._app import app
+from tvbank.cli._arguments import BankArgument, ForceOption, JsonOption, complete_task
+from tvbank.cli._output import human_bytes, print_json, progress_bar
+
+_Tasks = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TASK]…", help="Which tasks; all by default.", autocompletion=complete_task
+    ),
+]
+
+
+@app.command("cp")
+def copy(
+    bank: BankArgument,
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="Another bank, or an empty place, to copy to.")
+    ],
+    tasks: _Tasks = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace tasks of the same names.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a bank or some of its tasks between any two places; interrupted, it goes on again."""
+    from tvbank.bank.copying import copy as copy_tasks
+
+    start = time.monotonic()
+    with progress_bar("copying") as progress:
+        report = copy_tasks(bank, target, tasks or None, replace=replace, progress=progress)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    typer.echo(
+        f"copied {len(report.tasks)} tasks: {report.objects} objects, {human_bytes(report.bytes)}, "
+        f"{time.monotonic() - start:.1f} s"
+    )
+    if report.resumed:
+        typer.echo(f"{report.resumed} objects were there from a copy that was interrupted")
+    if report.present:
+        typer.echo(f"{len(report.present)} tasks were there already")
+
+
+@app.command("pack")
+def pack(
+    bank: BankArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The zip file to write.")],
+    tasks: _Tasks = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a bank, or some of its tasks, into one zip file, which can be read as it is."""
+    from tvbank.bank.packing import pack as pack_bank
+
+    with progress_bar("packing") as progress:
+        report = pack_bank(bank, out, tasks or None, replace=force, progress=progress)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        typer.echo(f"wrote {report.path}: {len(report.tasks)} tasks, {human_bytes(report.bytes)}")
