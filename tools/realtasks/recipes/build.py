@@ -86,7 +86,9 @@ def build(
         return
     known = load(out, family, tuned=False)
     for name in tasks:
-        if not known.tasks[name].tuned.exists():
+        task = TASKS[family][name]
+        wanted = isinstance(task, ImageTask) or task.tuned
+        if wanted and not known.tasks[name].tuned.exists():
             _tune(known, name, steps, seed, say)
 
 
