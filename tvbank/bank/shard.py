@@ -121,4 +121,4 @@ def frames_are_sound(shard: bytes, starts: NDArray[np.int64], stops: NDArray[np.
     recorded = np.frombuffer(shard, np.uint8)[ends[:, None] + np.arange(CHECKSUM_BYTES)]
     value = google_crc32c.value
     found = [value(shard[a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-    return recorded.view("<u4").ravel().tolist() == found
+    return bool(recorded.view("<u4").ravel().tolist() == found)

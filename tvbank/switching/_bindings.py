@@ -117,7 +117,7 @@ class Bindings:
         first = self.layout.units[unit].offset // self.layout.chunk_length
         content = []
         for row in np.flatnonzero(loaded.units == unit).tolist():
-            place = loaded.places[row]
+            place = loaded.place(row)
             chunk = int(loaded.chunks[row]) - first
             content.append((chunk, place.shard[place.start : place.stop]))
         return content

@@ -8,7 +8,7 @@ from typing import final
 
 from tvbank.bank.bank import Bank
 from tvbank.switching._bindings import Bindings
-from tvbank.switching._load import load_task
+from tvbank.switching._load import Loader
 from tvbank.switching._resident import ResidentTask
 
 
@@ -19,6 +19,7 @@ class Cache:
     def __init__(self, bank: Bank, bindings: Bindings, budget: int) -> None:
         """Keep at most ``budget`` bytes of tasks between calls."""
         self._bank, self._bindings, self._budget = bank, bindings, budget
+        self._loader = Loader(bank)
         self._tasks: OrderedDict[str, ResidentTask] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -26,7 +27,7 @@ class Cache:
         """A task, read from the bank unless it is in memory in the bank's present revision.
 
         Raises:
-            TaskNotFoundError, CorruptionError, StorageError: as ``load_task``.
+            TaskNotFoundError, CorruptionError, StorageError: as ``Loader.load``.
             UnitMismatchError: as ``ResidentTask``.
         """
         revision = self._bank[name].revision
@@ -37,7 +38,7 @@ class Cache:
         if task is not None and task.revision == revision:
             task.pack()  # it is used again, so packing it pays
             return task
-        task = ResidentTask(load_task(self._bank, name), self._bindings)
+        task = ResidentTask(self._loader.load(name), self._bindings)
         with self._lock:
             self._tasks[name] = task
             self._tasks.move_to_end(name)

@@ -9,15 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.bank import Bank
-from tvbank.bank.shard import CHECKSUM_BYTES, check_frame, index_bytes, parse_index
+from tvbank.bank.shard import (
+    CHECKSUM_BYTES,
+    check_frame,
+    frames_are_sound,
+    index_bytes,
+    parse_index,
+)
 from tvbank.bank.storage import ObjectNotFoundError
 from tvbank.bank.task import Task
 from tvbank.coding import decode_sparse, read_header
+from tvbank.coding.fused.headers import read_headers
 from tvbank.coding.fused.table import EXTENT, FRAME_COLUMNS, NONZEROS
 from tvbank.coding.header import HEADER_BYTES
 from tvbank.coding.sections import MASK_ENCODINGS, VALUE_ENCODINGS
 from tvbank.errors import CorruptionError, FormatError
-from tvbank.layout import Layout
+from tvbank.switching._split import address_of
 
 _MASK_IDS = {name: number for number, name in enumerate(MASK_ENCODINGS)}
 _VALUE_IDS = {name: number for number, name in enumerate(VALUE_ENCODINGS)}
@@ -43,22 +50,30 @@ class LoadedTask:
     Attributes:
         task: as the bank gave it.
         frames: int64 [frames, ``FRAME_COLUMNS``], by ascending chunk; the addresses lead into the
-            shards of ``places``.
+            shards.
         chunks: int64 [frames], the number of each frame's chunk in the layout.
         units: int64 [frames], the index of each frame's unit in the layout.
-        places: where each frame lies.
+        shards: key and bytes of each shard.
+        shard_of: int64 [frames], which of the shards each frame lies in.
+        ranges: int64 [frames, 2], start and stop of each frame in its shard.
     """
 
     task: Task
     frames: NDArray[np.int64]
     chunks: NDArray[np.int64]
     units: NDArray[np.int64]
-    places: list[FramePlace]
+    shards: list[tuple[str, bytes]]
+    shard_of: NDArray[np.int64]
+    ranges: NDArray[np.int64]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the shards."""
-        return sum({place.key: len(place.shard) for place in self.places}.values())
+        return sum(len(shard) for _, shard in self.shards)
+
+    def place(self, row: int) -> FramePlace:
+        """Where a frame lies."""
+        return FramePlace(*self.shards[self.shard_of[row]], *map(int, self.ranges[row]))
 
     def explain(self, row: int, unit: str) -> NoReturn:
         """Say what is wrong with a frame that the fused loops refused.
@@ -66,7 +81,7 @@ class LoadedTask:
         Raises:
             CorruptionError: always; names task, unit, object and bytes.
         """
-        place = self.places[row]
+        place = self.place(row)
         try:
             decode_sparse(place.shard[place.start : place.stop])
         except FormatError as error:
@@ -74,52 +89,125 @@ class LoadedTask:
         raise _damaged(self.task, place, unit, "frame-syntax", "the frame cannot be decoded")
 
 
-def load_task(bank: Bank, name: str) -> LoadedTask:
-    """Read all shards of a task and check what can be checked without decoding.
+@final
+class Loader:
+    """Reads tasks of one bank."""
+
+    def __init__(self, bank: Bank) -> None:
+        """Lay out what every task is compared with."""
+        self._bank, layout = bank, bank.layout
+        self._starts = np.array([unit.offset for unit in layout.units], np.int64)
+        self._stops = np.array([unit.offset + unit.size for unit in layout.units], np.int64)
+        self._numbers = {unit.name: number for number, unit in enumerate(layout.units)}
+
+    def load(self, name: str) -> LoadedTask:
+        """Read all shards of a task and check what can be checked without decoding.
+
+        Raises:
+            TaskNotFoundError: the bank has no such task.
+            CorruptionError: a shard is missing or damaged, or a frame does not fit the layout;
+                says where.
+            StorageError: the store refused.
+        """
+        task, layout = self._bank[name], self._bank.layout
+        found: list[tuple[NDArray[np.int64], ...]] = [_NOTHING]
+        shards: list[tuple[str, bytes]] = []
+        for number, record in enumerate(task.document.shards):
+            if record is None:
+                continue
+            key = f"tasks/{name}/{task.revision}/delta/c/{number}"
+            shard = _read(self._bank, task, key, record.size)
+            chunks, starts, stops = _index(self._bank, task, key, shard)
+            table = _table(task, key, shard, starts, stops, layout.chunk_length)
+            ranges = np.stack((starts, stops - CHECKSUM_BYTES), axis=1)
+            which = np.full(len(chunks), len(shards), np.int64)
+            found.append((table, chunks + number * layout.chunks_per_shard, which, ranges))
+            shards.append((key, shard))
+        frames, chunks, which, ranges = (np.concatenate(each) for each in zip(*found, strict=True))
+        firsts = chunks * layout.chunk_length
+        # Of units that start at the same place all but the last are empty.
+        units = np.searchsorted(self._starts, firsts, side="right") - 1
+        loaded = LoadedTask(task, frames, chunks, units, shards, which, ranges)
+        self._check_units(loaded)
+        return loaded
+
+    def _check_units(self, loaded: LoadedTask) -> None:
+        """Check that no frame reaches beyond its unit, or has entries of one that is kept whole.
+
+        Raises:
+            CorruptionError: one does; says where.
+        """
+        extras = loaded.task.extras
+        firsts = loaded.chunks * self._bank.layout.chunk_length
+        wrong = firsts + loaded.frames[:, EXTENT] > self._stops[loaded.units]
+        replaced = [self._numbers[name] for name in extras if name in self._numbers]
+        if replaced:
+            wrong |= (loaded.frames[:, NONZEROS] > 0) & np.isin(loaded.units, replaced)
+        for row in np.flatnonzero(wrong).tolist():
+            unit = self._bank.layout.units[loaded.units[row]].name
+            if unit in extras:
+                what = "the task keeps the unit whole, and yet there are entries"
+            else:
+                what = "there are entries beyond the end of the unit"
+            raise _damaged(loaded.task, loaded.place(row), unit, "address", what)
+
+
+_NOTHING = (
+    np.empty((0, FRAME_COLUMNS), np.int64),
+    np.empty(0, np.int64),
+    np.empty(0, np.int64),
+    np.empty((0, 2), np.int64),
+)
+
+
+def _table(
+    task: Task,
+    key: str,
+    shard: bytes,
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    chunk_length: int,
+) -> NDArray[np.int64]:
+    """The table of a shard's frames, from their checked headers."""
+    table = np.empty((len(starts), FRAME_COLUMNS), np.int64)
+    address = address_of(np.frombuffer(shard, np.uint8))
+    is_float = task.element == "float32"
+    ends = stops - CHECKSUM_BYTES
+    if frames_are_sound(shard, starts, stops) and read_headers(
+        address, starts, ends, chunk_length, is_float, table
+    ):
+        return table
+    for row, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
+        place = FramePlace(key, shard, start, stop - CHECKSUM_BYTES)
+        table[row] = _row(task, place, shard[start:stop], int(address), chunk_length)
+    return table
+
+
+def _row(
+    task: Task, place: FramePlace, data: bytes, address: int, chunk_length: int
+) -> tuple[int, ...]:
+    """The row of one frame.
 
     Raises:
-        TaskNotFoundError: the bank has no such task.
-        CorruptionError: a shard is missing or damaged, or a frame does not fit the layout; says
-            where.
-        StorageError: the store refused.
+        CorruptionError: its checksum or its header is wrong; says how.
     """
-    task, layout = bank[name], bank.layout
-    rows: list[tuple[int, ...]] = []
-    numbers: list[int] = []
-    places: list[FramePlace] = []
-    for number, record in enumerate(task.document.shards):
-        if record is None:
-            continue
-        key = f"tasks/{name}/{task.revision}/delta/c/{number}"
-        shard = _read(bank, task, key, record.size)
-        address = int(np.frombuffer(shard, np.uint8).__array_interface__["data"][0])
-        for chunk, start, stop in _index(bank, task, key, shard):
-            place = FramePlace(key, shard, start, stop - CHECKSUM_BYTES)
-            try:
-                header = read_header(check_frame(shard[start:stop]), layout.chunk_length)
-            except FormatError as error:
-                raise _damaged(task, place, None, error.reason, str(error)) from error
-            if header.element != task.element:
-                what = f"the task's elements are {task.element}"
-                raise _damaged(task, place, None, "element-type", what)
-            mask_at = place.start + HEADER_BYTES
-            values_at = mask_at + header.mask_bytes
-            if values_at > place.stop:
-                what = "the frame ends within its mask section"
-                raise _damaged(task, place, None, "frame-truncated", what)
-            rows.append(
-                (
-                    _MASK_IDS[header.mask], _VALUE_IDS[header.values], header.mask_parameter,
-                    header.value_parameter, header.extent, header.nonzeros, address + mask_at,
-                    header.mask_bytes, address + values_at, place.stop - values_at,
-                )
-            )  # fmt: skip
-            numbers.append(number * layout.chunks_per_shard + chunk)
-            places.append(place)
-    frames = np.array(rows, np.int64).reshape(len(rows), FRAME_COLUMNS)
-    chunks = np.array(numbers, np.int64)
-    units = _units(layout, task, frames, chunks, places)
-    return LoadedTask(task, frames, chunks, units, places)
+    try:
+        header = read_header(check_frame(data), chunk_length)
+    except FormatError as error:
+        raise _damaged(task, place, None, error.reason, str(error)) from error
+    if header.element != task.element:
+        what = f"the task's elements are {task.element}"
+        raise _damaged(task, place, None, "element-type", what)
+    mask_at = place.start + HEADER_BYTES
+    values_at = mask_at + header.mask_bytes
+    if values_at > place.stop:
+        what = "the frame ends within its mask section"
+        raise _damaged(task, place, None, "frame-truncated", what)
+    return (
+        _MASK_IDS[header.mask], _VALUE_IDS[header.values], header.mask_parameter,
+        header.value_parameter, header.extent, header.nonzeros, address + mask_at,
+        header.mask_bytes, address + values_at, place.stop - values_at,
+    )  # fmt: skip
 
 
 def _read(bank: Bank, task: Task, key: str, size: int) -> bytes:
@@ -137,7 +225,9 @@ def _read(bank: Bank, task: Task, key: str, size: int) -> bytes:
     return shard
 
 
-def _index(bank: Bank, task: Task, key: str, shard: bytes) -> list[tuple[int, int, int]]:
+def _index(
+    bank: Bank, task: Task, key: str, shard: bytes
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Chunk within the shard, start and stop of every frame with its checksum."""
     count = bank.layout.chunks_per_shard
     begin = max(0, len(shard) - index_bytes(count))
@@ -148,36 +238,9 @@ def _index(bank: Bank, task: Task, key: str, shard: bytes) -> list[tuple[int, in
         raise CorruptionError(
             error.reason, what, key=key, task=task.name, start=begin, stop=len(shard)
         ) from error
-    present = np.flatnonzero((ranges != _ABSENT).any(axis=1))
-    starts = ranges[present, 0]
-    stops = starts + ranges[present, 1]
-    return list(zip(present.tolist(), starts.tolist(), stops.tolist(), strict=True))
-
-
-def _units(
-    layout: Layout,
-    task: Task,
-    frames: NDArray[np.int64],
-    chunks: NDArray[np.int64],
-    places: list[FramePlace],
-) -> NDArray[np.int64]:
-    """The unit of every frame, once no frame reaches beyond its own."""
-    offsets = np.array([unit.offset for unit in layout.units], np.int64)
-    sizes = np.array([unit.size for unit in layout.units], np.int64)
-    firsts = chunks * layout.chunk_length
-    # Of units that start at the same place all but the last are empty.
-    units = np.searchsorted(offsets, firsts, side="right") - 1
-    room = sizes[units] + offsets[units] - firsts
-    replaced = np.array([unit.name in task.extras for unit in layout.units], np.bool_)
-    wrong = (frames[:, EXTENT] > room) | (frames[:, NONZEROS] > 0) & replaced[units]
-    for row in np.flatnonzero(wrong).tolist():
-        unit = layout.units[units[row]].name
-        if unit in task.extras:
-            what = "the task keeps the unit whole, and yet there are entries"
-        else:
-            what = "there are entries beyond the end of the unit"
-        raise _damaged(task, places[row], unit, "address", what)
-    return units
+    present = np.flatnonzero(ranges[:, 0] != _ABSENT)
+    found = ranges[present].astype(np.int64)
+    return present, found[:, 0].copy(), found.sum(axis=1)
 
 
 def _damaged(

@@ -75,9 +75,8 @@ class ResidentTask:
         later = np.flatnonzero(~direct)
         self._rows = rows[np.concatenate([now, later])]
         self._unit_of = loaded.units[self._rows]
-        shards = tuple({place.key: place.shard for place in loaded.places}.values())
-        size = sum(len(shard) for shard in shards)
-        self.frames = FrameSet(loaded.frames[self._rows], shards, size, loaded)
+        shards = tuple(shard for _, shard in loaded.shards)
+        self.frames = FrameSet(loaded.frames[self._rows], shards, loaded.nbytes, loaded)
         self.places = bindings.places(loaded, rows[now], targets[now], orders[now])
         counts = self.frames.table[: len(now), NONZEROS]
         self.room = assign_room(self.places, counts)
