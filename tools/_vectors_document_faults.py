@@ -65,6 +65,9 @@ def root_faults() -> Iterator[BankFault]:
         swap(b'"drop":0.9', b'"drop":1e999')
     )  # fmt: skip
     yield "document-syntax", "not UTF-8", _sealed(swap(b'"tswitch"', b'"tswit\xffh"'))
+    yield "document-syntax", "not UTF-8 in a member that no reader knows", _sealed(
+        swap(b'"generation"', b'"future":"\xff","generation"')
+    )  # fmt: skip
     yield "document-syntax", "an escaped lone surrogate", _sealed(
         swap(b'"tswitch"', b'"\\ud800"')
     )  # fmt: skip

@@ -152,6 +152,11 @@ def value_faults() -> list[FrameFault]:
     return [
         ("frame-truncated", worked()[:-1], "sign: the signs are missing"),
         ("frame-truncated", worked()[:26], "sign: no value section"),
+        (
+            "frame-truncated",
+            frame("float32", 4000, range(4000), ("full", 0), b"", ("sign", 0), SIGNS[:4]),
+            "sign: 500 bytes of signs are missing, more than lie behind by chance",
+        ),
         ("frame-truncated", worked()[:28], "sign: half a magnitude"),
         ("frame-truncated", valued("raw", 0, three[:-1]), "raw: a byte short"),
         ("frame-truncated", valued("float16", 0, b"\0\x38\0\x38\0"), "float16: a byte short"),

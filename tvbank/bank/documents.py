@@ -298,6 +298,7 @@ def decode_document(data: bytes, kind: type[_Body], key: str, task: str | None =
             "limit", f"{key} has {len(data)} bytes, over {MAX_DOCUMENT_BYTES}", key=key, task=task
         )
     try:
+        data.decode()  # the parser skips members that it does not know without looking inside
         body: _Body = _decoder(kind).decode(data).attributes.tvbank
         return body
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
