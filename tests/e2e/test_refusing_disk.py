@@ -16,7 +16,7 @@ from tvbank.bank.spool import Spool
 from tvbank.bank.storage import LocalStorage
 from tvbank.errors import StorageError
 
-VERBS = ["add", "replace", "remove", "gc"]
+VERBS = ["add", "replace", "remove", "gc", "copy"]
 REFUSALS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "failing": errno.EIO}
 
 
@@ -58,7 +58,7 @@ def test_a_disk_that_refuses_from_some_moment_on(victim, sound, verb, kind, tmp_
         shutil.rmtree(path.parent)
 
 
-@pytest.mark.parametrize("verb", ["add", "replace", "remove"])
+@pytest.mark.parametrize("verb", ["add", "replace", "remove", "copy"])
 def test_writes_that_do_not_reach_the_disk(victim, sound, verb, tmp_path):
     allowed = states(sound, verb, tmp_path, victim)
     for number in itertools.count():
@@ -73,7 +73,7 @@ def test_writes_that_do_not_reach_the_disk(victim, sound, verb, tmp_path):
         shutil.rmtree(path.parent)
 
 
-@pytest.mark.parametrize("verb", ["add", "replace", "remove"])
+@pytest.mark.parametrize("verb", ["add", "replace", "remove", "copy"])
 def test_files_that_may_not_grow(victim, sound, verb, tmp_path):
     allowed = states(sound, verb, tmp_path, victim)
     for largest in (0, 1, 30, 60, 300, 600, 900, 1200, 2**20):

@@ -27,6 +27,10 @@ TASKS_EACH = 6
 CHANGES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link"}
 
 
+#: A bank to copy from, made before any child is forked.
+SOURCE = MemoryStorage()
+
+
 def act(do: str, path: str) -> None:
     """Change a bank as the command line would."""
     base = banks.base_model()
@@ -36,6 +40,9 @@ def act(do: str, path: str) -> None:
     if do == "create once":
         with suppress(tvbank.errors.BankExistsError):
             tvbank.create(path, base=base, chunk_length=8)
+        return
+    if do == "copy":
+        tvbank.copy(SOURCE, path, ["copied"])
         return
     bank = tvbank.open(path)
     match do:
@@ -161,7 +168,8 @@ def child(order: dict, do: str, answer: int) -> None:
 
 def main() -> None:
     """Warm up, then fork, kill and report until the input ends."""
-    warm = banks.small_bank(MemoryStorage())
+    warm = banks.small_bank(SOURCE)
+    warm.add("copied", banks.fine_tune(5), tvbank.Exact(), {"n": 5})
     banks.all_numbers(warm)
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
