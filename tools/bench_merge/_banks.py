@@ -1,0 +1,51 @@
+"""Banks of the fine-tunes, and models that hold what is read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import tvbank
+from tools.bench_merge._trial import Examples, Scores, Trial, scores_of
+from tvbank import Bank
+from tvbank.compress import Compressor
+
+State = dict[str, torch.Tensor]
+
+
+def bank_of(trial: Trial, path: Path, compressor: Compressor) -> Bank:
+    """Write a bank of all fine-tunes; what is returned reads its bytes anew."""
+    bank = tvbank.create(path, base=trial.family.base)
+    for name, task in trial.tasks.items():
+        bank.add(name, task.tuned, compressor)
+    return tvbank.open(path)
+
+
+def stored_bytes(bank: Bank) -> int:
+    """Bytes of all tasks."""
+    return sum(task.stored_bytes for task in bank.values())
+
+
+def switched_scores(trial: Trial, examples: dict[str, Examples], bank: Bank) -> Scores:
+    """Accuracy with the task known, from a live model that the bank is attached to."""
+    model = trial.family.model()
+    switch = tvbank.attach(model, bank)
+
+    def to(name: str) -> torch.nn.Module:
+        switch.to(name)
+        return model
+
+    return scores_of(trial, examples, to)
+
+
+def loader(trial: Trial) -> Callable[[State], torch.nn.Module]:
+    """A function that puts weights into a model of the family."""
+    model = trial.family.model()
+
+    def load(state: State) -> torch.nn.Module:
+        model.load_state_dict(state)
+        return model
+
+    return load

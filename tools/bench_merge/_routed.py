@@ -1,0 +1,154 @@
+"""The task found: Auto-Switch, on a stream of inputs of all tasks in random order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import tvbank
+from tools.bench_merge._banks import stored_bytes
+from tools.bench_merge._cost import passes
+from tools.bench_merge._trial import Examples, Row, Scores, Trial
+from tools.realtasks import Inputs
+from tvbank import AutoSwitch, Bank, Router, routing
+
+_BATCH = 256
+_SEED = 0
+
+#: Where features may come from, shallow first.
+PLACES = {
+    "minilm": ("embeddings", *(f"encoder.layer.{layer}" for layer in range(6))),
+    "vit": ("patch", *(f"blocks.{layer}" for layer in range(6))),
+}
+_TRIMMED = {"minilm": "input_ids", "vit": None}
+
+Say = Callable[[str], None]
+
+
+@final
+@dataclass(frozen=True)
+class _Stream:
+    """Inputs of all tasks, shuffled.
+
+    Attributes:
+        x: what the model takes.
+        y: labels.
+        owners: the task of each.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    owners: NDArray[np.str_]
+
+
+def _stream(examples: dict[str, Examples]) -> _Stream:
+    order = np.random.default_rng(_SEED).permutation(sum(len(some.y) for some in examples.values()))
+    owners = np.concatenate([np.full(len(some.y), name) for name, some in examples.items()])
+    x = np.concatenate([some.x for some in examples.values()])
+    y = np.concatenate([some.y for some in examples.values()])
+    return _Stream(x[order], y[order], owners[order])
+
+
+def rows(trial: Trial, bank: Bank, timed: int, say: Say) -> Iterator[Row]:
+    """Auto-Switch as [F] Eq. 5 has it, then with centres, the learned metric and a chosen layer."""
+    plain = Router.fit(
+        _features(trial, ""), neighbours=10, metric="euclidean", reject=None, seed=_SEED
+    )
+    yield _row(trial, bank, "Auto-Switch", "last layer", plain, timed)
+    place = _best_place(trial, say)
+    learned = _learned(_features(trial, place), place)
+    yield _row(trial, bank, "Auto-Switch, learned metric", f"at {place}", learned, timed)
+
+
+def _learned(features: dict[str, Any], place: str) -> Router:
+    return Router.fit(
+        features, neighbours=10, centres=20, rank=32, metric="learned", reject=None, seed=_SEED,
+        at=place,
+    )  # fmt: skip
+
+
+def _best_place(trial: Trial, say: Say) -> str:
+    """The layer at which most tuning examples are routed right; of equal ones the first."""
+    model, stream = trial.family.model(), _stream(dict(trial.tuning))
+    found: dict[str, float] = {}
+    for place in PLACES[trial.family.name]:
+        router = _learned(_features(trial, place), place)
+        features = routing.features(
+            model, trial.family.inputs(stream.x), at=place, forward=_forward(trial)
+        )
+        names = np.array(router.tasks)[router.top(features)]
+        found[place] = float((names == stream.owners).mean())
+        say(f"routing at {place}: {found[place]:.4f} of the tuning examples")
+    return max(found, key=lambda place: found[place])
+
+
+def _features(trial: Trial, place: str) -> dict[str, Any]:
+    model = trial.family.model()
+    return {
+        name: routing.features(model, trial.family.inputs(x), at=place, forward=_forward(trial))
+        for name, x in trial.routing.items()
+    }
+
+
+def _forward(trial: Trial) -> Callable[[torch.nn.Module, Any], Any]:
+    def forward(model: torch.nn.Module, inputs: Inputs) -> torch.Tensor:
+        return trial.family.pooled(model, inputs)
+
+    return forward
+
+
+def _row(trial: Trial, bank: Bank, method: str, setting: str, router: Router, timed: int) -> Row:
+    name = "plain" if method == "Auto-Switch" else "learned"
+    before = _size(bank)
+    bank.add_router(name, router)
+    opened = tvbank.open(bank.location)
+    model, stream = trial.family.model(), _stream(dict(trial.tests))
+    found: list[str] = []
+    outputs: list[torch.Tensor] = []
+    with AutoSwitch(
+        model, opened, name, forward=_forward(trial), trim=_TRIMMED[trial.family.name]
+    ) as auto:
+        for first in range(0, len(stream.y), _BATCH):
+            outputs.append(auto(trial.family.inputs(stream.x[first : first + _BATCH])))
+            assert auto.last is not None
+            found += [task or "(base)" for task in auto.last.tasks]
+        ratios = passes(trial, auto, timed)
+    features, leads = torch.cat(outputs), np.array(found)
+    own, right = _answers(trial, stream, features), leads == stream.owners
+    confusion = {
+        task: {lead: int(((stream.owners == task) & (leads == lead)).sum()) for lead in set(found)}
+        for task in trial.tasks
+    }
+    return Row(
+        method, setting,
+        scores=_by_task(trial, stream, own & right),
+        stored=stored_bytes(bank) + _size(opened) - before,
+        passes=ratios,
+        routed=float(right.mean()),
+        own_head=_by_task(trial, stream, own),
+        confusion=confusion,
+    )  # fmt: skip
+
+
+def _answers(trial: Trial, stream: _Stream, features: torch.Tensor) -> NDArray[np.bool_]:
+    """Whether each input's own task's head gives its label."""
+    right = np.zeros(len(stream.y), bool)
+    for name, task in trial.tasks.items():
+        rows = np.flatnonzero(stream.owners == name)
+        logits = features[torch.from_numpy(rows)] @ task.head_weight.T + task.head_bias
+        right[rows] = logits.argmax(1).numpy() == stream.y[rows]
+    return right
+
+
+def _by_task(trial: Trial, stream: _Stream, right: NDArray[np.bool_]) -> Scores:
+    return {name: float(right[stream.owners == name].mean()) for name in trial.tasks}
+
+
+def _size(bank: Bank) -> int:
+    """Bytes of all objects."""
+    return sum(found.size for found in bank.storage.list())
