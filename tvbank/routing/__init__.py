@@ -11,9 +11,14 @@
 ``_taps.py``          hooks that keep what modules return, and stop the pass behind the deepest
 ``_pooling.py``       one row an example out of tokens or maps
 ``router.py``         ``Router``: what users hold
-``_examples.py``      checks the features that a router is fitted to
-``_search.py``        nearest neighbours
-``_discriminant.py``  the metric: shrinkage LDA
+``_method.py``        how it is fitted
+``_examples.py``      checks the features that it is fitted to
+``_centres.py``       k-means centres in place of examples
+``_discriminant.py``  the metric: shrinkage LDA; ``_learned.py``: refined by [F] Eq. 19
+``_neighbourhood.py`` what the keys around an input say; ``_search.py`` finds them
+``_rejection.py``     when an input is of no known task
+``cascade.py``        ``Cascade``: a deeper router only where a shallow one is unsure
+``_confidence.py``    how sure a router is
 ====================  =======================================================================
 
 Knows nothing of banks; returns weights and indices, and leaves merging to others.

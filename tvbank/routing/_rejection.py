@@ -1,53 +1,75 @@
-"""Inputs of no known task: farther from their neighbours than examples of known tasks are."""
+"""Inputs of no known task: little speaks for the best task, or they lie far from all examples.
+
+Two scores, each with a threshold that half of the rejections of known inputs may pass:
+
+- evidence, z·m - ‖m‖²/2, where z is an input and m the mean of its task, both seen from the middle
+  of all tasks in the router's metric: the logarithm of how much likelier the task makes the input
+  than being somewhere around that middle does;
+- distance, the mean over the neighbours.
+
+Thresholds come from examples that were held out, metric, centres and all. What else was tried, and
+how it compares, is in spec/decisions/0020.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.routing._discriminant import discriminant
-from tvbank.routing._examples import Examples, Floats
-from tvbank.routing._search import nearest
+from tvbank.routing._examples import Examples
+from tvbank.routing._method import Method
+from tvbank.routing._neighbourhood import Neighbourhood
 
-if TYPE_CHECKING:
-    from tvbank.routing.router import Router
+Doubles = NDArray[np.float64]
 
 FOLDS = 5
 
-
-def typical_distance(distances: Floats) -> NDArray[np.float64]:
-    """The mean distance to the neighbours, [n, C] -> [n]."""
-    mean: NDArray[np.float64] = distances.mean(1, dtype=np.float64)
-    return mean
+#: With more examples than this one fold is enough, and so many of its examples.
+_MANY, _SAMPLE = 20_000, 4096
 
 
-def calibrate(examples: Examples, router: Router, rate: float, seed: int) -> float:
-    """The threshold that rejects a share of held-out examples of known tasks.
+@dataclass(frozen=True)
+class Rejection:
+    """When an input is of no known task.
 
-    Args:
-        examples: of all tasks.
-        router: fitted to all of them, without a threshold.
-        rate: share of inputs of known tasks that may be rejected.
-        seed: of the folds.
+    Attributes:
+        evidence: below this,
+        distance: or above this.
     """
-    folds = folded(examples, seed)
-    scores = []
-    for fold in range(FOLDS):
-        held, kept = folds == fold, folds != fold
-        if not held.any():
+
+    evidence: float
+    distance: float
+
+
+def calibrate(examples: Examples, method: Method) -> Rejection:
+    """The thresholds that reject a share ``method.reject`` of held-out examples of known tasks."""
+    assert method.reject is not None
+    folds = folded(examples, method.seed)
+    evidence, distance = [], []
+    for fold in range(FOLDS if len(folds) <= _MANY else 1):
+        held = np.flatnonzero(folds == fold)[:_SAMPLE]
+        if not len(held):
             continue
+        kept = folds != fold
         rest = Examples(examples.tasks, examples.points[kept], examples.owners[kept])
-        queries, keys = examples.points[held], rest.points
-        if router.metric is not None:
-            metric = discriminant(rest)
-            queries, keys = metric.project(queries), metric.project(keys)
-        distances, _ = nearest(queries, keys, min(router.neighbours, len(keys)))
-        scores.append(typical_distance(distances))
-    found = np.sort(np.concatenate(scores)) if scores else np.array([np.inf])
-    return float(found[min(len(found) - 1, math.ceil((len(found) + 1) * (1 - rate)) - 1)])
+        near = Neighbourhood(*method.build(rest), len(examples.tasks))
+        found = near.of(examples.points[held], method.neighbours)
+        evidence.append(found.evidence)
+        distance.append(found.typical_distance)
+    if not evidence:
+        return Rejection(-np.inf, np.inf)
+    rate = method.reject / 2
+    return Rejection(
+        -_ceiling(-np.concatenate(evidence), rate), _ceiling(np.concatenate(distance), rate)
+    )
+
+
+def _ceiling(scores: Doubles, rate: float) -> float:
+    """What a further score exceeds with a probability of ``rate`` at most, if it is alike."""
+    rank = int(np.ceil((len(scores) + 1) * (1 - rate)))
+    return float(np.sort(scores)[min(rank, len(scores)) - 1])
 
 
 def folded(examples: Examples, seed: int) -> NDArray[np.int64]:

@@ -1,12 +1,20 @@
-"""Exact nearest neighbours by one matrix product a block, in numpy."""
+"""Nearest neighbours: exact by one matrix product a block; by faiss where there are many keys."""
 
 from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
+
+#: From so many entries of keys on faiss is faster, where it is installed; see
+#: ``tools/bench_routing.py``.
+FAISS_FROM = 2**20
 
 #: Entries of a block of distances: 64 MiB.
 _BLOCK = 2**24
@@ -15,39 +23,85 @@ _BLOCK = 2**24
 _SPARE = 8
 
 
-def nearest(queries: Floats, keys: Floats, neighbours: int) -> tuple[Floats, Indices]:
-    """The nearest keys of every query; of equally near ones the first.
+class Search(ABC):
+    """Finds keys."""
 
-    Candidates come from ‖k‖² − 2·q·k, their distances are then computed from the differences, so
-    that a key finds itself at distance 0.
+    def __init__(self, keys: Floats) -> None:
+        """Take keys [m, r]."""
+        self._keys = keys
 
-    Args:
-        queries: [n, r].
-        keys: [m, r].
-        neighbours: C, at most m.
+    def nearest(self, queries: Floats, neighbours: int) -> tuple[Floats, Indices]:
+        """The nearest keys of every query; of equally near ones the first.
 
-    Returns:
-        Euclidean distances [n, C], ascending, and the keys' numbers [n, C].
-    """
-    taken = min(len(keys), neighbours + _SPARE)
-    half_norms = np.einsum("ij,ij->i", keys, keys) / 2
-    distances = np.empty((len(queries), neighbours), np.float32)
-    indices = np.empty((len(queries), neighbours), np.int64)
-    step = max(1, _BLOCK // max(len(keys), taken * max(1, keys.shape[1])))
-    for start in range(0, len(queries), step):
-        rows = slice(start, start + step)
-        block = queries[rows]
-        near = half_norms - block @ keys.T
-        found = (
-            np.argpartition(near, taken - 1, axis=1)[:, :taken]
-            if taken < len(keys)
-            else np.broadcast_to(np.arange(len(keys)), near.shape)
-        )
-        distances[rows], indices[rows] = ranked(block, keys, found, neighbours)
-    return distances, indices
+        Candidates come from the search proper, their distances are then computed from the
+        differences, so that a key finds itself at distance 0 and every search gives the same.
+
+        Args:
+            queries: [n, r].
+            neighbours: C, at most m.
+
+        Returns:
+            Euclidean distances [n, C], ascending, and the keys' numbers [n, C].
+        """
+        taken = min(len(self._keys), neighbours + _SPARE)
+        distances = np.empty((len(queries), neighbours), np.float32)
+        indices = np.empty((len(queries), neighbours), np.int64)
+        widest = max(len(self._keys), taken * max(1, self._keys.shape[1]))
+        step = max(1, _BLOCK // widest)
+        for start in range(0, len(queries), step):
+            rows = slice(start, start + step)
+            block = queries[rows]
+            found = self._candidates(block, taken)
+            distances[rows], indices[rows] = _ranked(block, self._keys, found, neighbours)
+        return distances, indices
+
+    @abstractmethod
+    def _candidates(self, queries: Floats, count: int) -> NDArray[np.integer]:
+        """The numbers of the nearest keys in any order, [n, count]."""
 
 
-def ranked(
+@final
+class Exact(Search):
+    """All distances, up to what a query has in common: ‖k‖²/2 - q·k."""
+
+    def __init__(self, keys: Floats) -> None:
+        """Take keys [m, r]."""
+        super().__init__(keys)
+        self._half_norms = np.einsum("ij,ij->i", keys, keys) / 2
+
+    def _candidates(self, queries: Floats, count: int) -> NDArray[np.integer]:
+        near = queries @ self._keys.T
+        np.subtract(self._half_norms, near, out=near)
+        if count == len(self._keys):
+            return np.broadcast_to(np.arange(count), near.shape)
+        return np.argpartition(near, count - 1, axis=1)[:, :count]
+
+
+@final
+class Faiss(Search):
+    """faiss' exhaustive index (``IndexFlatL2``): exact too, and it never holds all distances."""
+
+    def __init__(self, keys: Floats) -> None:
+        """Take keys [m, r]."""
+        import faiss
+
+        super().__init__(keys)
+        self._index = faiss.IndexFlatL2(keys.shape[1])
+        self._index.add(np.ascontiguousarray(keys))
+
+    def _candidates(self, queries: Floats, count: int) -> NDArray[np.integer]:
+        found: Indices = self._index.search(np.ascontiguousarray(queries), count)[1]
+        return found
+
+
+def searching(keys: Floats) -> Search:
+    """The search that suits the number of keys [m, r]."""
+    if keys.size >= FAISS_FROM and importlib.util.find_spec("faiss"):
+        return Faiss(keys)
+    return Exact(keys)
+
+
+def _ranked(
     queries: Floats, keys: Floats, candidates: NDArray[np.integer], neighbours: int
 ) -> tuple[Floats, Indices]:
     """The nearest of some candidates of every query, [n, c] -> [n, C], in order."""

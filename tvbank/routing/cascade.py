@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
@@ -129,20 +129,62 @@ class Cascade:
         Raises:
             UsageError: a task without examples, or different numbers of them for each router.
         """
-        if len(routers) != len(held_out):
-            raise UsageError(f"{len(routers)} routers, but held-out features for {len(held_out)}")
-        verdicts, truths, temperatures = [], [], []
-        for router, examples in zip(routers, held_out, strict=True):
-            rows, truth = _stacked(router, examples)
-            temperature = Likelihood(router).best_temperature(rows, truth)
-            verdicts.append(Stage(router, temperature=temperature).judge(rows))
-            truths.append(truth)
-            temperatures.append(temperature)
-        if any(len(truth) != len(truths[0]) for truth in truths):
-            raise UsageError("held-out examples differ in number between the routers of a cascade")
-        thresholds = choose_thresholds(verdicts, truths[0], loss)
-        parts = zip(routers, thresholds, temperatures, strict=True)
-        return cls([Stage(*part) for part in parts])
+        if not 0 <= loss < 1:
+            raise UsageError(f"loss= is a share of inputs, 0 or more and below 1, got {loss}")
+        stages, verdicts, truth = _judged(routers, held_out)
+        right = max(int((verdict.top == truth).sum()) for verdict in verdicts)
+        thresholds = choose_thresholds(verdicts, truth, right - loss * len(truth))
+        pairs = zip(stages, thresholds, strict=True)
+        return cls([replace(stage, threshold=threshold) for stage, threshold in pairs])
+
+    @classmethod
+    def cheapest(
+        cls,
+        routers: Sequence[Router],
+        held_out: Sequence[Mapping[str, Any]],
+        costs: Sequence[float],
+        *,
+        loss: float = 0.01,
+    ) -> Cascade:
+        """The cheapest of all cascades of some of the routers that is right often enough.
+
+        Right often enough is at most ``loss`` less often than the best of all the routers alone, on
+        the examples given; what the cascade costs is measured on them too.
+
+        Args:
+            routers: the cheapest first, at most twelve.
+            held_out: as for ``calibrate``.
+            costs: what each router's features cost an input, in any unit.
+            loss: share of inputs.
+
+        Raises:
+            UsageError: as ``calibrate``.
+        """
+        if not 0 <= loss < 1:
+            raise UsageError(f"loss= is a share of inputs, 0 or more and below 1, got {loss}")
+        if not 1 <= len(routers) <= _MOST or len(costs) != len(routers):
+            raise UsageError(
+                f"a cascade is chosen among 1 to {_MOST} routers, each with its cost; got "
+                f"{len(routers)} routers, {len(costs)} costs"
+            )
+        stages, verdicts, truth = _judged(routers, held_out)
+        right = [int((verdict.top == truth).sum()) for verdict in verdicts]
+        needed = max(right) - loss * len(truth)
+        best: tuple[float, Cascade] | None = None
+        for chosen in _rising(len(routers)):
+            if right[chosen[-1]] < needed:
+                continue
+            mine = [verdicts[number] for number in chosen]
+            thresholds = choose_thresholds(mine, truth, needed)
+            left, cost = np.ones(len(truth), np.bool_), 0.0
+            for number, verdict, threshold in zip(chosen, mine, thresholds, strict=True):
+                cost += costs[number] * float(left.mean())
+                left = left & (verdict.confidence < threshold)
+            if best is None or cost < best[0]:
+                pairs = zip(chosen, thresholds, strict=True)
+                best = cost, cls([replace(stages[n], threshold=t) for n, t in pairs])
+        assert best is not None  # the best router alone is right often enough
+        return best[1]
 
     def __repr__(self) -> str:
         shown = ", ".join(
@@ -153,22 +195,20 @@ class Cascade:
 
 
 def choose_thresholds(
-    verdicts: Sequence[Verdict], truth: NDArray[np.int64], loss: float
+    verdicts: Sequence[Verdict], truth: NDArray[np.int64], needed: float
 ) -> list[float]:
-    """The thresholds of ``Cascade.calibrate``, from what each router says of held-out examples.
+    """How sure each stage has to be, from what each says of held-out examples.
 
     Args:
-        verdicts: of each router, of the same n examples.
+        verdicts: of each stage, of the same n examples.
         truth: int64 [n], the number of each example's task.
-        loss: share of examples.
+        needed: of how many examples the cascade must be right, from each stage on.
 
     Returns:
-        One threshold a stage; the last is ``ALWAYS``.
+        One threshold a stage, the lowest that suffices, or else one that nothing passes; the last
+        is ``ALWAYS``.
     """
-    if not 0 <= loss < 1:
-        raise UsageError(f"loss= is a share of inputs, 0 or more and below 1, got {loss}")
     right = [verdict.top == truth for verdict in verdicts]
-    needed = max(int(each.sum()) for each in right) - loss * len(truth)
     thresholds = [ALWAYS]
     rest = right[-1]  # whether what is left to the stages behind is decided right
     for verdict, mine in zip(verdicts[-2::-1], right[-2::-1], strict=True):
@@ -222,6 +262,32 @@ def pooled(likely: NDArray[np.float64], prior: float = 0.5) -> NDArray[np.float6
 
 
 _ROUNDS, _SETTLED = 100, 1e-6
+
+#: Every subset of the routers is tried.
+_MOST = 12
+
+
+def _rising(count: int) -> list[list[int]]:
+    """Every non-empty subset of the first numbers, ascending."""
+    subsets = range(1, 2**count)
+    return [[number for number in range(count) if subset >> number & 1] for subset in subsets]
+
+
+def _judged(
+    routers: Sequence[Router], held_out: Sequence[Mapping[str, Any]]
+) -> tuple[list[Stage], list[Verdict], NDArray[np.int64]]:
+    """Routers with the temperatures that suit held-out examples, what they say, and the truth."""
+    if len(routers) != len(held_out):
+        raise UsageError(f"{len(routers)} routers, but held-out features for {len(held_out)}")
+    stages, verdicts, truths = [], [], []
+    for router, examples in zip(routers, held_out, strict=True):
+        rows, truth = _stacked(router, examples)
+        stages.append(Stage(router, temperature=Likelihood(router).best_temperature(rows, truth)))
+        verdicts.append(stages[-1].judge(rows))
+        truths.append(truth)
+    if any(len(truth) != len(truths[0]) for truth in truths):
+        raise UsageError("held-out examples differ in number between the routers of a cascade")
+    return stages, verdicts, truths[0]
 
 
 def _stacked(router: Router, examples: Mapping[str, Any]) -> tuple[Any, NDArray[np.int64]]:

@@ -10,15 +10,13 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.errors import UsageError
-from tvbank.routing._discriminant import Metric, discriminant
+from tvbank.errors import TaskExistsError, TaskNotFoundError, UsageError
+from tvbank.routing._discriminant import Metric
 from tvbank.routing._examples import Examples, Floats, checked_rows, gather
-from tvbank.routing._rejection import calibrate, typical_distance
-from tvbank.routing._search import Indices, nearest
+from tvbank.routing._method import Method
+from tvbank.routing._neighbourhood import Found, Neighbourhood
+from tvbank.routing._rejection import Rejection, calibrate
 from tvbank.routing.recipe import BEFORE_CLASSIFIER, Recipe, names_of
-
-#: Ways to measure how near two features are.
-METRICS = ("discriminant", "euclidean")
 
 #: ``top`` of an input of no known task.
 NO_TASK = -1
@@ -32,21 +30,20 @@ class Router:
     Attributes:
         tasks: names, in the order of the columns of ``weights``.
         recipe: from where in the model the features come.
-        neighbours: C of [F] Eq. 5.
+        method: how the router was fitted.
         keys: float32 [m, d], what inputs are compared with: examples or centres of all tasks.
         owners: int32 [m], the number of each key's task, ascending.
         metric: None for the Euclidean distance of the features themselves.
-        threshold: the typical distance to neighbours beyond which an input is of no known task;
-            infinite where nothing is rejected.
+        rejection: when an input is of no known task; None if it always is of one.
     """
 
     tasks: tuple[str, ...]
     recipe: Recipe
-    neighbours: int
+    method: Method
     keys: Floats
     owners: NDArray[np.int32]
     metric: Metric | None = None
-    threshold: float = np.inf
+    rejection: Rejection | None = None
 
     @classmethod
     def fit(
@@ -54,7 +51,9 @@ class Router:
         features: Mapping[str, Any],
         *,
         neighbours: int = 10,
-        metric: str = "discriminant",
+        centres: int | None = None,
+        rank: int | None = None,
+        metric: str | None = None,
         reject: float | None = 0.02,
         seed: int = 0,
         at: str | Sequence[str] = BEFORE_CLASSIFIER,
@@ -65,8 +64,12 @@ class Router:
         Args:
             features: task -> [n_k, d], array or tensor; the tasks may differ in n_k.
             neighbours: C, how many neighbours have a say.
-            metric: ``"discriminant"``: shrinkage LDA, features centred; ``"euclidean"``: [F] Eq. 5
-                to the letter.
+            centres: E, k-means centres a task to keep in place of the examples (scikit-learn);
+                as good, and a task with a hundred examples takes a fifth of the room.
+            rank: rows of L.
+            metric: ``"discriminant"``: shrinkage LDA, features centred, the default;
+                ``"euclidean"``: [F] Eq. 5 to the letter; ``"learned"``: LDA refined by [F] Eq. 19,
+                which needs ``centres``, and is what ``centres`` and ``rank`` together mean.
             reject: share of inputs of known tasks that may be rejected, to find those of unknown
                 ones; None to give every input to some task.
             seed: of every choice at random.
@@ -81,17 +84,76 @@ class Router:
                 neighbours than examples, an argument out of its range.
             NonFiniteError: NaN or infinity among the features; names the task.
         """
+        if metric is None:
+            metric = "discriminant" if centres is None or rank is None else "learned"
+        method = Method(metric, neighbours, centres, rank, reject, seed)
         examples = gather(features)
-        _check(examples, neighbours, metric, reject)
-        recipe = Recipe(names_of(at), pooling, examples.points.shape[1])
-        made = cls(
-            examples.tasks, recipe, neighbours, examples.points, examples.owners,
-            discriminant(examples) if metric == "discriminant" else None,
+        return cls._made(examples, method, Recipe(names_of(at), pooling, examples.points.shape[1]))
+
+    @classmethod
+    def _made(cls, examples: Examples, method: Method, recipe: Recipe) -> Router:
+        if len(examples.tasks) < 2:
+            raise UsageError(
+                f"a router chooses between two tasks or more, got only {examples.tasks[0]!r}: with "
+                "one task there is nothing to route"
+            )
+        keys, metric = method.build(examples)
+        if method.neighbours > len(keys.points):
+            raise UsageError(
+                f"neighbours= is at most the number of examples or centres, {len(keys.points)}, "
+                f"got {method.neighbours}"
+            )
+        rejection = None if method.reject is None else calibrate(examples, method)
+        return cls(keys.tasks, recipe, method, keys.points, keys.owners, metric, rejection)
+
+    def with_task(self, task: str, features: Any) -> Router:
+        """A router that knows one task more, from examples [n, d] of that task alone.
+
+        Where the router keeps examples, it is the router that ``fit`` would make of all tasks: the
+        metric and the thresholds are found anew from the examples it has. Where it keeps centres,
+        metric and thresholds stay, and only centres are added: fit anew to have the metric tell the
+        new task apart as well as it can.
+
+        Raises:
+            TaskExistsError: the router knows that task. UsageError, NonFiniteError: the features.
+        """
+        if task in self.tasks:
+            raise TaskExistsError(f"the router knows task {task!r} already: leave it out first")
+        rows = checked_rows(features, f"task {task!r}")
+        self._check_width(rows)
+        examples = gather({**self._by_task(), task: rows})
+        if self.method.centres is None:
+            return Router._made(examples, self.method, self.recipe)
+        from tvbank.routing._centres import cluster
+
+        added = cluster(gather({task: rows}), self.method.centres, self.method.seed)
+        return self._keeping(gather({**self._by_task(), task: added.points}))
+
+    def without_task(self, task: str) -> Router:
+        """A router that knows one task less, for banks from which it was removed.
+
+        Raises:
+            TaskNotFoundError: the router does not know it. UsageError: only one would be left.
+        """
+        if task not in self.tasks:
+            known = ", ".join(map(repr, self.tasks))
+            raise TaskNotFoundError(f"the router knows no task {task!r}; it knows {known}")
+        rest = self._by_task()
+        del rest[task]
+        examples = gather(rest)
+        if self.method.centres is None or len(rest) < 2:
+            return Router._made(examples, self.method, self.recipe)
+        return self._keeping(examples)
+
+    def _keeping(self, keys: Examples) -> Router:
+        return Router(
+            keys.tasks, self.recipe, self.method, keys.points, keys.owners, self.metric,
+            self.rejection,
         )  # fmt: skip
-        if reject is None:
-            return made
-        threshold = calibrate(examples, made, reject, seed)
-        return cls(made.tasks, recipe, neighbours, made.keys, made.owners, made.metric, threshold)
+
+    def _by_task(self) -> dict[str, Any]:
+        keys = Examples(self.tasks, self.keys, self.owners)
+        return {task: keys.of(number) for number, task in enumerate(self.tasks)}
 
     @property
     def width(self) -> int:
@@ -99,9 +161,14 @@ class Router:
         return int(self.keys.shape[1])
 
     @property
+    def neighbours(self) -> int:
+        """C of [F] Eq. 5."""
+        return self.method.neighbours
+
+    @property
     def rejects(self) -> bool:
         """Whether inputs of no known task are rejected."""
-        return bool(np.isfinite(self.threshold))
+        return self.rejection is not None
 
     def weights(self, features: Any) -> NDArray[np.float64]:
         """The share of each task among an input's neighbours ([F] Eq. 5).
@@ -116,72 +183,49 @@ class Router:
         Raises:
             UsageError: another width than the router's. NonFiniteError: NaN or infinity.
         """
-        shares, _, known = self._shares(features)
-        return shares * known[:, None]
+        found = self._look(features)
+        return found.shares * self._known(found)[:, None]
 
     def top(self, features: Any) -> NDArray[np.int64]:
         """The number of each input's task, int64 [n]: the largest share; ``-1`` if rejected.
 
         Of tasks with equal shares it is the one with the nearest neighbour.
         """
-        shares, owners, known = self._shares(features)
-        rows = np.arange(len(shares))[:, None]
-        best = np.argmax(shares[rows, owners], axis=1)  # the first, and neighbours are in order
-        return np.where(known, owners[rows[:, 0], best], NO_TASK).astype(np.int64)
+        found = self._look(features)
+        return np.where(self._known(found), found.top, NO_TASK).astype(np.int64)
 
-    def neighbourhood(self, features: Any) -> tuple[Floats, Indices]:
-        """Distances and numbers of the nearest keys, both [n, C], nearest first."""
+    def _look(self, features: Any) -> Found:
         rows = checked_rows(features, "routing")
+        self._check_width(rows)
+        return self._around.of(rows, self.neighbours)
+
+    def _known(self, found: Found) -> NDArray[np.bool_]:
+        if self.rejection is None:
+            return np.ones(len(found.top), np.bool_)
+        likely = found.evidence >= self.rejection.evidence
+        return likely & (found.typical_distance <= self.rejection.distance)
+
+    def _check_width(self, rows: Floats) -> None:
         if rows.shape[1] != self.width:
             raise UsageError(
                 f"the router knows features of width {self.width}, got {rows.shape[1]}: take them "
                 f"with its recipe, at={list(self.recipe.at)}"
             )
-        return nearest(self._project(rows), self._projected, self.neighbours)
 
-    def _shares(
-        self, features: Any
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Shares [n, K], the tasks of the neighbours [n, C], and which inputs are known."""
-        distances, found = self.neighbourhood(features)
-        owners = self.owners[found].astype(np.int64)
-        count, tasks = len(owners), len(self.tasks)
-        cells = np.arange(count)[:, None] * tasks + owners
-        votes = np.bincount(cells.reshape(-1), minlength=count * tasks)
-        shares = votes.reshape(count, tasks) / self.neighbours
-        return shares, owners, typical_distance(distances) <= self.threshold
+    @cached_property
+    def _around(self) -> Neighbourhood:
+        keys = Examples(self.tasks, self.keys, self.owners)
+        return Neighbourhood(keys, self.metric, len(self.tasks))
 
     def _project(self, rows: Floats) -> Floats:
-        return rows - self._middle if self.metric is None else self.metric.project(rows)
+        return self._around.project(rows)
 
-    @cached_property
-    def _middle(self) -> Floats:
-        """Subtracted for the sake of rounding; distances do not change."""
-        middle: Floats = self.keys.mean(0, dtype=np.float64).astype(np.float32)
-        return middle
-
-    @cached_property
+    @property
     def _projected(self) -> Floats:
-        return self._project(self.keys)
+        return self._around.points
 
     def __repr__(self) -> str:
         return (
             f"Router({len(self.tasks)} tasks, {len(self.keys)} keys, at={list(self.recipe.at)}, "
             f"{'rejecting' if self.rejects else 'not rejecting'})"
         )
-
-
-def _check(examples: Examples, neighbours: int, metric: str, reject: float | None) -> None:
-    if len(examples.tasks) < 2:
-        raise UsageError(
-            f"a router chooses between two tasks or more, got only {examples.tasks[0]!r}: with one "
-            "task there is nothing to route"
-        )
-    if not 1 <= neighbours <= len(examples.points):
-        raise UsageError(
-            f"neighbours= is 1 to the number of examples, {len(examples.points)}, got {neighbours}"
-        )
-    if metric not in METRICS:
-        raise UsageError(f"metric= is one of {', '.join(METRICS)}, got {metric!r}")
-    if reject is not None and not 0 < reject < 1:
-        raise UsageError(f"reject= is a share between 0 and 1, or None, got {reject}")

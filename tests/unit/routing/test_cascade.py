@@ -56,6 +56,25 @@ def test_a_calibrated_cascade_loses_no_more_than_it_may():
     assert shares[0] < shares[-1] == 1.0
 
 
+def test_the_cheapest_cascade_leaves_out_what_does_not_pay():
+    spreads = (1.5, 0.8, 0.5)
+    routers, held = [router(s) for s in spreads], [examples(s, 100, 1) for s in spreads]
+
+    def places(costs, loss=0.01):
+        found = Cascade.cheapest(routers, held, costs, loss=loss)
+        return [stage.router.recipe.at[0] for stage in found.stages]
+
+    assert places((1, 1, 1)) == ["layer 0.5"]
+    assert places((1, 1, 1), loss=0.9) in (["layer 0.5"], ["layer 0.8"], ["layer 1.5"])
+    assert places((0, 0, 5))[-1] == "layer 0.5"
+    assert len(places((0, 0, 5))) > 1
+    assert places((0, 1, 1e6), loss=0.9) == ["layer 1.5"]
+    with pytest.raises(UsageError, match="each with its cost"):
+        Cascade.cheapest(routers, held, (1,))
+    with pytest.raises(UsageError, match="loss="):
+        Cascade.cheapest(routers, held, (1, 1, 1), loss=-1)
+
+
 @given(st.data())
 def test_thresholds_are_the_lowest_that_lose_no_more_than_allowed(data):
     count = data.draw(st.integers(1, 12))
@@ -70,10 +89,10 @@ def test_thresholds_are_the_lowest_that_lose_no_more_than_allowed(data):
         verdicts.append(Verdict(np.zeros((count, 3)), top, likely))
     truth = np.array(data.draw(tops))
     loss = data.draw(st.sampled_from([0.0, 0.1, 0.5]))
-    thresholds = choose_thresholds(verdicts, truth, loss)
-    assert thresholds[1] == cascade.ALWAYS
     first, last = verdicts
     needed = max((first.top == truth).sum(), (last.top == truth).sum()) - loss * count
+    thresholds = choose_thresholds(verdicts, truth, needed)
+    assert thresholds[1] == cascade.ALWAYS
 
     def correct(threshold):
         return (np.where(first.confidence >= threshold, first.top, last.top) == truth).sum()

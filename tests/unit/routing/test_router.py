@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tvbank
-from tvbank.errors import NonFiniteError, UsageError
+from tvbank.errors import NonFiniteError, TaskExistsError, TaskNotFoundError, UsageError
 
 
 def clouds(counts=(40, 40, 40), width=12, spread=1.0, seed=0):
@@ -64,7 +64,7 @@ def test_rows_sum_to_one_or_are_rejected(metric):
 def test_equal_arguments_give_equal_bits():
     fitted, queries, _ = held_out(clouds((30, 50)))
     one, two = (tvbank.Router.fit(fitted, seed=3) for _ in range(2))
-    assert one.threshold == two.threshold
+    assert one.rejection == two.rejection
     assert one.metric.matrix.tobytes() == two.metric.matrix.tobytes()
     assert one.weights(queries).tobytes() == two.weights(queries).tobytes()
 
@@ -125,7 +125,7 @@ GOOD = clouds((5, 5), width=3)
         (UsageError, "task 'flat': features are a matrix", GOOD | {"flat": np.zeros(3)}, {}),
         (UsageError, "task 'text': features are", GOOD | {"text": [["a", "b", "c"]]}, {}),
         (NonFiniteError, "task 'nan': row 1", GOOD | {"nan": [[0, 0, 0], [0, np.nan, 0]]}, {}),
-        (UsageError, "neighbours= is 1 to .* 10, got 11", GOOD, {"neighbours": 11}),
+        (UsageError, "neighbours= is at most .* 10, got 11", GOOD, {"neighbours": 11}),
         (UsageError, "neighbours= is 1", GOOD, {"neighbours": 0}),
         (UsageError, "metric= is one of", GOOD, {"metric": "cosine"}),
         (UsageError, "reject= is a share", GOOD, {"reject": 1.5}),
@@ -143,3 +143,89 @@ def test_bad_queries():
     with pytest.raises(NonFiniteError, match="row 0"):
         router.weights([[0, np.inf, 0]])
     assert router.weights(np.zeros((0, 3))).shape == (0, 2)
+
+
+@pytest.mark.parametrize("options", [{}, {"metric": "euclidean"}, {"reject": None}])
+def test_a_task_more_is_the_router_of_all_tasks(options):
+    fitted, queries, _ = held_out(clouds((30, 50, 40)))
+    rest = {task: rows for task, rows in fitted.items() if task != "task2"}
+    grown = tvbank.Router.fit(rest, at="here", **options).with_task("task2", fitted["task2"])
+    whole = tvbank.Router.fit(fitted, at="here", **options)
+    assert grown.tasks == whole.tasks
+    assert grown.recipe == whole.recipe
+    assert grown.rejection == whole.rejection
+    assert grown.weights(queries).tobytes() == whole.weights(queries).tobytes()
+    shrunk = whole.without_task("task2")
+    before = tvbank.Router.fit(rest, at="here", **options)
+    assert shrunk.weights(queries).tobytes() == before.weights(queries).tobytes()
+
+
+def test_centres_stand_for_examples():
+    fitted, queries, owners = held_out(clouds((100, 100, 12)))
+    router = tvbank.Router.fit(fitted, centres=8, seed=1)
+    assert np.bincount(router.owners).tolist() == [8, 8, 6]
+    assert (router.top(queries) == owners).mean() > 0.9
+    again = tvbank.Router.fit(fitted, centres=8, seed=1)
+    assert again.keys.tobytes() == router.keys.tobytes()
+    grown = router.with_task("far", np.full((30, 12), -90.0) + np.eye(30, 12))
+    assert grown.metric is router.metric
+    assert np.array_equal(grown.weights(queries)[:, :3], router.weights(queries))
+    assert set(grown.top(np.full((3, 12), -90.0))) <= {3, -1}
+    assert np.array_equal(grown.without_task("far").weights(queries), router.weights(queries))
+
+
+def test_the_learned_metric_is_reproducible_and_no_worse_than_its_start():
+    fitted, queries, owners = held_out(clouds((60, 60, 60), spread=2.0))
+    one, two = (tvbank.Router.fit(fitted, centres=5, rank=4, seed=2, reject=None) for _ in "ab")
+    assert one.metric.matrix.tobytes() == two.metric.matrix.tobytes()
+    assert one.metric.matrix.shape == (4, 12)
+    assert one.method.metric == "learned"
+    plain = tvbank.Router.fit(fitted, centres=5, reject=None)
+    right = [(router.top(queries) == owners).mean() for router in (one, plain)]
+    assert right[0] >= right[1] - 0.05
+
+
+def test_inputs_of_other_tasks_are_rejected():
+    features = clouds((200, 200, 200, 200), spread=0.3)
+    unseen = features.pop("task3")
+    fitted, queries, _ = held_out(features)
+    router = tvbank.Router.fit(fitted, reject=0.02)
+    assert (router.top(unseen) == -1).mean() > 0.9
+    assert (router.top(queries) == -1).mean() < 0.06
+    assert (tvbank.Router.fit(fitted, reject=None).top(unseen) >= 0).all()
+
+
+def test_faiss_finds_the_same_neighbours():
+    from tvbank.routing._search import Exact, Faiss, searching
+
+    rng = np.random.default_rng(0)
+    keys = rng.integers(-3, 4, (500, 6)).astype(np.float32)  # many equally far
+    queries = rng.integers(-3, 4, (70, 6)).astype(np.float32)
+    exact, fast = (search(keys).nearest(queries, 9)[0] for search in (Exact, Faiss))
+    assert np.array_equal(exact, fast)
+    keys, queries = (rng.standard_normal((n, 6)).astype(np.float32) for n in (500, 70))
+    exact, fast = (search(keys).nearest(queries, 9) for search in (Exact, Faiss))
+    assert all(np.array_equal(*pair) for pair in zip(exact, fast, strict=True))
+    assert isinstance(searching(keys), Exact)
+    assert isinstance(searching(np.zeros((2**16, 16), np.float32)), Faiss)
+
+
+@pytest.mark.parametrize(
+    ("error", "what", "change"),
+    [
+        (UsageError, "centres= too", lambda: tvbank.Router.fit(GOOD, metric="learned", rank=2)),
+        (UsageError, "rank= belongs", lambda: tvbank.Router.fit(GOOD, metric="euclidean", rank=2)),
+        (UsageError, "centres= is 1", lambda: tvbank.Router.fit(GOOD, centres=0)),
+        (TaskExistsError, "'task0' already", lambda: SMALL.with_task("task0", np.zeros((1, 3)))),
+        (UsageError, "width 3, got 2", lambda: SMALL.with_task("new", np.zeros((1, 2)))),
+        (UsageError, "'new' has no examples", lambda: SMALL.with_task("new", np.zeros((0, 3)))),
+        (TaskNotFoundError, "knows 'task0', 'task1'", lambda: SMALL.without_task("nobody")),
+        (UsageError, "got only 'task0'", lambda: SMALL.without_task("task1")),
+    ],
+)
+def test_bad_changes(error, what, change):
+    with pytest.raises(error, match=what):
+        change()
+
+
+SMALL = tvbank.Router.fit(GOOD, neighbours=3)

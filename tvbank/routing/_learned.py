@@ -1,0 +1,89 @@
+"""The metric that is learned from nothing but which task an example is of ([F] Eq. 18-19)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tvbank.routing._discriminant import Metric, discriminant, spread_directions
+from tvbank.routing._examples import Examples
+
+EPOCHS = 100
+
+#: Step of Adam, in units of the root mean square entry of L.
+_STEP = 0.01
+
+#: One example in so many is held out, to stop in time.
+_HELD_OUT = 5
+
+#: Examples an epoch sees; all of them where there are fewer.
+_SAMPLE = 4096
+
+_NEAREST_ALLOWED = 1e-6
+
+
+def learned(examples: Examples, centres: Examples, rank: int, neighbours: int, seed: int) -> Metric:
+    """L by gradient descent on [F] Eq. 19, started from shrinkage LDA.
+
+    The loss of an example x of task k is -log of the share that k's centres have in the sum of
+    1/d_L(x, z) over N(x). N(x) is found anew in every epoch: the C nearest centres under the
+    present L, and the nearest centre of k, so that the share is never zero. Features are centred
+    and scaled as in LDA; the loss does not depend on the scale of L. The L returned is that of the
+    epoch with the least loss on a fifth of the examples, which the descent does not see.
+
+    Args:
+        examples: of all tasks.
+        centres: the same tasks' centres.
+        rank: r, rows of L.
+        neighbours: C.
+        seed: of the examples that are held out, and of those an epoch sees.
+    """
+    start = discriminant(examples)
+    matrix = np.concatenate([start.matrix, spread_directions(examples, start)])[:rank]
+    scale = float(np.sqrt(np.mean(matrix**2))) or 1.0
+    rows = torch.from_numpy(examples.points - start.centre)
+    keys = torch.from_numpy(centres.points - start.centre)
+    owners, key_owners = (torch.from_numpy(each.owners).long() for each in (examples, centres))
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(rows), generator=generator)
+    held, seen = order[::_HELD_OUT][:_SAMPLE], order[torch.arange(len(order)) % _HELD_OUT > 0]
+
+    def loss(chosen: torch.Tensor) -> torch.Tensor:
+        return _loss(rows[chosen], owners[chosen], keys, key_owners, transform, neighbours)
+
+    transform = torch.tensor(matrix / scale, requires_grad=True)
+    optimiser = torch.optim.Adam([transform], lr=_STEP)
+    best, least = transform.detach().clone(), torch.inf
+    for _ in range(EPOCHS if len(seen) else 0):
+        with torch.no_grad():
+            left = float(loss(held))
+        if left < least:
+            best, least = transform.detach().clone(), left
+        with torch.enable_grad():
+            picked = seen[torch.randperm(len(seen), generator=generator)[:_SAMPLE]]
+            (transform.grad,) = torch.autograd.grad(loss(picked), transform)
+        optimiser.step()
+    return Metric(start.centre, (best * scale).numpy())
+
+
+def _loss(
+    rows: torch.Tensor,
+    owners: torch.Tensor,
+    keys: torch.Tensor,
+    key_owners: torch.Tensor,
+    transform: torch.Tensor,
+    neighbours: int,
+) -> torch.Tensor:
+    queries, centres = rows @ transform.T, keys @ transform.T
+    with torch.no_grad():
+        distances = torch.cdist(queries, centres)
+        own = distances.masked_fill(owners[:, None] != key_owners, torch.inf).argmin(1)
+        near = distances.topk(min(neighbours, len(keys)), largest=False).indices
+        extra = (near != own[:, None]).all(1)  # the right task has no centre among the nearest
+    chosen = torch.cat([near, own[:, None]], 1)
+    counted = torch.cat([torch.ones_like(near, dtype=torch.bool), extra[:, None]], 1)
+    difference = queries[:, None] - centres[chosen]
+    squared = difference.square().sum(2)
+    closeness = squared.clamp(min=_NEAREST_ALLOWED).rsqrt() * counted
+    right = closeness * (key_owners[chosen] == owners[:, None])
+    return -(right.sum(1) / closeness.sum(1)).log().mean()
