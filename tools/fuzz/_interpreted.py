@@ -1,0 +1,149 @@
+"""The compiled loops as plain Python: what numba cannot interpret, with every access checked.
+
+Under NUMBA_DISABLE_JIT the decorator of the loops leaves them as they are written; the machine
+instructions and the memory by address, which have no Python of their own, are given one here. It
+raises ``IndexError`` where the machine would read or write what it was not given.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_REGION_BITS: Final = 32
+#: No address of the process is as high: regions are told from arrays that a loop makes itself.
+_HIGH: Final = 1 << 62
+_regions: dict[int, NDArray[np.uint8]] = {}
+_made: list[NDArray[Any]] = []
+
+
+def region(data: bytes) -> np.uint64:
+    """Make memory that holds ``data``; returns its address."""
+    number = len(_regions) + 1
+    _regions[number] = np.frombuffer(data, np.uint8).copy()
+    return np.uint64(_HIGH | number << _REGION_BITS)
+
+
+def content(address: Any) -> bytes:
+    """What the memory at an address that ``region`` returned holds."""
+    return _regions[(int(address) - _HIGH) >> _REGION_BITS].tobytes()
+
+
+def forget() -> None:
+    """Take all memory back but the first region, which holds tables."""
+    for number in [number for number in _regions if number > 1]:
+        del _regions[number]
+    _made.clear()
+
+
+def _part(address: Any, size: int) -> NDArray[np.uint8]:
+    if int(address) < _HIGH:
+        return _part_of_made(int(address), size)
+    number, start = divmod(int(address) - _HIGH, 1 << _REGION_BITS)
+    memory = _regions.get(number)
+    if memory is None or start + size > memory.size:
+        held = None if memory is None else memory.size
+        raise IndexError(f"bytes {start} to {start + size} of {held}")
+    return memory[start : start + size]
+
+
+def _part_of_made(address: int, size: int) -> NDArray[np.uint8]:
+    for array in _made:
+        start = address - array.ctypes.data
+        if start >= 0 and start + size <= array.nbytes:
+            return array.reshape(-1).view(np.uint8)[start : start + size]
+    raise IndexError(f"{size} bytes outside of every array")
+
+
+class _Numpy:
+    """numpy for the fused loops: what arrays it makes can be found by address."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def empty(self, *arguments: Any) -> NDArray[Any]:
+        made: NDArray[Any] = np.empty(*arguments)
+        _made.append(made)
+        return made
+
+    def zeros(self, *arguments: Any) -> NDArray[Any]:
+        made: NDArray[Any] = np.zeros(*arguments)
+        _made.append(made)
+        return made
+
+
+def _loader(kind: Any) -> Any:
+    size = np.dtype(kind).itemsize
+    return lambda address: kind(int.from_bytes(_part(address, size).tobytes(), "little"))
+
+
+def _storer(kind: Any) -> Any:
+    size = np.dtype(kind).itemsize
+
+    def store(address: Any, value: Any) -> None:
+        part = _part(address, size)
+        part[:] = np.frombuffer(int(value).to_bytes(size, "little"), np.uint8)
+
+    return store
+
+
+def _load_word(data: NDArray[np.uint8], byte: Any) -> np.uint64:
+    part = data[int(byte) : int(byte) + 8]
+    if part.size < 8:
+        raise IndexError(f"a word at byte {byte} of {data.size}")
+    return np.uint64(int.from_bytes(part.tobytes(), "little"))
+
+
+def _load_lanes(patterns: NDArray[np.uint32], index: Any) -> np.uint64:
+    part = patterns[int(index) : int(index) + 64]
+    if part.size < 64:
+        raise IndexError(f"64 entries from {index} of {patterns.size}")
+    return np.uint64(int.from_bytes(np.packbits(part != 0, bitorder="little").tobytes(), "little"))
+
+
+def _trailing_zeros(word: Any) -> np.uint64:
+    number = int(word)
+    return np.uint64((number & -number).bit_length() - 1 if number else 64)
+
+
+def _array(pointer: Any, shape: Any) -> NDArray[Any]:
+    """``numba.carray``: an array of memory by address."""
+    kind, address = pointer
+    itemsize = np.dtype(kind).itemsize
+    return _part(address, itemsize * int(np.prod(shape))).view(kind).reshape(shape)
+
+
+def interpret() -> None:
+    """Give the machine instructions their Python, before anything imports them by name."""
+    kernel = importlib.import_module("tvbank.coding.kernel")
+    replaced: dict[str, Any] = {
+        "_load_word": _load_word,
+        "_load_lanes": _load_lanes,
+        "trailing_zeros": _trailing_zeros,
+        "leading_zeros": lambda word: np.uint64(64 - int(word).bit_length()),
+        "ones_in": lambda word: np.uint64(int(word).bit_count()),
+    }
+    _replace(kernel, replaced)
+    importlib.import_module("numba.np.numpy_support").carray = _array  # type: ignore[attr-defined]
+    memory = importlib.import_module("tvbank.coding.fused.memory")
+    known: dict[str, Any] = {}
+    for bits, kind in ((8, np.uint8), (16, np.uint16), (32, np.uint32), (64, np.uint64)):
+        known |= {f"load_{bits}": _loader(kind), f"store_{bits}": _storer(kind)}
+    for kind in (np.uint8, np.uint32, np.int64, np.float32):
+        name = f"{np.dtype(kind).name}_pointer"
+        known[name] = lambda address, kind=kind: (kind, address)
+    known["float_of"] = lambda pattern: np.uint32(pattern).view(np.float32)
+    known["pattern_of"] = lambda number: np.float32(number).view(np.uint32)
+    known["prefetch"] = lambda address: None
+    _replace(memory, known)
+    for name in ("gaps", "blocks", "positions", "patterns", "decode"):
+        _replace(importlib.import_module(f"tvbank.coding.fused.{name}"), {"np": _Numpy()})
+
+
+def _replace(module: Any, known: dict[str, Any]) -> None:
+    for name, function in known.items():
+        if hasattr(module, name):
+            setattr(module, name, function)

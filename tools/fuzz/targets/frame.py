@@ -1,0 +1,51 @@
+"""Frames: the compiled decoder, the fused loops and the reference agree on every input.
+
+On the verdict and its reason code, on every position and every bit. Coverage is counted in the
+reference decoder and in what of tvbank is not compiled; the fused loops' memory ends where a page
+begins that kills the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from spec.reference.frame import decode_frame as slow_decode
+from tools.fuzz import _frames
+from tools.fuzz._agreement import attempt
+from tvbank.coding import REASONS, decode_frame, decode_sparse, read_header
+
+#: Entries of the longest chunk; the slow decoder takes milliseconds for it.
+MOST = 4096
+
+mutate = _frames.mutate
+_fused = _frames.fused_decoder()
+
+
+def seeds() -> Iterator[bytes]:
+    return _frames.seeds(MOST)
+
+
+def check(data: bytes) -> None:
+    if _frames.too_long(data, MOST):
+        return
+    slow, dense, sparse = (
+        attempt(lambda decode=decode: decode(data))
+        for decode in (slow_decode, decode_frame, decode_sparse)
+    )
+    assert slow.reason == dense.reason == sparse.reason, (slow, dense, sparse)
+    assert slow.reason is None or slow.reason in REASONS
+    header = attempt(lambda: read_header(data))
+    fused = None if header.reason else _fused(data, header.read)
+    assert (fused is None) == (slow.reason is not None), "the fused loops' verdict is another"
+    if fused is None:
+        return
+    positions = np.array(slow.read.positions, np.uint32)
+    patterns = np.array(slow.read.patterns, np.uint32)
+    whole = np.zeros(slow.read.entries, np.uint32)
+    whole[positions] = patterns
+    assert dense.read.tobytes() == whole.tobytes()
+    assert str(dense.read.dtype) == slow.read.element
+    assert [each.tobytes() for each in sparse.read] == [positions.tobytes(), patterns.tobytes()]
+    assert fused == (positions.tobytes(), patterns.tobytes())
