@@ -11,7 +11,8 @@
 ``checkpoint/``       reading and writing checkpoints, unit by unit
 ``layout.py``         the address space of a base, and its fingerprints
 ``vector.py``         the task vector: a fine-tune beside its base
-``compress/``         what to keep: ``TSwitch``, ``Exact``
+``compress/``         what to keep: ``TSwitch``, ``Budget``, ``Exact``
+``flexswitch/``       what to keep, learned from examples: ``FlexSwitch``
 ``coding/``           how to store it: mask and value encodings, frames
 ``bank/``             where: catalog, shards, stores, reader, writer
 ``merging/``          back to weights: export, merge; ``Ties``, ``Dare``
@@ -47,9 +48,11 @@ if TYPE_CHECKING:
     from tvbank.bank.task import Task as Task
     from tvbank.bank.task import Unit as Unit
     from tvbank.bank.verify import Fault as Fault
+    from tvbank.compress import Budget as Budget
     from tvbank.compress import Compressor as Compressor
     from tvbank.compress import Exact as Exact
     from tvbank.compress import TSwitch as TSwitch
+    from tvbank.flexswitch import FlexSwitch as FlexSwitch
     from tvbank.merging import Dare as Dare
     from tvbank.merging import TaskArithmetic as TaskArithmetic
     from tvbank.merging import Ties as Ties
@@ -64,11 +67,13 @@ __version__ = "0.1.0"
 _OWNERS = {
     "AutoSwitch": "autoswitch",
     "Bank": "bank.bank",
+    "Budget": "compress",
     "Compressor": "compress",
     "CopyReport": "bank.copying",
     "Dare": "merging",
     "Exact": "compress",
     "Fault": "bank.verify",
+    "FlexSwitch": "flexswitch",
     "GcReport": "bank.gc",
     "PackReport": "bank.packing",
     "Router": "routing",
@@ -90,11 +95,13 @@ _OWNERS = {
 __all__ = [
     "AutoSwitch",
     "Bank",
+    "Budget",
     "Compressor",
     "CopyReport",
     "Dare",
     "Exact",
     "Fault",
+    "FlexSwitch",
     "GcReport",
     "PackReport",
     "Router",

@@ -28,6 +28,9 @@ ALLOWED = {
     },
     "routing": {"errors", "_lazy"},
     "autoswitch": {"errors", "_lazy", "bank", "switching", "routing"},
+    "flexswitch": {
+        "errors", "_lazy", "dtypes", "checkpoint", "compress", "merging", "switching",
+    },
     "testing": {"errors", "dtypes", "checkpoint", "coding"},
 }  # fmt: skip
 

@@ -1,0 +1,117 @@
+"""The kernels give what plain autograd gives, for soft weights and for every scalar."""
+
+import numpy as np
+import pytest
+import torch
+from reference import soft
+
+from tvbank.flexswitch._facts import survey
+from tvbank.flexswitch._gates import KAPPA, WIDTHS, constants, gradient, shares, softplus
+from tvbank.flexswitch._kernels import reduce, soften
+from tvbank.flexswitch._rates import ByteRate, PaperRate, entropy
+
+RNG = np.random.default_rng(0)
+
+
+def frozen(values):
+    array = np.asarray(values, np.float32)
+    array.flags.writeable = False
+    return array
+
+
+def entries(kind, size=9000):
+    """Differences of several kinds; float64 keeps their sums exact enough to compare."""
+    normal = RNG.standard_normal(size)
+    return {
+        "normal": normal,
+        "sparse": normal * (RNG.random(size) < 0.1),
+        "positive": np.abs(normal),
+        "negative": -np.abs(normal),
+        "lopsided": np.where(normal > 0, 5 * normal, normal),
+        "equal": np.where(normal > 0, 0.5, -0.25),
+        "one": normal[:1],
+        "tiny": normal * 1e-12,
+    }[kind]
+
+
+def off_edges(delta, facts):
+    """Entries that no rounding moves to the next bin of 8 bits; the largest, whose bin is clear."""
+    place = (delta + facts.greatest[1]) / sum(facts.greatest) * 256
+    largest = np.isclose(np.abs(delta), np.where(delta > 0, *facts.greatest))
+    return largest | (np.abs(place - np.rint(place)) > 1e-3)
+
+
+KINDS = ["normal", "sparse", "positive", "negative", "lopsided", "equal", "one", "tiny"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("temperature", [1.0, 0.1, 0.02])
+def test_soft_weights_and_gradients_are_those_of_autograd(kind, temperature):
+    delta = entries(kind)
+    facts = survey("unit", frozen(np.zeros(delta.size)), frozen(delta))
+    delta = delta[off_edges(delta, facts)]
+    base, tuned = frozen(np.zeros(delta.size)), frozen(delta)
+    row = np.array([0.4, -0.3, 0.8, 0.05, -0.02, 0.01, 0.03])
+    table = constants(facts, row, temperature)
+    weights, sums = np.empty(delta.size, np.float32), np.zeros(3)
+    soften(base, tuned, np.float32(softplus(row[KAPPA])), table, weights, sums)
+    slopes = frozen(RNG.standard_normal(delta.size))
+    parts = np.zeros(6)
+    reduce(base, tuned, slopes, table, parts)
+    found = gradient(row, temperature, parts)
+
+    scalars = torch.tensor(row, requires_grad=True)
+    wanted, gate = soft(torch.from_numpy(base.copy()), torch.from_numpy(tuned.copy()), facts,
+                        scalars, temperature)  # fmt: skip
+    (wanted @ torch.from_numpy(slopes.copy()).double()).backward()
+    scale = float(wanted.detach().abs().max()) or 1.0
+    error = 2e-6 * scale / temperature
+    np.testing.assert_allclose(weights, wanted.detach().numpy(), rtol=0, atol=error)
+    np.testing.assert_allclose(sums[0], float(gate.detach().sum()), rtol=2e-6 / temperature)
+    # Terms of both signs cancel: what counts is the error beside the sum of their magnitudes.
+    size = np.abs(slopes).sum() * scale
+    np.testing.assert_allclose(
+        found, scalars.grad.numpy(), rtol=1e-5, atol=1e-7 * size / temperature
+    )
+
+
+@pytest.mark.parametrize("by_bytes", [False, True])
+def test_prices_have_the_gradient_of_autograd(by_bytes):
+    temperature, sizes, full = 0.3, np.array([4000.0, 900.0, 50.0]), np.array([True, True, False])
+    rows = RNG.standard_normal((3, 7)) * 0.3
+    deltas = [entries("normal", 4000), entries("lopsided", 900)]
+    rate = (ByteRate if by_bytes else PaperRate)(sizes, full)
+    if by_bytes:
+        rate.factors[:] = 0.7, 1.1, 1.0
+    gates = np.zeros((3, 3))
+    scalars = torch.tensor(rows, requires_grad=True)
+    opened, widths = [], []
+    for number, delta in enumerate(deltas):
+        base, tuned = frozen(np.zeros(delta.size)), frozen(delta)
+        facts = survey("unit", base, tuned)
+        table = constants(facts, rows[number], temperature)
+        soften(base, tuned, np.float32(1), table, np.empty(delta.size, np.float32), gates[number])
+        gate = soft(torch.zeros(delta.size), torch.from_numpy(tuned.copy()), facts,
+                    scalars[number], temperature)[1]  # fmt: skip
+        opened.append(gate.sum())
+        chosen = torch.softmax(scalars[number, 3:] / temperature, 0)
+        widths.append(chosen @ torch.tensor(WIDTHS).double())
+    price, found = rate.price(rows, temperature, gates)
+    if by_bytes:
+        wanted = 0
+        for number in range(2):
+            d = (opened[number] / sizes[number]).clamp(1e-9, 1)
+            low = d.clamp(max=0.5)
+            masks = -low * low.log2() - (1 - low) * (1 - low).log2()
+            wanted = wanted + sizes[number] * (rate.factors[number] * masks + d * widths[number])
+        wanted = wanted / (8 * sizes.sum())
+    else:
+        wanted = sum(opened) / sizes.sum() + sum(widths) / (2 * 8)
+    wanted.backward()
+    np.testing.assert_allclose(price, float(wanted.detach()), rtol=1e-5)
+    np.testing.assert_allclose(found, scalars.grad.numpy(), rtol=1e-4, atol=1e-9)
+
+
+def test_entropy_and_shares():
+    np.testing.assert_allclose(entropy(np.array([0.5, 0.9, 0.11])), [1, 1, 0.49992], rtol=1e-4)
+    np.testing.assert_allclose(shares(np.array([1e6, 0, 0, 0.0]), 1e-3), [1, 0, 0, 0], atol=1e-9)

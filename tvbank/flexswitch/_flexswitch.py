@@ -1,0 +1,204 @@
+"""``FlexSwitch``: what to keep, in how many bits and at what scale, learned from examples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tvbank.checkpoint import TensorSpec
+from tvbank.compress import Compressor, Entries, Pairs, TSwitch
+from tvbank.compress._difference import is_float
+from tvbank.compress._each import Each
+from tvbank.errors import UsageError
+from tvbank.flexswitch._learn import Learner, temperature
+from tvbank.flexswitch._learned import Choice, Learned
+from tvbank.flexswitch._losses import LOSSES
+from tvbank.flexswitch._progress import Report, Step, step_bar
+from tvbank.flexswitch._state import State
+from tvbank.flexswitch._student import Forward, Inputs, Student, call, count_examples
+from tvbank.flexswitch._units import Units
+
+#: What T-Switch drops of units that the loss does not reach, where nothing was learned at all.
+_USUAL_DROP = 0.9
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FlexSwitch(Compressor):
+    """Learned sparsity, bit widths and scales ([F] Eq. 6-15), from unlabelled examples.
+
+    The compressed model is trained to give the logits of the fine-tuned one. What is learned are
+    seven scalars a unit: two thresholds, a scale, and a logit for each of 1, 2, 4 and 8 bits; the
+    model itself is not changed. Memory beside the two models and the activations: one more set of
+    weights.
+
+    Entries of zero stay zero. No entry changes its sign, at any width, and none that is kept
+    becomes zero. Units that did not change take no bytes. Units that changed but that ``forward``
+    does not use are compressed by ``TSwitch`` at the density the others came to. Units that the
+    base lacks, such as heads, are kept whole as with any compressor, and are used for the logits
+    if the model has them.
+
+    Attributes:
+        model: a torch module whose state dict is the bank's base, on any device. Neither its
+            weights nor its mode change.
+        inputs: examples along dimension 0: a tensor, or a dict of tensors.
+        forward: called with a model and a batch of inputs; returns logits [batch, classes], or
+            something that has them as ``logits``. By default ``model(batch)``, and for a dict
+            ``model(**batch)``.
+        loss: ``"kl"``, ``"mse"`` or ``"cka"`` of the logits.
+        lam: weight of the loss against the size, λ; larger keeps more. The paper's grids: kl
+            0.1-0.9, mse 0.01-0.17, cka 1-9.
+        steps: of the optimiser; thresholds and widths harden on the way, so few steps leave
+            them soft.
+        batch: examples of a step.
+        seed: of the order of the examples.
+        objective: ``"paper"`` charges for open gates and bits ([F] Eq. 14), ``"bytes"`` for the
+            bytes that the bank will store.
+        checkpoint: a file to keep the optimisation in; a killed run that is started again with the
+            same arguments goes on from it, to the same result.
+        progress: called with a ``Step`` after every step; True shows a bar on terminals.
+    """
+
+    model: nn.Module
+    inputs: Inputs
+    forward: Forward | None = None
+    loss: Literal["kl", "mse", "cka"] = "kl"
+    lam: float = 0.5
+    steps: int = 500
+    batch: int = 32
+    seed: int = 0
+    objective: Literal["paper", "bytes"] = "paper"
+    checkpoint: str | os.PathLike[str] | None = None
+    progress: Report | bool = False
+
+    element: ClassVar[Literal["float32", "int32"]] = "float32"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, nn.Module):
+            raise UsageError(f"model must be a torch module, not a {type(self.model).__name__}")
+        if self.loss not in LOSSES:
+            raise UsageError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if self.objective not in ("paper", "bytes"):
+            raise UsageError(f"objective must be 'paper' or 'bytes', got {self.objective!r}")
+        if not (math.isfinite(self.lam) and self.lam > 0):
+            raise UsageError(f"lam must be a number above 0, got {self.lam!r}")
+        for name, least in (("steps", 1), ("batch", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise UsageError(f"{name} must be an integer of at least {least}, got {value!r}")
+        examples = count_examples(self.inputs)
+        if examples < self.batch:
+            raise UsageError(
+                f"{examples} examples are fewer than a batch of {self.batch}: give more, or a "
+                f"smaller batch (batch={max(examples, 1)}, --batch)"
+            )
+        if self.loss == "cka" and self.batch < 2:
+            raise UsageError("loss='cka' compares the examples of a batch: batch must be 2 or more")
+
+    def describe(self) -> dict[str, Any]:
+        """See ``Compressor.describe``."""
+        return {
+            "name": "flexswitch",
+            "loss": self.loss,
+            "lam": float(self.lam),
+            "steps": self.steps,
+            "batch": self.batch,
+            "seed": self.seed,
+            "objective": self.objective,
+            "examples": count_examples(self.inputs),
+        }
+
+    def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
+        """See ``Compressor.accepts``."""
+        return is_float(tuned.dtype)
+
+    def plan(self, pairs: Pairs) -> Compressor:
+        """Learn; see ``Compressor.plan``.
+
+        Raises:
+            BaseMismatchError: the model is not the base; names the units.
+            NonFiniteError: NaN or infinity in a unit.
+            UsageError: inputs or logits that the loss cannot use; a checkpoint of another run.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            student = Student(self.model, self.forward or call, pairs)
+            units = Units(pairs)
+            run = self._fingerprint(units)
+            path = None if self.checkpoint is None else Path(self.checkpoint)
+            state = State.start(len(units.names), float(self.lam))
+            if path is not None and path.exists():
+                state = State.load(path, run)
+            units.reached |= state.reached
+            learner = Learner(
+                student, units, self.inputs, count_examples(self.inputs), self.loss, self.batch,
+                self.seed, state, by_bytes=self.objective == "bytes",
+            )  # fmt: skip
+
+            def save(state: State) -> None:
+                if path is not None:
+                    state.save(path, run)
+
+            with self._reporting() as report:
+                learner.run(self.steps, report, pairs.fixed_bytes, lambda _: None, save)
+        return self._outcome(units, state)
+
+    def prepare(
+        self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
+    ) -> Entries:
+        """Refuse: one unit alone teaches nothing.
+
+        Raises:
+            UsageError: always; ``plan`` returns the compressor that prepares units.
+        """
+        raise UsageError("FlexSwitch learns from a whole fine-tune: give it to bank.add")
+
+    def _outcome(self, units: Units, state: State) -> Learned:
+        heat = temperature(state.step)
+        choices = {
+            name: Choice.of(facts, row, heat)
+            for name, facts, row, reached in zip(
+                units.names, units.facts, state.rows, state.reached, strict=True
+            )
+            if reached and not facts.empty
+        }
+        counts = units.count_open(state.rows, heat)
+        reached = state.reached & units.full
+        total = float(units.sizes[reached].sum())
+        density = float(counts[reached].sum()) / total if total else 1 - _USUAL_DROP
+        drop = min(max(round(1 - density, 6), 0.0), 0.999999)
+        return Learned(choices, TSwitch(drop=drop, knob="norm"), self.describe())
+
+    def _fingerprint(self, units: Units) -> str:
+        """Settings, examples and weights that a checkpoint belongs to, as a digest."""
+        digest = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
+        for name, facts in zip(units.names, units.facts, strict=True):
+            digest.update(repr((name, facts)).encode())
+        named = self.inputs.items() if isinstance(self.inputs, dict) else [("", self.inputs)]
+        for name, tensor in named:
+            array = tensor.detach().cpu().contiguous()
+            digest.update(repr((name, tuple(array.shape), str(array.dtype))).encode())
+            digest.update(array.view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    @contextmanager
+    def _reporting(self) -> Iterator[Report]:
+        if self.progress is True:
+            with step_bar("learning") as report:
+                yield report
+        else:
+            yield self.progress or _nothing
+
+
+def _nothing(_step: Step) -> None:
+    """Report nothing."""

@@ -1,0 +1,192 @@
+"""The model that learns: a clone that shares the user's tensors and is given other weights.
+
+The user's module is never touched, not even when it is interrupted: the clone's modules are
+copies, its tensors are the same, and weights are handed to it call by call.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tvbank.compress import Pairs
+from tvbank.errors import BaseMismatchError, UnitMismatchError, UsageError
+from tvbank.merging._tensor import to_torch
+from tvbank.switching._names import fit_prefix
+
+#: What a model is given: a tensor, or tensors by name; examples along dimension 0.
+Inputs = torch.Tensor | dict[str, torch.Tensor]
+
+#: Runs a model on a batch of inputs; returns logits [batch, …, classes].
+Forward = Callable[[nn.Module, Any], Any]
+
+
+def call(model: nn.Module, batch: Any) -> Any:
+    """The default ``forward``: ``model(batch)``, or ``model(**batch)`` for tensors by name."""
+    return model(**batch) if isinstance(batch, Mapping) else model(batch)
+
+
+def count_examples(inputs: Any) -> int:
+    """Number of examples.
+
+    Raises:
+        UsageError: not a tensor nor a dict of tensors of equal length.
+    """
+    tensors = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
+    if not tensors or not all(isinstance(t, torch.Tensor) and t.ndim for t in tensors):
+        raise UsageError(
+            "inputs must be a tensor, or a dict of tensors, with the examples along dimension 0"
+        )
+    lengths = {len(tensor) for tensor in tensors}
+    if len(lengths) > 1:
+        shown = ", ".join(f"{name!r}: {len(t)}" for name, t in inputs.items())
+        raise UsageError(f"the inputs have different numbers of examples ({shown})")
+    return lengths.pop()
+
+
+@final
+class _Called(nn.Module):
+    """A model and the function that runs it, as one module."""
+
+    def __init__(self, model: nn.Module, forward: Forward) -> None:
+        super().__init__()
+        self.model, self._forward = model, forward
+
+    def forward(self, batch: Any) -> torch.Tensor:
+        found = self._forward(self.model, batch)
+        logits = getattr(found, "logits", found)
+        if not isinstance(logits, torch.Tensor) or logits.ndim < 1:
+            raise UsageError(
+                "forward must return logits, a tensor [batch, classes], not a "
+                f"{type(found).__name__}: give FlexSwitch forward=… (--model a callable that "
+                "returns such a module)"
+            )
+        return logits.reshape(len(logits), -1) if logits.ndim < 2 else logits.flatten(0, -2)
+
+
+@final
+class Student:
+    """Runs the model with given weights of the base's units.
+
+    Attributes:
+        dtypes: element type of each unit's weights in the model, by the bank's name.
+        devices: where they are.
+    """
+
+    def __init__(self, model: nn.Module, forward: Forward, pairs: Pairs) -> None:
+        """Find the units in a model, and clone it.
+
+        Raises:
+            BaseMismatchError: the model lacks units of the base, or has other weights.
+            UsageError: several prefixes fit; the model cannot be copied.
+        """
+        tensors: dict[str, torch.Tensor] = {
+            **dict(model.named_parameters(remove_duplicate=False)),
+            **dict(model.named_buffers(remove_duplicate=False)),
+        }
+        units = [[unit.name, *pairs.aliases.get(unit.name, ())] for unit in pairs.units]
+        prefix = fit_prefix(units, tensors) if units else ""
+        self._places = {
+            names[0]: [prefix + name for name in names if prefix + name in tensors]
+            for names in units
+        }
+        first = {unit: tensors[places[0]] for unit, places in self._places.items()}
+        self.dtypes = {unit: tensor.dtype for unit, tensor in first.items()}
+        self.devices = {unit: tensor.device for unit, tensor in first.items()}
+        _check(pairs, first)
+        self._kept = _kept(pairs, tensors, prefix)
+        self._called = _Called(_clone(model), forward)
+        self._device = next(iter(tensors.values())).device if tensors else torch.device("cpu")
+
+    def run(self, weights: Mapping[str, torch.Tensor], inputs: Inputs, chosen: Any) -> torch.Tensor:
+        """Logits [rows, classes] of some examples under some weights.
+
+        Args:
+            weights: by the bank's name of the unit, every unit.
+            inputs: of all examples.
+            chosen: their indices, or a slice.
+        """
+        given = {
+            f"model.{place}": weights[unit]
+            for unit, places in self._places.items()
+            for place in places
+        }
+        given |= {f"model.{place}": tensor for place, tensor in self._kept.items()}
+        if isinstance(inputs, torch.Tensor):
+            batch: Any = inputs[chosen].to(self._device)
+        else:
+            batch = {name: each[chosen].to(self._device) for name, each in inputs.items()}
+        logits: torch.Tensor = torch.func.functional_call(self._called, given, (batch,))
+        return logits
+
+
+def _clone(model: nn.Module) -> nn.Module:
+    """Copies of all modules around the same tensors, in evaluation mode."""
+    shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    try:
+        clone = copy.deepcopy(model, dict(shared))
+    except Exception as error:
+        raise UsageError(
+            f"the model cannot be copied ({type(error).__name__}: {error}): give the plain module, "
+            "without wrappers that hold locks, files or graphs"
+        ) from error
+    return clone.eval()
+
+
+def _check(pairs: Pairs, found: Mapping[str, torch.Tensor]) -> None:
+    """Compare the model's weights with the base's, as far as the model's element type tells."""
+    shapes = [unit.name for unit in pairs.units if tuple(found[unit.name].shape) != unit.shape]
+    if shapes:
+        raise BaseMismatchError(
+            f"the model does not fit the bank's base: {_enumerate(shapes)} of another shape", shapes
+        )
+    integers = [name for name, tensor in found.items() if not tensor.is_floating_point()]
+    if integers:
+        raise BaseMismatchError(
+            f"the model's {_enumerate(integers)} are not floats: give the model as it was "
+            "fine-tuned, not quantised",
+            integers,
+        )
+    others = [u.name for u in pairs.units if not _same(pairs.read(u.name)[0], found[u.name])]
+    if others:
+        raise BaseMismatchError(
+            f"the model has other weights than the bank's base ({_enumerate(others)}): load the "
+            "base into it",
+            others,
+        )
+
+
+def _same(base: NDArray[Any], tensor: torch.Tensor) -> bool:
+    wanted = to_torch(base).to(tensor.dtype)
+    here = tensor.detach().to(wanted.device)
+    return bool(((wanted == here) | (wanted.isnan() & here.isnan())).all())
+
+
+def _kept(
+    pairs: Pairs, tensors: Mapping[str, torch.Tensor], prefix: str
+) -> dict[str, torch.Tensor]:
+    """What the task keeps whole and the model has: heads, changed buffers."""
+    kept: dict[str, torch.Tensor] = {}
+    for name in pairs.whole:
+        place = next((p for p in (prefix + name, name) if p in tensors), None)
+        if place is None:
+            continue
+        tuned = to_torch(pairs.read_whole(name))
+        if tuned.shape != tensors[place].shape:
+            raise UnitMismatchError(
+                f"unit {name!r} has the shape {list(tuned.shape)} in the fine-tune and "
+                f"{list(tensors[place].shape)} in the model: give a model with the fine-tune's head"
+            )
+        kept[place] = tuned.to(tensors[place].device, tensors[place].dtype)
+    return kept
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:5])
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"unit {shown}" if len(names) == 1 else f"units {shown}{more}"
