@@ -11,6 +11,8 @@
 ``_choice.py``   from weights to groups of examples, and what the model becomes for each
 ``_batch.py``    inputs, and some of them
 ``_outputs.py``  outputs, back in order
+``_reuse.py``    what the second pass has in common with the first
+``_calls.py``    one call of a module that can be answered again
 ===============  ===========================================================================
 
 Above ``switching`` and ``routing``, which do not know each other.

@@ -13,6 +13,7 @@ import torch
 from tvbank.autoswitch._batch import Batch, Forward, Inputs, call_model, without_padding
 from tvbank.autoswitch._choice import MODES, Group, Mode, followed, groups_of
 from tvbank.autoswitch._outputs import Part, listed, stack
+from tvbank.autoswitch._reuse import Reuse
 from tvbank.autoswitch._route import Decision, Tapping, decide, routing_of
 from tvbank.autoswitch._routing import Routing
 from tvbank.autoswitch._stages import RouterLike, cascade_of
@@ -65,6 +66,7 @@ class AutoSwitch:
         outputs: Outputs = "stack",
         trim: str | None = None,
         pool: bool = False,
+        reuse: bool = True,
         prefix: str | None = None,
         resident_bytes: int = RESIDENT_BYTES,
     ) -> None:
@@ -86,6 +88,10 @@ class AutoSwitch:
                 from all of its examples, and each goes wholly to the task that is then the most
                 likely. More often right, and cheaper, where batches hold few of the tasks; but
                 an example's output then depends on its company.
+            reuse: whether modules that the chosen tasks do not touch are spared a second run when
+                their inputs are bit for bit those of the pass for features, as in front of the
+                first block that a task changes. Modules must be functions of their inputs. Of no
+                effect on compiled models.
             prefix: see ``tvbank.attach``.
             resident_bytes: see ``tvbank.attach``.
 
@@ -103,12 +109,10 @@ class AutoSwitch:
         _check_evaluating(model)
         self._cascade = cascade_of(bank, router)
         self._model, self._bank, self.mode = model, bank, mode
-        self._tapping, self._outputs, self._pool = (
-            Tapping(forward or call_model, trim),
-            outputs,
-            pool,
-        )
+        self._outputs, self._pool = outputs, pool
         self.switch = attach(model, bank, prefix=prefix, resident_bytes=resident_bytes)
+        self._reuse = Reuse(model, bank, prefix, enabled=reuse)
+        self._tapping = Tapping(forward or call_model, trim, self._reuse.recording)
         self.last: Routing | None = None
         self._lock = threading.RLock()
         self._closed = False
@@ -140,6 +144,8 @@ class AutoSwitch:
                 decision = self._decide(batch)
                 weights, lead = followed(decision.weights, decision.top, self.mode)
                 groups = groups_of(weights, lead, self.tasks, self.switch.active)
+                for name in {name for group in groups for name in group.names}:
+                    self._reuse.learn(name)
                 parts = [self._run(batch, group) for group in groups]
                 if self._outputs == "list":
                     joined: Any = listed(parts, batch.size)
@@ -148,7 +154,9 @@ class AutoSwitch:
             except BaseException:
                 self._leave_as_base()
                 raise
-            self.last = routing_of(decision, self.tasks, weights, lead, len(groups))
+            finally:
+                saved = self._reuse.forget()
+            self.last = routing_of(decision, self.tasks, weights, lead, len(groups), saved)
             return joined
 
     def route(self, inputs: Inputs | None = None, /, **named: Any) -> Routing:
@@ -161,8 +169,10 @@ class AutoSwitch:
             except BaseException:
                 self._leave_as_base()
                 raise
+            finally:
+                self._reuse.forget()
             followed_weights, lead = followed(decision.weights, decision.top, self.mode)
-            return routing_of(decision, self.tasks, followed_weights, lead, 0)
+            return routing_of(decision, self.tasks, followed_weights, lead, 0, 0)
 
     def prefetch(self, *tasks: str) -> None:
         """Read tasks into memory, by default all that the router knows; see ``Switch.prefetch``."""
@@ -207,7 +217,8 @@ class AutoSwitch:
         taken = batch.take(group.rows)
         if self._tapping.trim is not None:
             taken = without_padding(taken, self._tapping.trim)
-        return group.rows, self._tapping.forward(self._model, taken)
+        with self._reuse.replaying(group.names, group.rows):
+            return group.rows, self._tapping.forward(self._model, taken)
 
     def _check(self) -> None:
         if self._closed:

@@ -36,6 +36,12 @@ class Group:
     heads: str | None
 
     @property
+    def names(self) -> frozenset[str]:
+        """Every task that is needed."""
+        alone = {self.tasks} if isinstance(self.tasks, str) else set(self.tasks or ())
+        return frozenset(alone if self.heads is None else alone | {self.heads})
+
+    @property
     def label(self) -> str:
         """How to call it in an error."""
         return "the base" if self.tasks is None else f"{self.tasks!r}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -43,10 +44,12 @@ class Tapping:
     Attributes:
         forward: as ``AutoSwitch`` has it.
         trim: the name of the mask of padding, if columns of padding may be cut off.
+        recording: what is entered around each pass, with the examples that it is about.
     """
 
     forward: Forward
     trim: str | None
+    recording: Callable[[NDArray[np.int64]], AbstractContextManager[None]]
 
 
 def decide(
@@ -70,7 +73,8 @@ def decide(
     stages = np.zeros(size, np.int64)
     left = np.arange(size)
     for number, stage in enumerate(cascade.stages):
-        found = _features(model, stage, batch, left, tapping)
+        with tapping.recording(left):
+            found = _features(model, stage, batch, left, tapping)
         verdict = stage.judge(found)
         weights[left], top[left], likely[left] = verdict.weights, verdict.top, verdict.posterior
         confidence[left], stages[left] = verdict.confidence, number
@@ -90,10 +94,11 @@ def routing_of(
     weights: NDArray[np.float64],
     top: NDArray[np.int64],
     runs: int,
+    reused: int,
 ) -> Routing:
     """The report of a call, once it is known what each example ran under."""
     tasks = tuple(None if number < 0 else names[number] for number in top.tolist())
-    return Routing(tuple(names), weights, tasks, decision.confidence, decision.stages, runs)
+    return Routing(tuple(names), weights, tasks, decision.confidence, decision.stages, runs, reused)
 
 
 def _features(

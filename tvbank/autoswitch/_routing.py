@@ -27,6 +27,7 @@ class Routing:
         confidence: float64 [n], the router's confidence in 0..1, see ``tvbank.routing.Cascade``.
         stages: int64 [n], which router of a cascade decided, 0 for the first.
         runs: how often the model was called for the outputs, each time with other weights.
+        reused: calls of modules that were answered by what they returned when features were taken.
     """
 
     names: tuple[str, ...]
@@ -35,6 +36,7 @@ class Routing:
     confidence: NDArray[np.float64]
     stages: NDArray[np.int64]
     runs: int
+    reused: int = 0
 
     def counts(self) -> dict[str, int]:
         """How many examples went to each task, the most frequent first; ``(base)`` among them."""

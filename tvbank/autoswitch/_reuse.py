@@ -1,0 +1,145 @@
+"""What the second pass has in common with the first is not computed again.
+
+Routing runs the base up to a layer. Modules that the chosen tasks do not touch, and whose inputs
+are bit for bit those of that pass, would return what they returned then: a task that leaves
+embeddings and first blocks alone starts behind them. Nobody has to say where that is: which units
+a task touches stands in the bank, and whether a module's inputs are the same is seen when it is
+called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tvbank.autoswitch._calls import Call, record
+from tvbank.bank.bank import Bank
+from tvbank.switching._names import find_prefix
+
+
+@final
+class Reuse:
+    """Remembers, for the length of a call, what modules that tasks leave alone returned."""
+
+    def __init__(
+        self, model: torch.nn.Module, bank: Bank, prefix: str | None, *, enabled: bool
+    ) -> None:
+        """Of a model that is the base, under this prefix."""
+        self._model, self._bank = model, bank
+        self._prefix = find_prefix(bank.layout, model.state_dict().keys(), prefix)
+        self._touched: dict[tuple[str, str], frozenset[int]] = {}
+        self._calls: dict[torch.nn.Module, list[Call]] = {}
+        # Compiled code does not look at a module's forward at each call.
+        self._works = enabled and not any(
+            hasattr(module, "_orig_mod") or isinstance(module, torch.jit.ScriptModule)
+            for module in model.modules()
+        )
+        self._saved = 0
+
+    def learn(self, task: str) -> None:
+        """Find out which of the model's memory a task touches; once for each revision.
+
+        The model must be the base.
+
+        Raises:
+            CorruptionError, StorageError: the task cannot be read.
+        """
+        key = (task, self._bank[task].revision)
+        if key in self._touched or not self._works:
+            return
+        stored = self._bank[task].by_shard()
+        units = [name for name in stored if next(iter(stored.frames(name)), None) is not None]
+        aliases = self._bank.layout.aliases
+        names = {alias for name in units for alias in (name, *aliases.get(name, ()))}
+        names.update(stored.extras)
+        tensors = self._model.state_dict(keep_vars=True)
+        found = [tensors.get(self._prefix + name, tensors.get(name)) for name in names]
+        self._touched[key] = frozenset(_memory(tensor) for tensor in found if tensor is not None)
+
+    def forget(self) -> int:
+        """Drop what modules returned; says how many calls were answered with it."""
+        saved, self._calls, self._saved = self._saved, {}, 0
+        return saved
+
+    @contextmanager
+    def recording(self, rows: NDArray[np.int64]) -> Iterator[None]:
+        """Remember what happens in a pass over these examples of the batch, at the base."""
+        worth = {
+            module for touched in set(self._touched.values()) for module in self._untouched(touched)
+        }
+
+        def keep(module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            if (call := record(rows, args, kwargs, output)) is not None:
+                self._calls.setdefault(module, []).append(call)
+
+        with ExitStack() as hooks:
+            for module in worth:
+                hook = module.register_forward_hook(keep, with_kwargs=True)
+                hooks.callback(hook.remove)
+            yield
+
+    @contextmanager
+    def replaying(self, tasks: frozenset[str], rows: NDArray[np.int64]) -> Iterator[None]:
+        """Answer calls of modules that the tasks do not touch from memory, where that is the same.
+
+        Args:
+            tasks: those that the model now holds, for their weights or heads.
+            rows: int64, the examples that it will be called with.
+        """
+        keys = [(task, self._bank[task].revision) for task in tasks]
+        if not self._calls or any(key not in self._touched for key in keys):
+            yield
+            return
+        touched = frozenset[int]().union(*(self._touched[key] for key in keys))
+        with ExitStack() as stack:
+            for module in self._untouched(touched, within=self._calls):
+                self._answer(module, rows, stack)
+            yield
+
+    def _answer(self, module: torch.nn.Module, rows: NDArray[np.int64], stack: ExitStack) -> None:
+        compute, calls = module.forward, self._calls[module]
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            for call in calls:
+                found = call.answer(rows, args, kwargs)
+                if found is not None:
+                    self._saved += 1
+                    return found[0]
+            return compute(*args, **kwargs)
+
+        own = vars(module)
+        if "forward" in own:
+            stack.callback(own.__setitem__, "forward", own["forward"])
+        else:
+            stack.callback(own.pop, "forward", None)
+        own["forward"] = forward
+
+    def _untouched(self, touched: frozenset[int], within: Any = None) -> list[torch.nn.Module]:
+        """The largest modules with parameters of which none is touched; or all that are known."""
+        found: list[torch.nn.Module] = []
+
+        def look(module: torch.nn.Module) -> None:
+            parameters = [_memory(tensor) for tensor in module.parameters()]
+            if not parameters:
+                return
+            buffers = [_memory(tensor) for tensor in module.buffers()]
+            clean = touched.isdisjoint(parameters) and touched.isdisjoint(buffers)
+            if clean and (within is None or module in within):
+                found.append(module)
+                return
+            for child in module.children():
+                look(child)
+
+        if self._works:
+            look(self._model)
+        return list(dict.fromkeys(found))
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """Where a tensor lies: tensors that share memory have it in common."""
+    return tensor.untyped_storage().data_ptr()
