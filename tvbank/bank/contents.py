@@ -37,7 +37,7 @@ class Contents:
         return {name: self.catalog.tasks[name] for name in names}
 
     def objects(self, name: str) -> dict[str, ObjectRecord]:
-        """All objects of a task's revision by their keys, its own document last.
+        """All objects of a task's revision by their keys: documents first, its own last.
 
         Raises:
             CorruptionError: the revision document is missing or damaged.
@@ -45,12 +45,13 @@ class Contents:
         entry = self.catalog.tasks[name]
         task = Task(self.storage, self.layout, self.catalog.layout.sha256, name, entry)
         folder = f"tasks/{name}/{entry.revision}"
-        found = {
-            f"{folder}/delta/c/{number}": record
-            for number, record in enumerate(entry.shards)
-            if record is not None
-        }
-        found |= {f"{folder}/{key}": record for key, record in task.document.objects.items()}
+        objects = sorted(
+            task.document.objects.items(), key=lambda one: not one[0].endswith("zarr.json")
+        )
+        found = {f"{folder}/{key}": record for key, record in objects}
+        for number, shard in enumerate(entry.shards):
+            if shard is not None:
+                found[f"{folder}/delta/c/{number}"] = shard
         return found | {f"{folder}/zarr.json": ObjectRecord(entry.size, entry.revision)}
 
     def read(self, key: str, record: ObjectRecord, task: str | None = None) -> bytes:

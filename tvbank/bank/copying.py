@@ -158,7 +158,10 @@ class _Work:
                     self._advance(record.size)
                 else:
                     missing.append((key, record))
-            self._copy(missing, name)
+            for documents in (True, False):  # some stores take no chunk without its document
+                self._copy(
+                    [one for one in missing if one[0].endswith("zarr.json") is documents], name
+                )
             for marker in marker_keys([name]):
                 self._target.put(marker, MARKER)
             replace_root(self._target, edit)

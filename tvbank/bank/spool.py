@@ -17,7 +17,7 @@ _MEMORY_BYTES = 64 * 2**20
 
 @final
 class Spool:
-    """Keys and bytes, in the order they were added; a context manager."""
+    """Keys and bytes, documents first, else in the order they were added; a context manager."""
 
     def __init__(self, memory_bytes: int = _MEMORY_BYTES) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(memory_bytes)  # noqa: SIM115
@@ -50,7 +50,9 @@ class Spool:
         self._size += len(data)
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        for key, (offset, size) in self._places.items():
+        # Some stores take an array's chunks only once they have its document.
+        places = sorted(self._places.items(), key=lambda place: not place[0].endswith("zarr.json"))
+        for key, (offset, size) in places:
             try:
                 self._file.seek(offset)
                 data = self._file.read(size)

@@ -6,6 +6,7 @@
 ``local.py``       a folder; ``_folder_lock.py`` keeps other writers out
 ``memory.py``      this process's memory
 ``objects.py``     S3, Google, Azure, HTTP, through obstore; ``_explain.py`` its errors
+``by_fsspec.py``   whatever else fsspec reaches; ``by_icechunk.py`` an Icechunk session
 ``zipped.py``      one zip file on another store; ``_zip_directory.py`` what it holds
 =================  ==========================================================================
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from tvbank.bank.storage._storage import Storage
-from tvbank.bank.storage._url import redact, refuse_credentials
+from tvbank.bank.storage._url import refuse_credentials
+from tvbank.bank.storage.by_icechunk import IcechunkStorage, is_icechunk
 from tvbank.bank.storage.local import LocalStorage
 from tvbank.bank.storage.memory import MemoryStorage
 from tvbank.errors import UsageError
 
-#: A bank's place: a path, a URL, or a store of one's own.
-Location = str | os.PathLike[str] | Storage
+#: A bank's place: a path, a URL, a store of one's own, or that of an Icechunk session.
+Location = str | os.PathLike[str] | Storage | Any
 
 #: Schemes that obstore serves.
 _OBJECTS = {
@@ -33,6 +35,13 @@ def open_storage(location: Location) -> Storage:
     """
     if isinstance(location, Storage):
         return location
+    if is_icechunk(location):
+        return IcechunkStorage(location)
+    if not isinstance(location, str | os.PathLike):
+        raise UsageError(
+            f"a {type(location).__name__} is no place of a bank: give a path, a URL, or the store "
+            "of an Icechunk session"
+        )
     place = os.fspath(location)
     if not place:
         raise UsageError("the bank's place is an empty text: give the bank's folder or URL")
@@ -64,4 +73,6 @@ def _open_url(url: str) -> Storage:
         from tvbank.bank.storage.objects import ObjectStorage  # obstore, which no folder needs
 
         return ObjectStorage(url)
-    raise UsageError(f"{redact(url)}: tvbank knows no stores of the kind {scheme!r}")
+    from tvbank.bank.storage.by_fsspec import FsspecStorage
+
+    return FsspecStorage(url)

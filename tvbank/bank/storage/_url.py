@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from tvbank.errors import UsageError
 
-#: Schemes in which what stands before ``@`` is no user: a container, or a repository and branch.
-_NAMES_BEFORE_AT = {"abfs", "abfss", "adl", "azure", "github"}
+#: Schemes in which what stands before ``@`` is no secret: a container, a repository, a login.
+_NAMES_BEFORE_AT = {"abfs", "abfss", "adl", "azure", "github", "sftp", "smb", "ssh"}
 
 _AUTHORITY = re.compile(r"(?<=://)[^/?#\s]*@")
 _QUERY = re.compile(r"(?<=[^\s?#])[?#]\S*")

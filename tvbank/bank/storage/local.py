@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import final
 
@@ -40,7 +43,7 @@ class LocalStorage(Storage):
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""
         path = self._path(key)
-        with self._errors("read", key), path.open("rb", buffering=0) as file:
+        with self._errors("read", key), _open(path) as file:
             size = os.fstat(file.fileno()).st_size
             return _read_range(file.fileno(), 0, size if limit is None else min(size, limit + 1))
 
@@ -52,19 +55,19 @@ class LocalStorage(Storage):
     def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
         """See ``Storage.get_tail``."""
         path = self._path(key)
-        with self._errors("read", key), path.open("rb", buffering=0) as file:
+        with self._errors("read", key), _open(path) as file:
             size = os.fstat(file.fileno()).st_size
             return _read_range(file.fileno(), max(0, size - length), size), size
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``."""
         path = self._path(key)
-        with self._errors("read", key), path.open("rb", buffering=0) as file:
+        with self._errors("read", key), _open(path) as file:
             return [_read_range(file.fileno(), start, stop) for start, stop in ranges]
 
     def put(self, key: str, data: bytes) -> None:
         """See ``Storage.put``."""
-        path = self._path(key)
+        path = self._path_to_change(key)
         temporary = path.with_name(f"{path.name}{_TEMPORARY}{secrets.token_hex(8)}")
         with self._errors("write", key):
             self._make_folder(path.parent)
@@ -105,7 +108,7 @@ class LocalStorage(Storage):
 
     def delete(self, key: str) -> None:
         """See ``Storage.delete``; folders that become empty go too."""
-        path = self._path(key)
+        path = self._path_to_change(key)
         with self._errors("delete", key):
             path.unlink()
         for folder in path.parents:
@@ -128,7 +131,8 @@ class LocalStorage(Storage):
 
     def tidy(self, folder: str) -> None:
         """See ``Storage.tidy``: folders that hold no object."""
-        for path, _folders, _files in os.walk(self._path(folder), topdown=False):
+        top = self._path_to_change(f"{folder}/x").parent  # a walk begins even at a link
+        for path, _folders, _files in os.walk(top, topdown=False):
             with suppress(OSError):  # not empty: objects live there
                 os.rmdir(path)
 
@@ -146,6 +150,24 @@ class LocalStorage(Storage):
 
     def _path(self, key: str) -> Path:
         return self._root.joinpath(*key_parts(key, self.location))
+
+    def _path_to_change(self, key: str) -> Path:
+        """The path of an object to write or remove, if it is within the folder for certain.
+
+        Raises:
+            StorageError: a folder on the way is a symbolic link, as a stranger's bank may have it.
+        """
+        path = self._path(key)
+        for folder in path.parents:
+            if folder == self._root:
+                break
+            if folder.is_symlink():
+                link = folder.relative_to(self._root).as_posix()
+                raise StorageError(
+                    f"{self.location}: {link!r} is a symbolic link, and what it leads to is not "
+                    "the bank's to change: copy the bank with `tvbank cp`, and change the copy"
+                )
+        return path
 
     def _make_folder(self, folder: Path) -> None:
         """Create a folder durably: each new one is synced into its parent."""
@@ -166,6 +188,21 @@ class LocalStorage(Storage):
             what = repr(key) if key else "the folder"
             why = getattr(error, "strerror", None) or error
             raise StorageError(f"{self.location}: cannot {verb} {what}: {why}") from error
+
+
+def _open(path: Path) -> FileIO:
+    """Open a file to read; what is no file, such as a pipe that nobody writes to, is an error."""
+    return open(path, "rb", buffering=0, opener=_open_at_once)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, os.strerror(number))
+    return descriptor
 
 
 def _read_range(descriptor: int, start: int, stop: int) -> bytes:
