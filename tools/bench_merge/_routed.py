@@ -103,15 +103,12 @@ def _forward(trial: Trial) -> Callable[[torch.nn.Module, Any], Any]:
 
 
 def _row(trial: Trial, bank: Bank, method: str, setting: str, router: Router, timed: int) -> Row:
-    name = "plain" if method == "Auto-Switch" else "learned"
-    before = _size(bank)
-    bank.add_router(name, router)
     opened = tvbank.open(bank.location)
     model, stream = trial.family.model(), _stream(dict(trial.tests))
     found: list[str] = []
     outputs: list[torch.Tensor] = []
     with AutoSwitch(
-        model, opened, name, forward=_forward(trial), trim=_TRIMMED[trial.family.name]
+        model, opened, router, forward=_forward(trial), trim=_TRIMMED[trial.family.name]
     ) as auto:
         for first in range(0, len(stream.y), _BATCH):
             outputs.append(auto(trial.family.inputs(stream.x[first : first + _BATCH])))
@@ -127,7 +124,7 @@ def _row(trial: Trial, bank: Bank, method: str, setting: str, router: Router, ti
     return Row(
         method, setting,
         scores=_by_task(trial, stream, own & right),
-        stored=stored_bytes(bank) + _size(opened) - before,
+        stored=stored_bytes(bank) + _size(router),
         passes=ratios,
         routed=float(right.mean()),
         own_head=_by_task(trial, stream, own),
@@ -149,6 +146,7 @@ def _by_task(trial: Trial, stream: _Stream, right: NDArray[np.bool_]) -> Scores:
     return {name: float(right[stream.owners == name].mean()) for name in trial.tasks}
 
 
-def _size(bank: Bank) -> int:
-    """Bytes of all objects."""
-    return sum(found.size for found in bank.storage.list())
+def _size(router: Router) -> int:
+    """Bytes of a router's arrays."""
+    metric = () if router.metric is None else (router.metric.centre, router.metric.matrix)
+    return sum(array.nbytes for array in (router.keys, router.owners, *metric))
