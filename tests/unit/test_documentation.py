@@ -9,7 +9,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 def test_readme_blocks_run(tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 3
+    assert len(blocks) >= 3
     monkeypatch.chdir(tmp_path)
     (tmp_path / "blocks.py").write_text("\n".join(blocks))
     names = runpy.run_path("blocks.py")
