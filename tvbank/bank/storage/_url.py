@@ -23,7 +23,8 @@ def refuse_credentials(url: str) -> str:
     """Return a URL without a slash at its end, if it holds nothing that may be secret.
 
     Raises:
-        UsageError: it has a user, a password, a query or a fragment, none of which is shown.
+        UsageError: it has a user, a password, a query or a fragment, none of which is shown; or it
+            names nothing.
     """
     try:
         parts = urlsplit(url)
@@ -41,4 +42,6 @@ def refuse_credentials(url: str) -> str:
             f"{redact(url)}: a bank's URL must not have a query or a fragment: give signatures to "
             "the store's client, as by its environment variables"
         )
+    if not parts.scheme or not (parts.netloc or parts.path):
+        raise UsageError(f"{redact(url)} is the URL of no place: give one such as s3://bucket/bank")
     return url.rstrip("/")
