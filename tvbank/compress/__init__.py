@@ -3,6 +3,9 @@
 ==================  ======================================================================
 ``_compressor.py``  ``Compressor``, what they have in common; ``Entries``, what it returns
 ``tswitch.py``      ``TSwitch``: the largest entries of each sign as one magnitude ([F] Eq. 2-4)
+``budget.py``       ``Budget``: the least harm for a size, which ``_target.py`` reads
+``_candidates.py``  what a budget can keep of a unit: by ``_lines.py``, ``_magnitudes.py``,
+                    ``_choices.py``, at the price of ``_rate.py``; shared out by ``_allocate.py``
 ``exact.py``        ``Exact``: integer steps between floats; restores every bit
 ``_pairs.py``       ``Pairs``: the whole task vector, for those that must see all of it first
 ``_difference.py``  a unit's difference, subtracted block by block
@@ -23,14 +26,25 @@ if TYPE_CHECKING:
     from tvbank.compress._difference import Difference as Difference
     from tvbank.compress._pairs import PairedUnit as PairedUnit
     from tvbank.compress._pairs import Pairs as Pairs
+    from tvbank.compress.budget import Budget as Budget
     from tvbank.compress.exact import Exact as Exact
     from tvbank.compress.tswitch import TSwitch as TSwitch
 
-__all__ = ["Compressor", "Difference", "Entries", "Exact", "PairedUnit", "Pairs", "TSwitch"]
+__all__ = [
+    "Budget",
+    "Compressor",
+    "Difference",
+    "Entries",
+    "Exact",
+    "PairedUnit",
+    "Pairs",
+    "TSwitch",
+]
 
 __getattr__ = lazy_exports(
     __name__,
     {
+        "Budget": "budget",
         "Compressor": "_compressor",
         "Difference": "_difference",
         "Entries": "_compressor",

@@ -38,6 +38,7 @@ class Pairs(ABC):
         fixed_bytes: what the task takes in the bank beside its frames: indices, documents, what is
             kept whole. Exact but for a few bytes, as sizes are written in decimal digits.
         parameters: entries of all units, those that are kept whole included.
+        chunk_length: entries of a frame.
         base_bytes: bytes of the base's weights in their own element types.
     """
 
@@ -47,6 +48,7 @@ class Pairs(ABC):
     each: Each
     fixed_bytes: int
     parameters: int
+    chunk_length: int
     base_bytes: int
 
     @abstractmethod

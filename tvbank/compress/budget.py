@@ -1,0 +1,105 @@
+"""Budget: the best that a size allows, without data and without training.
+
+Of every unit, the threshold, the number of magnitudes and their scale are chosen so that the harm
+to the whole task (``_choices.py``) is least for the bytes that its frames take in the bank: a
+Lagrangian over predicted sizes (``_rate.py``), corrected by exact ones until the size is met.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+from numpy.typing import NDArray
+
+from tvbank.checkpoint import TensorSpec
+from tvbank.compress._allocate import Allowance, allocate
+from tvbank.compress._candidates import Kept, entries_of, survey
+from tvbank.compress._compressor import Compressor, Entries
+from tvbank.compress._difference import Difference, is_float
+from tvbank.compress._each import Each
+from tvbank.compress._pairs import Pairs
+from tvbank.compress._target import Target
+from tvbank.errors import UsageError
+
+
+@final
+@dataclass(frozen=True)
+class Budget(Compressor):
+    """The best that a size allows; a few seconds for a model of some ten million parameters.
+
+    The task lands within 3 % below the size, by the bytes that the bank stores: frames, indices,
+    documents and what is kept whole. If the whole of every unit at 8 bits takes less than that, it
+    is stored so.
+
+    Entries of zero stay zero, and no entry changes its sign.
+
+    Attributes:
+        target: the size, as a person writes it: ``"0.3 bits/param"``, ``"1.5 MiB"``, or ``"1 %"``
+            of the base's bytes.
+    """
+
+    target: str
+
+    element: ClassVar[Literal["float32", "int32"]] = "float32"
+
+    def __post_init__(self) -> None:
+        Target.parse(self.target)
+
+    def describe(self) -> dict[str, Any]:
+        """See ``Compressor.describe``."""
+        return {"name": "budget", "target": self.target}
+
+    def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
+        """See ``Compressor.accepts``."""
+        return is_float(tuned.dtype)
+
+    def plan(self, pairs: Pairs) -> Compressor:
+        """Choose what to keep of every unit; see ``Compressor.plan``.
+
+        Raises:
+            NonFiniteError: a unit has entries that are not finite.
+            UsageError: the target is less than what a task takes that keeps nothing.
+        """
+        goal = Target.parse(self.target).in_bytes(pairs.parameters, pairs.base_bytes)
+        if goal < pairs.fixed_bytes:
+            raise UsageError(
+                f"the target {self.target!r} is {goal:,} bytes, but the smallest that this task "
+                f"can take is {pairs.fixed_bytes:,} bytes: indices, documents, and the "
+                f"{len(pairs.whole)} tensors that are kept whole"
+            )
+        candidates = [survey(pairs, unit) for unit in pairs.units]
+        kept = allocate(candidates, Allowance.under(goal - pairs.fixed_bytes), pairs)
+        return _Planned(self, kept)
+
+    def prepare(
+        self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
+    ) -> Entries:
+        """Not before ``plan``, which chooses over all units.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("Budget chooses over all units: add a task with it, or call plan first")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Planned(Compressor):
+    """What a budget came to for one task."""
+
+    budget: Budget
+    kept: dict[str, Kept]
+
+    element: ClassVar[Literal["float32", "int32"]] = "float32"
+
+    def describe(self) -> dict[str, Any]:
+        return self.budget.describe()
+
+    def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
+        return self.budget.accepts(base, tuned)
+
+    def prepare(
+        self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
+    ) -> Entries:
+        return entries_of(Difference(unit, base, tuned), self.kept[unit])
