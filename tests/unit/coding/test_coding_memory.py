@@ -6,14 +6,19 @@ import subprocess
 import sys
 import textwrap
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
 from tvbank.coding import MAX_ENTRIES, decode_frame, decode_sparse
 from tvbank.errors import FrameError
 
+VECTORS = Path(__file__).parents[3] / "spec" / "vectors" / "frames"
+
 BATTERY = """
 import random
+import sys
+from pathlib import Path
 import numpy as np
 from tvbank.coding import decode_frame, decode_sparse, encode_frame, frame_sizes
 from tvbank.coding.kernel import bits_from, nonzero_bits
@@ -32,6 +37,20 @@ for load, (array, outside) in loads.items():
 random.seed(5)
 numbers = np.random.default_rng(5)
 decoded = refused = 0
+vectors = sorted(Path(sys.argv[1]).rglob("*.bin"))
+assert len(vectors) > 300
+for path in vectors:
+    for changes in range(4):
+        damaged = bytearray(path.read_bytes())
+        for _ in range(changes if damaged else 0):
+            place = random.randrange(random.choice([min(24, len(damaged)), len(damaged)]))
+            damaged[place] ^= 1 << random.randrange(8)
+        if int.from_bytes(damaged[8:12], "little") <= 100_000:
+            try:
+                decode_sparse(damaged)
+                decoded += 1
+            except FrameError:
+                refused += 1
 for length in (1, 63, 64, 65, 200):
     for density in (0.05, 0.5, 0.95, 1):
         mask = numbers.random(length) < density
@@ -70,7 +89,7 @@ def test_numba_finds_no_index_out_of_bounds(tmp_path):
     # Compiled code on disk does not remember whether it checks bounds: hence its own cache.
     environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(BATTERY)],
+        [sys.executable, "-c", textwrap.dedent(BATTERY), str(VECTORS)],
         env=environment,
         capture_output=True,
         text=True,
