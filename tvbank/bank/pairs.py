@@ -47,7 +47,7 @@ class BankPairs(Pairs):
         self.each = pool.map
         # Chunks of shards that end up empty take no index: an upper bound, by less than a shard's.
         self.fixed_bytes = fixed_bytes + layout.shard_count * index_bytes(layout.chunks_per_shard)
-        self.parameters = parameters
+        self.parameters, self.chunk_length = parameters, layout.chunk_length
         self.base_bytes = sum(unit.size * DTYPES[unit.dtype].itemsize for unit in layout.units)
 
     def read(self, unit: str) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +15,22 @@ import tvbank
 from tvbank.bank.gc import GRACE
 from tvbank.cli._app import app
 from tvbank.cli._arguments import BankArgument, BaseOption, JsonOption, TaskArgument
+from tvbank.cli._flexswitch import (
+    BatchOption,
+    BudgetOption,
+    CheckpointOption,
+    DataOption,
+    LamOption,
+    LossOption,
+    ModelOption,
+    ObjectiveOption,
+    SeedOption,
+    StepsOption,
+    flexswitch,
+)
 from tvbank.cli._output import compressor_text, human_bytes, print_json, progress_bar
 from tvbank.errors import UsageError
+from tvbank.flexswitch._progress import step_bar
 
 if TYPE_CHECKING:
     from tvbank.compress import Compressor
@@ -26,6 +41,7 @@ class Method(StrEnum):
 
     tswitch = "tswitch"
     exact = "exact"
+    flexswitch = "flexswitch"
 
 
 class Knob(StrEnum):
@@ -85,15 +101,39 @@ def add(
             "--replace-mismatched", help="Keep units of another shape than the base's whole."
         ),
     ] = False,
+    model: ModelOption = None,
+    data: DataOption = None,
+    loss: LossOption = None,
+    lam: LamOption = None,
+    steps: StepsOption = None,
+    batch: BatchOption = None,
+    seed: SeedOption = None,
+    objective: ObjectiveOption = None,
+    budget: BudgetOption = None,
+    learning: CheckpointOption = None,
 ) -> None:
     """Compress a fine-tune into a task; readers see it whole or not at all."""
     start = time.monotonic()
+    learned = {
+        "loss": None if loss is None else loss.value, "lam": lam, "steps": steps, "batch": batch,
+        "seed": seed, "objective": None if objective is None else objective.value,
+        "budget": budget, "checkpoint": learning,
+    }  # fmt: skip
     opened = tvbank.open(bank)
-    with progress_bar(f"adding {task}") as progress:
+    with ExitStack() as bars:
+        progress = None
+        if method is Method.flexswitch:
+            _refuse_others(drop, knob)
+            report = bars.enter_context(step_bar(f"learning {task}"))
+            compressor: Compressor = flexswitch(model, data, learned, report)
+        else:
+            _refuse_learning(learned | {"model": model, "data": data}, method)
+            progress = bars.enter_context(progress_bar(f"adding {task}"))
+            compressor = _compressor(method, drop, knob)
         added = opened.add(
             task,
             checkpoint,
-            _compressor(method, drop, knob),
+            compressor,
             _pairs(metadata or []),
             base=base,
             replace=replace,
@@ -143,6 +183,17 @@ def _compressor(method: Method, drop: float | None, knob: Knob | None) -> Compre
     return tvbank.TSwitch(
         drop=0.9 if drop is None else drop, knob=Knob.rms.value if knob is None else knob.value
     )
+
+
+def _refuse_others(drop: float | None, knob: Knob | None) -> None:
+    if drop is not None or knob is not None:
+        raise UsageError("--drop and --knob belong to --method tswitch; flexswitch learns both")
+
+
+def _refuse_learning(given: dict[str, Any], method: Method) -> None:
+    named = [name for name, value in given.items() if value is not None]
+    if named:
+        raise UsageError(f"--{named[0]} belongs to --method flexswitch, not to {method.value}")
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

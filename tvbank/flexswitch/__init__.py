@@ -11,6 +11,7 @@
 ``_facts.py``       smallest and largest magnitude of each sign
 ``_losses.py``      KL, MSE, CKA
 ``_rates.py``       what size costs: the paper's terms, or bytes
+``_meter.py``       exact bytes while learning; budgets
 ``_learned.py``     the outcome: hard gates, one width a unit
 ``_progress.py``    what is reported after each step; a bar
 ==================  ====================================================================

@@ -20,11 +20,13 @@ from tvbank.checkpoint import TensorSpec
 from tvbank.compress import Compressor, Entries, Pairs, TSwitch
 from tvbank.compress._difference import is_float
 from tvbank.compress._each import Each
+from tvbank.compress._target import Target
 from tvbank.errors import UsageError
 from tvbank.flexswitch._learn import Learner, temperature
 from tvbank.flexswitch._learned import Choice, Learned
 from tvbank.flexswitch._losses import LOSSES
-from tvbank.flexswitch._progress import Report, Step, step_bar
+from tvbank.flexswitch._meter import Meter
+from tvbank.flexswitch._progress import Report, step_bar
 from tvbank.flexswitch._state import State
 from tvbank.flexswitch._student import Forward, Inputs, Student, call, count_examples
 from tvbank.flexswitch._units import Units
@@ -59,12 +61,14 @@ class FlexSwitch(Compressor):
         loss: ``"kl"``, ``"mse"`` or ``"cka"`` of the logits.
         lam: weight of the loss against the size, λ; larger keeps more. The paper's grids: kl
             0.1-0.9, mse 0.01-0.17, cka 1-9.
-        steps: of the optimiser; thresholds and widths harden on the way, so few steps leave
-            them soft.
+        steps: of the optimiser; gates and widths harden on the way, in fewer steps faster.
         batch: examples of a step.
         seed: of the order of the examples.
         objective: ``"paper"`` charges for open gates and bits ([F] Eq. 14), ``"bytes"`` for the
             bytes that the bank will store.
+        budget: stored size to end at, such as ``"0.3 bits/param"``, ``"1.5 MiB"`` or ``"1 %"`` of
+            the base. The objective is then that of bytes, λ follows the size, and at the end all
+            thresholds are moved together until the exact size is at most 1.5 % below.
         checkpoint: a file to keep the optimisation in; a killed run that is started again with the
             same arguments goes on from it, to the same result.
         progress: called with a ``Step`` after every step; True shows a bar on terminals.
@@ -79,6 +83,7 @@ class FlexSwitch(Compressor):
     batch: int = 32
     seed: int = 0
     objective: Literal["paper", "bytes"] = "paper"
+    budget: str | None = None
     checkpoint: str | os.PathLike[str] | None = None
     progress: Report | bool = False
 
@@ -91,6 +96,8 @@ class FlexSwitch(Compressor):
             raise UsageError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
         if self.objective not in ("paper", "bytes"):
             raise UsageError(f"objective must be 'paper' or 'bytes', got {self.objective!r}")
+        if self.budget is not None:
+            Target.parse(self.budget)
         if not (math.isfinite(self.lam) and self.lam > 0):
             raise UsageError(f"lam must be a number above 0, got {self.lam!r}")
         for name, least in (("steps", 1), ("batch", 1), ("seed", 0)):
@@ -108,16 +115,21 @@ class FlexSwitch(Compressor):
 
     def describe(self) -> dict[str, Any]:
         """See ``Compressor.describe``."""
-        return {
+        described = {
             "name": "flexswitch",
             "loss": self.loss,
             "lam": float(self.lam),
             "steps": self.steps,
             "batch": self.batch,
             "seed": self.seed,
-            "objective": self.objective,
+            "objective": self._charged,
             "examples": count_examples(self.inputs),
         }
+        return described if self.budget is None else described | {"budget": self.budget}
+
+    @property
+    def _charged(self) -> str:
+        return self.objective if self.budget is None else "bytes"
 
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""
@@ -134,6 +146,10 @@ class FlexSwitch(Compressor):
         with torch.inference_mode(False), torch.enable_grad():
             student = Student(self.model, self.forward or call, pairs)
             units = Units(pairs)
+            goal = None
+            if self.budget is not None:
+                goal = Target.parse(self.budget).in_bytes(pairs.parameters, pairs.base_bytes)
+            meter = Meter(pairs, units, self.steps, goal)
             run = self._fingerprint(units)
             path = None if self.checkpoint is None else Path(self.checkpoint)
             state = State.start(len(units.names), float(self.lam))
@@ -142,7 +158,7 @@ class FlexSwitch(Compressor):
             units.reached |= state.reached
             learner = Learner(
                 student, units, self.inputs, count_examples(self.inputs), self.loss, self.batch,
-                self.seed, state, by_bytes=self.objective == "bytes",
+                self.seed, state, self.steps, by_bytes=self._charged == "bytes",
             )  # fmt: skip
 
             def save(state: State) -> None:
@@ -150,8 +166,9 @@ class FlexSwitch(Compressor):
                     state.save(path, run)
 
             with self._reporting() as report:
-                learner.run(self.steps, report, pairs.fixed_bytes, lambda _: None, save)
-        return self._outcome(units, state)
+                adjust = meter.adjust if self._charged == "bytes" else _nothing
+                learner.run(report, pairs.fixed_bytes, adjust, save)
+            return meter.fit(self._outcome(units, state))
 
     def prepare(
         self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
@@ -164,7 +181,7 @@ class FlexSwitch(Compressor):
         raise UsageError("FlexSwitch learns from a whole fine-tune: give it to bank.add")
 
     def _outcome(self, units: Units, state: State) -> Learned:
-        heat = temperature(state.step)
+        heat = temperature(self.steps, self.steps)
         choices = {
             name: Choice.of(facts, row, heat)
             for name, facts, row, reached in zip(
@@ -200,5 +217,5 @@ class FlexSwitch(Compressor):
             yield self.progress or _nothing
 
 
-def _nothing(_step: Step) -> None:
-    """Report nothing."""
+def _nothing(_what: object) -> None:
+    """Do nothing."""

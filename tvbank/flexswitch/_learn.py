@@ -18,15 +18,15 @@ from tvbank.flexswitch._state import State
 from tvbank.flexswitch._student import Inputs, Student
 from tvbank.flexswitch._units import Softened, Units, hand
 
-#: ρ and ω start at 1 and are multiplied by this every so many steps.
-_COOLING, _EVERY = 0.9, 10
+#: ρ and ω start at 1 and are multiplied by this so many times: every 10 of the paper's 500 steps.
+_COOLING, _TIMES = 0.9, 50
 #: Steps between checkpoints.
 _SAVE_EVERY = 25
 
 
-def temperature(step: int) -> float:
-    """ρ and ω at a step."""
-    return float(_COOLING ** (step // _EVERY))
+def temperature(step: int, steps: int) -> float:
+    """ρ and ω after some of the steps; a run of any length ends as hard as one of 500."""
+    return float(_COOLING ** (_TIMES * step // steps))
 
 
 @final
@@ -48,6 +48,7 @@ class Learner:
         batch: int,
         seed: int,
         state: State,
+        steps: int,
         by_bytes: bool,
     ) -> None:
         """Compute the teacher's logits.
@@ -57,6 +58,7 @@ class Learner:
         """
         self._student, self._units, self._inputs = student, units, inputs
         self._examples, self._batch, self._seed = examples, batch, seed
+        self._steps = steps
         self._loss = LOSSES[loss]
         self.state = state
         self.exact = ByteRate(units.sizes, units.full)
@@ -67,27 +69,25 @@ class Learner:
 
     def run(
         self,
-        steps: int,
         report: Callable[[Step], object],
         fixed_bytes: int,
         adjust: Callable[[Learner], object],
         save: Callable[[State], object],
     ) -> None:
-        """Learn until ``steps`` steps are done.
+        """Learn until all steps are done, those of an earlier run that is resumed included.
 
         Args:
-            steps: in all, those of an earlier run that is resumed included.
             report: called after every step.
             fixed_bytes: of the task beside its frames, for the report.
             adjust: called before every step, to measure and to change λ.
             save: called with the state every now and then, and at the end.
         """
-        while self.state.step < steps:
+        while self.state.step < self._steps:
             adjust(self)
             loss, softened = self._step()
             done = self.state.step
-            report(self._describe(loss, softened, steps, fixed_bytes))
-            if done % _SAVE_EVERY == 0 or done == steps:
+            report(self._describe(loss, softened, fixed_bytes))
+            if done % _SAVE_EVERY == 0 or done == self._steps:
                 save(self.state)
 
     def _teach(self) -> tuple[torch.Tensor, int]:
@@ -113,7 +113,7 @@ class Learner:
         return torch.from_numpy(order[place * self._batch : (place + 1) * self._batch])
 
     def _step(self) -> tuple[float, Softened]:
-        state, heat = self.state, temperature(self.state.step)
+        state, heat = self.state, temperature(self.state.step, self._steps)
         softened = self._units.soften(state.rows, heat, self._student.dtypes, self._student.devices)
         gradient = np.zeros((len(self._units.names), SCALARS))
         loss = self._backward(softened.weights, gradient, heat)
@@ -171,13 +171,13 @@ class Learner:
 
         return take
 
-    def _describe(self, loss: float, softened: Softened, steps: int, fixed_bytes: int) -> Step:
+    def _describe(self, loss: float, softened: Softened, fixed_bytes: int) -> Step:
         kept = np.minimum(softened.gates[:, 0], self._units.sizes)
-        widths = bits(self.state.rows, temperature(self.state.step))
+        widths = bits(self.state.rows, temperature(self.state.step, self._steps))
         size = self.exact.bits_of(kept, widths).sum() / 8
         return Step(
             self.state.step,
-            steps,
+            self._steps,
             loss,
             float(kept.sum()) / max(self._units.entries, 1),
             float(kept @ widths) / max(float(kept.sum()), 1e-12),

@@ -14,7 +14,15 @@ from tvbank.compress import Compressor, Difference, Entries, TSwitch
 from tvbank.compress._difference import is_float
 from tvbank.compress._each import Each
 from tvbank.flexswitch._facts import Facts
-from tvbank.flexswitch._gates import KAPPA, LOGITS, WIDTHS, Levels, constants, softplus
+from tvbank.flexswitch._gates import (
+    KAPPA,
+    LOGITS,
+    WIDTHS,
+    Levels,
+    constants,
+    initial,
+    softplus,
+)
 from tvbank.flexswitch._kernels import harden
 
 _FINEST = 2 ** WIDTHS[-1]
@@ -60,6 +68,14 @@ class Choice:
             return block
 
         return entries
+
+    def widened(self) -> Choice:
+        """The next width, at scale 1; the same if there is none."""
+        if self.bits == WIDTHS[-1]:
+            return self
+        row = self.row.copy()
+        row[KAPPA] = initial(1)[0, KAPPA]
+        return replace(self, bits=WIDTHS[WIDTHS.index(self.bits) + 1], row=row)
 
     def values(self) -> tuple[int, NDArray[np.float32]]:
         """The first positive code, and the value of each, float32 [2^bits].
@@ -119,3 +135,13 @@ class Learned(Compressor):
         """The same with all thresholds multiplied."""
         moved = {name: replace(choice, reach=reach) for name, choice in self.choices.items()}
         return replace(self, choices=moved)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether any unit has less than the greatest width."""
+        return any(choice.bits < WIDTHS[-1] for choice in self.choices.values())
+
+    def widened(self) -> Learned:
+        """The same with the next width of each unit, at scale 1: finer levels need no other."""
+        wider = {name: choice.widened() for name, choice in self.choices.items()}
+        return replace(self, choices=wider)

@@ -1,0 +1,55 @@
+"""A budget is met by the bytes that are stored, or refused with the least that is possible."""
+
+import re
+
+import pytest
+import small
+import torch
+
+import tvbank
+from tvbank.bank.storage import MemoryStorage
+from tvbank.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def base():
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(8, 400), torch.nn.Tanh(), torch.nn.Linear(400, 60)
+    return torch.nn.Sequential(*layers, torch.nn.Tanh(), torch.nn.Linear(60, 4))
+
+
+def add(base, budget, **options):
+    bank = tvbank.create(MemoryStorage(), base=base.state_dict())
+    given = {"steps": 60, "batch": 16, "budget": budget} | options
+    flex = tvbank.FlexSwitch(base, small.inputs(), **given)
+    return bank.add("t", small.tuned(base), flex)
+
+
+@pytest.mark.parametrize("budget", ["1.6 bits/param", "9000 bytes", "5 KiB", "4.5 %"])
+def test_stored_bytes_are_those_of_the_budget(base, budget):
+    task = add(base, budget)
+    entries = sum(t.numel() for t in base.state_dict().values())
+    goal = {
+        "1.6 bits/param": 1.6 * entries / 8,
+        "9000 bytes": 9000,
+        "5 KiB": 5 * 1024,
+        "4.5 %": 0.045 * 4 * entries,
+    }[budget]
+    assert 0.97 * goal <= task.stored_bytes <= goal
+    assert task.compressor["budget"] == budget
+    assert task.compressor["objective"] == "bytes"
+
+
+def test_a_budget_that_cannot_be_reached_says_how_small_it_may_be(base):
+    with pytest.raises(UsageError, match=r"cannot be reached: .* take (\d+) bytes") as refused:
+        add(base, "100 bytes")
+    least = int(re.search(r"take (\d+) bytes", str(refused.value))[1])
+    assert add(base, f"{least + 1} bytes").stored_bytes <= least + 1
+    with pytest.raises(UsageError, match="a target is a number above 0"):
+        add(base, "small")
+
+
+def test_what_fits_a_budget_as_it_is_may_be_smaller(base):
+    generous = add(base, "64 bits/param", steps=20)
+    full = tvbank.create(MemoryStorage(), base=base.state_dict())
+    assert generous.stored_bytes < full.add("x", small.tuned(base), tvbank.Exact()).stored_bytes
