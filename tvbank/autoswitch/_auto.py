@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,9 +39,8 @@ class AutoSwitch:
     need the same weights run together; the weights are changed in place, once for each such group,
     the group of the present task first. It is for inference: no gradients are kept.
 
-    *Between calls* the model stays at the last group's task, so that a stream of inputs of one task
-    takes no change of weights. ``close``, or the end of a ``with`` block, restores every bit of the
-    base; so does any error. Do not change the model meanwhile.
+    *Between calls* the model stays at the last group's task. ``close``, or the end of a ``with``
+    block, restores every bit of the base; so does any error. Do not change the model meanwhile.
 
     *Modes.* ``sample``: each example under ``base + sum of w_k * (task_k - base)`` with its own
     weights ([F] Eq. 5); a row with all its weight on one task is that task as it is stored, heads
@@ -67,6 +67,7 @@ class AutoSwitch:
         trim: str | None = None,
         pool: bool = False,
         reuse: bool = True,
+        twin: bool = False,
         prefix: str | None = None,
         resident_bytes: int = RESIDENT_BYTES,
     ) -> None:
@@ -92,6 +93,9 @@ class AutoSwitch:
                 their inputs are bit for bit those of the pass for features, as in front of the
                 first block that a task changes. Modules must be functions of their inputs. Of no
                 effect on compiled models.
+            twin: whether features are taken on a copy of the base, made now, instead of on the
+                model itself: twice the memory, and no way back to the base before each batch. Pays
+                where the same task follows itself in small batches.
             prefix: see ``tvbank.attach``.
             resident_bytes: see ``tvbank.attach``.
 
@@ -111,7 +115,8 @@ class AutoSwitch:
         self._model, self._bank, self.mode = model, bank, mode
         self._outputs, self._pool = outputs, pool
         self.switch = attach(model, bank, prefix=prefix, resident_bytes=resident_bytes)
-        self._reuse = Reuse(model, bank, prefix, enabled=reuse)
+        self._base = copy.deepcopy(model) if twin else model
+        self._reuse = Reuse(model, self._base, bank, prefix, enabled=reuse)
         self._tapping = Tapping(forward or call_model, trim, self._reuse.recording)
         self.last: Routing | None = None
         self._lock = threading.RLock()
@@ -206,8 +211,9 @@ class AutoSwitch:
         return f"AutoSwitch({self._bank.location!r}, {len(self.tasks)} tasks, mode={self.mode!r})"
 
     def _decide(self, batch: Batch) -> Decision:
-        self.switch.off()  # features are the base's
-        return decide(self._model, self._cascade, batch, self._tapping, self._pool)
+        if self._base is self._model:
+            self.switch.off()  # features are the base's
+        return decide(self._base, self._cascade, batch, self._tapping, self._pool)
 
     def _run(self, batch: Batch, group: Group) -> Part:
         if group.tasks is None:

@@ -9,8 +9,9 @@ called.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -27,11 +28,29 @@ class Reuse:
     """Remembers, for the length of a call, what modules that tasks leave alone returned."""
 
     def __init__(
-        self, model: torch.nn.Module, bank: Bank, prefix: str | None, *, enabled: bool
+        self,
+        model: torch.nn.Module,
+        base: torch.nn.Module,
+        bank: Bank,
+        prefix: str | None,
+        *,
+        enabled: bool,
     ) -> None:
-        """Of a model that is the base, under this prefix."""
+        """Prepare for a model that is the base now.
+
+        Args:
+            model: that takes on tasks.
+            base: on which features are taken: the model itself, or a copy of it.
+            bank: whose tasks it takes on.
+            prefix: what stands before the base's names in the model, if the caller knows it.
+            enabled: whether anything is to be remembered at all.
+        """
         self._model, self._bank = model, bank
-        self._prefix = find_prefix(bank.layout, model.state_dict().keys(), prefix)
+        state = model.state_dict(keep_vars=True)
+        self._prefix = find_prefix(bank.layout, state.keys(), prefix)
+        self._memory = {name: _memory(tensor) for name, tensor in state.items()}
+        self._holds = {module: _holds(module) for module in model.modules()}
+        self._copies = dict(zip(model.modules(), base.modules(), strict=True))
         self._touched: dict[tuple[str, str], frozenset[int]] = {}
         self._calls: dict[torch.nn.Module, list[Call]] = {}
         # Compiled code does not look at a module's forward at each call.
@@ -44,8 +63,6 @@ class Reuse:
     def learn(self, task: str) -> None:
         """Find out which of the model's memory a task touches; once for each revision.
 
-        The model must be the base.
-
         Raises:
             CorruptionError, StorageError: the task cannot be read.
         """
@@ -57,9 +74,8 @@ class Reuse:
         aliases = self._bank.layout.aliases
         names = {alias for name in units for alias in (name, *aliases.get(name, ()))}
         names.update(stored.extras)
-        tensors = self._model.state_dict(keep_vars=True)
-        found = [tensors.get(self._prefix + name, tensors.get(name)) for name in names]
-        self._touched[key] = frozenset(_memory(tensor) for tensor in found if tensor is not None)
+        found = [self._memory.get(self._prefix + name, self._memory.get(name)) for name in names]
+        self._touched[key] = frozenset(memory for memory in found if memory is not None)
 
     def forget(self) -> int:
         """Drop what modules returned; says how many calls were answered with it."""
@@ -67,19 +83,26 @@ class Reuse:
         return saved
 
     @contextmanager
-    def recording(self, rows: NDArray[np.int64]) -> Iterator[None]:
-        """Remember what happens in a pass over these examples of the batch, at the base."""
+    def recording(self, rows: NDArray[np.int64], at: Sequence[str]) -> Iterator[None]:
+        """Remember what happens in a pass over some examples, at the base.
+
+        Args:
+            rows: int64, the examples.
+            at: names of modules of which the last one ends the pass: what they are in does not
+                return.
+        """
+        around = {name[:end] for name in at for end, sign in enumerate(name) if sign == "."} | {""}
+        skipped = {module for name, module in self._model.named_modules() if name in around}
         worth = {
-            module for touched in set(self._touched.values()) for module in self._untouched(touched)
+            module
+            for touched in set(self._touched.values())
+            for module in self._untouched(touched, lambda module: module not in skipped)
         }
-
-        def keep(module: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if (call := record(rows, args, kwargs, output)) is not None:
-                self._calls.setdefault(module, []).append(call)
-
         with ExitStack() as hooks:
             for module in worth:
-                hook = module.register_forward_hook(keep, with_kwargs=True)
+                kept = self._calls.setdefault(module, [])
+                keep = partial(_keep, kept, rows)
+                hook = self._copies[module].register_forward_hook(keep, with_kwargs=True)
                 hooks.callback(hook.remove)
             yield
 
@@ -97,7 +120,7 @@ class Reuse:
             return
         touched = frozenset[int]().union(*(self._touched[key] for key in keys))
         with ExitStack() as stack:
-            for module in self._untouched(touched, within=self._calls):
+            for module in self._untouched(touched, lambda module: bool(self._calls.get(module))):
                 self._answer(module, rows, stack)
             yield
 
@@ -119,17 +142,17 @@ class Reuse:
             stack.callback(own.pop, "forward", None)
         own["forward"] = forward
 
-    def _untouched(self, touched: frozenset[int], within: Any = None) -> list[torch.nn.Module]:
-        """The largest modules with parameters of which none is touched; or all that are known."""
+    def _untouched(
+        self, touched: frozenset[int], serves: Callable[[torch.nn.Module], bool]
+    ) -> list[torch.nn.Module]:
+        """The largest modules that serve, have parameters, and of which nothing is touched."""
         found: list[torch.nn.Module] = []
 
         def look(module: torch.nn.Module) -> None:
-            parameters = [_memory(tensor) for tensor in module.parameters()]
-            if not parameters:
-                return
-            buffers = [_memory(tensor) for tensor in module.buffers()]
-            clean = touched.isdisjoint(parameters) and touched.isdisjoint(buffers)
-            if clean and (within is None or module in within):
+            holds = self._holds.get(module)
+            if not holds:
+                return  # no parameters, or not there when the bank was attached
+            if touched.isdisjoint(holds) and _is_called(module) and serves(module):
                 found.append(module)
                 return
             for child in module.children():
@@ -138,6 +161,32 @@ class Reuse:
         if self._works:
             look(self._model)
         return list(dict.fromkeys(found))
+
+
+def _keep(
+    kept: list[Call],
+    rows: NDArray[np.int64],
+    _: torch.nn.Module,
+    args: Any,
+    named: Any,
+    output: Any,
+) -> None:
+    """The hook that remembers a call."""
+    if (call := record(rows, args, named, output)) is not None:
+        kept.append(call)
+
+
+def _is_called(module: torch.nn.Module) -> bool:
+    """Whether a module can be called: a list of modules cannot."""
+    return type(module).forward is not torch.nn.Module.forward
+
+
+def _holds(module: torch.nn.Module) -> frozenset[int]:
+    """The memory of a module with parameters, buffers included; nothing of one without."""
+    parameters = [_memory(tensor) for tensor in module.parameters()]
+    if not parameters:
+        return frozenset()
+    return frozenset(parameters).union(_memory(tensor) for tensor in module.buffers())
 
 
 def _memory(tensor: torch.Tensor) -> int:

@@ -44,12 +44,12 @@ class Tapping:
     Attributes:
         forward: as ``AutoSwitch`` has it.
         trim: the name of the mask of padding, if columns of padding may be cut off.
-        recording: what is entered around each pass, with the examples that it is about.
+        recording: what is entered around each pass, with its examples and the modules tapped.
     """
 
     forward: Forward
     trim: str | None
-    recording: Callable[[NDArray[np.int64]], AbstractContextManager[None]]
+    recording: Callable[[NDArray[np.int64], Sequence[str]], AbstractContextManager[None]]
 
 
 def decide(
@@ -73,7 +73,7 @@ def decide(
     stages = np.zeros(size, np.int64)
     left = np.arange(size)
     for number, stage in enumerate(cascade.stages):
-        with tapping.recording(left):
+        with tapping.recording(left, stage.router.recipe.at):
             found = _features(model, stage, batch, left, tapping)
         verdict = stage.judge(found)
         weights[left], top[left], likely[left] = verdict.weights, verdict.top, verdict.posterior

@@ -164,3 +164,63 @@ def test_inputs_of_any_kind_do_not_confuse_it():
             assert auto.last.reused == 8
             with tvbank.AutoSwitch(Odd().eval(), bank, router, "top1", reuse=False) as plain:
                 torch.testing.assert_close(outputs, plain(rows=inputs, power=power))
+
+
+def test_a_head_that_is_exchanged_is_no_longer_what_it_was():
+    model, state, _, _ = setting(4)
+    body = {name: tensor for name, tensor in state.items() if not name.startswith("head")}
+    bank = tvbank.create(live.MemoryStorage(), base=body, chunk_length=64)
+    for number, name in enumerate(routed.NAMES):
+        torch.manual_seed(number)
+        head = {"head.weight": torch.randn(7, 16), "head.bias": torch.randn(7)}
+        bank.add(name, {**body, **head}, tvbank.Exact(), base=body)
+    auto = tvbank.AutoSwitch(model, bank, routed.router_for(model, "head"), "top1")
+    inputs = routed.inputs_of("cats", 3, 5)
+    for _ in range(2):
+        outputs = auto(inputs)
+        assert outputs.shape == (3, 7)
+    assert auto.last.reused == 5
+
+
+def test_a_task_that_is_only_a_head_runs_the_encoder_once():
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    model.add_module("encoder", Deep())
+    model.add_module("probe", nn.Linear(4, 3))
+    model.eval()
+    state = live.state_of(model)
+    bank = tvbank.create(live.MemoryStorage(), base=state, chunk_length=64)
+    for number, name in enumerate(routed.NAMES):
+        tuned = state | {"probe.weight": state["probe.weight"] * (number + 2)}
+        bank.add(name, tuned, tvbank.Exact(), base=state)
+    router = routed.router_for(model, "encoder.blocks.2")
+    auto = tvbank.AutoSwitch(model, bank, router, "top1")
+    inputs, _ = routed.mixed({"cats": 3, "dogs": 2})
+    wanted = auto(inputs)
+    calls(model.encoder)
+    torch.testing.assert_close(auto(inputs), wanted)
+    assert calls(model.encoder) == [5, 5, 5, 5]
+    assert auto.last.reused == 2 * 4
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_twin_spares_the_way_back_to_the_base(first):
+    model, state, tunes, bank = setting(first)
+    router = routed.router_for(model, "blocks.2")
+    with tvbank.AutoSwitch(model, bank, router, twin=True) as auto:
+        moves = []
+        plain = auto.switch.off
+        auto.switch.off = lambda **options: (moves.append(1), plain(**options))
+        for name in ("dogs", "dogs", "cats", "cats"):
+            inputs = routed.inputs_of(name, 4, 6)
+            expert = Deep().eval()
+            expert.load_state_dict(tunes[name])
+            torch.testing.assert_close(auto(inputs), expert(inputs))
+            assert auto.switch.active == name
+        assert auto.last.reused == (1 + first if first else 1)
+        assert not moves
+        inputs, truth = routed.mixed({"dogs": 2, "cats": 3}, 7)
+        auto(inputs)
+        assert list(auto.last.tasks) == truth
+        assert auto.switch.active == "dogs"  # the present task went first
+    live.assert_same(model, state)
