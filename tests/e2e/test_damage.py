@@ -17,6 +17,8 @@ TUNED = {
     "a": BASE["a"] + np.float32(0.3) * (np.arange(20) % 3).astype(np.float32),
     "b": BASE["b"] * np.float16(1.25),
 }
+for model in (BASE, TUNED):
+    model["tied"] = model["b"]  # a further name of the same unit
 METHODS = {"lossy": tvbank.TSwitch(drop=0.2), "exact": tvbank.Exact()}
 
 
@@ -111,7 +113,8 @@ def check(method, key, data):
 def test_a_sound_bank_is_sound_and_all_is_read():
     for method, bank in BANKS.items():
         assert bank.verify() == []
-        assert len(SOUND[method]) == 6
+        assert len(SOUND[method]) == 7
+        assert SOUND[method][("unit", "tied")] == SOUND[method][("unit", "b")]
         assert SOUND[method][("extra", "head")][1:] == ((4,), np.int16)
         untouched = set(OBJECTS[method]) - TOUCHED[method]
         assert {key.rsplit("/", 1)[-1] for key in untouched} == {"zarr.json"}
@@ -187,7 +190,7 @@ class TestWhatIsSaid:
         bank.storage.put(shard, bytes(data))
 
     def test_of_a_flipped_bit(self, bank, shard):
-        for name in BASE:
+        for name in bank.layout.by_name:
             frames = list(bank["task"].frames(name))
             for frame in frames:
                 fresh = tvbank.open(banks.store(OBJECTS["exact"]))
