@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -20,7 +20,9 @@ from tvbank import AutoSwitch, Bank, Router, routing
 _BATCH = 256
 _SEED = 0
 
-#: Where features may come from, shallow first.
+#: What enters the head.
+BEFORE = ""
+#: Where features may come from, shallow first; all of one width.
 PLACES = {
     "minilm": ("embeddings", *(f"encoder.layer.{layer}" for layer in range(6))),
     "vit": ("patch", *(f"blocks.{layer}" for layer in range(6))),
@@ -56,43 +58,43 @@ def _stream(examples: dict[str, Examples]) -> _Stream:
 
 def rows(trial: Trial, bank: Bank, timed: int, say: Say) -> Iterator[Row]:
     """Auto-Switch as [F] Eq. 5 has it, then with centres, the learned metric and a chosen layer."""
-    plain = Router.fit(
-        _features(trial, ""), neighbours=10, metric="euclidean", reject=None, seed=_SEED
-    )
-    yield _row(trial, bank, "Auto-Switch", "last layer", plain, timed)
-    place = _best_place(trial, say)
-    learned = _learned(_features(trial, place), place)
-    yield _row(trial, bank, "Auto-Switch, learned metric", f"at {place}", learned, timed)
-
-
-def _learned(features: dict[str, Any], place: str) -> Router:
-    return Router.fit(
-        features, neighbours=10, centres=20, rank=32, metric="learned", reject=None, seed=_SEED,
-        at=place,
-    )  # fmt: skip
-
-
-def _best_place(trial: Trial, say: Say) -> str:
-    """The layer at which most tuning examples are routed right; of equal ones the first."""
-    model, stream = trial.family.model(), _stream(dict(trial.tuning))
-    found: dict[str, float] = {}
-    for place in PLACES[trial.family.name]:
-        router = _learned(_features(trial, place), place)
-        features = routing.features(
-            model, trial.family.inputs(stream.x), at=place, forward=_forward(trial)
+    features = _by_place(trial, trial.routing)
+    plain = Router.fit(features[BEFORE], neighbours=10, metric="euclidean", reject=None, seed=_SEED)
+    yield _row(trial, bank, "Auto-Switch", "before the head", plain, timed)
+    seen = _by_place(trial, {name: some.x for name, some in trial.tuning.items()})
+    routers = {
+        place: Router.fit(
+            found, neighbours=10, centres=20, rank=32, metric="learned", reject=None, seed=_SEED,
+            at=place,
         )
-        names = np.array(router.tasks)[router.top(features)]
-        found[place] = float((names == stream.owners).mean())
-        say(f"routing at {place}: {found[place]:.4f} of the tuning examples")
-    return max(found, key=lambda place: found[place])
+        for place, found in features.items()
+        if place != BEFORE
+    }  # fmt: skip
+    right = {place: _routed_right(router, seen[place]) for place, router in routers.items()}
+    say(", ".join(f"{place}: {share:.4f}" for place, share in right.items()))
+    place = max(right, key=lambda place: right[place])  # of equal ones the first
+    yield _row(trial, bank, "Auto-Switch, learned metric", f"at {place}", routers[place], timed)
 
 
-def _features(trial: Trial, place: str) -> dict[str, Any]:
-    model = trial.family.model()
-    return {
-        name: routing.features(model, trial.family.inputs(x), at=place, forward=_forward(trial))
-        for name, x in trial.routing.items()
-    }
+def _routed_right(router: Router, features: dict[str, NDArray[Any]]) -> float:
+    """Share of examples that go to their own task."""
+    right = [router.top(some) == router.tasks.index(name) for name, some in features.items()]
+    return float(np.concatenate(right).mean())
+
+
+def _by_place(
+    trial: Trial, examples: Mapping[str, NDArray[Any]]
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Place -> task -> features [n, width] of the base, all out of one pass."""
+    model, places = trial.family.model(), (*PLACES[trial.family.name], BEFORE)
+    found: dict[str, dict[str, NDArray[Any]]] = {place: {} for place in places}
+    for name, x in examples.items():
+        together = routing.features(
+            model, trial.family.inputs(x), at=places, forward=_forward(trial)
+        )
+        for place, part in zip(places, np.split(together, len(places), axis=1), strict=True):
+            found[place][name] = np.ascontiguousarray(part)
+    return found
 
 
 def _forward(trial: Trial) -> Callable[[torch.nn.Module, Any], Any]:

@@ -47,14 +47,22 @@ def rows(trial: Trial, bank: Bank, say: Say) -> Iterator[Row]:
         ("DARE", [tvbank.Dare(drop=drop) for drop in DROPS], SCALES),
     )
     for name, methods, scales in searches:
-        say(f"{name}: choosing among {len(methods) * len(scales)} settings")
         found: list[tuple[float, MergeMethod, float]] = []
         for method in methods:
-            for scale, scores in _scaled(trial, bank, base, method, scales, load):
+            near = _near(scales, found[0][2]) if found else scales
+            for scale, scores in _scaled(trial, bank, base, method, near, load):
                 found.append((mean(scores), method, scale))
-        _, method, scale = max(found, key=lambda each: each[0])
+            found.sort(key=lambda each: -each[0])
+        tuning, method, scale = found[0]
+        say(f"{name}: best of {len(found)} settings on the tuning examples: {tuning:.4f}")
         parameters = [f"{k}={v}" for k, v in method.describe().items() if k in ("density", "drop")]
         yield tested(name, " ".join([*parameters, f"scale={scale}"]), method, scale)
+
+
+def _near(scales: Sequence[float], best: float) -> Sequence[float]:
+    """The best scale so far and those beside it: all that is tried with further parameters."""
+    place = scales.index(best)
+    return scales[max(place - 1, 0) : place + 2]
 
 
 def _scaled(
