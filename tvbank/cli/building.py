@@ -40,6 +40,7 @@ class Method(StrEnum):
     """How ``add`` compresses."""
 
     tswitch = "tswitch"
+    budget = "budget"
     exact = "exact"
     flexswitch = "flexswitch"
 
@@ -87,6 +88,13 @@ def add(
             "the norm of the whole unit (default rms)."
         ),
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="budget: what a task may take: '0.3 bits/param', '1.5 MiB' or '1 %' of the base.",
+        ),
+    ] = None,
     base: BaseOption = None,
     metadata: Annotated[
         list[str] | None,
@@ -123,13 +131,13 @@ def add(
     with ExitStack() as bars:
         progress = None
         if method is Method.flexswitch:
-            _refuse_others(drop, knob)
+            _refuse_others(drop, knob, target)
             report = bars.enter_context(step_bar(f"learning {task}"))
             compressor: Compressor = flexswitch(model, data, learned, report)
         else:
             _refuse_learning(learned | {"model": model, "data": data}, method)
             progress = bars.enter_context(progress_bar(f"adding {task}"))
-            compressor = _compressor(method, drop, knob)
+            compressor = _compressor(method, drop, knob, target)
         added = opened.add(
             task,
             checkpoint,
@@ -175,17 +183,28 @@ def collect(
         )
 
 
-def _compressor(method: Method, drop: float | None, knob: Knob | None) -> Compressor:
+def _compressor(
+    method: Method, drop: float | None, knob: Knob | None, target: str | None
+) -> Compressor:
+    if method is not Method.tswitch and (drop is not None or knob is not None):
+        why = {"exact": "drops nothing", "budget": "chooses both"}[method.value]
+        raise UsageError(f"--drop and --knob belong to --method tswitch; {method.value} {why}")
+    if method is Method.budget:
+        if target is None:
+            raise UsageError("--method budget needs a size: --target '0.3 bits/param'")
+        return tvbank.Budget(target)
+    if target is not None:
+        raise UsageError(f"--target belongs to --method budget, not to {method.value}")
     if method is Method.exact:
-        if drop is not None or knob is not None:
-            raise UsageError("--drop and --knob belong to --method tswitch; exact drops nothing")
         return tvbank.Exact()
     return tvbank.TSwitch(
         drop=0.9 if drop is None else drop, knob=Knob.rms.value if knob is None else knob.value
     )
 
 
-def _refuse_others(drop: float | None, knob: Knob | None) -> None:
+def _refuse_others(drop: float | None, knob: Knob | None, target: str | None) -> None:
+    if target is not None:
+        raise UsageError("--target belongs to --method budget; flexswitch has --budget")
     if drop is not None or knob is not None:
         raise UsageError("--drop and --knob belong to --method tswitch; flexswitch learns both")
 
