@@ -1,4 +1,4 @@
-"""How likely each task is, given an input's features."""
+"""How likely each task is, given an input's features, or those of a whole batch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from tvbank.routing.router import Router
 #: Keeps the logarithm of what is all but impossible finite.
 _TINY = 1e-12
 
+#: Rounds of expectation maximisation at most, and the change of a share that ends them.
+_ROUNDS, _SETTLED = 100, 1e-6
+
 #: Temperatures that are tried.
-_TEMPERATURES = tuple(2.0 ** (step / 2) for step in range(-2, 15))
+TEMPERATURES = tuple(2.0 ** (step / 2) for step in range(-2, 15))
 
 
 @final
@@ -53,17 +56,41 @@ class Likelihood:
         likely /= likely.sum(1, keepdims=True)
         return likely
 
-    def best_temperature(self, features: Any, truth: NDArray[np.int64]) -> float:
-        """The temperature under which held-out examples are most likely of their tasks.
 
-        Args:
-            features: [n, d], of examples that the router was not fitted to.
-            truth: int64 [n], the number of each one's task.
-        """
+def surprise(likely: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """The sum of -log p(task of each input)."""
+    return -float(np.log(likely[np.arange(len(truth)), truth] + _TINY).sum())
 
-        def surprise(temperature: float) -> float:
-            likely = self.posterior(features, temperature)[np.arange(len(truth)), truth]
-            return float(-np.log(likely + _TINY).mean())
 
-        best: float = min(_TEMPERATURES, key=surprise)
-        return best
+def pooled(likely: NDArray[np.float64], prior: float = 0.5) -> NDArray[np.float64]:
+    """Posteriors of a batch, once it has told how frequent each task is in it.
+
+    The mixture of tasks that makes the batch most likely, found by expectation maximisation (as M.
+    Saerens, P. Latinne and C. Decaestecker, 2002, for classifiers met with other frequencies),
+    stands in for equal frequencies: in a batch that is evidently of one task, an input that could
+    be of either of two tasks is of this one.
+
+    Args:
+        likely: float64 [n, K], posteriors; rows of zeros have no say and stay as they are.
+        prior: examples of each task that are taken to have been seen, 0 or more: by how much a
+            small batch is kept from ruling a task out.
+
+    Returns:
+        float64 [n, K]
+    """
+    known = likely[likely.sum(1) > 0]
+    if not len(known):
+        return np.zeros_like(likely)
+    count = likely.shape[1]
+    share = np.full(count, 1 / count)
+    for _ in range(_ROUNDS):
+        before, weighed = share, known * share
+        share = (weighed / weighed.sum(1, keepdims=True)).sum(0) + prior
+        share /= share.sum()
+        if np.abs(share - before).max() < _SETTLED:
+            break
+    weighed = likely * share
+    total = weighed.sum(1, keepdims=True)
+    refined: NDArray[np.float64] = np.zeros_like(weighed)
+    np.divide(weighed, total, out=refined, where=total > 0)
+    return refined

@@ -8,8 +8,8 @@ from hypothesis.extra import numpy as arrays
 
 import tvbank
 from tvbank.errors import UsageError
-from tvbank.routing import cascade
-from tvbank.routing.cascade import Cascade, Stage, Verdict, choose_thresholds, pooled
+from tvbank.routing._calibration import choose_thresholds
+from tvbank.routing.cascade import ALWAYS, Cascade, Stage, Verdict, pooled
 
 NAMES = ("a", "b", "c")
 
@@ -61,7 +61,7 @@ def test_the_cheapest_cascade_leaves_out_what_does_not_pay():
     routers, held = [router(s) for s in spreads], [examples(s, 100, 1) for s in spreads]
 
     def places(costs, loss=0.01):
-        found = Cascade.cheapest(routers, held, costs, loss=loss)
+        found = Cascade.cheapest(routers, costs, held, loss=loss)
         return [stage.router.recipe.at[0] for stage in found.stages]
 
     assert places((1, 1, 1)) == ["layer 0.5"]
@@ -70,9 +70,9 @@ def test_the_cheapest_cascade_leaves_out_what_does_not_pay():
     assert len(places((0, 0, 5))) > 1
     assert places((0, 1, 1e6), loss=0.9) == ["layer 1.5"]
     with pytest.raises(UsageError, match="each with its cost"):
-        Cascade.cheapest(routers, held, (1,))
+        Cascade.cheapest(routers, (1,), held)
     with pytest.raises(UsageError, match="loss="):
-        Cascade.cheapest(routers, held, (1, 1, 1), loss=-1)
+        Cascade.cheapest(routers, (1, 1, 1), held, loss=-1)
 
 
 @given(st.data())
@@ -92,7 +92,7 @@ def test_thresholds_are_the_lowest_that_lose_no_more_than_allowed(data):
     first, last = verdicts
     needed = max((first.top == truth).sum(), (last.top == truth).sum()) - loss * count
     thresholds = choose_thresholds(verdicts, truth, needed)
-    assert thresholds[1] == cascade.ALWAYS
+    assert thresholds[1] == ALWAYS
 
     def correct(threshold):
         return (np.where(first.confidence >= threshold, first.top, last.top) == truth).sum()
@@ -169,3 +169,31 @@ def test_routers_of_different_tasks_and_senseless_arguments():
     with pytest.raises(UsageError, match="loss="):
         Cascade.calibrate([first], [examples(0.5)], loss=1.0)
     assert repr(Cascade([first, first])).startswith("Cascade(3 tasks, ['layer 0.5'] if 0.900 sure")
+
+
+def test_without_held_out_examples_the_kept_ones_are_held_out_in_turn():
+    kept = [examples(spread, 60, 5) for spread in (1.5, 0.5)]
+    made = [tvbank.Router.fit(each, at=f"{k}", reject=0.05) for k, each in enumerate(kept)]
+    found = Cascade.calibrate(made)
+    assert [stage.router for stage in found.stages] == made
+    assert 0 < found.stages[0].threshold < 1
+    again = Cascade.calibrate(made)
+    assert [vars(s)["threshold"] for s in again.stages] == [s.threshold for s in found.stages]
+    assert [s.temperature for s in again.stages] == [s.temperature for s in found.stages]
+    fresh = [examples(spread, 300, 6) for spread in (1.5, 0.5)]
+    rows = [np.concatenate([each[name] for name in NAMES]) for each in fresh]
+    truth = np.repeat(np.arange(3), 300)
+    correct, deciders = right(found.stages, rows, truth)
+    assert correct >= 0.95 * (made[1].top(rows[1]) == truth).sum()
+    assert (deciders == 0).any()
+    assert len(Cascade.cheapest(made, (0.0, 1.0)).stages) == 2
+
+
+def test_routers_that_cannot_be_cross_validated():
+    with_centres = tvbank.Router.fit(examples(0.5), centres=10, reject=None)
+    with pytest.raises(UsageError, match="without centres="):
+        Cascade.calibrate([with_centres])
+    with pytest.raises(UsageError, match="keep the same examples"):
+        Cascade.calibrate([router(0.5), tvbank.Router.fit(examples(0.5, 7))])
+    with pytest.raises(UsageError, match="two examples of each task"):
+        Cascade.calibrate([tvbank.Router.fit(examples(0.5, 1), neighbours=1, reject=None)])

@@ -1,0 +1,353 @@
+"""A self-routing model beside its own forward pass: cost and accuracy, layer by layer.
+
+    python -m tools.bench_autoswitch --tasks FOLDER [--family minilm] [--bank BANK] [--json]
+
+FOLDER is what tools/realtasks reads. Every row runs the same batches of test examples, of one task
+and of four tasks in equal parts, in one process, one row after the other in every round, the plain
+forward pass before and after them. Ratios are to that pass within the round, of wall-clock time
+and of the processor's time (which a busy machine disturbs less; exact with --threads 1): medians,
+and in brackets the tenth percentile. "right" is the share of examples sent to their task,
+"answers" the share that the task's own head then labels right; "known" is the bank's tasks with
+every example's task told.
+
+Routers are fitted to --fit training examples of each task, cascades calibrated on --held others.
+Without --bank the tasks are added by T-Switch at --drop. A bank may hold more tasks than FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import tvbank
+from tools import realtasks
+from tools._machine import machine
+from tvbank.routing import features
+from tvbank.routing._features import tapped_features
+from tvbank.routing.cascade import Cascade
+
+MIXED = 4
+
+#: Modules whose outputs may be tapped, from the input to the output.
+PLACES = {
+    "minilm": ("embeddings", *(f"encoder.layer.{number}" for number in range(6))),
+    "vit": ("patch", *(f"blocks.{number}" for number in range(6))),
+}
+
+#: What is measured of one batch: wall-clock seconds, processor's seconds.
+Clock = tuple[float, float]
+
+
+@dataclass
+class Tally:
+    """What became of one row's batches."""
+
+    wall: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
+    deeper: list[float] = field(default_factory=list)
+    right: list[bool] = field(default_factory=list)
+    answers: list[bool] = field(default_factory=list)
+
+
+@dataclass
+class Work:
+    """One batch: token ids or images of examples, each one's task and label."""
+
+    x: Any
+    tasks: list[str]
+    labels: list[int]
+
+
+class Bench:
+    """A family, a bank of its tasks, and routers at every place."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self.arguments = arguments
+        self.family = realtasks.load(arguments.tasks, arguments.family)
+        if arguments.bank:
+            self.bank = tvbank.open(arguments.bank)
+        else:
+            self.bank = tvbank.create(folder / "bank", base=self.family.base)
+            for name, task in self.family.tasks.items():
+                self.bank.add(name, task.tuned, tvbank.TSwitch(drop=arguments.drop))
+        self.names = [name for name in self.family.tasks if name in self.bank]
+        self.places = PLACES[arguments.family]
+        self.model = self.family.model()
+        self.rng = np.random.default_rng(arguments.seed)
+        fit, held = self._features()
+        self.routers = [self._router(fit[place], place) for place in self.places]
+        self.paper = tvbank.Router.fit(fit[""], metric="euclidean", reject=None)
+        self.held = [held[place] for place in self.places]
+        self.costs = self._costs()
+        self.cascade = Cascade.cheapest(self.routers, self.costs, self.held, loss=arguments.loss)
+        right = [self._right(r, h) for r, h in zip(self.routers, self.held, strict=True)]
+        self.held_out_right = right
+        self.best = int(np.argmax(right))
+
+    def _features(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Of every place and the model's output: for fitting, and held out."""
+        at = ["", *self.places]
+        fit: dict[str, Any] = {place: {} for place in at}
+        held: dict[str, Any] = {place: {} for place in at}
+        count = self.arguments.fit
+        for name in self.names:
+            x = self.family.tasks[name].x_train
+            order = np.random.default_rng(0).permutation(len(x))[: count + self.arguments.held]
+            parts = tapped_features(self.model, self.family.inputs(x[order]), at)
+            for place, part in zip(at, parts, strict=True):
+                fit[place][name], held[place][name] = part[:count], part[count:]
+        return fit, held
+
+    def _router(self, found: dict[str, Any], place: str) -> tvbank.Router:
+        return tvbank.Router.fit(found, at=place, reject=None)
+
+    def _right(self, router: tvbank.Router, held: dict[str, Any]) -> float:
+        each = [router.top(held[name]) == k for k, name in enumerate(router.tasks)]
+        return float(np.concatenate(each).mean())
+
+    def _costs(self) -> list[float]:
+        """Processor's seconds of the features of a batch at every place, the least of three."""
+        inputs = self.family.inputs(self.work(self.names[:MIXED], 32).x)
+
+        def once(router: tvbank.Router) -> float:
+            start = time.process_time()
+            features(self.model, inputs, router.recipe)
+            return time.process_time() - start
+
+        return [min(once(router) for _ in range(3)) for router in self.routers]
+
+    def work(self, names: list[str], size: int) -> Work:
+        """Test examples of some tasks in equal parts, in a random order."""
+        x, tasks, labels = [], [], []
+        for name in names:
+            task = self.family.tasks[name]
+            for row in self.rng.choice(len(task.x_test), size // len(names), replace=False):
+                x.append(task.x_test[row])
+                tasks.append(name)
+                labels.append(int(task.y_test[row]))
+        order = self.rng.permutation(len(x))
+        return Work(
+            np.stack([x[k] for k in order]), [tasks[k] for k in order], [labels[k] for k in order]
+        )
+
+    def forward(self, model: torch.nn.Module, batch: Any) -> torch.Tensor:
+        return self.family.pooled(model, batch)
+
+    def rows(self) -> dict[str, Callable[[], tvbank.AutoSwitch]]:
+        """What makes each row's self-routing model."""
+        layers = {
+            f"layer {number}: {place}": (self.routers[number], {"mode": "top1"})
+            for number, place in enumerate(self.places)
+        }
+        best = self.routers[self.best]
+        text = {"trim": "attention_mask"} if self.arguments.family == "minilm" else {}
+        several = {
+            "cascade": (self.cascade, {"mode": "top1"}),
+            "cascade, pooled": (self.cascade, {"pool": True}),
+            "first layer, pooled": (self.routers[0], {"pool": True}),
+            f"layer {self.best}, per sample": (best, {"mode": "sample"}),
+            f"layer {self.best}, per batch": (best, {"mode": "batch"}),
+            "paper: last layer, per sample": (self.paper, {"mode": "sample"}),
+            "paper: last layer, per batch": (self.paper, {"mode": "batch"}),
+        }
+        if text:
+            several["cascade, trimmed"] = (self.cascade, {"mode": "top1", **text})
+            several["cascade, pooled, trimmed"] = (self.cascade, {"pool": True, **text})
+        wanted = self.arguments.only
+
+        def maker(router: Any, options: dict[str, Any]) -> Callable[[], tvbank.AutoSwitch]:
+            return lambda: tvbank.AutoSwitch(
+                copy.deepcopy(self.model), self.bank, router, forward=self.forward, **options
+            )
+
+        return {
+            name: maker(router, options)
+            for name, (router, options) in {**layers, **several}.items()
+            if not wanted or any(each in name for each in wanted)
+        }
+
+
+def clocked(job: Callable[[], Any]) -> tuple[Any, Clock]:
+    wall, processor = time.perf_counter(), time.process_time()
+    result = job()
+    return result, (time.perf_counter() - wall, time.process_time() - processor)
+
+
+@torch.no_grad()
+def measure(bench: Bench, size: int, kind: str, rounds: int) -> dict[str, Tally]:
+    """Rows by name; the first, ``known``, is told the tasks, the second is the plain pass."""
+    autos = {name: make() for name, make in bench.rows().items()}
+    known_model = bench.family.model()
+    known = tvbank.attach(known_model, bench.bank)
+    tallies: dict[str, Tally] = defaultdict(Tally)
+    for auto in autos.values():
+        auto.prefetch()
+    known.prefetch(*bench.names)
+    for number in range(rounds + 1):
+        first = int(bench.rng.integers(len(bench.names)))
+        count = 1 if kind == "single" else MIXED
+        names = [bench.names[(first + step) % len(bench.names)] for step in range(count)]
+        work = bench.work(names, size)
+        inputs = bench.family.inputs(work.x)
+        clocks: dict[str, Clock] = {}
+        plain = [clocked(lambda i=inputs: bench.forward(bench.model, i))[1]]
+        outputs, clocks["known"] = clocked(lambda w=work: told(bench, known_model, known, w))
+        results = {"known": (outputs, work.tasks)}
+        for name, auto in autos.items():
+            outputs, clocks[name] = clocked(lambda a=auto, i=inputs: a(i))
+            results[name] = (outputs, list(auto.last.tasks))
+        plain.append(clocked(lambda i=inputs: bench.forward(bench.model, i))[1])
+        if number == 0:
+            continue  # compiles, packs, warms up
+        passes = [statistics.mean(each) for each in zip(*plain, strict=True)]
+        tallies["plain"].wall.append(passes[0])
+        tallies["plain"].processor.append(passes[1])
+        for name, (wall, processor) in clocks.items():
+            tally = tallies[name]
+            tally.wall.append(wall / passes[0])
+            tally.processor.append(processor / passes[1])
+            score(bench, work, *results[name], tally)
+            if name in autos:
+                last = autos[name].last
+                tally.runs.append(last.runs)
+                tally.deeper.append(float((last.stages > 0).mean()))
+    return tallies
+
+
+def told(bench: Bench, model: torch.nn.Module, switch: Any, work: Work) -> torch.Tensor:
+    """Outputs when every example's task is known."""
+    tasks = np.array(work.tasks)
+    outputs: torch.Tensor | None = None
+    for name in dict.fromkeys(work.tasks):
+        rows = np.flatnonzero(tasks == name)
+        switch.to(name)
+        part = bench.forward(model, bench.family.inputs(work.x[rows]))
+        outputs = part.new_empty(len(tasks), part.shape[1]) if outputs is None else outputs
+        outputs[torch.from_numpy(rows)] = part
+    assert outputs is not None
+    return outputs
+
+
+def score(bench: Bench, work: Work, outputs: torch.Tensor, found: list[Any], tally: Tally) -> None:
+    for output, task, wanted, label in zip(outputs, found, work.tasks, work.labels, strict=True):
+        tally.right.append(task == wanted)
+        head = bench.family.tasks[task] if task == wanted else None
+        answer = head and int((output @ head.head_weight.T + head.head_bias).argmax()) == label
+        tally.answers.append(bool(answer))
+
+
+def switching(bench: Bench, rounds: int) -> dict[str, float]:
+    """Milliseconds of the switch alone, medians: another task, and back to the base."""
+    switch = tvbank.attach(copy.deepcopy(bench.model), bench.bank)
+    switch.prefetch(*bench.names)
+    times: dict[str, list[float]] = defaultdict(list)
+    for number in range(rounds + 2):
+        names = [bench.names[(number + step) % len(bench.names)] for step in range(2)]
+        jobs: dict[str, Callable[[], None]] = {
+            "base -> task": partial(switch.to, names[0]),
+            "task -> task": partial(switch.to, names[1]),
+            "task -> base": switch.off,
+            "base -> two tasks": partial(switch.to, dict.fromkeys(names, 0.5)),
+        }
+        for name, job in jobs.items():
+            times[name].append(1e3 * clocked(job)[1][0])
+        switch.off()
+    return {name: statistics.median(each[2:]) for name, each in times.items()}
+
+
+def lines(tallies: dict[str, Tally]) -> Iterator[dict[str, Any]]:
+    for name, tally in tallies.items():
+        if name == "plain":
+            continue
+        yield {
+            "row": name,
+            "ratio": statistics.median(tally.wall),
+            "quiet_ratio": statistics.quantiles(tally.wall, n=10)[0],
+            "processor_ratio": statistics.median(tally.processor),
+            "quiet_processor_ratio": statistics.quantiles(tally.processor, n=10)[0],
+            "runs": statistics.mean(tally.runs) if tally.runs else None,
+            "deeper": statistics.mean(tally.deeper) if tally.deeper else None,
+            "right": statistics.mean(tally.right),
+            "answers": statistics.mean(tally.answers),
+        }
+
+
+def show(title: str, rows: list[dict[str, Any]], console: Console) -> None:
+    table = Table(title=title, title_justify="left")
+    for name in ("row", "ratio", "[quiet]", "CPU ratio", "[quiet]", "runs", "deeper", "right",
+                 "answers"):  # fmt: skip
+        table.add_column(name, justify="left" if name == "row" else "right")
+    for row in rows:
+        numbers = [f"{row[name]:.2f}" for name in (
+            "ratio", "quiet_ratio", "processor_ratio", "quiet_processor_ratio")]  # fmt: skip
+        runs = "" if row["runs"] is None else f"{row['runs']:.1f}"
+        deeper = "" if row["deeper"] is None else f"{row['deeper']:.0%}"
+        shares = f"{row['right']:.3f}", f"{row['answers']:.3f}"
+        table.add_row(row["row"], *numbers, runs, deeper, *shares)
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", type=Path, required=True)
+    parser.add_argument("--family", default="minilm", choices=PLACES)
+    parser.add_argument("--bank")
+    parser.add_argument("--drop", type=float, default=0.9)
+    parser.add_argument("--fit", type=int, default=100)
+    parser.add_argument("--held", type=int, default=50)
+    parser.add_argument("--loss", type=float, default=0.01)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--only", nargs="+", help="rows whose name holds any of these")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    console = Console(width=120)
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(arguments, Path(name))
+        costs = [cost / bench.costs[-1] for cost in bench.costs]
+        facts = {
+            "machine": machine(),
+            "tasks": bench.names,
+            "threads": arguments.threads,
+            "cascade": repr(bench.cascade),
+            "held_out_right": dict(zip(bench.places, bench.held_out_right, strict=True)),
+            "costs": dict(zip(bench.places, costs, strict=True)),
+            "switching_ms": switching(bench, arguments.rounds),
+        }
+        found: dict[str, Any] = {}
+        if not arguments.json:
+            console.print(facts)
+        for size in arguments.sizes:
+            for kind in ("single", "mixed"):
+                tallies = measure(bench, size, kind, arguments.rounds)
+                rows = list(lines(tallies))
+                plain = 1e3 * statistics.median(tallies["plain"].wall)
+                found[f"{kind} {size}"] = {"plain_ms": plain, "rows": rows}
+                if not arguments.json:
+                    what = "one task" if kind == "single" else f"{MIXED} tasks"
+                    show(f"{size} examples of {what}; plain pass {plain:.1f} ms", rows, console)
+    if arguments.json:
+        print(json.dumps({**facts, "batches": found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
