@@ -18,7 +18,8 @@
 ``_neighbourhood.py`` what the keys around an input say; ``_search.py`` finds them
 ``_rejection.py``     when an input is of no known task
 ``cascade.py``        ``Cascade``: a deeper router only where a shallow one is unsure
-``_confidence.py``    how sure a router is
+``_stage.py``         one router of it; ``_calibration.py`` finds how sure it has to be
+``_confidence.py``    how sure a router is, of an input or of a whole batch
 ====================  =======================================================================
 
 Knows nothing of banks; returns weights and indices, and leaves merging to others.
@@ -32,11 +33,13 @@ from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tvbank.routing._features import features as features
+    from tvbank.routing.cascade import Cascade as Cascade
     from tvbank.routing.recipe import Recipe as Recipe
     from tvbank.routing.router import Router as Router
 
-__all__ = ["Recipe", "Router", "features"]
+__all__ = ["Cascade", "Recipe", "Router", "features"]
 
 __getattr__ = lazy_exports(
-    __name__, {"Recipe": "recipe", "Router": "router", "features": "_features"}
+    __name__,
+    {"Cascade": "cascade", "Recipe": "recipe", "Router": "router", "features": "_features"},
 )
