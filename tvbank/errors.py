@@ -23,6 +23,7 @@ __all__ = [
     "StorageError",
     "TaskExistsError",
     "TaskNotFoundError",
+    "TooLargeError",
     "TvbankError",
     "UnitMismatchError",
     "UnitNotFoundError",
@@ -66,6 +67,10 @@ class TaskExistsError(TvbankError, ValueError):
 
 class UnitNotFoundError(TvbankError, KeyError):
     """The task has no unit of that name."""
+
+
+class TooLargeError(MemoryError, TvbankError):  # in this order: MemoryError is made its own way
+    """What was asked for needs more memory than there is; it may not be all that a bank claims."""
 
 
 class CheckpointError(TvbankError, ValueError):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.reader import DeltaReader, StoredFrame
+from tvbank.bank.room import room
 from tvbank.layout import UnitRecord
 
 #: Positions within a unit, int64 [nonzeros], ascending, and the entries there.
@@ -27,14 +28,13 @@ def join(reader: DeltaReader, frames: Iterable[StoredFrame]) -> Sparse:
 
     Raises:
         CorruptionError: a frame violates the format; says task, unit and byte range.
+        TooLargeError: there is not enough memory.
     """
-    positions: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    entries: list[NDArray[Any]] = [np.empty(0, reader.dtype)]
-    for frame in frames:
-        found, values = reader.decode(frame)
-        positions.append(np.add(found, frame.first, dtype=np.int64))
-        entries.append(values)
-    return np.concatenate(positions), np.concatenate(entries)
+    every = list(frames)
+    ends, positions, entries = _room(reader, every)
+    for number, frame in enumerate(every):
+        _decode(reader, frame, positions[ends[number] :], entries[ends[number] :])
+    return positions, entries
 
 
 def fill(reader: DeltaReader, frames: Iterable[StoredFrame], dense: NDArray[Any]) -> None:
@@ -55,15 +55,11 @@ def join_all(
     """As ``join``, of many units on all cores; see ``fill_all``."""
     frames = {unit.name: list(reader.frames(unit)) for unit in units}
     every = [frame for of_unit in frames.values() for frame in of_unit]
-    ends = np.cumsum([0, *(reader.header(frame).nonzeros for frame in every)]).tolist()
-    positions, entries = np.empty(ends[-1], np.int64), np.empty(ends[-1], reader.dtype)
+    ends, positions, entries = _room(reader, every)
 
     def decode(numbers: list[int]) -> None:
         for number in numbers:
-            place = slice(ends[number], ends[number + 1])
-            found, values = reader.decode(every[number])
-            np.add(found, every[number].first, out=positions[place], dtype=np.int64)
-            entries[place] = values
+            _decode(reader, every[number], positions[ends[number] :], entries[ends[number] :])
 
     list(pool.map(decode, _batches(range(len(every)))))
     joined: dict[str, Sparse] = {}
@@ -75,6 +71,30 @@ def join_all(
     return joined
 
 
+def _room(
+    reader: DeltaReader, frames: Sequence[StoredFrame]
+) -> tuple[list[int], NDArray[np.int64], NDArray[Any]]:
+    """Where the entries of each frame begin, and room for those of all of them.
+
+    The headers tell how many there are, and the system is asked once: a few bytes can state more
+    entries than there is memory for.
+    """
+    ends = np.cumsum([0, *(reader.header(frame).nonzeros for frame in frames)]).tolist()
+    unit = repr(frames[0].unit.name) if frames else "nothing"
+    what, remedy = f"what is not zero, from unit {unit} on,", "read frame by frame: Task.frames"
+    positions = room(ends[-1], np.dtype(np.int64), what, remedy)
+    return ends, positions, room(ends[-1], reader.dtype, what, remedy)
+
+
+def _decode(
+    reader: DeltaReader, frame: StoredFrame, positions: NDArray[np.int64], entries: NDArray[Any]
+) -> None:
+    """Decode a frame to the beginning of two arrays."""
+    found, values = reader.decode(frame)
+    np.add(found, frame.first, out=positions[: len(found)], dtype=np.int64)
+    entries[: len(found)] = values
+
+
 def fill_all(
     reader: DeltaReader, units: Sequence[UnitRecord], pool: ThreadPoolExecutor
 ) -> dict[str, NDArray[Any]]:
@@ -84,7 +104,8 @@ def fill_all(
     frames are read before any is decoded, or else the two would wait for each other in turns.
     """
     ends = np.cumsum([unit.size for unit in units])
-    whole = np.zeros(int(ends[-1]) if len(units) else 0, reader.dtype)
+    size = int(ends[-1]) if len(units) else 0
+    whole = room(size, reader.dtype, "all units, dense,", "read unit by unit, or to_sparse()")
     flat = dict(zip(units, np.split(whole, ends[:-1]), strict=True)) if units else {}
 
     def decode(batch: list[StoredFrame]) -> None:

@@ -20,6 +20,7 @@ from tvbank.bank.documents import (
 from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
 from tvbank.bank.extras import Extras, check_extras
 from tvbank.bank.reader import DeltaReader, StoredFrame
+from tvbank.bank.room import room
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.coding.header import FrameHeader
 from tvbank.errors import CorruptionError, UnitNotFoundError
@@ -71,7 +72,8 @@ class Unit:
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
-        dense = np.zeros(self.size, self.dtype)
+        what = f"unit {self.name!r}, dense,"
+        dense = room(self.size, self.dtype, what, "to_sparse() reads only what is not zero")
         fill(self._reader, self._reader.frames(self._record), dense)
         return dense.reshape(self.shape)
 

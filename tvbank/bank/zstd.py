@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.room import room
 from tvbank.errors import FormatError
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ def decompress(data: bytes, size: int) -> NDArray[np.uint8]:
 
     Raises:
         FormatError: ``extra``; the data are damaged, or hold another number of bytes.
+        TooLargeError: there is not enough memory.
     """
     stated = _content_size(data)
     if stated != size or size > len(data) * _LARGEST_RATIO:
         raise FormatError("extra", f"{len(data)} bytes state {stated} where {size} belong")
-    out = np.empty(size, np.uint8)
+    what, remedy = "a chunk of an extra", "see Task.extras.record for its shape"
+    out = room(size, np.dtype(np.uint8), what, remedy)
     try:
         _zstd().decode(data, out)
     except (RuntimeError, ValueError) as error:
