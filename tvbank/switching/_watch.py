@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from operator import is_
-from typing import final
+from operator import attrgetter, is_
+from typing import Any, final
 
 import torch
 
 from tvbank.switching._places import Link, Place
+
+# Asked of every tensor before every change: as maps, which run no byte code of Python's.
+_get: Any = dict.get
+_address, _type, _shape = torch.Tensor.data_ptr, attrgetter("dtype"), attrgetter("shape")
+_version, _is_inference = attrgetter("_version"), torch.Tensor.is_inference
 
 
 @final
@@ -19,6 +24,8 @@ class Watches:
         """Expect what is there now, in the modules that hang together like this."""
         self._links = list(links)
         self._modules = [link.module for link in self._links]
+        self._module_slots = [link.modules for link in self._links]
+        self._module_names = [link.attribute for link in self._links]
         self._expected: dict[Place, torch.Tensor] = {place: place.tensor for place in places}
         self._list()
 
@@ -35,16 +42,16 @@ class Watches:
 
     def moved(self) -> list[str]:
         """Names of places where something else is now: replaced, moved, cast or resized."""
-        modules = [link.modules.get(link.attribute) for link in self._links]
+        modules = list(map(_get, self._module_slots, self._module_names))
         if not all(map(is_, modules, self._modules)):
             return self._unlinked(modules)
         tensors = self._tensors
-        present = [place.slots.get(place.attribute) for place in self._places]
+        present = list(map(_get, self._slots, self._attributes))
         if (
             all(map(is_, present, tensors))
-            and [tensor.data_ptr() for tensor in tensors] == self._addresses
-            and [tensor.dtype for tensor in tensors] == self._dtypes
-            and [tensor.shape for tensor in tensors] == self._shapes
+            and list(map(_address, tensors)) == self._addresses
+            and list(map(_type, tensors)) == self._dtypes
+            and list(map(_shape, tensors)) == self._shapes
         ):
             return []
         return [
@@ -92,13 +99,15 @@ class Watches:
         """Lay out what is asked side by side: asking is a part of the time of a change."""
         self._places = list(self._expected)
         self._tensors = list(self._expected.values())
-        self._addresses = [tensor.data_ptr() for tensor in self._tensors]
-        self._dtypes = [tensor.dtype for tensor in self._tensors]
-        self._shapes = [tensor.shape for tensor in self._tensors]
+        self._slots = [place.slots for place in self._places]
+        self._attributes = [place.attribute for place in self._places]
+        self._addresses = list(map(_address, self._tensors))
+        self._dtypes = list(map(_type, self._tensors))
+        self._shapes = list(map(_shape, self._tensors))
         # Torch does not count the writes to inference tensors.
-        self._counted = [tensor for tensor in self._tensors if not tensor.is_inference()]
+        self._counted = [tensor for tensor in self._tensors if not _is_inference(tensor)]
         self._versions = _versions(self._counted)
 
 
 def _versions(tensors: Iterable[torch.Tensor]) -> list[int]:
-    return [tensor._version for tensor in tensors]
+    return list(map(_version, tensors))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tvbank.coding.fused.blocks import are_many, blocks_room, list_ones, mark_blocks
 from tvbank.coding.fused.elements import ADD, moved
 from tvbank.coding.fused.gaps import next_gaps, quad_limit
 from tvbank.coding.fused.memory import (
@@ -29,7 +30,7 @@ from tvbank.coding.fused.memory import (
     take_ticket,
 )
 from tvbank.coding.fused.patterns import SIGN, decode_patterns, sign_magnitude
-from tvbank.coding.fused.positions import GAPS, decode_positions, ends_at
+from tvbank.coding.fused.positions import BLOCKS, GAPS, decode_positions, ends_at
 from tvbank.coding.fused.restore import restore_until
 from tvbank.coding.fused.table import (
     EXTENT,
@@ -126,18 +127,26 @@ def _add_rest(first: Any, count: Any, positions: Any, weights: Any, old: Any, va
 @kernel
 def _add_all(
     frames: Any, row: Any, positions: Any, weights: Any, old: Any, values: Any, new: Any,
-    tables: Any,
+    room: Any, tables: Any,
 ) -> Any:  # fmt: skip
     """The pipeline, for float32; returns (fault or 0, number of old weights in the record)."""
     count, extent = frames[row, NONZEROS], _U(frames[row, EXTENT])
     section, size = _U(frames[row, MASK_AT]), frames[row, MASK_BYTES]
     end, k = _U(8 * size), _U(frames[row, MASK_PARAMETER])
     limit = quad_limit(frames[row, MASK_PARAMETER])
-    coded = frames[row, MASK] == GAPS
-    if not coded and not decode_positions(frames, row, positions, tables):
+    coded, marked = frames[row, MASK] == GAPS, frames[row, MASK] == BLOCKS
+    ones, phase = room, _U(0)
+    many = are_many(count, frames[row, EXTENT])
+    if marked:
+        whole_mask, phase = mark_blocks(
+            section, size, frames[row, MASK_PARAMETER], frames[row, EXTENT], count, tables, ones
+        )
+        if not whole_mask:
+            return INVALID, 0
+    elif not coded and not decode_positions(frames, row, positions, tables):
         return INVALID, 0
     bit = twice = _U(0)
-    added = 0
+    added = word = listed = 0
     infinite = _U32(0)
     whole = count - count % _BLOCK
     for first in range(0, whole, _BLOCK):
@@ -146,7 +155,10 @@ def _add_all(
             bit, twice = next_gaps(section, bit, end, twice, k, limit, _BLOCK, at, weights)
             if bit > end or twice >> _ONE > extent:
                 return INVALID, added
-        if not coded:
+        else:
+            if marked:
+                last = first + _BLOCK
+                word, listed = list_ones(ones, word, phase, listed, last, count, positions, many)
             _fetch(at, weights)
         if added + _AHEAD < first:
             offset = _U(4 * added)
@@ -161,6 +173,8 @@ def _add_all(
         bit, twice = next_gaps(section, bit, end, twice, k, limit, count - whole, at, weights)
         if twice >> _ONE != extent or not ends_at(section, size, np.int64(bit)):
             return INVALID, whole
+    if marked:
+        list_ones(ones, word, phase, listed, count, count, positions, many)
     rest = _add_rest(whole, count, positions, weights, old, values)
     return (NOT_FINITE if infinite or rest else 0), count
 
@@ -217,7 +231,12 @@ def _apply_frame(
             if weight != np.float32(1):
                 _multiply(patterns, count, weight)
         values = (patterns, signed, magnitude)
-        return _add_all(frames, row, positions, weights, old, values, new, tables)
+        if frames[row, MASK] != BLOCKS:
+            return _add_all(frames, row, positions, weights, old, values, new, new, tables)
+        room = np.empty(blocks_room(frames[row, MASK_PARAMETER], frames[row, EXTENT]), np.uint64)
+        ones = _U(room.ctypes.data)
+        found = _add_all(frames, row, positions, weights, old, values, new, ones, tables)
+        return found[0], found[1] + 0 * room.size  # so that the room lasts
     if not decode_positions(frames, row, positions, tables):
         return INVALID, 0
     if not decode_patterns(frames, row, mode == ADD, patterns):

@@ -229,27 +229,74 @@ def _sort_lines(classes: Any, lines: Any, count: Any, step: Any, firsts: Any, pl
 
 
 @kernel
-def _list(ones: Any, size: Any, phase: Any, count: Any, out: Any) -> None:
-    """List the ``count`` 1 bits of a bitmap as uint32 at an address, less ``phase``, modulo 2^32.
+def are_many(count: Any, extent: Any) -> Any:
+    """Whether words of 64 bits often have more than four ones."""
+    return 32 * count > extent
 
-    Words with up to eight take eight steps, whose surplus the next word stores over.
+
+@kernel
+def list_ones(
+    ones: Any, word_at: Any, phase: Any, found: Any, wanted: Any, count: Any, out: Any, many: Any
+) -> Any:
+    """List the 1 bits of a bitmap, word by word, until there are enough.
+
+    Every word takes a fixed number of steps, whose surplus the next word stores over, and more if
+    it has more ones: that should be rare.
+
+    Args:
+        ones: address of the bitmap.
+        word_at: the word to begin with, int64.
+        phase: uint64, subtracted from the numbers of bits, modulo 2^32.
+        found: ones that have been listed before, int64.
+        wanted: how many are to be listed at least, at most ``count``.
+        count: number of all ones.
+        out: address of ``count`` uint32.
+        many: whether to take eight steps instead of four.
+
+    Returns:
+        (the word to go on with, ones listed).
     """
-    found = np.int64(0)
-    for index in range(size):
-        word = load_64(ones + _U(8 * index))
-        if word:
-            base = _U(64 * index) - phase
-            here = np.int64(ones_in(word))
-            at = out + _U(4 * found)
-            if here <= 8 and found + 8 <= count:
-                for lane in range(8):
+    while found < wanted:
+        word = load_64(ones + _U(8 * word_at))
+        if not word:
+            word_at += 1
+            continue
+        base = _U(64 * word_at) - phase
+        here = np.int64(ones_in(word))
+        at = out + _U(4 * found)
+        if found + 8 <= count:
+            for lane in range(4):
+                store_32(at + _U(4 * lane), _U32(base + trailing_zeros(word)))
+                word &= word - _ONE
+            at += _SIXTEEN
+            if many:
+                for lane in range(4):
                     store_32(at + _U(4 * lane), _U32(base + trailing_zeros(word)))
                     word &= word - _ONE
-            else:
-                for lane in range(here):
-                    store_32(at + _U(4 * lane), _U32(base + trailing_zeros(word)))
-                    word &= word - _ONE
-            found += here
+                at += _SIXTEEN
+        while word:
+            store_32(at, _U32(base + trailing_zeros(word)))
+            word &= word - _ONE
+            at += _FOUR
+        found += here
+        word_at += 1
+    return word_at, found
+
+
+@kernel
+def _only_between(ones: Any, words: Any, first: Any, last: Any) -> Any:
+    """Whether no bit of a bitmap before ``first`` or behind ``last`` is 1, and ``last`` is."""
+    for index in range(first >> 6):
+        if load_64(ones + _U(8 * index)):
+            return False
+    if load_64(ones + _U(8 * (first >> 6))) & ((_ONE << _U(first & 63)) - _ONE):
+        return False
+    if load_64(ones + _U(8 * (last >> 6))) >> _U(last & 63) != _ONE:
+        return False
+    rest = _U(0)
+    for index in range((last >> 6) + 1, words):
+        rest |= load_64(ones + _U(8 * index))
+    return rest == _U(0)
 
 
 @kernel
@@ -288,9 +335,8 @@ def mark_blocks(
         room: address of ``blocks_room`` words; the first ``bitmap_words`` become the bitmap.
 
     Returns:
-        (whether the section is valid so far, phase): then ``count`` bits are set, and bit phase + p
-        stands for position p; it remains to be seen that the first is not before the phase, and
-        that the last is entry extent − 1.
+        (whether the section is valid, phase): then ``count`` bits are set, none before the phase,
+        and bit phase + p stands for position p; the last one is bit phase + extent − 1.
     """
     if size % 2 or size < 2 * STATE_WORDS:
         return False, _U(0)
@@ -370,8 +416,12 @@ def mark_blocks(
             )  # fmt: skip
             if at > end or behind > cells:
                 return False, phase
-    whole = x == _LEAST and y == _LEAST and z == _LEAST and u == _LEAST
-    return whole and at == end and total == _U(count), phase
+    if x != _LEAST or y != _LEAST or z != _LEAST or u != _LEAST:
+        return False, phase
+    if at != end or total != _U(count):
+        return False, phase
+    first = np.int64(phase)
+    return _only_between(ones, mapped, first, first + extent - 1), phase
 
 
 @kernel
@@ -403,8 +453,5 @@ def decode_blocks(
     ones = _U(room.ctypes.data)
     whole, phase = mark_blocks(section, size, width, extent, count, tables, ones)
     if whole:
-        _list(ones, bitmap_words(width, extent), phase, count, out)
-        # A bit before the phase is a position near 2^32.
-        last = load_32(out + _U(4 * (count - 1)))
-        whole = load_32(out) < extent and np.int64(last) == extent - 1
-    return whole and room.size > 0
+        list_ones(ones, 0, phase, 0, count, count, out, are_many(count, extent))
+    return whole and room.size > 0  # so that the room lasts
