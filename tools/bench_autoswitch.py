@@ -6,12 +6,14 @@ FOLDER is what tools/realtasks reads. Every row runs the same batches of test ex
 and of four tasks in equal parts, in one process, one row after the other in every round, the plain
 forward pass before and after them. Ratios are to that pass within the round, of wall-clock time
 and of the processor's time (which a busy machine disturbs less; exact with --threads 1): medians,
-and in brackets the tenth percentile. "right" is the share of examples sent to their task,
+and the tenth percentile, called quiet. "right" is the share of examples sent to their task,
 "answers" the share that the task's own head then labels right; "known" is the bank's tasks with
 every example's task told.
 
 Routers are fitted to --fit training examples of each task, cascades calibrated on --held others.
-Without --bank the tasks are added by T-Switch at --drop. A bank may hold more tasks than FOLDER.
+Without --bank the tasks are added by T-Switch at --drop; with --frozen N as if the embeddings and
+the first N - 1 blocks had not been fine-tuned, which need not run twice then. A bank may hold more
+tasks than FOLDER.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from safetensors.torch import load_file
 
 import tvbank
 from tools import realtasks
@@ -80,14 +83,15 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self.arguments = arguments
         self.family = realtasks.load(arguments.tasks, arguments.family)
+        self.places = PLACES[arguments.family]
         if arguments.bank:
             self.bank = tvbank.open(arguments.bank)
         else:
             self.bank = tvbank.create(folder / "bank", base=self.family.base)
             for name, task in self.family.tasks.items():
-                self.bank.add(name, task.tuned, tvbank.TSwitch(drop=arguments.drop))
+                compressor = tvbank.TSwitch(drop=arguments.drop)
+                self.bank.add(name, self._tuned(task.tuned), compressor)
         self.names = [name for name in self.family.tasks if name in self.bank]
-        self.places = PLACES[arguments.family]
         self.model = self.family.model()
         self.rng = np.random.default_rng(arguments.seed)
         fit, held = self._features()
@@ -99,6 +103,16 @@ class Bench:
         right = [self._right(r, h) for r, h in zip(self.routers, self.held, strict=True)]
         self.held_out_right = right
         self.best = int(np.argmax(right))
+
+    def _tuned(self, path: Path) -> Any:
+        """A fine-tune, its first modules as in the base if that is asked for."""
+        if not self.arguments.frozen:
+            return path
+        base, tuned = load_file(self.family.base), load_file(path)
+        frozen = tuple(
+            f"{place}." for place in PLACES[self.arguments.family][: self.arguments.frozen]
+        )
+        return {name: base[name] if name.startswith(frozen) else tuned[name] for name in tuned}
 
     def _features(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Of every place and the model's output: for fitting, and held out."""
@@ -161,6 +175,7 @@ class Bench:
             "cascade": (self.cascade, {"mode": "top1"}),
             "cascade, pooled": (self.cascade, {"pool": True}),
             "first layer, pooled": (self.routers[0], {"pool": True}),
+            "cascade, pooled, twin": (self.cascade, {"pool": True, "twin": True, **text}),
             f"layer {self.best}, per sample": (best, {"mode": "sample"}),
             f"layer {self.best}, per batch": (best, {"mode": "batch"}),
             "paper: last layer, per sample": (self.paper, {"mode": "sample"}),
@@ -290,7 +305,7 @@ def lines(tallies: dict[str, Tally]) -> Iterator[dict[str, Any]]:
 
 def show(title: str, rows: list[dict[str, Any]], console: Console) -> None:
     table = Table(title=title, title_justify="left")
-    for name in ("row", "ratio", "[quiet]", "CPU ratio", "[quiet]", "runs", "deeper", "right",
+    for name in ("row", "ratio", "quiet", "CPU ratio", "quiet", "runs", "deeper", "right",
                  "answers"):  # fmt: skip
         table.add_column(name, justify="left" if name == "row" else "right")
     for row in rows:
@@ -309,6 +324,7 @@ def main() -> None:
     parser.add_argument("--family", default="minilm", choices=PLACES)
     parser.add_argument("--bank")
     parser.add_argument("--drop", type=float, default=0.9)
+    parser.add_argument("--frozen", type=int, default=0, help="modules that tasks leave alone")
     parser.add_argument("--fit", type=int, default=100)
     parser.add_argument("--held", type=int, default=50)
     parser.add_argument("--loss", type=float, default=0.01)

@@ -9,13 +9,11 @@ from typing import Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.errors import UsageError
-
 #: How weights are followed: one by one, averaged over the batch, or the largest alone.
 Mode = Literal["sample", "batch", "top1"]
 MODES: tuple[Mode, ...] = ("sample", "batch", "top1")
 
-#: Weights may be this far from their bounds: a router's arithmetic is in floating point.
+#: Sums of shares may be this far off.
 _SLACK = 1e-6
 
 
@@ -45,31 +43,6 @@ class Group:
     def label(self) -> str:
         """How to call it in an error."""
         return "the base" if self.tasks is None else f"{self.tasks!r}"
-
-
-def check_weights(weights: NDArray[np.float64], names: Sequence[str], size: int) -> None:
-    """Check what a router returned for a batch.
-
-    Args:
-        weights: float64 [size, len(names)].
-        names: the router's tasks.
-        size: number of examples.
-
-    Raises:
-        UsageError: another shape, weights that are not finite or negative, or rows above one.
-    """
-    if weights.shape != (size, len(names)):
-        raise UsageError(
-            f"the router returned weights of shape {weights.shape} for {size} examples and "
-            f"{len(names)} tasks"
-        )
-    bad = ~np.isfinite(weights).all(1) | (weights < 0).any(1) | (weights.sum(1) > 1 + _SLACK)
-    if bad.any():
-        row = int(bad.argmax())
-        raise UsageError(
-            f"the router's weights of example {row} are {weights[row].tolist()}: each row must be "
-            "0 or more and sum to at most one"
-        )
 
 
 def leaders(
