@@ -36,8 +36,8 @@ class Batch:
         """Check some inputs.
 
         Raises:
-            UsageError: not a tensor nor named inputs, no tensors at all, no examples, or tensors
-                that disagree on how many.
+            UsageError: not a tensor nor named inputs, no tensors at all, tensors within lists, no
+                examples, or tensors that disagree on how many.
         """
         if isinstance(inputs, torch.Tensor):
             tensors = {"": inputs}
@@ -45,6 +45,7 @@ class Batch:
         elif isinstance(inputs, Mapping):
             self.whole = dict(inputs)
             tensors = {k: v for k, v in inputs.items() if isinstance(v, torch.Tensor)}
+            _refuse_hidden_tensors(inputs)
         else:
             raise UsageError(
                 f"inputs must be a tensor or a dict of tensors, not {type(inputs).__name__}"
@@ -54,7 +55,7 @@ class Batch:
     def take(self, rows: NDArray[np.int64]) -> Any:
         """Some examples, in the order of ``rows``; what is no tensor goes along as it is."""
         if len(rows) == self.size and bool((rows == np.arange(self.size)).all()):
-            return self.whole
+            return dict(self.whole) if isinstance(self.whole, dict) else self.whole
         index = torch.from_numpy(np.ascontiguousarray(rows))
 
         def taken(value: Any) -> Any:
@@ -94,6 +95,19 @@ def without_padding(batch: Any, mask: str) -> Any:
         else value
         for name, value in batch.items()
     }
+
+
+def _refuse_hidden_tensors(inputs: Mapping[str, Any]) -> None:
+    """Lists are not cut into examples, so none may hold what should be."""
+    for name, value in inputs.items():
+        parts = value.values() if isinstance(value, Mapping) else value
+        if isinstance(value, (list, tuple, Mapping)) and any(
+            isinstance(part, (torch.Tensor, list, tuple, Mapping)) for part in parts
+        ):
+            raise UsageError(
+                f"input {name!r} holds tensors or lists within a {type(value).__name__}: give each "
+                "tensor a name of its own, and put them together in a forward= hook"
+            )
 
 
 def _size(tensors: Mapping[str, torch.Tensor]) -> int:

@@ -85,6 +85,8 @@ def test_padding_and_what_is_no_tensor(trim):
         ({"rows": torch.zeros(2, 3), "mask": torch.zeros(3, 3)}, "'rows' has 2, 'mask' has 3"),
         ({}, "no tensor"),
         ({"rows": None}, "no tensor"),
+        ({"rows": torch.zeros(1, 3), "more": [torch.zeros(1)]}, "'more' holds tensors .* a list"),
+        ({"rows": torch.zeros(1, 3), "more": {"a": [1]}}, "'more' holds tensors .* a dict"),
         ([1, 2], "must be a tensor or a dict of tensors, not list"),
     ],
 )
