@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 import tvbank
 
 VERBS = [
-    "init", "add", "cp", "pack", "ls", "show", "export", "merge", "verify", "rm", "gc", "demo",
+    "init", "add", "cp", "pack", "ls", "show", "export", "merge", "verify", "rm", "gc",
+    "sweep", "demo",
 ]  # fmt: skip
 
 

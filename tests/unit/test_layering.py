@@ -19,7 +19,9 @@ ALLOWED = {
     "vector": {"errors", "checkpoint", "layout"},
     "coding": {"errors", "_lazy"},
     "compress": {"errors", "_lazy", "dtypes", "checkpoint"},
-    "bank": {"errors", "dtypes", "checkpoint", "layout", "vector", "coding", "compress"},
+    "bank": {
+        "errors", "dtypes", "checkpoint", "layout", "vector", "coding", "compress", "routing",
+    },
     "merging": {
         "errors", "_lazy", "dtypes", "checkpoint", "layout", "vector", "compress", "bank",
     },
@@ -31,6 +33,7 @@ ALLOWED = {
     "flexswitch": {
         "errors", "_lazy", "dtypes", "checkpoint", "compress", "merging", "switching",
     },
+    "report": {"errors", "_lazy", "dtypes", "checkpoint", "compress", "bank", "merging"},
     "testing": {"errors", "dtypes", "checkpoint", "coding"},
 }  # fmt: skip
 

@@ -8,6 +8,7 @@
 ``copying.py``      ``cp``, ``pack``
 ``reading.py``      ``ls``, ``show``, ``verify``
 ``weights.py``      ``export``, ``merge``
+``sweep.py``        ``sweep``
 ``demo.py``         ``demo``
 ==================  =======================================================================
 

@@ -1,0 +1,72 @@
+"""``tvbank sweep``."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def scored(shell, monkeypatch, tmp_path):
+    """Runs ``sweep`` in a folder with an evaluation."""
+    (tmp_path / "scores.py").write_text(
+        "from safetensors.numpy import load_file\n"
+        f"TUNED = load_file({str(shell.dogs)!r})\n"
+        "def likeness(path):\n"
+        "    tensors = load_file(path)\n"
+        "    return 1 - sum(float(abs(tensors[n] - TUNED[n]).astype(float).sum()) for n in TUNED)\n"
+        "def broken(path):\n"
+        "    raise RuntimeError('no data')\n"
+        "number = 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "scores", raising=False)
+
+    def run(*options):
+        return shell("sweep", shell.dogs, "--base", shell.base, *options)
+
+    return run
+
+
+def test_a_table_and_a_picture(scored, tmp_path):
+    options = ("--target", "2 KiB", "--target", "4 KiB", "--drop", "0.5")
+    ended = scored("--evaluate", "scores:likeness", *options, "--picture", "f.svg")
+    assert ended.status == 0
+    assert ended.err == ""
+    assert "budget target=2 KiB" in ended.out
+    assert "tswitch drop=0.5 knob=norm" in ended.out
+    assert "fine-tuned 1.0000" in ended.out
+    assert b"frontier" in (tmp_path / "f.svg").read_bytes()
+
+
+def test_json(scored):
+    ended = scored(
+        "--evaluate", "scores:likeness", "--method", "tswitch", "--drop", "0.9", "--json"
+    )
+    assert ended.status == 0
+    found = json.loads(ended.out)
+    assert found["tuned_score"] == 1
+    assert [point["compressor"]["knob"] for point in found["points"]] == ["rms", "norm"]
+    assert all(point["stored_bytes"] > 0 for point in found["points"])
+    assert any(point["on_frontier"] for point in found["points"])
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (("--evaluate", "scores"), 2, "MODULE:NAME"),
+        (("--evaluate", "scores:missing"), 2, "cannot be imported"),
+        (("--evaluate", "nowhere_at_all:f"), 2, "cannot be imported"),
+        (("--evaluate", "scores:number"), 2, "not a function"),
+        (("--evaluate", "scores:broken"), 1, "RuntimeError: no data"),
+        (("--evaluate", "scores:likeness", "--picture", "f.jpg"), 2, ".svg"),
+        (("--evaluate", "scores:likeness", "--target", "much"), 2, "0.3 bits/param"),
+        (("--evaluate", "scores:likeness", "--method", "budget", "--drop", "0.9"), 2, "--drop"),
+        (("--evaluate", "scores:likeness", "--method", "flexswitch"), 2, "--model"),
+    ],
+)
+def test_what_goes_wrong_is_said(scored, options, status, message):
+    ended = scored(*options)
+    assert ended.status == status
+    assert message in ended.err
+    assert ended.out == ""

@@ -1,0 +1,79 @@
+"""Sweeps, frontiers, pictures."""
+
+import math
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tvbank import Budget, TSwitch
+from tvbank.errors import CheckpointError, UsageError
+from tvbank.report import Point, draw, frontier, sweep
+
+
+def point(size, score, name="one"):
+    return Point({"name": name}, size, size / 100, size / 1000, score, 0.1)
+
+
+def test_the_frontier_has_what_nothing_smaller_beats():
+    points = [point(3, 0.5), point(1, 0.2), point(2, 0.2), point(4, 0.4), point(3, 0.6)]
+    assert frontier(points) == [point(1, 0.2), point(3, 0.6)]
+    assert frontier([point(1, math.nan)]) == []
+    assert frontier([]) == []
+
+
+def pair():
+    rng = np.random.default_rng(0)
+    base = {"w": rng.standard_normal((40, 50)).astype(np.float32)}
+    return base, {"w": base["w"] + np.float32(0.1) * rng.standard_t(3, (40, 50)).astype(np.float32)}
+
+
+def test_a_sweep_scores_what_was_read_back():
+    base, tuned = pair()
+    paths = []
+
+    def likeness(path):
+        paths.append(path)
+        return -np.square(load_file(path)["w"] - tuned["w"]).sum()
+
+    steps = []
+    compressors = [Budget("1 KiB"), Budget("2 KiB"), TSwitch(drop=0.5)]
+    found = sweep(base, tuned, likeness, compressors, lambda *step: steps.append(step))
+    assert found.tuned_score == 0
+    assert [each.compressor for each in found.points] == [c.describe() for c in compressors]
+    assert found.points[0].score < found.points[1].score < 0
+    assert found.points[0].stored_bytes <= 1024
+    assert found.points[0].share == found.points[0].stored_bytes / 8000
+    assert [step[:2] for step in steps] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert not any(path.exists() for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "message"),
+    [
+        (lambda path: 1 / 0, "ZeroDivisionError"),
+        (lambda path: "good", "returned a str, not a number"),
+        (lambda path: None, "returned a NoneType"),
+    ],
+)
+def test_an_evaluation_that_fails_is_named(evaluate, message):
+    with pytest.raises(CheckpointError, match=message):
+        sweep(*pair(), evaluate, [])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_a_picture_is_the_same_for_the_same_figures(tmp_path, suffix):
+    points = [point(3, 0.5), point(1, 0.2, "two"), point(4, 0.6)]
+    first, second = (
+        draw(points, tmp_path / f"{name}{suffix}", levels={"fine-tuned": 0.7}).read_bytes()
+        for name in ("a", "b")
+    )
+    assert first == second
+    assert len(first) > 1000
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"\.png, \.svg"):
+        draw([], tmp_path / "a.jpg")
+    with pytest.raises(UsageError, match="no folder"):
+        draw([], tmp_path / "missing" / "a.png")

@@ -1,0 +1,36 @@
+"""Python objects that an option names as ``module:name``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from tvbank.errors import UsageError
+
+
+def find_named(option: str, name: str, example: str) -> Any:
+    """Import an object; modules are looked for in the current folder too.
+
+    Args:
+        option: of the command line, for messages.
+        name: ``module:name``, where the name may have dots.
+        example: of such a name, for messages.
+
+    Raises:
+        UsageError: the name has another form, or the import failed.
+    """
+    module, _, attribute = name.partition(":")
+    if not (module and attribute):
+        raise UsageError(f"{option} takes MODULE:NAME, for instance {example}; got {name!r}")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UsageError(f"{option} {name} cannot be imported ({what})") from error
+    return found

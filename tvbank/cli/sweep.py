@@ -1,0 +1,210 @@
+"""The verb ``sweep``: what a fine-tune's accuracy costs in bytes, by one's own evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import tvbank
+from tvbank.cli._app import app
+from tvbank.cli._arguments import JsonOption
+from tvbank.cli._named import find_named
+from tvbank.cli._output import compressor_text, human_bytes, print_json, print_table
+from tvbank.errors import UsageError
+
+if TYPE_CHECKING:
+    from tvbank.compress import Compressor
+    from tvbank.report import Sweep
+
+_TARGETS = ("0.25 %", "0.5 %", "1 %", "2 %", "4 %")
+_DROPS = (0.5, 0.8, 0.9, 0.95, 0.98)
+
+
+class Method(StrEnum):
+    """What ``sweep`` can try."""
+
+    budget = "budget"
+    tswitch = "tswitch"
+    flexswitch = "flexswitch"
+
+
+@app.command("sweep")
+def sweep(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The fine-tune: a file or a folder.")
+    ],
+    base: Annotated[
+        Path,
+        typer.Option("--base", metavar="FILE", help="The base's weights: a file or a folder."),
+    ],
+    evaluate: Annotated[
+        str,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Called with the path of a full safetensors checkpoint, returns a number; more is "
+            "better. Looked for in the current folder too.",
+        ),
+    ],
+    method: Annotated[
+        list[Method] | None,
+        typer.Option(help="What to try; repeatable (default budget and tswitch)."),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SIZE",
+            help="budget, flexswitch: a size to try, as for `add`; repeatable (default "
+            f"{', '.join(_TARGETS)}).",
+        ),
+    ] = None,
+    drop: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="tswitch: a share to drop; repeatable (default "
+            f"{', '.join(map(str, _DROPS))}); each with both knobs."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CALLABLE", help="flexswitch: as for `add --method flexswitch`."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="flexswitch: as for `add --method flexswitch`."),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Draw the frontier: a .png, .svg or .pdf file; needs matplotlib."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Store a fine-tune in many sizes, read each back, and score it with a function of yours.
+
+    For instance, with a function accuracy(path) in scores.py:
+
+    tvbank sweep cats.safetensors --base base.safetensors --evaluate scores:accuracy --picture c.svg
+    """
+    from tvbank.report import draw
+    from tvbank.report import sweep as run_sweep
+    from tvbank.report._picture import check_picture
+
+    function = find_named("--evaluate", evaluate, "scores:accuracy")
+    if not callable(function):
+        raise UsageError(f"--evaluate {evaluate} is not a function")
+    if picture is not None:
+        check_picture(picture)
+    methods = list(dict.fromkeys(method or (Method.budget, Method.tswitch)))
+    for given, name, takers in (
+        (target, "--target", {Method.budget, Method.flexswitch}),
+        (drop, "--drop", {Method.tswitch}),
+        (model, "--model", {Method.flexswitch}),
+        (data, "--data", {Method.flexswitch}),
+    ):
+        if given and not takers & set(methods):
+            raise UsageError(f"{name} belongs to --method {' or '.join(sorted(takers))}")
+    compressors = [
+        compressor
+        for each in methods
+        for compressor in _compressors(each, target or _TARGETS, drop or _DROPS, model, data)
+    ]
+    with _bar() as progress:
+        found = run_sweep(base, checkpoint, function, compressors, progress)
+    if picture is not None:
+        levels = {"fine-tuned": found.tuned_score}
+        draw(found.points, picture, levels=levels, score=evaluate, title=checkpoint.name)
+    if as_json:
+        print_json(_facts(found))
+    else:
+        _print(found)
+        if picture is not None:
+            typer.echo(f"wrote {picture}")
+
+
+def _compressors(
+    method: Method,
+    targets: list[str] | tuple[str, ...],
+    drops: list[float] | tuple[float, ...],
+    model: str | None,
+    data: Path | None,
+) -> list[Compressor]:
+    if method is Method.budget:
+        return [tvbank.Budget(target) for target in targets]
+    if method is Method.tswitch:
+        return [tvbank.TSwitch(drop, knob) for knob in ("rms", "norm") for drop in drops]
+    from tvbank.cli._flexswitch import flexswitch
+
+    return [flexswitch(model, data, {"budget": target}, lambda _step: None) for target in targets]
+
+
+def _facts(found: Sweep) -> dict[str, Any]:
+    from tvbank.report import frontier
+
+    best = frontier(found.points)
+    return {
+        "tuned_score": found.tuned_score,
+        "points": [
+            {**dataclasses.asdict(point), "on_frontier": point in best} for point in found.points
+        ],
+    }
+
+
+def _print(found: Sweep) -> None:
+    from tvbank.report import frontier
+
+    best = frontier(found.points)
+    print_table(
+        ["compressor", "stored", "bits/param", "of the base", "score", "lost", "", "seconds"],
+        [
+            [
+                compressor_text(point.compressor),
+                human_bytes(point.stored_bytes),
+                f"{point.bits_per_parameter:.3f}",
+                f"{point.share:.2%}",
+                f"{point.score:.4f}",
+                f"{found.tuned_score - point.score:.4f}",
+                "*" if point in best else "",
+                f"{point.seconds:.1f}",
+            ]
+            for point in sorted(found.points, key=lambda point: point.stored_bytes)
+        ],
+    )
+    typer.echo(f"fine-tuned {found.tuned_score:.4f}; * no smaller one scores as well")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int, Compressor | None], None]]:
+    """A bar on the standard error, on terminals only."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("sweeping", total=None)
+
+        def report(done: int, total: int, compressor: Compressor | None) -> None:
+            what = "" if compressor is None else compressor_text(compressor.describe())
+            bar.update(task, completed=done, total=total, description=what)
+
+        yield report

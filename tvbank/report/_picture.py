@@ -1,0 +1,94 @@
+"""Points as a picture: bytes to the right, scores upwards, a line for each method."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tvbank.errors import UsageError
+from tvbank.report._frontier import Point, frontier
+
+#: File names that can be written.
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def check_picture(out: str | os.PathLike[str]) -> None:
+    """Refuse a picture that could not be written in the end.
+
+    Raises:
+        UsageError: another suffix, no such folder, or matplotlib is not installed.
+    """
+    path = Path(out)
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"{path}: pictures end in {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            "pictures need matplotlib: install tvbank[report], or leave the picture out"
+        ) from error
+
+
+def draw(
+    points: Sequence[Point] | Mapping[str, Sequence[Point]],
+    out: str | os.PathLike[str],
+    *,
+    levels: Mapping[str, float] | None = None,
+    score: str = "score",
+    title: str = "",
+) -> Path:
+    """Write a picture.
+
+    Args:
+        points: all points, a line for each method; or lines by name.
+        out: a ``.png``, ``.svg`` or ``.pdf`` file.
+        levels: scores to draw as horizontal lines, by name: the fine-tune's, the base's.
+        score: what the upright axis says.
+        title: of the picture.
+
+    Raises:
+        UsageError: another suffix, no such folder, or matplotlib is not installed.
+    """
+    check_picture(out)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    lines = points if isinstance(points, Mapping) else _by_method(points)
+    for name, line in lines.items():
+        ordered = sorted(line, key=lambda point: point.share)
+        shares = [100 * point.share for point in ordered]
+        axes.plot(shares, [point.score for point in ordered], marker="o", markersize=4, label=name)
+    best = frontier([point for line in lines.values() for point in line])
+    axes.scatter(
+        [100 * point.share for point in best], [point.score for point in best],
+        s=90, facecolors="none", edgecolors="black", linewidths=0.8, label="frontier",
+    )  # fmt: skip
+    for number, (name, level) in enumerate((levels or {}).items()):
+        style = ("--", ":", "-.")[number % 3]
+        axes.axhline(level, color="grey", linestyle=style, linewidth=1, label=name)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _place: f"{share:g}"))
+    axes.set_xlabel("stored bytes, % of the base's")
+    axes.set_ylabel(score)
+    axes.set_title(title)
+    axes.grid(visible=True, which="both", alpha=0.2)
+    axes.legend(fontsize="small")
+    path = Path(out)
+    # Equal figures give equal bytes: no date, and no random ids.
+    undated = {"Date": None} if path.suffix.lower() == ".svg" else None
+    with rc_context({"svg.hashsalt": "tvbank"}):
+        figure.savefig(path, dpi=150, metadata=undated)
+    return path
+
+
+def _by_method(points: Sequence[Point]) -> dict[str, list[Point]]:
+    lines: dict[str, list[Point]] = {}
+    for point in points:
+        lines.setdefault(point.method, []).append(point)
+    return lines
