@@ -178,22 +178,28 @@ class _Work:
         return {one.key: one.size for one in found}
 
     def _copy(self, objects: Iterable[tuple[str, ObjectRecord]], task: str) -> None:
-        def one(key: str, record: ObjectRecord) -> int:
-            self._target.put(key, self._source.read(key, record, task))
-            return record.size
+        locks = self._target.locks  # and its lock is this thread's: no other may write
+
+        def one(key: str, record: ObjectRecord) -> tuple[str, bytes]:
+            data = self._source.read(key, record, task)
+            if not locks:
+                self._target.put(key, data)
+            return key, data
 
         with ThreadPoolExecutor(self._parallel) as pool:
 
-            def start(item: tuple[str, ObjectRecord]) -> Callable[[], int]:
+            def start(item: tuple[str, ObjectRecord]) -> Callable[[], tuple[str, bytes]]:
                 if self._parallel == 1:
                     return partial(one, *item)
                 return pool.submit(one, *item).result
 
             try:
-                for size in run_ahead(objects, start, lambda item: item[1].size):
+                for key, data in run_ahead(objects, start, lambda item: item[1].size):
+                    if locks:
+                        self._target.put(key, data)
                     self.objects += 1
-                    self.bytes += size
-                    self._advance(size)
+                    self.bytes += len(data)
+                    self._advance(len(data))
             except BaseException:
                 with suppress(Exception):
                     pool.shutdown(cancel_futures=True)
