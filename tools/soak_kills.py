@@ -24,8 +24,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "e2e")]
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests"
+sys.path[:0] = [str(ROOT), str(TESTS), str(TESTS / "e2e")]
 
 VERBS = ["add", "replace", "remove", "gc", "copy"]
 
@@ -46,7 +47,11 @@ def make_sound(path: Path) -> Path:
 
 def start_victim() -> tuple[subprocess.Popen[str], Callable[..., dict[str, Any]]]:
     """The process that forks and mistreats children, and how to order it."""
-    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+    one_thread = {
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{ROOT}:{TESTS}",
+    }
     process = subprocess.Popen(
         [sys.executable, TESTS / "e2e" / "victim.py"], env=os.environ | one_thread, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
