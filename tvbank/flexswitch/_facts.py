@@ -62,12 +62,24 @@ def survey(unit: str, base: NDArray[Any], tuned: NDArray[Any]) -> Facts:
     """Read a unit once.
 
     Raises:
-        NonFiniteError: for NaN, infinity, or a difference beyond 2**100.
+        NonFiniteError: for NaN or infinity, unless nothing in the unit has changed, or a difference
+            beyond 2**100.
     """
     delta = Difference(unit, base, tuned)
     starts = range(0, delta.size, BLOCK)
     blocks = (delta.block(start, min(start + BLOCK, delta.size)) for start in starts)
-    return _join(unit, delta.size, (_survey(block) for block in blocks))
+    facts = _join(unit, delta.size, (_survey(block) for block in blocks))
+    flat = base.reshape(-1)
+    if not facts.empty and not all(_finite(flat[start : start + BLOCK]) for start in starts):
+        raise NonFiniteError(
+            f"unit {unit!r} has entries that are NaN or infinite, beside others that changed; "
+            "FlexSwitch cannot learn it: use Exact (--method exact) or repair the checkpoint"
+        )
+    return facts
+
+
+def _finite(block: NDArray[Any]) -> bool:
+    return bool(np.isfinite(block.astype(np.float32, copy=False)).all())
 
 
 def _join(unit: str, size: int, parts: Iterable[NDArray[np.float64]]) -> Facts:

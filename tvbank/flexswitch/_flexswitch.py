@@ -152,6 +152,8 @@ class FlexSwitch(Compressor):
             meter = Meter(pairs, units, self.steps, goal)
             run = self._fingerprint(units)
             path = None if self.checkpoint is None else Path(self.checkpoint)
+            if path is not None and not path.parent.is_dir():
+                raise UsageError(f"there is no folder {path.parent} for the checkpoint {path.name}")
             state = State.start(len(units.names), float(self.lam))
             if path is not None and path.exists():
                 state = State.load(path, run)

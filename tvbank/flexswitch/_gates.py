@@ -86,7 +86,7 @@ class Levels:
         count = 2**bits
         step = (positive + negative) / count
         offset = step / 2 - negative
-        first = sum(offset + k * step < 0 for k in range(count))
+        first = min(max(math.ceil(-offset / step), 0), count)
         if negative > 0:
             first = max(first, 1)
         if positive > 0:

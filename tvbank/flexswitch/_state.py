@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -11,7 +12,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.errors import UsageError
+from tvbank.errors import StorageError, UsageError
 from tvbank.flexswitch._gates import SCALARS, initial
 
 #: Adam ([F]: rates of the gates and of the bit widths).
@@ -66,20 +67,31 @@ class State:
         Args:
             path: of the file.
             run: what the run is of; only a run of the same goes on from it.
+
+        Raises:
+            StorageError: the disk refused.
         """
         beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
         try:
-            with open(beside, "wb") as file:
-                np.savez(
-                    file, run=np.array(run), rows=self.rows, first=self.first, second=self.second,
-                    factors=self.factors, reached=self.reached, lam=np.array(self.lam),
-                    step=np.array(self.step),
-                )  # fmt: skip
-                file.flush()
-                os.fsync(file.fileno())
+            self._write(beside, run)
             os.replace(beside, path)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write the checkpoint {path}: {error.strerror or error}"
+            ) from error
         finally:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+
+    def _write(self, path: Path, run: str) -> None:
+        with open(path, "wb") as file:
+            np.savez(
+                file, run=np.array(run), rows=self.rows, first=self.first, second=self.second,
+                factors=self.factors, reached=self.reached, lam=np.array(self.lam),
+                step=np.array(self.step),
+            )  # fmt: skip
+            file.flush()
+            os.fsync(file.fileno())
 
     @staticmethod
     def load(path: Path, run: str) -> State:
@@ -95,7 +107,8 @@ class State:
                     saved["rows"], saved["first"], saved["second"], saved["factors"],
                     saved["reached"], float(saved["lam"]), int(saved["step"]),
                 )  # fmt: skip
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError,
+                zipfile.BadZipFile) as error:  # fmt: skip
             raise UsageError(
                 f"{path} is no checkpoint of FlexSwitch, or is damaged: remove it, or name "
                 "another file"

@@ -90,6 +90,20 @@ def test_nan_and_immense_weights(base):
             add(base, tuned=tuned)
 
 
+def test_infinity_is_let_be_where_nothing_changed(base):
+    model = copy.deepcopy(base)
+    with torch.no_grad():
+        model.unused[7] = -torch.inf
+    tuned = small.tuned(base)
+    tuned["unused"] = model.unused.detach().clone()
+    add_to = small.bank(model)
+    add_to.add("t", tuned, tvbank.FlexSwitch(model, small.inputs(), steps=3, batch=16))
+    assert not add_to["t"]["unused"].to_dense().any()
+    tuned["unused"][3] = 1.0
+    with pytest.raises(NonFiniteError, match=r"'unused' has .* beside others"):
+        add(model, tuned=tuned)
+
+
 def test_nan_on_the_way(base):
     calls = []
 

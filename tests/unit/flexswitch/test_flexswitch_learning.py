@@ -1,5 +1,7 @@
 """Learning end to end on a small model: what comes out, resuming, what stays as it was."""
 
+import os
+
 import banks
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from torch import nn
 
 import tvbank
 from tvbank.bank.storage import MemoryStorage
-from tvbank.errors import UsageError
+from tvbank.errors import StorageError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +99,13 @@ def test_a_killed_run_goes_on_to_the_same_result(base, tmp_path):
     with pytest.raises(UsageError, match="another run"):
         bank.add("u", small.tuned(base, seed=5), flex(base, **options))
     path.write_bytes(b"nonsense")
-    with pytest.raises(UsageError, match="no checkpoint"):
-        bank.add("u", small.tuned(base), flex(base, **options))
+    for wrong, says in ((path, "no checkpoint"), (tmp_path, "no checkpoint"),
+                        (tmp_path / "none" / "run", "no folder")):  # fmt: skip
+        with pytest.raises(UsageError, match=says):
+            bank.add("u", small.tuned(base), flex(base, steps=70, checkpoint=wrong))
+    (tmp_path / f"new.tmp-{os.getpid()}").mkdir()
+    with pytest.raises(StorageError, match="cannot write the checkpoint"):
+        bank.add("u", small.tuned(base), flex(base, steps=30, checkpoint=tmp_path / "new"))
 
 
 def test_units_that_forward_does_not_use_are_kept_as_by_tswitch(base):
