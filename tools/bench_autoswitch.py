@@ -8,7 +8,8 @@ forward pass before and after them. Ratios are to that pass within the round, of
 and of the processor's time (which a busy machine disturbs less; exact with --threads 1): medians,
 and the tenth percentile, called quiet. "right" is the share of examples sent to their task,
 "answers" the share that the task's own head then labels right; "known" is the bank's tasks with
-every example's task told.
+every example's task told. Rows in which each example runs under one task count --more batches beside the
+timed ones, which are only routed: what the tasks then answer is known.
 
 Routers are fitted to --fit training examples of each task, cascades calibrated on --held others.
 Without --bank the tasks are added by T-Switch at --drop; with --frozen N as if the embeddings and
@@ -215,10 +216,7 @@ def measure(bench: Bench, size: int, kind: str, rounds: int) -> dict[str, Tally]
         auto.prefetch()
     known.prefetch(*bench.names)
     for number in range(rounds + 1):
-        first = int(bench.rng.integers(len(bench.names)))
-        count = 1 if kind == "single" else MIXED
-        names = [bench.names[(first + step) % len(bench.names)] for step in range(count)]
-        work = bench.work(names, size)
+        work = some_work(bench, size, kind)
         inputs = bench.family.inputs(work.x)
         clocks: dict[str, Clock] = {}
         plain = [clocked(lambda i=inputs: bench.forward(bench.model, i))[1]]
@@ -242,7 +240,29 @@ def measure(bench: Bench, size: int, kind: str, rounds: int) -> dict[str, Tally]
                 last = autos[name].last
                 tally.runs.append(last.runs)
                 tally.deeper.append(float((last.stages > 0).mean()))
+    for _ in range(bench.arguments.more):
+        work = some_work(bench, size, kind)
+        inputs = bench.family.inputs(work.x)
+        experts = Tally()
+        score(bench, work, told(bench, known_model, known, work), work.tasks, experts)
+        for name, auto in autos.items():
+            if "per " not in name:  # each example runs under one task as it is
+                right = [a == b for a, b in zip(auto.route(inputs).tasks, work.tasks, strict=True)]
+                tallies[name].right += right
+                tallies[name].answers += [
+                    a and b for a, b in zip(right, experts.answers, strict=True)
+                ]
+        tallies["known"].right += experts.right
+        tallies["known"].answers += experts.answers
     return tallies
+
+
+def some_work(bench: Bench, size: int, kind: str) -> Work:
+    """A batch of one task, or of four."""
+    count = 1 if kind == "single" else MIXED
+    first = int(bench.rng.integers(len(bench.names)))
+    names = [bench.names[(first + step) % len(bench.names)] for step in range(count)]
+    return bench.work(names, size)
 
 
 def told(bench: Bench, model: torch.nn.Module, switch: Any, work: Work) -> torch.Tensor:
@@ -330,6 +350,7 @@ def main() -> None:
     parser.add_argument("--loss", type=float, default=0.01)
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--more", type=int, default=8, help="batches that are routed only")
     parser.add_argument("--only", nargs="+", help="rows whose name holds any of these")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
