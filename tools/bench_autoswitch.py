@@ -8,8 +8,8 @@ forward pass before and after them. Ratios are to that pass within the round, of
 and of the processor's time (which a busy machine disturbs less; exact with --threads 1): medians,
 and the tenth percentile, called quiet. "right" is the share of examples sent to their task,
 "answers" the share that the task's own head then labels right; "known" is the bank's tasks with
-every example's task told. Rows in which each example runs under one task count --more batches beside the
-timed ones, which are only routed: what the tasks then answer is known.
+every example's task told. Rows in which each example runs under one task count --more batches
+beside the timed ones, which are only routed: what the tasks then answer is known.
 
 Routers are fitted to --fit training examples of each task, cascades calibrated on --held others.
 Without --bank the tasks are added by T-Switch at --drop; with --frozen N as if the embeddings and
