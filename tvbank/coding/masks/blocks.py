@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tvbank.coding.densities import ESCAPE, density_step, run_tables
 from tvbank.coding.encoding import Encoding
 from tvbank.coding.faults import fault
+from tvbank.coding.fused.blocks import decode_blocks as decode_quickly
 from tvbank.coding.header import FrameHeader
 from tvbank.coding.kernel import kernel
 from tvbank.coding.masks._mask import Mask, list_ones
@@ -261,9 +262,19 @@ class Blocks(Encoding[Mask]):
         if odd or size < STATE_WORDS:
             raise fault("mask-section", f"{len(section)} bytes are no words of blocks")
         positions = np.empty(header.nonzeros, np.uint32)
-        words = padded(section).view(np.uint16)
-        tables, width = run_tables(), header.mask_parameter
+        data, tables, width = padded(section), run_tables(), header.mask_parameter
+        # What is valid is decoded by the quicker loop, which does not say what is wrong.
+        if decode_quickly(
+            _address(data), len(section), width, header.extent, header.nonzeros,
+            _address(positions), _address(tables),
+        ):  # fmt: skip
+            return positions
+        words = data.view(np.uint16)
         wrong = list_blocks(words, size, width, header.extent, tables, positions)
         if wrong:
             raise fault(*_REASONS[wrong])
         return positions
+
+
+def _address(array: NDArray[Any]) -> np.uint64:
+    return np.uint64(array.__array_interface__["data"][0])
