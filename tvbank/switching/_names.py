@@ -53,12 +53,13 @@ def fit_prefix(
     missing = _missing(units, "", model_names)
     if not missing:
         return ""
-    fitting = [
-        prefix
-        for prefix in _candidates(units[0], model_names)
-        if not _missing(units, prefix, model_names)
-    ]
+    candidates = _candidates(units[0], model_names)
+    lacking = {prefix: _missing(units, prefix, model_names) for prefix in candidates}
+    fitting = [prefix for prefix, units_missing in lacking.items() if not units_missing]
     if not fitting:
+        nearest = min(lacking, key=lambda prefix: len(lacking[prefix]), default="")
+        if lacking and len(lacking[nearest]) < len(missing):
+            raise _lacking(lacking[nearest], f" below {nearest!r}")
         raise _lacking(missing, ", with or without a prefix")
     if len(fitting) > 1:
         shown = ", ".join(repr(prefix) for prefix in fitting[:5])
