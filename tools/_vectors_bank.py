@@ -51,6 +51,19 @@ class TaskPlan:
 
 
 @dataclass(frozen=True)
+class RouterPlan:
+    """``arrays``: keys, owners and, for a metric, centre and matrix."""
+
+    tasks: tuple[str, ...]
+    arrays: tuple[Tensor, ...]
+    at: tuple[str, ...]
+    width: int = 2
+    neighbours: int = 2
+    rejection: Json | None = field(default_factory=lambda: {"evidence": -0.5, "distance": 3.25})
+    method: Json = field(default_factory=lambda: {"metric": "discriminant", "seed": 0})
+
+
+@dataclass(frozen=True)
 class Plan:
     units: tuple[Tensor, ...]
     tasks: Mapping[str, TaskPlan]
@@ -59,6 +72,7 @@ class Plan:
     chunk_length: int = 64
     chunks_per_shard: int = 2
     generation: int = 1
+    routers: Mapping[str, RouterPlan] = field(default_factory=dict)
 
 
 class Edits:
@@ -76,7 +90,8 @@ def write_bank(plan: Plan, edits: Edits | None = None) -> Files:
 
     layout, layout_bytes; per task: frame(frame, chunk number), chunk(bytes, chunk number),
     index(pairs), index_bytes, shard(bytes, shard number), delta_document, extra_document,
-    extra_chunk, objects(files), revision, revision_bytes, entry; then root, root_bytes, files.
+    extra_chunk, objects(files), revision, revision_bytes, entry; per router: router_objects(files),
+    router, router_entry; then root, root_bytes, files.
     """
     edits = edits or Edits()
     offsets, layout = _layout(plan)
@@ -91,6 +106,15 @@ def write_bank(plan: Plan, edits: Edits | None = None) -> Files:
         files[f"tasks/{name}/zarr.json"] = MARKER
         for key, data in revision_files.items():
             files[f"tasks/{name}/{entry['revision']}/{key}"] = data
+    routers: Json = {}
+    if plan.routers:
+        files["routers/zarr.json"] = MARKER
+    for name, router in plan.routers.items():
+        entry, router_files = _router(router, catalog, layout_bytes, edits)
+        routers[name] = edits.apply("router_entry", entry)
+        files[f"routers/{name}/zarr.json"] = MARKER
+        for key, data in router_files.items():
+            files[f"routers/{name}/{entry['revision']}/{key}"] = data
     root = {
         "digest": "0" * 64,
         "format": "1.0",
@@ -98,7 +122,7 @@ def write_bank(plan: Plan, edits: Edits | None = None) -> Files:
         "generation": plan.generation,
         "layout": _record(layout_bytes),
         "tasks": catalog,
-    }
+    } | ({"routers": routers} if routers else {})
     files["zarr.json"] = seal(edits.apply("root_bytes", _group(edits.apply("root", root))))
     return dict(sorted(edits.apply("files", files).items()))
 
@@ -210,6 +234,37 @@ def _revision(
         "stored_bytes": sum(map(len, files.values())),
         "replaced": replaced,
         "compressor": task.compressor,
+    }, files
+
+
+def _router(
+    router: RouterPlan, catalog: Json, layout_bytes: bytes, edits: Edits
+) -> tuple[Json, Files]:
+    objects: Files = {"extras/zarr.json": MARKER}
+    for number, array in enumerate(router.arrays):
+        objects[f"extras/{number}/zarr.json"] = _extra_document(array)
+        key = "/".join([f"extras/{number}/c", *("0" for _ in array.shape)])
+        objects[key] = zstd_frame(array.data)
+    objects = edits.apply("router_objects", objects)
+    document = {
+        "layout": hashlib.sha256(layout_bytes).hexdigest(),
+        "tasks": [{"name": n, "revision": catalog[n]["revision"]} for n in router.tasks],
+        "recipe": {"at": list(router.at), "pooling": "auto", "width": router.width},
+        "neighbours": router.neighbours,
+        "rejection": router.rejection,
+        "objects": {key: _record(data) for key, data in sorted(objects.items())},
+        "extras": [
+            {"name": array.name, "dtype": array.dtype, "shape": list(array.shape)}
+            for array in router.arrays
+        ],
+        "method": router.method,
+    }
+    data = _group(edits.apply("router", document))
+    files = objects | {"zarr.json": data}
+    return {
+        "revision": hashlib.sha256(data).hexdigest(),
+        "size": len(data),
+        "stored_bytes": sum(map(len, files.values())),
     }, files
 
 

@@ -8,13 +8,14 @@ from _vectors_bank import Files
 from _vectors_document_faults import layout_faults, name_faults, root_faults
 from _vectors_names import distinct_names
 from _vectors_object_faults import extra_faults, marker_faults, revision_faults, shard_faults
+from _vectors_routers import router_faults
 
 
 def invalid_banks() -> Iterator[tuple[str, str, str, Files]]:
     """Name, reason, why and files of each."""
     sources = (
         root_faults(), name_faults(), layout_faults(), revision_faults(), shard_faults(),
-        extra_faults(), marker_faults(),
+        extra_faults(), marker_faults(), router_faults(),
     )  # fmt: skip
     faults = [fault for source in sources for fault in source]
     names = distinct_names((reason, why) for reason, why, _ in faults)

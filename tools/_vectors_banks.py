@@ -24,6 +24,7 @@ from _vectors_bank import (
 from _vectors_bank_faults import invalid_banks
 from _vectors_dice import Dice
 from _vectors_encoder import encode, float32
+from _vectors_routers import routed
 
 Index = Callable[[str, list[dict[str, object]]], bytes]
 
@@ -66,6 +67,7 @@ def valid_banks() -> Iterator[tuple[str, str, Plan, Edits]]:
         encodings,
         edits,
     )
+    yield "routed", "two routers: with and without a metric, and rejection", routed(), Edits()
     yield "newer-minor", "format 1.9: unknown members, unknown objects", _small(), _newer_minor()
     yield "spaced", "documents with white space and escapes, within the rules", _small(), _spaced()
 
@@ -269,7 +271,23 @@ def _expected(plan: Plan) -> dict[str, Any]:
             },
             "weights_sha256": weights,
         }
-    return {"base": {name: tensor.data.hex() for name, tensor in base.items()}, "tasks": tasks}
+    expected: dict[str, Any] = {
+        "base": {name: tensor.data.hex() for name, tensor in base.items()},
+        "tasks": tasks,
+    }
+    if plan.routers:
+        expected["routers"] = {
+            name: {
+                "tasks": router.tasks,
+                "at": router.at,
+                "width": router.width,
+                "neighbours": router.neighbours,
+                "rejection": router.rejection,
+                "arrays": {each.name: each.data.hex() for each in router.arrays},
+            }
+            for name, router in plan.routers.items()
+        }
+    return expected
 
 
 def _weights(unit: Tensor, task: TaskPlan) -> bytes:

@@ -20,6 +20,8 @@ __all__ = [
     "FrameError",
     "InvalidNameError",
     "NonFiniteError",
+    "RouterExistsError",
+    "RouterNotFoundError",
     "StorageError",
     "TaskExistsError",
     "TaskNotFoundError",
@@ -63,6 +65,14 @@ class TaskNotFoundError(TvbankError, KeyError):
 
 class TaskExistsError(TvbankError, ValueError):
     """The bank already has a task of that name."""
+
+
+class RouterNotFoundError(TvbankError, KeyError):
+    """The bank has no router of that name."""
+
+
+class RouterExistsError(TvbankError, ValueError):
+    """The bank already has a router of that name."""
 
 
 class UnitNotFoundError(TvbankError, KeyError):

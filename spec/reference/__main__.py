@@ -56,6 +56,10 @@ def print_bank(bank: Bank) -> None:
             f"{name}: {how}, {task.element}, {task.nonzeros} non-zeros, {task.stored_bytes} bytes"
         )
 
+    for name in bank.catalog.routers:
+        router, _ = bank.router(name)
+        print(f"router {name}: {', '.join(router.tasks)}; at {router.at}, width {router.width}")
+
 
 def print_task(bank: Bank, name: str, chosen: str | None = None) -> None:
     """The SHA-256 of the decoded little-endian bytes of each unit and each extra."""

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .arrays import chunk_count, chunk_keys
-from .documents import Catalog, Revision, Task, read_revision, read_root
+from .documents import Catalog, Revision, Stored, Task, read_revision, read_root
 from .extras import join_chunks
 from .folder import Folder
 from .frame import Frame
 from .invalid import require
-from .layout import Layout, read_layout, require_layout
+from .layout import Layout, Tensor, read_layout, require_layout
+from .routers import Router, check_numbers, read_router
 from .shards import Entries, index_size, read_chunk, read_index, unit_entries
 from .weights import tuned_weights
 
@@ -65,7 +66,7 @@ class Bank(NamedTuple):
             revision.compressor,
         )
         require_layout(listed == found, f"catalog and revision of task {name!r} differ")
-        _check_objects(revision)
+        _check_objects({"delta/zarr.json"}, revision.extras, revision.objects)
         return revision
 
     def entries(self, name: str, unit_name: str) -> Entries:
@@ -92,6 +93,21 @@ class Bank(NamedTuple):
         keys = [f"{folder}/{key}" for key in chunk_keys(extra)]
         records = [(f"{self.key(name)}/{key}", revision.objects[key]) for key in keys]
         return join_chunks(extra, [self.store.checked(key, stored) for key, stored in records])
+
+    def router(self, name: str) -> tuple[Router, list[bytes]]:
+        """A router's document, and the raw bytes of its arrays, all checked."""
+        entry = self.catalog.routers[name]
+        folder = f"routers/{name}/{entry.revision.sha256}"
+        data = self.store.checked(f"{folder}/zarr.json", entry.revision)
+        router = read_router(data, self.layout.sha256)
+        _check_objects(set(), router.extras, router.objects)
+        arrays = []
+        for number, extra in enumerate(router.extras):
+            keys = [f"extras/{number}/{key}" for key in chunk_keys(extra)]
+            stored = [self.store.checked(f"{folder}/{key}", router.objects[key]) for key in keys]
+            arrays.append(join_chunks(extra, stored))
+        check_numbers(router, arrays)
+        return router, arrays
 
     def weights(self, name: str, tensor_name: str, base: bytes) -> bytes:
         """A tensor of the fine-tune as raw little-endian bytes.
@@ -140,11 +156,11 @@ class Bank(NamedTuple):
         return frames
 
 
-def _check_objects(revision: Revision) -> None:
-    """A revision lists its delta document and exactly the objects of its extras."""
-    expected = {"delta/zarr.json"} | ({"extras/zarr.json"} if revision.extras else set())
-    count = len(expected) + sum(chunk_count(extra) + 1 for extra in revision.extras)
-    if count == len(revision.objects):  # only then is it safe to list the keys
-        for number, extra in enumerate(revision.extras):
+def _check_objects(others: set[str], extras: list[Tensor], objects: dict[str, Stored]) -> None:
+    """A revision lists exactly the objects of its extras, and some others."""
+    expected = others | ({"extras/zarr.json"} if extras else set())
+    count = len(expected) + sum(chunk_count(extra) + 1 for extra in extras)
+    if count == len(objects):  # only then is it safe to list the keys
+        for number, extra in enumerate(extras):
             expected |= {f"extras/{number}/{key}" for key in ("zarr.json", *chunk_keys(extra))}
-    require(expected == set(revision.objects), "extra", "objects and extras do not fit each other")
+    require(expected == set(objects), "extra", "objects and extras do not fit each other")

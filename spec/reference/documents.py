@@ -41,6 +41,13 @@ class Task(NamedTuple):
     compressor: dict[str, Any]
 
 
+class RouterEntry(NamedTuple):
+    """A router's entry in the catalog."""
+
+    revision: Stored
+    stored_bytes: int
+
+
 class Catalog(NamedTuple):
     """The root document."""
 
@@ -48,6 +55,7 @@ class Catalog(NamedTuple):
     generation: int
     layout: Stored
     tasks: dict[str, Task]
+    routers: dict[str, RouterEntry]
 
 
 class Revision(NamedTuple):
@@ -84,14 +92,13 @@ def read_root(data: bytes) -> Catalog:
         root.integer("generation"),
         _stored(root.object("layout")),
         {name: _task(tasks.object(name)) for name in tasks.value},
+        _routers(root),
     )
-    for name in catalog.tasks:
-        check_task_name(name)
-    require(
-        len({name.lower() for name in catalog.tasks}) == len(catalog.tasks),
-        "name",
-        "two tasks' names differ in case only",
-    )
+    for names in (catalog.tasks, catalog.routers):
+        for name in names:
+            check_task_name(name)
+        distinct = len({name.lower() for name in names}) == len(names)
+        require(distinct, "name", "two names differ in case only")
     return catalog
 
 
@@ -117,11 +124,7 @@ def read_revision(data: bytes) -> Revision:
         Invalid: ``limit``, ``document-syntax``, ``name`` or ``layout``.
     """
     body = group_attributes(data, "the revision")
-    objects = body.object("objects")
-    for key in objects.value:
-        fits = re.fullmatch(_OBJECT_KEY, key) is not None
-        require(fits, "document-syntax", f"{key!r} is no key of a revision's object")
-    objects.object("delta/zarr.json")
+    body.object("objects").object("delta/zarr.json")
     listed = body.array("extras", MAX_UNITS)
     extras = [tensor(Object(extra, "an extra"), tuple(DTYPE_BYTES)) for extra in listed]
     for extra in extras:
@@ -133,11 +136,35 @@ def read_revision(data: bytes) -> Revision:
         body.text("element", ELEMENT),
         _shards(body),
         body.integer("nonzeros", 0, MAX_LENGTH),
-        {key: _stored(objects.object(key)) for key in objects.value},
+        read_objects(body),
         extras,
         _compressor(body),
         dict(body.object("metadata").value),
     )
+
+
+def read_objects(body: Object) -> dict[str, Stored]:
+    """The objects of a revision, by keys that lead nowhere else."""
+    objects = body.object("objects")
+    for key in objects.value:
+        fits = re.fullmatch(_OBJECT_KEY, key) is not None
+        require(fits, "document-syntax", f"{key!r} is no key of a revision's object")
+    return {key: _stored(objects.object(key)) for key in objects.value}
+
+
+def _routers(root: Object) -> dict[str, RouterEntry]:
+    """The routers' entries; a catalog without the member has none."""
+    if "routers" not in root.value:
+        return {}
+    routers = root.object("routers")
+    entries = {name: routers.object(name) for name in routers.value}
+    return {
+        name: RouterEntry(
+            Stored(entry.integer("size", 1, MAX_BYTES), entry.digest("revision")),
+            entry.integer("stored_bytes"),
+        )
+        for name, entry in entries.items()
+    }
 
 
 def _task(entry: Object) -> Task:

@@ -38,6 +38,13 @@ class Object:
         """A member that is an integer in a range."""
         return checked_integer(self[name], low, high, f"{self.where}.{name}")
 
+    def number(self, name: str) -> float:
+        """A member that is a number."""
+        value = self[name]
+        fits = type(value) in (int, float)
+        require(fits, "document-syntax", f"{self.where}.{name} is no number")
+        return float(value)
+
     def text(self, name: str, pattern: str = ".*") -> str:
         """A member that is a string which matches a pattern as a whole."""
         return checked_text(self[name], f"{self.where}.{name}", pattern)

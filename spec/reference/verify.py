@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .arrays import delta_document, extra_document
 from .bank import Bank
-from .documents import MARKER, Revision
+from .documents import MARKER, Revision, Stored
 from .invalid import Invalid, require
-from .layout import require_layout
+from .layout import Tensor, require_layout
 
 
 def verify(bank: Bank) -> None:
@@ -28,6 +28,21 @@ def verify(bank: Bank) -> None:
             if shard is not None:
                 bank.store.checked(f"{bank.key(name)}/delta/c/{number}", shard)
         _check_entries(bank, name)
+    if bank.catalog.routers:
+        _check_marker(bank, "routers/zarr.json")
+    for name in bank.catalog.routers:
+        _check_marker(bank, f"routers/{name}/zarr.json")
+        _check_router(bank, name)
+
+
+def _check_router(bank: Bank, name: str) -> None:
+    """A router's arrays, their documents, and the size that the catalog states."""
+    router, _ = bank.router(name)
+    entry = bank.catalog.routers[name]
+    folder = f"routers/{name}/{entry.revision.sha256}"
+    _check_fixed(bank, folder, _extras_documents(router.extras), router.objects)
+    total = entry.revision.size + sum(one.size for one in router.objects.values())
+    require_layout(total == entry.stored_bytes, f"router {name!r} has {total} bytes")
 
 
 def _check_totals(bank: Bank, name: str, revision: Revision) -> None:
@@ -52,14 +67,23 @@ def _check_entries(bank: Bank, name: str) -> None:
 def _check_documents(bank: Bank, name: str, revision: Revision) -> None:
     """The zarr documents have the bytes that layout and extras call for."""
     expected = {"delta/zarr.json": delta_document(bank.layout, revision.element)}
-    for number, extra in enumerate(revision.extras):
+    expected |= _extras_documents(revision.extras)
+    _check_fixed(bank, bank.key(name), expected, revision.objects)
+
+
+def _extras_documents(extras: list[Tensor]) -> dict[str, bytes]:
+    expected = {"extras/zarr.json": MARKER} if extras else {}
+    for number, extra in enumerate(extras):
         expected[f"extras/{number}/zarr.json"] = extra_document(extra)
-    if revision.extras:
-        expected["extras/zarr.json"] = MARKER
+    return expected
+
+
+def _check_fixed(
+    bank: Bank, folder: str, expected: dict[str, bytes], objects: dict[str, Stored]
+) -> None:
     for key, data in expected.items():
-        found = bank.store.checked(f"{bank.key(name)}/{key}", revision.objects[key])
-        same = found == data
-        require(same, "document-syntax", f"{name!r}: {key} does not have the bytes it must have")
+        same = bank.store.checked(f"{folder}/{key}", objects[key]) == data
+        require(same, "document-syntax", f"{folder}/{key} does not have the bytes it must have")
 
 
 def _check_marker(bank: Bank, key: str) -> None:

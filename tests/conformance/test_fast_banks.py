@@ -29,6 +29,19 @@ def test_valid_bank(vector):
             array = task.extras[extra]
             assert (array.dtype.name, list(array.shape)) == (tensor["dtype"], tensor["shape"])
             assert hashlib.sha256(array.tobytes()).hexdigest() == tensor["sha256"]
+    routers = vector.expected.get("routers", {})
+    assert list(bank.routers) == sorted(routers)
+    for name, expected in routers.items():
+        router = bank.router(name)
+        assert list(router.tasks) == expected["tasks"]
+        assert (list(router.recipe.at), router.recipe.width) == (expected["at"], expected["width"])
+        assert router.neighbours == expected["neighbours"]
+        arrays = {each: bytes.fromhex(data) for each, data in expected["arrays"].items()}
+        assert router.owners.tobytes() == arrays["owners"]
+        half = len(arrays["keys"]) < 4 * router.keys.size
+        assert router.keys.astype("<f2" if half else "<f4").tobytes() == arrays["keys"]
+        if router.metric is not None:
+            assert router.metric.matrix.tobytes() == arrays["matrix"]
 
 
 @pytest.mark.parametrize("vector", vectors("banks/invalid"), ids=name_of)

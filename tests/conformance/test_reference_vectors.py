@@ -27,7 +27,7 @@ FRAME_REASONS = {
 BANK_REASONS = {
     "document-missing", "document-size", "document-digest", "document-syntax", "version", "feature",
     "limit", "name", "layout", "object-missing", "object-size", "object-digest", "index-checksum",
-    "index-range", "frame-checksum", "address", "extra", "marker",
+    "index-range", "frame-checksum", "address", "extra", "marker", "router",
 }  # fmt: skip
 
 
@@ -77,6 +77,16 @@ def test_valid_bank(vector):
             start = base[bank.layout.tied.get(tensor, tensor)]
             weights = bank.weights(name, tensor, start)
             assert hashlib.sha256(weights).hexdigest() == digest, (name, tensor)
+    routers = vector.expected.get("routers", {})
+    assert list(bank.catalog.routers) == list(routers)
+    for name, expected in routers.items():
+        router, arrays = bank.router(name)
+        assert (router.tasks, router.at) == (expected["tasks"], expected["at"])
+        assert (router.width, router.neighbours) == (expected["width"], expected["neighbours"])
+        thresholds = expected["rejection"] and tuple(expected["rejection"].values())
+        assert router.rejection == thresholds
+        found = {e.name: data.hex() for e, data in zip(router.extras, arrays, strict=True)}
+        assert found == expected["arrays"]
 
 
 @pytest.mark.parametrize("vector", vectors("banks/invalid"), ids=name_of)

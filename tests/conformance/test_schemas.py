@@ -12,6 +12,7 @@ from vectors import ROOT, name_of, vectors
 
 SCHEMAS = ROOT / "spec" / "schemas"
 MIXED = ROOT / "spec" / "vectors" / "banks" / "valid" / "mixed"
+ROUTED = MIXED.parent / "routed"
 ATTRIBUTES = ("attributes", "tvbank")
 DIGEST = "0" * 64
 
@@ -29,14 +30,14 @@ def schema_of(key: str) -> str:
     if key in ("zarr.json", "base/zarr.json"):
         return "root" if key == "zarr.json" else "layout"
     if len(parts) == 4:
-        return "revision"
+        return "router" if parts[0] == "routers" else "revision"
     if parts[-2] == "delta":
         return "delta"
     return "extra" if parts[-2].isdecimal() else "marker"
 
 
 def documents(bank: Path) -> dict[str, Any]:
-    paths = [path for path in bank.rglob("zarr.json") if "routers" not in path.parts]
+    paths = [path for path in bank.rglob("zarr.json") if path.read_bytes() != b"?"]
     return {path.relative_to(bank).as_posix(): json.loads(path.read_bytes()) for path in paths}
 
 
@@ -47,13 +48,14 @@ def test_schemas_accept_valid_banks(vector):
 
 
 def test_every_schema_is_used():
-    used = {schema_of(key) for key in documents(MIXED)}
+    used = {schema_of(key) for bank in (MIXED, ROUTED) for key in documents(bank)}
     assert used == {path.name.partition(".")[0] for path in SCHEMAS.iterdir()}
 
 
 def found(name: str) -> Any:
     """The document of the valid bank that a schema describes, with everything in it."""
-    of_kind = [each for key, each in sorted(documents(MIXED).items()) if schema_of(key) == name]
+    bank = ROUTED if name == "router" else MIXED
+    of_kind = [each for key, each in sorted(documents(bank).items()) if schema_of(key) == name]
     return max(of_kind, key=lambda document: len(json.dumps(document)))
 
 
@@ -87,6 +89,9 @@ REFUSED: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("root", (*ENTRY, "replaced"), ["\0"]),
     ("root", (*ENTRY, "parameters"), DELETED),
     ("root", (*ENTRY, "compressor"), {"drop": 0.9}),
+    ("root", (*ATTRIBUTES, "routers"), []),
+    ("root", (*ATTRIBUTES, "routers"), {"r": {"revision": DIGEST, "size": 0, "stored_bytes": 1}}),
+    ("root", (*ATTRIBUTES, "routers"), {"a/b": {"revision": DIGEST, "size": 1, "stored_bytes": 1}}),
     ("layout", (*ATTRIBUTES, "chunk_length"), 0),
     ("layout", (*ATTRIBUTES, "chunk_length"), 2**24 + 1),
     ("layout", (*ATTRIBUTES, "length"), 2**48 + 1),
@@ -106,6 +111,17 @@ REFUSED: list[tuple[str, tuple[str | int, ...], Any]] = [
         for key in ("../x", "/etc/x", "delta/c/0", "extras/00/zarr.json", "extras/0/c/-1", "x")
     ),
     ("revision", (*ATTRIBUTES, "extras", 0, "dtype"), "object"),
+    ("router", (*ATTRIBUTES, "tasks"), DELETED),
+    ("router", (*ATTRIBUTES, "tasks", 0, "name"), "a/b"),
+    ("router", (*ATTRIBUTES, "tasks", 1), DELETED),
+    ("router", (*ATTRIBUTES, "recipe", "at"), []),
+    ("router", (*ATTRIBUTES, "recipe", "pooling"), "median"),
+    ("router", (*ATTRIBUTES, "recipe", "width"), 0),
+    ("router", (*ATTRIBUTES, "neighbours"), 0),
+    ("router", (*ATTRIBUTES, "rejection"), {"evidence": 1}),
+    ("router", (*ATTRIBUTES, "rejection"), DELETED),
+    ("router", (*ATTRIBUTES, "objects", "../x"), {"size": 1, "sha256": DIGEST}),
+    ("router", (*ATTRIBUTES, "method"), []),
     ("delta", ("fill_value",), 1.0),
     ("delta", ("fill_value",), "NaN"),
     ("delta", ("shape",), [1, 1]),
@@ -134,10 +150,10 @@ def test_schemas_refuse(schema, path, value):
     assert not validator(schema).is_valid(document)
 
 
-@pytest.mark.parametrize("schema", ["root", "layout", "revision", "delta", "extra"])
+@pytest.mark.parametrize("schema", ["root", "layout", "revision", "router", "delta", "extra"])
 def test_schemas_ignore_unknown_members(schema):
     document = found(schema) | {"future": 1}
-    if schema in ("root", "layout", "revision"):
+    if schema in ("root", "layout", "revision", "router"):
         document["attributes"]["tvbank"]["future"] = {}
         document["attributes"]["other"] = {}
     validator(schema).validate(document)

@@ -9,6 +9,7 @@ from test_schemas import documents, schema_of, validator
 
 import tvbank
 from spec.reference.bank import open_bank
+from spec.reference.routers import route
 from spec.reference.verify import verify
 
 
@@ -79,6 +80,27 @@ def test_reference_reader_opens_a_bank_without_tasks(tmp_path):
     bank.remove("gone")
     bank.gc(grace=0)
     verify(open_bank(tmp_path / "bank"))
+
+
+def test_both_readers_route_alike(written, tmp_path):
+    folder = tmp_path / "bank"
+    tvbank.copy(written[0], folder)
+    bank = tvbank.open(folder)
+    rng = np.random.default_rng(4)
+    middles = 2 * rng.standard_normal((3, 1, 6))
+    rows = (middles + rng.standard_normal((3, 20, 6))).astype(np.float32)
+    features = dict(zip(["exact", "same", "Lossy.1"], rows[:, ::2], strict=True))
+    queries = np.concatenate([*rows[:, 1::2], rows[0] + 40])
+    bank.add_router("r", tvbank.Router.fit(features, neighbours=4, at="encoder.layer.1"))
+    bank.add_router("plain", tvbank.Router.fit(features, neighbours=7, metric="euclidean"))
+    slow = open_bank(folder)
+    verify(slow)
+    for name in bank.routers:
+        expected = [route(*slow.router(name), query.tolist()) for query in queries]
+        assert np.allclose(bank.router(name).weights(queries), expected, atol=1e-12)
+    for key, document in documents(folder).items():
+        if not key.startswith("base/location/"):
+            validator(schema_of(key)).validate(document)
 
 
 def test_schemas_accept_all_documents(written):

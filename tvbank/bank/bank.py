@@ -22,7 +22,9 @@ from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
 from tvbank.vector import BaseModel, TaskVector
 
 if TYPE_CHECKING:
+    from tvbank.bank.routers import StoredRouter
     from tvbank.compress import Compressor
+    from tvbank.routing import Router
 
 #: Called with bytes done and bytes in all, for progress bars.
 Progress = Callable[[int, int], object]
@@ -131,6 +133,62 @@ class Bank(Mapping[str, Task]):
         """
         self.storage.refuse_read_only()
         self._catalog = remove_task(self.storage, name)
+
+    @property
+    def routers(self) -> tuple[str, ...]:
+        """Names of the routers, in alphabetical order."""
+        return tuple(sorted(self._catalog.routers))
+
+    def router(self, name: str, *, partial: bool = False) -> Router:
+        """Read a router.
+
+        Args:
+            name: of the router.
+            partial: whether to take one that knows tasks the bank no longer has.
+
+        Raises:
+            RouterNotFoundError: the bank has no router of that name.
+            TaskNotFoundError: it knows tasks that the bank lacks; names them.
+            CorruptionError: what is stored is missing or damaged.
+        """
+        return self.stored_router(name).load(partial=partial)
+
+    def stored_router(self, name: str) -> StoredRouter:
+        """What is stored of a router: its tasks, revision, size.
+
+        Raises:
+            RouterNotFoundError: the bank has no router of that name.
+        """
+        from tvbank.bank.routers import StoredRouter  # numcodecs, with the extras
+
+        return StoredRouter(self.storage, self._catalog, name)
+
+    def add_router(self, name: str, router: Router, *, replace: bool = False) -> None:
+        """Publish a router; readers see it whole or not at all.
+
+        Args:
+            name: under the same rules as those of tasks.
+            router: knows no other tasks than the bank.
+            replace: whether to replace a router of that name.
+
+        Raises:
+            InvalidNameError, RouterExistsError: the name.
+            TaskNotFoundError: the bank lacks tasks that the router knows; names them.
+            StorageError: the store refused; the bank is what it was.
+        """
+        from tvbank.bank.routers import publish_router
+
+        self._catalog = publish_router(self.storage, name, router, replace=replace)
+
+    def remove_router(self, name: str) -> None:
+        """Take a router out of the catalog; ``gc`` frees its bytes.
+
+        Raises:
+            RouterNotFoundError: the bank has no router of that name.
+        """
+        from tvbank.bank.routers import remove_router
+
+        self._catalog = remove_router(self.storage, name)
 
     def verify(self, progress: Progress | None = None) -> list[Fault]:
         """Read and check every byte that the newest catalog names.

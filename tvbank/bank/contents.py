@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from tvbank.bank.documents import Catalog, CatalogEntry, ObjectRecord, check_stored
+from tvbank.bank.routers import StoredRouter
 from tvbank.bank.snapshot import read_layout, read_root
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.task import Task
@@ -54,6 +55,18 @@ class Contents:
                 found[f"{folder}/delta/c/{number}"] = shard
         return found | {f"{folder}/zarr.json": ObjectRecord(entry.size, entry.revision)}
 
+    def routers(self, tasks: Collection[str]) -> dict[str, StoredRouter]:
+        """The routers that know no other tasks than these.
+
+        Raises:
+            CorruptionError: a router's document is missing or damaged.
+        """
+        found = {
+            name: StoredRouter(self.storage, self.catalog, name)
+            for name in sorted(self.catalog.routers)
+        }
+        return {name: each for name, each in found.items() if set(each.tasks) <= set(tasks)}
+
     def read(self, key: str, record: ObjectRecord, task: str | None = None) -> bytes:
         """An object, if it is what was recorded.
 
@@ -79,9 +92,3 @@ def contents_of(storage: Storage) -> Contents:
     """
     catalog = read_root(storage)[0]
     return Contents(storage, catalog, read_layout(storage, catalog))
-
-
-def marker_keys(tasks: Iterable[str]) -> list[str]:
-    """Keys of the documents of the plain groups on the way to tasks."""
-    keys = [f"tasks/{name}/zarr.json" for name in tasks]
-    return ["tasks/zarr.json", *keys] if keys else keys

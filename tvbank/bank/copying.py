@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,14 +10,16 @@ from functools import partial
 from typing import final
 
 from tvbank.bank.ahead import run_ahead
-from tvbank.bank.contents import Contents, contents_of, marker_keys
+from tvbank.bank.contents import Contents, contents_of
 from tvbank.bank.documents import LAYOUT, CatalogEntry, ObjectRecord
 from tvbank.bank.gc import GRACE
 from tvbank.bank.making import make_bank, refuse_occupied
-from tvbank.bank.publish import Tasks, refuse_existing, replace_root
+from tvbank.bank.publish import Routers, Tasks, refuse_existing, replace_root
+from tvbank.bank.routers import StoredRouter
+from tvbank.bank.routers import refuse_existing as refuse_router
 from tvbank.bank.snapshot import read_layout, read_root_to_change
 from tvbank.bank.storage import Location, Storage, open_storage
-from tvbank.bank.zarr_documents import MARKER
+from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import BankNotFoundError, BaseMismatchError
 from tvbank.layout import Layout
 
@@ -35,6 +37,7 @@ class CopyReport:
         objects: number of objects copied.
         bytes: their bytes.
         resumed: number of objects that an earlier, interrupted copy had left there.
+        routers: names of the routers that are now there and were not before.
     """
 
     tasks: tuple[str, ...]
@@ -42,6 +45,7 @@ class CopyReport:
     objects: int
     bytes: int
     resumed: int
+    routers: tuple[str, ...] = ()
 
 
 def copy(
@@ -55,7 +59,8 @@ def copy(
     """Copy tasks between two banks of one base, on any stores, as they are stored.
 
     Each task appears at the target whole, once all of its objects are there. A copy that was
-    interrupted goes on where it was when it is started again.
+    interrupted goes on where it was when it is started again. Routers are copied after the tasks,
+    if they know no other tasks than the chosen ones.
 
     Args:
         source: a bank.
@@ -68,7 +73,7 @@ def copy(
         BankNotFoundError, TaskNotFoundError: the source.
         CorruptionError: the source is damaged; nothing damaged is copied.
         BaseMismatchError: the target is a bank of another base, or of other chunks.
-        TaskExistsError: the target has another task of that name.
+        TaskExistsError, RouterExistsError: the target has another task or router of that name.
         StorageError: a store refused; the target is what it was, or has further tasks, whole.
     """
     found = contents_of(open_storage(source))
@@ -84,13 +89,29 @@ def copy(
         for name, entry in chosen.items()
         if name not in there or there[name].revision != entry.revision
     }
+    routers = _new_routers(found, storage, chosen, replace=replace)
     work = _Work(found, storage, sum(entry.stored_bytes for entry in wanted.values()), progress)
     for name, entry in wanted.items():
         work.task(name, entry, replace=replace)
+    for router in routers:
+        work.router(router, replace=replace)
     return CopyReport(
         tuple(wanted), tuple(name for name in chosen if name not in wanted),
-        work.objects, work.bytes, work.resumed,
+        work.objects, work.bytes, work.resumed, tuple(router.name for router in routers),
     )  # fmt: skip
+
+
+def _new_routers(
+    source: Contents, target: Storage, tasks: Collection[str], *, replace: bool
+) -> list[StoredRouter]:
+    """Routers of the source that know these tasks only, and that the target lacks."""
+    there = read_root_to_change(target)[0].routers
+    wanted = []
+    for name, router in source.routers(tasks).items():
+        if name not in there or there[name].revision != router.revision:
+            refuse_router(there, name, replace=replace)
+            wanted.append(router)
+    return wanted
 
 
 def _prepare(source: Contents, target: Storage) -> Tasks:
@@ -162,9 +183,26 @@ class _Work:
                 self._copy(
                     [one for one in missing if one[0].endswith("zarr.json") is documents], name
                 )
-            for marker in marker_keys([name]):
+            for marker in markers("tasks", [name]):
                 self._target.put(marker, MARKER)
             replace_root(self._target, edit)
+
+    def router(self, router: StoredRouter, *, replace: bool) -> None:
+        """Copy a router's objects, which are few, then name it in the target's catalog."""
+
+        def edit(routers: Routers) -> Routers:
+            same = router.name in routers and routers[router.name].revision == router.revision
+            refuse_router(routers, router.name, replace=replace or same)
+            return {**routers, router.name: router.entry}
+
+        with self._target.exclusive():
+            for key, record in router.objects().items():
+                self._target.put(key, self._source.read(key, record))
+                self.objects += 1
+                self.bytes += record.size
+            for marker in markers("routers", [router.name]):
+                self._target.put(marker, MARKER)
+            replace_root(self._target, edit_routers=edit)
 
     def _present(self, folder: str) -> dict[str, int]:
         """Sizes of the objects that an earlier copy left; where gc may run, of the young ones.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Collection
 from functools import cache
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -77,8 +78,19 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
     compressor: JSON
 
 
-class Catalog(msgspec.Struct, frozen=True, kw_only=True):
-    """The root document's attributes; ``digest`` covers the whole document."""
+class RouterEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What the catalog says of one router; ``size`` is that of its document."""
+
+    revision: Digest
+    size: Annotated[int, Meta(ge=1, le=MAX_DOCUMENT_BYTES)]
+    stored_bytes: Bytes
+
+
+class Catalog(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The root document's attributes; ``digest`` covers the whole document.
+
+    A catalog without routers is written without that member.
+    """
 
     digest: Digest
     format: str
@@ -86,6 +98,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     generation: Annotated[int, Meta(ge=0, le=2**53)]
     layout: ObjectRecord
     tasks: dict[str, CatalogEntry]
+    routers: dict[str, RouterEntry] = {}
 
 
 def empty_catalog(layout: bytes) -> Catalog:
@@ -164,14 +177,19 @@ def decode_root(data: bytes) -> Catalog:
     catalog = decode_document(data, Catalog, ROOT)
     for name, entry in catalog.tasks.items():
         _check_compressor(entry.compressor, ROOT, name)
-    for name in catalog.tasks:
+    _check_names(catalog.tasks, "task")
+    _check_names(catalog.routers, "router")
+    return catalog
+
+
+def _check_names(named: Collection[str], what: str) -> None:
+    for name in named:
         try:
-            check_task_name(name)
+            check_task_name(name, what)
         except InvalidNameError as error:
             raise CorruptionError("name", f"{ROOT}: {error}", key=ROOT) from error
-    if len({name.lower() for name in catalog.tasks}) != len(catalog.tasks):
-        raise CorruptionError("name", f"{ROOT}: two tasks' names differ in case only", key=ROOT)
-    return catalog
+    if len({name.lower() for name in named}) != len(named):
+        raise CorruptionError("name", f"{ROOT}: two {what}s' names differ in case only", key=ROOT)
 
 
 def decode_layout(data: bytes) -> Layout:

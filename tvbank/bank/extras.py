@@ -5,7 +5,7 @@ Each is a plain zarr array of whole rows compressed with zstd (spec/container.md
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.ahead import together
-from tvbank.bank.documents import ExtraRecord, Revision, check_stored
+from tvbank.bank.documents import ExtraRecord, ObjectRecord, Revision, check_stored
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.zarr_documents import (
     DELTA,
     EXTRAS,
+    MARKER,
     MAX_CHUNK_BYTES,
     chunk_bytes,
     chunk_count,
     chunk_keys,
     chunk_shape,
+    extra_document,
     stored_dtype,
 )
 from tvbank.bank.zstd import compress, decompress
@@ -57,37 +59,66 @@ def check_extras(revision: Revision, key: str, task: str) -> None:
 
     if DELTA not in revision.objects:
         raise refuse("document-syntax", f"does not list {DELTA}")
-    for extra in revision.extras:
+    check_objects(revision.extras, revision.objects, 1, refuse)
+
+
+def check_objects(
+    extras: Sequence[ExtraRecord],
+    objects: Mapping[str, ObjectRecord],
+    others: int,
+    refuse: Callable[[str, str], CorruptionError],
+) -> None:
+    """Check that ``objects`` are those that extras call for, and ``others`` more.
+
+    Raises:
+        CorruptionError: what ``refuse`` makes of a reason and a text: ``limit`` or ``extra``.
+    """
+    for extra in extras:
         if chunk_bytes(extra) > MAX_CHUNK_BYTES:
             raise refuse("limit", f"has an extra {extra.name!r} with rows of 2 GiB or more")
     # Counted before the keys are made: there may be no end of them.
-    chunks = sum(1 + chunk_count(extra) for extra in revision.extras)
-    count = 1 + (1 + chunks if revision.extras else 0)
-    if count != len(revision.objects):
-        raise refuse("extra", f"lists {len(revision.objects)} objects, not {count}")
-    for missing in (key for key in _keys(revision) if key not in revision.objects):
+    chunks = sum(1 + chunk_count(extra) for extra in extras)
+    count = others + (1 + chunks if extras else 0)
+    if count != len(objects):
+        raise refuse("extra", f"lists {len(objects)} objects, not {count}")
+    for missing in (key for key in _keys(extras) if key not in objects):
         raise refuse("extra", f"does not list {missing}")
 
 
-def _keys(revision: Revision) -> Iterator[str]:
-    """Keys of the objects that a revision's extras call for."""
-    if revision.extras:
+def extras_documents(extras: Sequence[ExtraRecord]) -> dict[str, bytes]:
+    """The zarr documents of extras, by key; fixed bytes."""
+    documents = {EXTRAS: MARKER} if extras else {}
+    for number, extra in enumerate(extras):
+        documents[f"extras/{number}/zarr.json"] = extra_document(extra)
+    return documents
+
+
+def _keys(extras: Sequence[ExtraRecord]) -> Iterator[str]:
+    """Keys of the objects that extras call for."""
+    if extras:
         yield EXTRAS
-    for number, extra in enumerate(revision.extras):
+    for number, extra in enumerate(extras):
         yield f"extras/{number}/zarr.json"
         yield from (f"extras/{number}/{key}" for key in chunk_keys(extra))
 
 
 class Extras(Mapping[str, NDArray[Any]]):
-    """The extras of one task: name -> array in its own dtype, read at access.
+    """The extras of one task or router: name -> array in its own dtype, read at access.
 
-    The revision has passed ``check_extras``.
+    They have passed ``check_objects``. ``task`` is None for a router.
     """
 
-    def __init__(self, storage: Storage, folder: str, task: str, revision: Revision) -> None:
-        self._storage, self._folder, self._task = storage, folder, task
-        self._objects = revision.objects
-        self._records = {record.name: (j, record) for j, record in enumerate(revision.extras)}
+    def __init__(
+        self,
+        storage: Storage,
+        folder: str,
+        task: str | None,
+        extras: Sequence[ExtraRecord],
+        objects: Mapping[str, ObjectRecord],
+    ) -> None:
+        self._storage, self._folder, self._task, self._objects = storage, folder, task, objects
+        self._whose = f"task {task!r}" if task is not None else folder
+        self._records = {record.name: (j, record) for j, record in enumerate(extras)}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._records)
@@ -121,7 +152,7 @@ class Extras(Mapping[str, NDArray[Any]]):
             return self._records[name]
         except KeyError:
             raise UnitNotFoundError(
-                f"task {self._task!r} keeps no unit {name!r} whole; it keeps "
+                f"{self._whose} keeps no unit {name!r} whole; it keeps "
                 f"{', '.join(map(repr, self)) or 'none'}"
             ) from None
 
@@ -132,7 +163,7 @@ class Extras(Mapping[str, NDArray[Any]]):
             return check_stored(self._storage.get(key, record.size), record, key, self._task)
         except ObjectNotFoundError as error:
             raise CorruptionError(
-                "object-missing", f"task {self._task!r}: {key} is missing from the bank",
+                "object-missing", f"{self._whose}: {key} is missing from the bank",
                 key=key, task=self._task,
             ) from error  # fmt: skip
 
@@ -143,7 +174,7 @@ class Extras(Mapping[str, NDArray[Any]]):
         except FormatError as error:
             raise CorruptionError(
                 error.reason,
-                f"task {self._task!r}, extra {record.name!r}: {key} does not decode: {error}",
+                f"{self._whose}, extra {record.name!r}: {key} does not decode: {error}",
                 key=key, task=self._task, unit=record.name,
             ) from error  # fmt: skip
         return out.view(stored_dtype(record.dtype)).reshape(chunk_shape(record))

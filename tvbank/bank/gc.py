@@ -14,8 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tvbank.bank.documents import Catalog
+from tvbank.bank.publish import revision_documents
 from tvbank.bank.snapshot import read_root_to_change
 from tvbank.bank.storage import ObjectNotFoundError, Storage, StoredObject
+from tvbank.bank.zarr_documents import markers
 from tvbank.errors import UsageError
 
 #: Seconds that what is no longer named stays, by default.
@@ -37,8 +39,8 @@ class GcReport:
 def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
     """Remove removed and replaced revisions, and what killed writers left.
 
-    Only tasks and temporary files are looked at: what else lies in the folder, such as a checkpoint
-    that someone put there, is not the bank's.
+    Only tasks, routers and temporary files are looked at: what else lies in the folder, such as a
+    checkpoint that someone put there, is not the bank's.
 
     Args:
         storage: the store that holds the bank.
@@ -70,6 +72,7 @@ def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
                     storage.delete(one.key)
                     removed.append(one)
         storage.tidy("tasks")
+        storage.tidy("routers")
     return GcReport(
         len(removed), sum(one.size for one in removed), len(kept), sum(one.size for one in kept)
     )
@@ -89,17 +92,17 @@ def _garbage(storage: Storage, listed: Iterable[StoredObject]) -> dict[str, list
         parts = found.key.split("/")
         folder = "/".join(parts[:3]) + "/" if len(parts) > 3 else ""
         named = folder in reached or found.key in markers
-        if _TEMPORARY.search(found.key) or (parts[0] == "tasks" and not named):
+        ours = parts[0] in ("tasks", "routers")
+        if _TEMPORARY.search(found.key) or (ours and not named):
             garbage.setdefault(folder or found.key, []).append(found)
     return garbage
 
 
 def _reached(catalog: Catalog) -> set[str]:
     """Folders of the revisions that a catalog names."""
-    return {f"tasks/{name}/{entry.revision}/" for name, entry in catalog.tasks.items()}
+    return {key.removesuffix("zarr.json") for key in revision_documents(catalog)}
 
 
 def _markers(catalog: Catalog) -> set[str]:
     """Documents of the plain groups on the way to them."""
-    names = {f"tasks/{name}/zarr.json" for name in catalog.tasks}
-    return names | {"tasks/zarr.json"} if names else names
+    return {*markers("tasks", catalog.tasks), *markers("routers", catalog.routers)}

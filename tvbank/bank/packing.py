@@ -12,10 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from tvbank.bank.contents import Contents, contents_of, marker_keys
+from tvbank.bank.contents import Contents, contents_of
 from tvbank.bank.documents import LAYOUT, ROOT, CatalogEntry, encode_root
+from tvbank.bank.routers import StoredRouter
 from tvbank.bank.storage import Location, open_storage
-from tvbank.bank.zarr_documents import MARKER
+from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import BankExistsError, StorageError, UsageError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -24,12 +25,13 @@ _READABLE = 0o644 << 16
 
 @dataclass(frozen=True)
 class PackReport:
-    """What was packed: the file, its tasks, objects and bytes."""
+    """What was packed: the file, its tasks and routers, objects and bytes."""
 
     path: str
     tasks: tuple[str, ...]
     objects: int
     bytes: int
+    routers: tuple[str, ...] = ()
 
 
 def pack(
@@ -41,6 +43,8 @@ def pack(
     progress: Callable[[int, int], object] | None = None,
 ) -> PackReport:
     """Write a bank, or some of its tasks, into one zip file; same content, same bytes.
+
+    Routers go along if they know no other tasks.
 
     The documents that opening reads come last, next to the directory, so that one request for the
     end of the file opens the bank.
@@ -65,11 +69,12 @@ def pack(
         raise BankExistsError(f"{path} exists: choose another name, or replace it (--force)")
     found = contents_of(open_storage(source))
     chosen = found.chosen(tasks)
+    routers = found.routers(chosen)
     temporary = path.with_name(f"{path.name}.tmp-{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                objects = _write(archive, found, chosen, progress)
+                objects = _write(archive, found, chosen, routers, progress)
             file.flush()
             os.fsync(file.fileno())
             size = file.seek(0, os.SEEK_END)
@@ -79,7 +84,7 @@ def pack(
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return PackReport(str(path), tuple(chosen), objects, size)
+    return PackReport(str(path), tuple(chosen), objects, size, tuple(routers))
 
 
 def _problem(path: Path, error: OSError) -> OSError:
@@ -92,6 +97,7 @@ def _write(
     archive: zipfile.ZipFile,
     source: Contents,
     chosen: dict[str, CatalogEntry],
+    routers: dict[str, StoredRouter],
     progress: Callable[[int, int], object] | None,
 ) -> int:
     """Write all objects: the large ones first, the root document last; their number."""
@@ -111,8 +117,13 @@ def _write(
             done += record.size
             if progress is not None:
                 progress(done, total)
-    for key in marker_keys(chosen):
+    for router in routers.values():
+        for key, record in router.objects().items():
+            add(key, source.read(key, record))
+    for key in (*markers("tasks", chosen), *markers("routers", routers)):
         add(key, MARKER)
     add(LAYOUT, source.read(LAYOUT, source.catalog.layout))
-    add(ROOT, encode_root(msgspec.structs.replace(source.catalog, tasks=dict(chosen))))
+    kept = {name: router.entry for name, router in routers.items()}
+    root = msgspec.structs.replace(source.catalog, tasks=dict(chosen), routers=kept)
+    add(ROOT, encode_root(root))
     return count

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tvbank.bank.documents import ROOT, Catalog, CatalogEntry, decode_root, encode_root
+from tvbank.bank.documents import (
+    ROOT,
+    Catalog,
+    CatalogEntry,
+    RouterEntry,
+    decode_root,
+    encode_root,
+)
 from tvbank.bank.snapshot import read_root_to_change
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.zarr_documents import MARKER
@@ -25,6 +32,7 @@ _TRIES = 100
 _PAUSE, _LONGEST_PAUSE = 0.02, 2.0
 
 Tasks = dict[str, CatalogEntry]
+Routers = dict[str, RouterEntry]
 
 
 def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bool) -> Catalog:
@@ -88,7 +96,11 @@ def remove_task(storage: Storage, name: str) -> Catalog:
     return replace_root(storage, edit)
 
 
-def replace_root(storage: Storage, edit: Callable[[Tasks], Tasks]) -> Catalog:
+def replace_root(
+    storage: Storage,
+    edit: Callable[[Tasks], Tasks] = dict,
+    edit_routers: Callable[[Routers], Routers] = dict,
+) -> Catalog:
     """Read, edit, replace if unchanged; again, after a pause, if another writer was faster.
 
     What the new catalog no longer names is made young first, so that ``gc`` leaves it for a while
@@ -101,11 +113,15 @@ def replace_root(storage: Storage, edit: Callable[[Tasks], Tasks]) -> Catalog:
     touched: set[str] = set()
     for tried in range(_TRIES):
         catalog, tag = read_root_to_change(storage)
-        tasks = edit(catalog.tasks)
-        edited = msgspec.structs.replace(catalog, tasks=tasks, generation=catalog.generation + 1)
+        edited = msgspec.structs.replace(
+            catalog,
+            tasks=edit(catalog.tasks),
+            routers=edit_routers(catalog.routers),
+            generation=catalog.generation + 1,
+        )
         data = encode_root(edited)
         published = decode_root(data)  # never publish what cannot be read back
-        for document in _documents(catalog.tasks) - _documents(tasks) - touched:
+        for document in revision_documents(catalog) - revision_documents(edited) - touched:
             with suppress(ObjectNotFoundError):  # a damaged task can be removed, too
                 storage.touch(document)
             touched.add(document)
@@ -121,6 +137,9 @@ def replace_root(storage: Storage, edit: Callable[[Tasks], Tasks]) -> Catalog:
     )
 
 
-def _documents(tasks: Tasks) -> set[str]:
-    """Keys of the revision documents that a catalog names."""
-    return {f"tasks/{name}/{entry.revision}/zarr.json" for name, entry in tasks.items()}
+def revision_documents(catalog: Catalog) -> set[str]:
+    """Keys of the documents of all revisions that a catalog names."""
+    tasks = {f"tasks/{name}/{entry.revision}/zarr.json" for name, entry in catalog.tasks.items()}
+    return tasks | {
+        f"routers/{name}/{entry.revision}/zarr.json" for name, entry in catalog.routers.items()
+    }

@@ -173,7 +173,8 @@ class Task(Mapping[str, Unit]):
     @cached_property
     def extras(self) -> Extras:
         """Units kept whole, by name: heads the base lacks, changed buffers, replaced units."""
-        return Extras(self._storage, self._folder, self.name, self.document)
+        found = self.document
+        return Extras(self._storage, self._folder, self.name, found.extras, found.objects)
 
     def to_dense(self) -> dict[str, NDArray[Any]]:
         """All entries of all units, by name, each in its shape; decoded on all cores.

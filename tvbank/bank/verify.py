@@ -17,11 +17,13 @@ from tvbank.bank.documents import (
     check_stored,
     record_of,
 )
+from tvbank.bank.extras import extras_documents
 from tvbank.bank.reader import DeltaReader
+from tvbank.bank.routers import StoredRouter
 from tvbank.bank.snapshot import read_layout, read_root
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.task import Task
-from tvbank.bank.zarr_documents import DELTA, EXTRAS, MARKER, delta_document, extra_document
+from tvbank.bank.zarr_documents import DELTA, MARKER, delta_document, markers
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 
@@ -66,15 +68,43 @@ def verify(storage: Storage, progress: Callable[[int, int], object] | None = Non
     total = sum(entry.stored_bytes for entry in catalog.tasks.values())
     faults = list(_location(storage))
     done = 0
-    if catalog.tasks:
-        faults += _marker(storage, "tasks/zarr.json")
+    for key in (*markers("tasks", catalog.tasks)[:1], *markers("routers", catalog.routers)):
+        faults += _marker(storage, key)
     for name, entry in catalog.tasks.items():
         task = Task(storage, layout, catalog.layout.sha256, name, entry)
         faults += _TaskCheck(storage, layout, task, entry).faults()
         done += entry.stored_bytes
         if progress is not None:
             progress(done, total)
+    for name in catalog.routers:
+        faults += _router_faults(storage, StoredRouter(storage, catalog, name))
     return faults
+
+
+def _router_faults(storage: Storage, router: StoredRouter) -> Iterator[Fault]:
+    """All checks of one router."""
+    key = f"{router.folder}/zarr.json"
+    try:
+        document = router.document
+    except FormatError as error:
+        yield _fault(error, key)
+        return
+    for relative, data in extras_documents(document.extras).items():
+        if document.objects[relative] != record_of(data):
+            what = f"{router.folder}/{relative} is not what it should be"
+            yield Fault("document-syntax", what, f"{router.folder}/{relative}")
+    sound = True
+    for relative, record in document.objects.items():
+        for fault in _stored(storage, f"{router.folder}/{relative}", record, None):
+            sound = False
+            yield fault
+    if router.entry.size + sum(r.size for r in document.objects.values()) != router.stored_bytes:
+        yield Fault("layout", f"the catalog's size of router {router.name!r} is wrong", key)
+    if sound:
+        try:
+            router.load(partial=True)
+        except FormatError as error:
+            yield _fault(error, key)
 
 
 @final
@@ -97,10 +127,7 @@ class _TaskCheck:
             yield _fault(error, f"{self._folder}/zarr.json", self._task.name)
             return
         expected = {DELTA: delta_document(self._layout, self._entry.element)}
-        if revision.extras:
-            expected[EXTRAS] = MARKER
-        for number, extra in enumerate(revision.extras):
-            expected[f"extras/{number}/zarr.json"] = extra_document(extra)
+        expected |= extras_documents(revision.extras)
         for key, document in expected.items():
             if revision.objects.get(key) != record_of(document):
                 yield self._contradiction("document-syntax", f"{key} is not what it should be")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,11 @@ EXTRA_CHUNK_BYTES = 2**26
 _CRC32C = {"name": "crc32c"}
 _LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 _KEYS = {"name": "default", "configuration": {"separator": "/"}}
+
+
+def markers(kind: str, names: Collection[str]) -> list[str]:
+    """Keys of the plain groups on the way to tasks or routers; none where there are none."""
+    return [f"{kind}/zarr.json", *(f"{kind}/{name}/zarr.json" for name in names)] if names else []
 
 
 def delta_document(layout: Layout, element: str) -> bytes:

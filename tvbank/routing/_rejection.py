@@ -43,8 +43,11 @@ class Rejection:
     distance: float
 
 
-def calibrate(examples: Examples, method: Method) -> Rejection:
-    """The thresholds that reject a share ``method.reject`` of held-out examples of known tasks."""
+def calibrate(examples: Examples, method: Method) -> Rejection | None:
+    """The thresholds that reject a share ``method.reject`` of held-out examples of known tasks.
+
+    None if no task has two examples, so that none can be held out.
+    """
     assert method.reject is not None
     folds = folded(examples, method.seed)
     evidence, distance = [], []
@@ -59,7 +62,7 @@ def calibrate(examples: Examples, method: Method) -> Rejection:
         evidence.append(found.evidence)
         distance.append(found.typical_distance)
     if not evidence:
-        return Rejection(-np.inf, np.inf)
+        return None
     rate = method.reject / 2
     return Rejection(
         -_ceiling(-np.concatenate(evidence), rate), _ceiling(np.concatenate(distance), rate)

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.errors import TaskExistsError, TaskNotFoundError, UsageError
-from tvbank.routing._discriminant import Metric
+from tvbank.routing._discriminant import Metric as Metric
 from tvbank.routing._examples import Examples, Floats, checked_rows, gather
-from tvbank.routing._method import Method
+from tvbank.routing._method import Method as Method
 from tvbank.routing._neighbourhood import Found, Neighbourhood
-from tvbank.routing._rejection import Rejection, calibrate
+from tvbank.routing._rejection import Rejection as Rejection
+from tvbank.routing._rejection import calibrate
 from tvbank.routing.recipe import BEFORE_CLASSIFIER, Recipe, names_of
 
 #: ``top`` of an input of no known task.

@@ -85,7 +85,7 @@ def test_debris_of_killed_writers_goes(bank):
 def test_what_is_not_the_banks_stays(bank):
     revision = bank["exact"].revision
     foreign = [
-        "cats.safetensors", "checkpoints/cats.safetensors", "README.md", "routers/r/zarr.json",
+        "cats.safetensors", "checkpoints/cats.safetensors", "README.md", "merges/r/zarr.json",
         f"elsewhere/exact/{revision}/zarr.json", "base/notes", ".tmp-notes/x",
     ]  # fmt: skip
     for key in foreign:
