@@ -32,6 +32,7 @@ class Target(NamedTuple):
 TARGETS: Final = {
     "frame": Target("frames: compiled, fused and reference decoders, verdict and every bit"),
     "kernels": Target("frames: the same loops as Python, loads and stores checked", True),
+    "switch": Target("a frame applied to live weights, and taken back"),
     "shard": Target("a shard's index and its frames' checksums"),
     "catalog": Target("the root document"),
     "layout": Target("the layout document"),

@@ -33,6 +33,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     largest = 1
     for seed in target.seeds():
+        target.check(seed)  # also compiles what is not compiled yet, which no input is to blame for
         (folder / f"seed-{hashlib.sha256(seed).hexdigest()[:16]}").write_bytes(seed)
         largest = max(largest, len(seed))
     arguments = [sys.argv[0], corpus, f"-max_len={2 * largest}", *flags]
