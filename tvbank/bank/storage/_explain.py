@@ -44,10 +44,9 @@ def code(message: str) -> str | None:
     return found[1] if found else None
 
 
-def interrupted(message: str) -> bool:
-    """Whether an answer began and then broke off, which the client itself may not try again."""
-    broken = ("kind: Interrupted", "kind: Body", "kind: Decode", "IncompleteBody")
-    return status(message) is None and any(sign in message for sign in broken)
+def untried(message: str) -> bool:
+    """Whether a connection failed, or an answer broke off, and the client did not try again."""
+    return "HttpError" in message and status(message) is None and not _RETRIES.search(message)
 
 
 def explain(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
-from tvbank.bank.storage._explain import code, explain, interrupted, status
+from tvbank.bank.storage._explain import code, explain, status, untried
 from tvbank.bank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
@@ -39,7 +39,7 @@ _COALESCE = 2**14
 #: Objects of more bytes are uploaded in parts of so many.
 _PART = 2**25
 
-#: How often a read whose answer broke off is tried anew; the client retries all else itself.
+#: How often a request whose connection failed is tried anew, where the client does not itself.
 _TRIES = 6
 
 _CLIENT: ClientConfig = {"connect_timeout": "10s", "timeout": "15min", "read_timeout": "30s"}
@@ -115,7 +115,7 @@ class ObjectStorage(Storage):
                 return bytes(part), found
             return bytes(result.bytes()), found
 
-        return self._request("read", key, read, again=True)
+        return self._request("read", key, read)
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``: neighbours in one request, others at the same time."""
@@ -129,7 +129,7 @@ class ObjectStorage(Storage):
             return [bytes(part) for part in parts]
 
         try:
-            found = iter(self._request("read", key, read, again=True) if wanted else [])
+            found = iter(self._request("read", key, read) if wanted else [])
         except _OutOfRangeError:  # an object that is shorter than it must be
             data = self.get(key)
             found = iter([data[start:stop] for start, stop in wanted])
@@ -145,10 +145,10 @@ class ObjectStorage(Storage):
 
         if length:
             try:
-                return self._request("read", key, read, again=True)
+                return self._request("read", key, read)
             except _OutOfRangeError:  # an empty object has no last byte
                 return b"", 0
-        head = self._request("read", key, lambda: self._obstore.head(self._store, key), again=True)
+        head = self._request("read", key, lambda: self._obstore.head(self._store, key))
         return b"", head["size"]
 
     def put(self, key: str, data: bytes) -> None:
@@ -158,20 +158,29 @@ class ObjectStorage(Storage):
     def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
         """See ``Storage.put_if_unchanged``.
 
-        Where the answer to the put was lost, what the store now holds tells how it ended.
+        Where the connection failed, what the store now holds tells how the put ended.
         """
         mode = "create" if tag is None else json.loads(tag)
         if mode != "create" and "sha256" in mode:
             raise StorageError(f"{self.location}: the store gives {key!r} no tag to compare")
-        try:
-            self._write(key, data, mode=mode, use_multipart=False)
-        except StorageError as problem:  # the first of two tries may have been the one that won
+        for tried in range(_TRIES):
             try:
-                done = self.get(key, len(data)) == data
-            except (ObjectNotFoundError, StorageError):
-                done = False
-            if not done:
-                raise problem from None
+                self._write(key, data, again=False, mode=mode, use_multipart=False)
+                return
+            except StorageError as error:
+                problem = error
+            try:
+                found: tuple[bytes, str | None] = self.get_tagged(key)
+            except ObjectNotFoundError:
+                found = b"", None
+            except StorageError:
+                break
+            if found[0] == data:  # a put whose answer was lost, or the same one of another writer
+                return
+            if isinstance(problem, ConflictError) or found[1] != tag:
+                break
+            self._pause(tried)
+        raise problem
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``."""
@@ -205,14 +214,20 @@ class ObjectStorage(Storage):
         finally:
             self.delete(key)
 
-    def _write(self, key: str, data: bytes, **how: Any) -> None:
+    def _write(self, key: str, data: bytes, *, again: bool = True, **how: Any) -> None:
         self.refuse_read_only()
-        self._request("write", key, lambda: self._obstore.put(self._store, key, data, **how))
+        self._request(
+            "write", key, lambda: self._obstore.put(self._store, key, data, **how), again=again
+        )
+
+    @staticmethod
+    def _pause(tried: int) -> None:
+        time.sleep(random.uniform(0, 0.05 * 2**tried))
 
     def _request(
-        self, verb: str, key: str, send: Callable[[], _Result], *, again: bool = False
+        self, verb: str, key: str, send: Callable[[], _Result], *, again: bool = True
     ) -> _Result:
-        """Send a request; once more, after a pause, if its answer broke off and it may be.
+        """Send a request; again, after a pause, if its connection failed and it may be.
 
         Raises:
             ObjectNotFoundError, ConflictError, StorageError: without what the client said, which
@@ -226,10 +241,10 @@ class ObjectStorage(Storage):
                 return send()
             except Exception as error:  # obstore has errors of many kinds
                 problem = self._problem(verb, key, error)
-                broken = interrupted(str(error))
+                broken = untried(str(error))
             if not (again and broken and tried + 1 < _TRIES):
                 break
-            time.sleep(random.uniform(0, 0.05 * 2**tried))
+            self._pause(tried)
         raise problem
 
     def _problem(self, verb: str, key: str, error: Exception) -> StorageError | ObjectNotFoundError:
