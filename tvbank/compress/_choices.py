@@ -10,7 +10,7 @@ along it. A share a of that length harms by
 r = 1 is the plain squared error: a is the least squares scale. A larger r says that the direction
 in which a model was trained matters more than another one of the same length, which it does: those
 were steps down a loss. Towards r = infinity the length along tau is restored in full.
-Lengths and angles are those of entries times the factors of their lines (``_lines.py``).
+Lengths and angles are those of entries times the factors of their rows (``_rows.py``).
 """
 
 from __future__ import annotations

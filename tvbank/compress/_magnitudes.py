@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tvbank.compress._difference import Difference
 from tvbank.compress._each import Each
-from tvbank.compress._lines import BLOCK, RANGE, Lines
+from tvbank.compress._rows import BLOCK, RANGE, Rows
 
 #: Bits of a pattern below those that choose its bin.
 _SHIFT: Final = 17
@@ -53,29 +53,29 @@ class Magnitudes:
         return np.cumsum(self.counts)
 
 
-def count_magnitudes(delta: Difference, lines: Lines, *, by_score: bool, each: Each) -> Magnitudes:
+def count_magnitudes(delta: Difference, rows: Rows, *, by_score: bool, each: Each) -> Magnitudes:
     """Survey a unit.
 
     Args:
         delta: its entries.
-        lines: factors of its rows and columns, whose squares are the weights of errors.
+        rows: their factors, whose squares are the weights of errors.
         by_score: whether bins are of scores, or of plain magnitudes.
         each: spreads ranges of it over cores.
     """
     ranges = [(at, min(at + RANGE, delta.size)) for at in range(0, delta.size, RANGE)]
-    counts, sums = np.zeros(BINS, np.int64), np.zeros((3, BINS))
-    for some, partial_sums in each(partial(_count_range, delta, lines, by_score), ranges):
+    counts, sums = np.zeros(BINS, np.int64), np.zeros((BINS, 3))
+    for some, partial_sums in each(partial(_count_range, delta, rows, by_score), ranges):
         counts += some
         sums += partial_sums
     bins = np.flatnonzero(counts)[::-1]
-    return Magnitudes(bins, counts[bins], *sums[:, bins])
+    return Magnitudes(bins, counts[bins], *sums[bins].T)
 
 
 def replace_by_bin(
     block: NDArray[np.float32],
     start: int,
     values: NDArray[np.float32],
-    lines: Lines,
+    rows: Rows,
     *,
     by_score: bool,
 ) -> None:
@@ -85,71 +85,63 @@ def replace_by_bin(
         block: consecutive entries.
         start: position of the first of them in the unit.
         values: float32 [BINS]; 0 drops an entry.
-        lines: of the unit.
+        rows: of the unit.
         by_score: whether bins are of scores, or of plain magnitudes.
     """
-    if by_score:
-        _replace(block, start, values, lines.rows, lines.columns)
-    else:
-        _replace(block, 0, values, _ONE, _ONE)
-
-
-_ONE = np.ones(1, np.float32)
+    _replace(block, start, values, rows.factors, rows.width, by_score)
 
 
 def _count_range(
-    delta: Difference, lines: Lines, by_score: bool, part: tuple[int, int]
+    delta: Difference, rows: Rows, by_score: bool, part: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     counts, sums = np.zeros(BINS, np.int64), np.zeros((BINS, 3))
     for start in range(*part, BLOCK):
         block = delta.block(start, min(start + BLOCK, part[1]))
-        _count(block, start, by_score, lines.rows, lines.columns, counts, sums)
-    return counts, sums.T
+        _count(block, start, rows.factors, rows.width, by_score, counts, sums)
+    return counts, sums
 
 
 @njit(cache=True, nogil=True)
 def _count(
-    delta: Any, start: int, by_score: bool, rows: Any, columns: Any, counts: Any, sums: Any
+    delta: Any, start: int, factors: Any, width: int, by_score: bool, counts: Any, sums: Any
 ) -> None:
-    several = len(columns) > 1
-    width = len(columns) if several else start + len(delta) + 1
-    row, column = divmod(start, width)
-    one = np.ones(1, np.float32)
-    for i in range(len(delta)):
-        magnitude = np.abs(delta[i])
-        if magnitude > np.float32(0):
-            factor = rows[row] * columns[column] if several else np.float32(1)
-            score = magnitude * factor if by_score else magnitude
-            one[0] = score
-            place = np.int64(one.view(np.uint32)[0] >> np.uint32(_SHIFT))
-            weight = np.float64(factor) * np.float64(factor)
-            product = weight * np.float64(magnitude)
-            counts[place] += 1
-            sums[place, 0] += weight
-            sums[place, 1] += product
-            sums[place, 2] += product * np.float64(magnitude)
-        column += 1
-        if column == width:
-            column = 0
-            row += 1
+    score = np.empty(1, np.float32)
+    pattern = score.view(np.uint32)
+    at = 0
+    while at < len(delta):
+        row, column = divmod(start + at, width)
+        stop = min(len(delta), at + width - column)
+        factor = factors[row]
+        weight = np.float64(factor) * np.float64(factor)
+        for i in range(at, stop):
+            magnitude = np.abs(delta[i])
+            if magnitude > np.float32(0):
+                score[0] = magnitude * factor if by_score else magnitude
+                place = np.int64(pattern[0] >> np.uint32(_SHIFT))
+                product = weight * np.float64(magnitude)
+                counts[place] += 1
+                sums[place, 0] += weight
+                sums[place, 1] += product
+                sums[place, 2] += product * np.float64(magnitude)
+        at = stop
 
 
 @njit(cache=True, nogil=True)
-def _replace(delta: Any, start: int, values: Any, rows: Any, columns: Any) -> None:
-    several = len(columns) > 1
-    width = len(columns) if several else start + len(delta) + 1
-    row, column = divmod(start, width)
-    one = np.ones(1, np.float32)
-    for i in range(len(delta)):
-        value = delta[i]
-        magnitude = np.abs(value)
-        one[0] = magnitude * (rows[row] * columns[column]) if several else magnitude
-        kept = values[np.int64(one.view(np.uint32)[0] >> np.uint32(_SHIFT))]
-        if kept == np.float32(0) or magnitude == np.float32(0):
-            delta[i] = np.float32(0)  # and not the negative one, which would be an entry
-        else:
-            delta[i] = kept if value > np.float32(0) else -kept
-        column += 1
-        if column == width:
-            column = 0
-            row += 1
+def _replace(delta: Any, start: int, values: Any, factors: Any, width: int, by_score: bool) -> None:
+    score = np.empty(1, np.float32)
+    pattern = score.view(np.uint32)
+    at = 0
+    while at < len(delta):
+        row, column = divmod(start + at, width)
+        stop = min(len(delta), at + width - column)
+        factor = factors[row]
+        for i in range(at, stop):
+            value = delta[i]
+            magnitude = np.abs(value)
+            score[0] = magnitude * factor if by_score else magnitude
+            kept = values[np.int64(pattern[0] >> np.uint32(_SHIFT))]
+            if kept == np.float32(0) or magnitude == np.float32(0):
+                delta[i] = np.float32(0)  # and not the negative one, which would be an entry
+            else:
+                delta[i] = kept if value > np.float32(0) else -kept
+        at = stop

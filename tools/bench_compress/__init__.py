@@ -1,0 +1,18 @@
+"""Accuracy of real fine-tunes against their stored bytes, by every method: a table and a picture.
+
+    python -m tools.bench_compress --tasks FOLDER [--family minilm] [--methods budget tvq ...]
+
+=================  ==================================================================
+``__main__.py``    the command
+``_methods.py``    which settings of which methods are measured
+``_measure.py``    one fine-tune, stored, read back and scored
+``_summary.py``    means over tasks: rows, a table, points of a picture
+``baselines/``     what else compresses a fine-tune without data
+=================  ==================================================================
+
+Every accuracy is that of weights read back from a bank, and every size is what the bank's catalog
+says: frames, indices, documents. What a method lets one choose by data (alpha of ComPEFT, the
+factor of UltraDelta) is chosen by accuracy on the end of the training data; tests are only ever
+scored.
+FlexSwitch sees 100 training examples without their labels.
+"""

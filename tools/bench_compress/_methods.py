@@ -1,0 +1,138 @@
+"""Which settings of which methods are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, final
+
+from torch import Tensor, nn
+
+from tools.bench_compress.baselines.bitdelta import BitDelta
+from tools.bench_compress.baselines.compeft import ALPHAS, ComPEFT
+from tools.bench_compress.baselines.fitted import FittedTSwitch
+from tools.bench_compress.baselines.quantised import Quantised
+from tools.bench_compress.baselines.ultradelta import FACTORS, UltraDelta
+from tools.realtasks import Family, Inputs, RealTask
+from tvbank import Budget, Compressor, FlexSwitch, TSwitch
+
+TARGETS: Final = ("0.15 %", "0.25 %", "0.35 %", "0.5 %", "1 %", "2 %")
+DROPS: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+#: [F]'s grids of lambda.
+LAMBDAS: Final = {
+    "kl": (0.1, 0.3, 0.5, 0.7, 0.9),
+    "mse": (0.01, 0.05, 0.09, 0.13, 0.17),
+    "cka": (1, 3, 5, 7, 9),
+}
+_EXAMPLES: Final = 100
+
+
+@final
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a method.
+
+    Attributes:
+        method: its name in tables.
+        label: of the setting.
+        make: the compressor for a task of a family, with a seed and a scale.
+        scales: from which training data choose; a compressor is made for 1, and its entries
+            multiplied, until one is chosen.
+        seeded: whether seeds matter.
+    """
+
+    method: str
+    label: str
+    make: Callable[[Family, RealTask, int, float], Compressor]
+    scales: tuple[float, ...] = (1.0,)
+    seeded: bool = False
+
+
+def settings(methods: list[str], steps: int = 500) -> Iterator[Setting]:
+    """All settings of some methods.
+
+    Args:
+        methods: of ``METHODS``.
+        steps: of FlexSwitch.
+    """
+    for method in methods:
+        yield from METHODS[method](steps)
+
+
+def _plain(method: str, label: str, compressor: Compressor) -> Setting:
+    return Setting(method, label, lambda *_: compressor)
+
+
+def _tswitch(_steps: int) -> Iterator[Setting]:
+    for knob in ("rms", "norm"):
+        for drop in DROPS:
+            yield _plain(f"T-Switch, {knob}", f"drop {drop}", TSwitch(drop, knob))
+
+
+def _fitted(_steps: int) -> Iterator[Setting]:
+    for knob in ("rms", "norm"):
+        for target in TARGETS:
+            yield _plain(f"T-Switch to size, {knob}", target, FittedTSwitch(target, knob))
+
+
+def _budget(_steps: int) -> Iterator[Setting]:
+    for target in TARGETS:
+        yield _plain("Budget", target, Budget(target))
+
+
+def _bitdelta(_steps: int) -> Iterator[Setting]:
+    for scale in ("mean", "rms"):
+        yield _plain("BitDelta", f"scale {scale}", BitDelta(scale))
+
+
+def _compeft(_steps: int) -> Iterator[Setting]:
+    def make(keep: float) -> Callable[[Family, RealTask, int, float], Compressor]:
+        return lambda _family, _task, _seed, alpha: ComPEFT(keep, alpha)
+
+    for keep in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5):
+        yield Setting("ComPEFT", f"k {keep:.0%}", make(keep), ALPHAS)
+
+
+def _tvq(_steps: int) -> Iterator[Setting]:
+    for bits in (2, 3, 4):
+        yield _plain("TVQ", f"{bits} bits", Quantised(bits))
+
+
+def _ultradelta(_steps: int) -> Iterator[Setting]:
+    def make(rate: float) -> Callable[[Family, RealTask, int, float], Compressor]:
+        return lambda _family, _task, seed, factor: UltraDelta(rate, factor, seed=seed)
+
+    for rate in (0.9, 0.95, 0.97, 0.98, 0.99):
+        yield Setting("UltraDelta", f"rate {rate}", make(rate), FACTORS, seeded=True)
+
+
+def _flexswitch(steps: int, *losses: str) -> Iterator[Setting]:
+    def make(loss: str, lam: float) -> Callable[[Family, RealTask, int, float], Compressor]:
+        return lambda family, task, seed, _: _learned(family, task, seed, loss, lam, steps)
+
+    for loss in losses or LAMBDAS:
+        for lam in LAMBDAS[loss]:
+            yield Setting(f"FlexSwitch, {loss}", f"λ {lam}", make(loss, lam), seeded=True)
+
+
+def _learned(
+    family: Family, task: RealTask, seed: int, loss: str, lam: float, steps: int
+) -> Compressor:
+    def logits(model: nn.Module, inputs: Inputs) -> Tensor:
+        return family.pooled(model, inputs) @ task.head_weight.T + task.head_bias
+
+    inputs = family.inputs(task.x_train[:_EXAMPLES])
+    return FlexSwitch(family.model(), inputs, logits, loss=loss, lam=lam, steps=steps, seed=seed)
+
+
+#: By the names that the command takes.
+METHODS: Final[dict[str, Callable[[int], Iterator[Setting]]]] = {
+    "tswitch": _tswitch,
+    "fitted": _fitted,
+    "budget": _budget,
+    "bitdelta": _bitdelta,
+    "compeft": _compeft,
+    "tvq": _tvq,
+    "ultradelta": _ultradelta,
+    "flexswitch": _flexswitch,
+}
