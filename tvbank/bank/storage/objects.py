@@ -185,11 +185,12 @@ class ObjectStorage(Storage):
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``."""
         self.refuse_read_only()
-        folder = prefix.rpartition("/")[0]
-        pages = self._request(
-            "list", prefix, lambda: iter(self._obstore.list(self._store, folder or None))
-        )
-        while page := self._request("list", prefix, lambda: next(pages, None)):
+        folder = prefix.rpartition("/")[0] or None
+
+        def pages() -> Sequence[Any]:
+            return tuple(self._obstore.list(self._store, folder))  # one that broke off starts anew
+
+        for page in self._request("list", prefix, pages):
             for found in page:
                 if found["path"].startswith(prefix):
                     modified = found["last_modified"].timestamp()
