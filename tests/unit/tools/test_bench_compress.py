@@ -1,0 +1,113 @@
+"""Baselines of the compression benchmark against plain definitions, and its command."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import tvbank
+from tools.bench_compress import __main__ as command
+from tools.bench_compress.baselines.bitdelta import BitDelta
+from tools.bench_compress.baselines.compeft import ComPEFT
+from tools.bench_compress.baselines.fitted import FittedTSwitch
+from tools.bench_compress.baselines.quantised import Quantised, quantise
+from tools.bench_compress.baselines.ultradelta import UltraDelta
+from tools.realtasks._vit import WIDTH, VisionTransformer
+from tvbank.bank.storage import MemoryStorage
+
+UPDATE = {
+    "large": np.random.default_rng(0).standard_normal((60, 70)).astype(np.float32),
+    "small": np.float32(0.1)
+    * np.random.default_rng(1).standard_normal((50, 40)).astype(np.float32),
+    "vector": np.random.default_rng(2).standard_normal(30).astype(np.float32),
+}
+
+
+def stored(compressor):
+    base = {name: np.zeros_like(entries) for name, entries in UPDATE.items()}
+    return tvbank.create(MemoryStorage(), base=base).add("task", UPDATE, compressor)
+
+
+def whole(task):
+    return np.concatenate([task[name].to_dense().ravel() for name in UPDATE])
+
+
+def test_bitdelta_keeps_signs_and_the_mean_magnitude():
+    task = stored(BitDelta())
+    for name in ("large", "small"):
+        expected = np.sign(UPDATE[name]) * np.abs(UPDATE[name]).mean(dtype=np.float64)
+        np.testing.assert_allclose(task[name].to_dense(), expected, rtol=1e-6)
+    assert (task["vector"].to_dense() == UPDATE["vector"]).all()
+
+
+def test_compeft_keeps_the_top_of_the_whole_vector():
+    entries = np.concatenate([each.ravel() for each in UPDATE.values()])
+    kept = whole(stored(ComPEFT(keep=0.1, alpha=3)))
+    chosen = kept != 0
+    assert chosen.sum() == round(0.1 * entries.size)
+    assert np.abs(entries[chosen]).min() >= np.abs(entries[~chosen]).max()
+    expected = 3 * entries.std(dtype=np.float64)
+    np.testing.assert_allclose(kept[chosen], np.sign(entries[chosen]) * expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_quantisation_errs_by_half_a_step(bits):
+    entries = UPDATE["large"]
+    step = (entries.max() - entries.min()) / (2**bits - 1)
+    found = quantise(entries, bits)
+    assert len(np.unique(found)) <= 2**bits
+    assert (found == 0).any()
+    assert np.abs(found - entries).max() <= 1.01 * step  # the zero point moves it by half a step
+    assert (stored(Quantised(bits))["large"].to_dense() == found).all()
+
+
+def test_ultradelta_drops_its_rate_and_less_where_the_variance_is_high():
+    task = stored(UltraDelta(rate=0.9, step=0.05))
+    kept = {name: (task[name].to_dense() != 0).mean() for name in UPDATE}
+    assert kept["small"] < kept["large"]
+    assert abs((whole(task) != 0).mean() - 0.1) < 0.02
+    values = np.unique(np.abs(task["large"].to_dense()))
+    assert len(values) <= 17
+    same, other = stored(UltraDelta(rate=0.9, step=0.05)), stored(UltraDelta(rate=0.9, seed=1))
+    assert (whole(same) == whole(task)).all()
+    assert (whole(other) != whole(task)).any()
+
+
+@pytest.mark.parametrize("knob", ["rms", "norm"])
+def test_t_switch_is_fitted_to_a_size(knob):
+    task = stored(FittedTSwitch("2 KiB", knob))
+    assert 0.98 * 2048 <= task.stored_bytes <= 2048
+    assert task.compressor["name"] == "tswitch"
+
+
+def test_the_command_measures_and_draws(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    base = VisionTransformer().state_dict()
+    folder = tmp_path / "vit" / "first"
+    folder.mkdir(parents=True)
+    save_file(base, tmp_path / "vit" / "base.safetensors")
+    moved = {name: weights + 0.02 * torch.randn(weights.shape) for name, weights in base.items()}
+    save_file(moved, folder / "tuned.safetensors")
+    x = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
+    y = np.arange(12) % 3
+    np.savez(folder / "data.npz", x_train=x[:6], y_train=y[:6], x_test=x[6:], y_test=y[6:])
+    head = {"weight": torch.randn(3, WIDTH), "bias": torch.zeros(3)}
+    save_file(head, folder / "head.safetensors")
+    out, picture = tmp_path / "out.json", tmp_path / "out.svg"
+    words = [
+        "--tasks", tmp_path, "--family", "vit", "--methods", "budget", "ultradelta", "--settings",
+        "1 %", "rate 0.9", "--seeds", "2", "--held-out", "3", "--json", out, "--plot", picture,
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["bench_compress", *map(str, words)])
+    command.main()
+    assert "mean over 1 tasks" in capsys.readouterr().out
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["method"], row["seed"]) for row in rows] == [
+        ("Budget", 0), ("UltraDelta", 0), ("UltraDelta", 1)
+    ]  # fmt: skip
+    assert 0.0097 <= rows[0]["share"] <= 0.01
+    assert rows[1]["stored_bytes"] != rows[2]["stored_bytes"]
+    assert picture.stat().st_size > 1000
