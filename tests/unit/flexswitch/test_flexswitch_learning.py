@@ -172,3 +172,33 @@ def test_half_precision_units_and_odd_shapes():
     assert task["positive"].to_dense().any()
     assert task["scale"].to_dense() >= 0
     assert task["one"].to_dense() <= 0
+
+
+def test_tied_weights_are_learned_once_and_used_everywhere():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(8, 8)
+            self.second = nn.Linear(8, 8, bias=False)
+            self.second.weight = self.first.weight
+
+        def forward(self, x):
+            return self.second(torch.tanh(self.first(x)))
+
+    torch.manual_seed(0)
+    model = Tied()
+    tuned = Tied()
+    tuned.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        tuned.first.weight += torch.randn(8, 8)
+    bank = tvbank.create(MemoryStorage(), base=model)
+    seen = []
+    # With λ this large only the loss counts, and it is small only if both places have the weights.
+    options = {"lam": 1e4, "loss": "mse", "steps": 150, "progress": seen.append}
+    task = bank.add("t", tuned, flex(model, **options))
+    assert set(task) == {"first.bias", "first.weight"}
+    assert seen[-1].loss < 0.2 * seen[0].loss
+    merged = tvbank.merge(bank, {"t": 1.0}, base=model)
+    model.load_state_dict(merged)
+    x = small.inputs()
+    assert float((model(x) - tuned(x)).square().mean().detach()) < 0.3 * seen[0].loss
