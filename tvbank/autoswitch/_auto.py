@@ -77,7 +77,8 @@ class AutoSwitch:
             model: any module, in evaluation mode.
             bank: an open bank.
             router: a router, its name in the bank, a ``Cascade``, or several routers or names to
-                be asked in turn.
+                be asked in turn, the cheapest first: how sure each has to be is then found from the
+                examples that they keep (``Cascade.calibrate``), or is 0.9 if they keep centres.
             mode: ``"sample"``, ``"batch"`` or ``"top1"``.
             forward: called with the model and a batch, a tensor or a dict, for what the model
                 itself does not return as tensors with examples along dimension 0.

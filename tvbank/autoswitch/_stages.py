@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tvbank.bank.bank import Bank
 from tvbank.errors import TaskNotFoundError, UsageError
-from tvbank.routing.cascade import Cascade, Stage
+from tvbank.routing.cascade import Cascade
 from tvbank.routing.router import Router
 
 #: A router, its name in the bank, a cascade, or several of the first two to be asked in turn.
@@ -20,7 +22,7 @@ def cascade_of(bank: Bank, router: RouterLike) -> Cascade:
         TaskNotFoundError: it knows tasks that the bank lacks; names them.
         UsageError: no routers, or something else.
     """
-    cascade = router if isinstance(router, Cascade) else Cascade(_stages(bank, router))
+    cascade = router if isinstance(router, Cascade) else _cascade(_routers(bank, router))
     missing = [name for name in cascade.tasks if name not in bank]
     if missing:
         shown = ", ".join(map(repr, missing[:5]))
@@ -32,12 +34,25 @@ def cascade_of(bank: Bank, router: RouterLike) -> Cascade:
     return cascade
 
 
-def _stages(bank: Bank, router: Router | str | Sequence[Router | str]) -> list[Stage]:
+def _cascade(routers: Sequence[Router]) -> Cascade:
+    """Calibrated on the examples that the routers keep, if they keep the same ones."""
+    keep = all(
+        router.method.centres is None and np.array_equal(router.owners, routers[0].owners)
+        for router in routers
+    )
+    if len(routers) > 1 and keep and np.bincount(routers[0].owners).min() > 1:
+        return Cascade.calibrate(routers)
+    return Cascade(routers)
+
+
+def _routers(bank: Bank, router: Router | str | Sequence[Router | str]) -> list[Router]:
     several = isinstance(router, Sequence) and not isinstance(router, str)
     found: list[object] = list(router) if several else [router]  # type: ignore[arg-type]
-    stages = []
+    routers = []
     for each in found:
+        if isinstance(each, str):
+            each = bank.router(each, partial=True)  # what it lacks is told of all stages, above
         if not isinstance(each, Router):
             raise UsageError(f"a router, its name in the bank, or a cascade, not {each!r}")
-        stages.append(Stage(each))
-    return stages
+        routers.append(each)
+    return routers
