@@ -102,7 +102,7 @@ def test_every_option_reaches_the_compressor(shell, files):
         (("--method", "flexswitch", "--drop", "0.5"), "belong to --method tswitch"),
         (("--lam", "0.5"), "--lam belongs to --method flexswitch, not to tswitch"),
         (("--method", "exact", "--data", "data.npz"), "--data belongs to --method flexswitch"),
-        ((*LEARN, "--model", "build", "--data", "data.npz"), "takes MODULE:CALLABLE"),
+        ((*LEARN, "--model", "build", "--data", "data.npz"), "takes MODULE:NAME"),
         ((*LEARN, "--model", "nowhere:x", "--data", "data.npz"), "No module named 'nowhere'"),
         ((*LEARN, "--model", "{m}:fail", "--data", "data.npz"), "RuntimeError: no weights"),
         ((*LEARN, "--model", "{m}:text", "--data", "data.npz"), "must be a torch module"),

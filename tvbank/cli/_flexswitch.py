@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tvbank.cli._named import find_named
 from tvbank.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -131,15 +130,8 @@ def flexswitch(
 
 
 def _build(name: str) -> Any:
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise UsageError(f"--model takes MODULE:CALLABLE, for instance models:build; got {name!r}")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    found = find_named("--model", name, "models:build")
     try:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
         return found()
     except Exception as error:
         raise UsageError(
