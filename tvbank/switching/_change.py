@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import final
 
-from tvbank.switching._direct import Addition, OneTask, WeightedTasks, WorkingMemory
+from tvbank.switching._direct import Addition, OneTask, TasksInTurn, WeightedTasks, WorkingMemory
 from tvbank.switching._heads import Swap, SwapsUndo, write_swaps
 from tvbank.switching._indexed import IndexedAddition, indexed_additions
 from tvbank.switching._model import AttachedModel
@@ -137,7 +137,8 @@ class Weights:
         if len(tasks) == 1:
             return OneTask(*tasks[0], self._room)
         weighted = [(task, weight) for task, weight in tasks if weight is not None]
-        return WeightedTasks(weighted, self._room)
+        kind = TasksInTurn if TasksInTurn.fits(weighted) else WeightedTasks
+        return kind(weighted, self._room)
 
     def _settle(
         self, request: Request, undos: list[Undo], record: Record, swapped: list[Place]

@@ -136,7 +136,8 @@ class OneTask(Addition):
         """Prepare to add a task; ``weight`` is ``None`` for the task itself."""
         self._task, self._frames = task, task.frames
         self._mode = ADD if task.is_float else STEP if weight is None else ADD_STEPS
-        self._weight = _float32(1.0 if weight is None else weight)
+        factor = _float32(1.0 if weight is None else weight)
+        self._factors = np.full(len(self._frames.table), factor)
         self._scratch, self._crew = room.scratch, room.crew
         self.record = Record(task.places, task.room, room.spare, room.crew)
 
@@ -146,12 +147,61 @@ class OneTask(Addition):
     def _shared(self, parts: NDArray[np.int64], previous: RecordArgument, threads: int) -> Shared:
         room = self._scratch.rooms("patterns", 4 * (self._task.most + _SLACK), threads)
         return shared_apply(
-            self._frames.table, parts, self.record.argument(), previous, self._mode, self._weight,
+            self._frames.table, parts, self.record.argument(), previous, self._mode, self._factors,
             room, run_tables_address(), threads,
         )  # fmt: skip
 
     def _owner(self, row: int) -> tuple[ResidentTask, int]:
         return self._task, row
+
+
+@final
+class TasksInTurn(Addition):
+    """A weighted sum of tasks, one added after the other: as ``tvbank.merge`` computes it.
+
+    That is so where a weight is what the sum is accumulated in, float32, and where what is added
+    does not depend on the weight: not for the steps of exact tasks.
+    """
+
+    def __init__(self, tasks: Sequence[tuple[ResidentTask, float]], room: WorkingMemory) -> None:
+        """Prepare to add some tasks, each multiplied by its weight, in this order."""
+        turned = list(reversed(tasks))  # of rows of the same chunk the last one is added first
+        self._tasks = [task for task, _ in turned]
+        self._frames = [task.frames for task in self._tasks]  # kept from being freed
+        lengths = [len(task.places) for task in self._tasks]
+        places = np.concatenate([task.places for task in self._tasks])
+        order = np.argsort(places[:, ORDER], kind="stable")
+        tables = [frames.table[:n] for frames, n in zip(self._frames, lengths, strict=True)]
+        self._table, self._places = np.concatenate(tables)[order], places[order]
+        self._from = np.repeat(np.arange(len(turned)), lengths)[order]
+        self._row = np.concatenate([np.arange(n) for n in lengths])[order]
+        factors = np.array([_float32(weight) for _, weight in turned], np.float32)
+        self._factors = factors[self._from]
+        self._counts = self._table[:, NONZEROS]
+        self._most = max(task.most for task in self._tasks)
+        self._scratch, self._crew = room.scratch, room.crew
+        size = assign_room(self._places, self._counts)
+        self.record = Record(self._places, size, room.spare, room.crew)
+
+    @staticmethod
+    def fits(tasks: Sequence[tuple[ResidentTask, float]]) -> bool:
+        """Whether some tasks can be added like this."""
+        return len(tasks) > 0 and all(
+            task.is_float and not task.places[:, KIND].any() for task, _ in tasks
+        )
+
+    def _parts(self, threads: int) -> NDArray[np.int64]:
+        return cut(self._counts, threads, self._places[:, ORDER])
+
+    def _shared(self, parts: NDArray[np.int64], previous: RecordArgument, threads: int) -> Shared:
+        room = self._scratch.rooms("patterns", 4 * (self._most + _SLACK), threads)
+        return shared_apply(
+            self._table, parts, self.record.argument(), previous, ADD, self._factors, room,
+            run_tables_address(), threads,
+        )  # fmt: skip
+
+    def _owner(self, row: int) -> tuple[ResidentTask, int]:
+        return self._tasks[self._from[row]], int(self._row[row])
 
 
 @final

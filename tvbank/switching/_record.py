@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.fused.shares import RecordArgument, shared_restore
-from tvbank.coding.fused.table import PLACE_COLUMNS
+from tvbank.coding.fused.table import ORDER, PLACE_COLUMNS
 from tvbank.switching._split import address_of, cut
 from tvbank.switching._threads import Crew, thread_count
 
@@ -74,7 +74,7 @@ class Record(Undo):
     def restore(self) -> None:
         """See ``Undo.restore``."""
         threads = thread_count()
-        parts = cut(self.done, threads)
+        parts = cut(self.done, threads, self.places[:, ORDER])
         self._crew.run(shared_restore(self.argument(), parts, min(threads, len(parts))))
 
 

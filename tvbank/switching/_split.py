@@ -20,12 +20,15 @@ def address_of(array: NDArray[Any]) -> np.uint64:
     return np.uint64(array.__array_interface__["data"][0])
 
 
-def cut(counts: NDArray[np.int64], threads: int) -> NDArray[np.int64]:
+def cut(
+    counts: NDArray[np.int64], threads: int, orders: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
     """Cut rows into parts of about the same number of non-zeros.
 
     Args:
         counts: int64 [rows], the non-zeros of each.
         threads: how many will take parts.
+        orders: int64 [rows], ascending; rows with the same one stay together.
 
     Returns:
         int64 [parts, ``PART_COLUMNS``], with no old rows; one part at least, if an empty one.
@@ -34,6 +37,8 @@ def cut(counts: NDArray[np.int64], threads: int) -> NDArray[np.int64]:
     whole = int(total[-1]) if len(total) else 0
     wanted = max(1, min(_PARTS * threads, whole // _LEAST))
     inner = np.searchsorted(total, whole * np.arange(1, wanted) // wanted, side="left") + 1
+    if orders is not None and len(inner):
+        inner = np.searchsorted(orders, orders[np.minimum(inner, len(orders) - 1)])
     edges = np.unique([0, *inner.tolist(), len(counts)])
     parts = np.zeros((max(1, len(edges) - 1), PART_COLUMNS), np.int64)
     parts[: len(edges) - 1, FIRST], parts[: len(edges) - 1, LAST] = edges[:-1], edges[1:]

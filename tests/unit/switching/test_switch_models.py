@@ -242,9 +242,10 @@ def test_many_chunks_on_several_threads(tmp_path, whose, monkeypatch):
             for name in bank:
                 switch.to(name)
                 live.assert_same(model, live.exported(bank, name, state, tmp_path))
-            weights = {"a": 0.5, "b-exact": 0.25, "b": -1.0}
-            switch.to(weights)
-            live.assert_same(model, tvbank.merge(bank, weights, base=state))
+            exact = {"a": 0.5, "b-exact": 0.25, "b": -1.0}
+            for weights in (exact, {"a": 0.5, "b": -1.0}, {"b": 0.3}, {"b": 1.0, "a": 1.0}):
+                switch.to(weights)
+                live.assert_same(model, tvbank.merge(bank, weights, base=state))
             switch.off()
             live.assert_same(model, state)
     finally:

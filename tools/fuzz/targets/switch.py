@@ -78,7 +78,7 @@ def check(data: bytes) -> None:
     record = (places, done, positions.address, old.address)
     _, fault = apply_frames(
         np.array([row], np.int64), parts, counter.address, record, nothing, mode,
-        np.float32(1), scratch.address, _TABLES,
+        np.ones(1, np.float32), scratch.address, _TABLES,
     )  # fmt: skip
     sparse = attempt(lambda: decode_sparse(frame))
     attempt(lambda: slow_decode(frame))  # this one counts coverage

@@ -1,4 +1,4 @@
-"""One task onto the weights: decode a frame, add its entries, keep what they replace.
+"""Tasks onto the weights: decode a frame, add its entries, keep what they replace.
 
 Entries of float32 weights go through a pipeline in steps of sixteen: decode positions and ask for
 their cache lines; some steps later copy the old weights to the record; some steps later still add
@@ -247,13 +247,14 @@ def _apply_frame(
 
 @kernel
 def apply_frames(
-    frames: Any, parts: Any, counter: Any, record: Any, previous: Any, mode: Any, weight: Any,
+    frames: Any, parts: Any, counter: Any, record: Any, previous: Any, mode: Any, factors: Any,
     scratch: Any, tables: Any,
 ) -> Any:  # fmt: skip
-    """Apply one task, row i of ``frames`` to row i of the places, part by part.
+    """Apply one task, or several in turn, row i of ``frames`` to row i of the places, part by part.
 
     Before a frame is applied, what the previous record holds of the same chunk, or of those before
-    it, is put back: so the weights of a chunk come into the cache once for both.
+    it, is put back: so the weights of a chunk come into the cache once for both. Rows of the same
+    chunk are applied from the last to the first: a record is put back from the first on.
 
     No frame can make this read or write elsewhere: positions ascend, and each group of them is
     compared with the extent before a weight is touched; the caller has compared the extent with
@@ -261,7 +262,8 @@ def apply_frames(
 
     Args:
         frames: int64 [rows, ``FRAME_COLUMNS``].
-        parts: int64 [parts, ``PART_COLUMNS``]; no row is in two of them.
+        parts: int64 [parts, ``PART_COLUMNS``]; no row is in two of them, and all rows of a chunk
+            are in one.
         counter: address of an int64, 0 when the first thread begins.
         record: a tuple:
 
@@ -272,7 +274,7 @@ def apply_frames(
             - address of the old weights, with room from each row's ``OLD`` on.
         previous: the same of the record that is put back.
         mode: ``ADD``, ``STEP`` or ``ADD_STEPS`` (see ``elements``).
-        weight: float32, the task's weight.
+        factors: float32 [rows], the weights of the tasks that the rows come from.
         scratch: address of room for the non-zeros of the largest row and 64 more, uint32; this
             thread's own.
         tables: what ``run_tables_address`` returns.
@@ -285,16 +287,23 @@ def apply_frames(
     part = take_ticket(counter)
     while part < len(parts):
         before, last_old = parts[part, FIRST_OLD], parts[part, LAST_OLD]
-        for row in range(parts[part, FIRST], parts[part, LAST]):
-            before = restore_until(previous, before, last_old, places[row, ORDER])
-            positions = positions_at + (_U(places[row, SLOT]) << _TWO)
-            fault, done[row] = _apply_frame(
-                frames, row, places[row, KIND], mode, weight, positions,
-                _U(places[row, WEIGHTS_AT]), old_at + _U(places[row, OLD]), scratch, tables,
-            )  # fmt: skip
-            if fault:
-                store_64(counter, _U(NO_MORE))
-                return row, fault
+        first, last = parts[part, FIRST], parts[part, LAST]
+        while first < last:
+            order = places[first, ORDER]
+            before = restore_until(previous, before, last_old, order)
+            behind = first + 1
+            while behind < last and places[behind, ORDER] == order:
+                behind += 1
+            for row in range(behind - 1, first - 1, -1):
+                positions = positions_at + (_U(places[row, SLOT]) << _TWO)
+                fault, done[row] = _apply_frame(
+                    frames, row, places[row, KIND], mode, factors[row], positions,
+                    _U(places[row, WEIGHTS_AT]), old_at + _U(places[row, OLD]), scratch, tables,
+                )  # fmt: skip
+                if fault:
+                    store_64(counter, _U(NO_MORE))
+                    return row, fault
+            first = behind
         restore_until(previous, before, last_old, LAST_ORDER)
         part = take_ticket(counter)
     return -1, 0

@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 from tvbank.coding.fused.apply import apply_frames
 from tvbank.coding.fused.memory import (
     float32_pointer,
-    float_of,
     int64_pointer,
-    load_32,
     load_64,
     store_64,
     take_ticket,
@@ -93,11 +91,12 @@ def _leave(block: Any, thread: Any, row: Any, fault: Any) -> None:
 
 def _apply(block: Any) -> None:
     thread = _come(block)
+    frames = _rows(block, _FRAMES, FRAME_COLUMNS)
+    factors = carray(float32_pointer(_word(block, _FACTORS)), len(frames))
     row, fault = apply_frames(
-        _rows(block, _FRAMES, FRAME_COLUMNS), _rows(block, _PARTS, PART_COLUMNS),
-        block + _U(8 * _COUNTER), _record(block, _RECORD), _record(block, _PREVIOUS),
-        np.int64(_word(block, _MODES)), float_of(load_32(block + _U(8 * _FACTORS))),
-        _room(block, thread, 0), _word(block, _TABLES),
+        frames, _rows(block, _PARTS, PART_COLUMNS), block + _U(8 * _COUNTER),
+        _record(block, _RECORD), _record(block, _PREVIOUS), np.int64(_word(block, _MODES)),
+        factors, _room(block, thread, 0), _word(block, _TABLES),
     )  # fmt: skip
     _leave(block, thread, np.int64(row), np.int64(fault))
 
@@ -191,7 +190,7 @@ def shared_apply(
     record: RecordArgument,
     previous: RecordArgument,
     mode: int,
-    weight: np.float32,
+    factors: NDArray[np.float32],
     room: tuple[int, int],
     tables: np.uint64,
     threads: int,
@@ -206,7 +205,7 @@ def shared_apply(
         record: the new record.
         previous: the record that is put back.
         mode: what an entry does.
-        weight: the task's.
+        factors: the weights of the rows' tasks, one for each of the frames.
         room: address of the first thread's ``scratch``, and bytes from one thread's to the next's.
         tables: what ``run_tables_address`` returns.
         threads: the most that will call it.
@@ -216,7 +215,7 @@ def shared_apply(
     shared._set_record(_RECORD, record)
     shared._set_record(_PREVIOUS, previous)
     shared._block[_MODES] = mode
-    shared._block[_FACTORS] = int(np.float32(weight).view(np.uint32))
+    shared._set_array(_FACTORS, factors)
     shared._block[_TABLES] = int(tables)
     shared._set_room(room)
     return shared
