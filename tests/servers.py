@@ -98,10 +98,9 @@ class FileServer(Recording):
                     self.send_header("Content-Range", f"bytes {part[0]}-{part[1] - 1}/{len(data)}")
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Last-Modified", self.date_time_string(0))
+                self.server_owner.requests.append(Request("GET", self.path, asked, len(body)))
                 self.end_headers()
                 self.wfile.write(body)
-                owner = self.server_owner
-                owner.requests.append(Request("GET", self.path, asked, len(body)))
 
             def do_other(self):
                 self.server_owner.requests.append(Request(self.command, self.path, None, 0))

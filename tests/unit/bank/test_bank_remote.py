@@ -187,9 +187,10 @@ FAULTS = ["403", "404", "500", "429", "reset", "torn", "hang"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_credentials_in_errors_banks_or_logs(fault, s3_port, capfd):
+def test_no_credentials_in_errors_banks_or_logs(fault, s3_port, capfd, monkeypatch):
     from tvbank.bank.storage.objects import ObjectStorage
 
+    monkeypatch.setattr("tvbank.bank.storage.objects._TRIES", 2)
     with (
         servers.Proxy(s3_port) as proxy,
         servers.environment(servers.s3_environment(proxy.port)),
