@@ -15,7 +15,7 @@ import tvbank
 
 VERBS = [
     "init", "add", "cp", "pack", "ls", "show", "export", "merge", "verify", "rm", "gc",
-    "sweep", "demo",
+    "sweep", "demo", "routers",
 ]  # fmt: skip
 
 
@@ -223,7 +223,7 @@ def test_rm_and_gc(shell):
 def test_help_of_every_verb(shell, verb, flag):
     text = succeeded(shell(verb, flag))
     assert f"tvbank {verb}" in text
-    if verb in ("ls", "show", "verify"):
+    if verb in ("ls", "show", "verify", "routers"):
         assert "--json" in text
 
 

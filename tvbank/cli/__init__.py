@@ -7,6 +7,7 @@
 ``building.py``     ``init``, ``add``, ``rm``, ``gc``
 ``copying.py``      ``cp``, ``pack``
 ``reading.py``      ``ls``, ``show``, ``verify``
+``routers.py``      ``routers``
 ``weights.py``      ``export``, ``merge``
 ``sweep.py``        ``sweep``
 ``demo.py``         ``demo``

@@ -90,6 +90,7 @@ def _show_bank(bank: tvbank.Bank, as_json: bool) -> None:
         "location": bank.location,
         "generation": bank.generation,
         "tasks": len(bank),
+        "routers": len(bank.routers),
         "stored_bytes": sum(task.stored_bytes for task in bank.values()),
         "base_units": len(layout.units),
         "base_buffers": len(layout.whole),

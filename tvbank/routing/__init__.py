@@ -17,6 +17,7 @@
 ``_discriminant.py``  the metric: shrinkage LDA; ``_learned.py``: refined by [F] Eq. 19
 ``_neighbourhood.py`` what the keys around an input say; ``_search.py`` finds them
 ``_rejection.py``     when an input is of no known task
+``_fit.py``           ``fit``: a router from inputs, its layer chosen; ``_layers.py``: among which
 ``cascade.py``        ``Cascade``: a deeper router only where a shallow one is unsure
 ``_stage.py``         one router of it; ``_calibration.py`` finds how sure it has to be
 ``_confidence.py``    how sure a router is, of an input or of a whole batch
@@ -33,13 +34,19 @@ from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tvbank.routing._features import features as features
+    from tvbank.routing._fit import Fitted as Fitted
+    from tvbank.routing._fit import LayerScore as LayerScore
+    from tvbank.routing._fit import fit as fit
     from tvbank.routing.cascade import Cascade as Cascade
     from tvbank.routing.recipe import Recipe as Recipe
     from tvbank.routing.router import Router as Router
 
-__all__ = ["Cascade", "Recipe", "Router", "features"]
+__all__ = ["Cascade", "Fitted", "LayerScore", "Recipe", "Router", "features", "fit"]
 
 __getattr__ = lazy_exports(
     __name__,
-    {"Cascade": "cascade", "Recipe": "recipe", "Router": "router", "features": "_features"},
-)
+    {
+        "Cascade": "cascade", "Fitted": "_fit", "LayerScore": "_fit", "Recipe": "recipe",
+        "Router": "router", "features": "_features", "fit": "_fit",
+    },
+)  # fmt: skip

@@ -50,6 +50,21 @@ class Method:
         if self.reject is not None and not 0 < self.reject < 1:
             raise UsageError(f"reject= is a share between 0 and 1, or None, got {self.reject}")
 
+    @classmethod
+    def asked(cls, metric: str | None = None, **options: Any) -> Method:
+        """The method of some options of ``Router.fit``; centres and rank mean a learned metric.
+
+        Raises:
+            UsageError: an option that is not known, or out of its range.
+        """
+        if metric is None:
+            both = options.get("centres") is not None and options.get("rank") is not None
+            metric = "learned" if both else "discriminant"
+        try:
+            return cls(metric, **options)
+        except TypeError as error:
+            raise UsageError(f"not an option of a router: {error}") from error
+
     def build(self, examples: Examples) -> tuple[Examples, Metric | None]:
         """The keys that inputs are compared with, and how."""
         keys = examples

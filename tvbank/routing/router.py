@@ -85,9 +85,9 @@ class Router:
                 neighbours than examples, an argument out of its range.
             NonFiniteError: NaN or infinity among the features; names the task.
         """
-        if metric is None:
-            metric = "discriminant" if centres is None or rank is None else "learned"
-        method = Method(metric, neighbours, centres, rank, reject, seed)
+        method = Method.asked(
+            metric, neighbours=neighbours, centres=centres, rank=rank, reject=reject, seed=seed
+        )
         examples = gather(features)
         return cls._made(examples, method, Recipe(names_of(at), pooling, examples.points.shape[1]))
 

@@ -1,0 +1,126 @@
+"""A router from inputs: the layer is chosen on held-out examples, the cheapest of the best."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import tvbank
+from tvbank.errors import UsageError
+from tvbank.routing._inputs import run_model
+from tvbank.routing._layers import MOST, candidate_layers
+
+WIDTH = 8
+
+
+class Spoils(nn.Module):
+    """Leaves nothing of its input."""
+
+    def forward(self, states):
+        return torch.sin(1e5 * states)
+
+
+class Encoder(nn.Module):
+    """Tasks can be told apart behind the second block only: it undoes what the first did."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(WIDTH, WIDTH)
+        self.blocks = nn.ModuleList(
+            [nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Sequential(Spoils())]
+        )
+        self.norm = nn.LayerNorm(WIDTH)
+        self.classify = nn.Linear(WIDTH, 3)
+
+    def forward(self, states):
+        states = self.embed(states)
+        for block in self.blocks:
+            states = block(states)
+        return self.classify(self.norm(states))
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return Encoder()
+
+
+def inputs(tasks=3, count=20, spread=0.3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    means = 2 * torch.randn(tasks, 1, WIDTH, generator=generator)
+    noise = torch.randn(tasks, count, WIDTH, generator=generator)
+    return {f"task{k}": rows for k, rows in enumerate(means + spread * noise)}
+
+
+def test_candidates_come_in_the_order_of_the_pass(model):
+    few = torch.zeros(2, WIDTH)
+    layers = candidate_layers(model, few, run_model)
+    assert [layer.name for layer in layers] == [
+        "embed", "blocks.0", "blocks.1", "blocks.2", "norm", "",
+    ]  # fmt: skip
+    costs = [layer.cost for layer in layers]
+    assert costs == sorted(costs)
+    assert costs[-1] == 1
+    assert np.allclose(costs[:3], np.array([64, 128, 192]) / (3 * 64 + 24))
+    assert all(not module._forward_hooks for module in model.modules())
+
+
+def test_candidates_of_other_models():
+    deep = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3 * MOST)))
+    layers = candidate_layers(deep, torch.zeros(2, 2), run_model)
+    assert len(layers) == MOST + 1
+    convolutions = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2))
+    names = [
+        each.name for each in candidate_layers(convolutions, torch.zeros(2, 1, 6, 6), run_model)
+    ]
+    assert names == ["0", "1", "2", ""]
+    assert [each.name for each in candidate_layers(nn.Linear(2, 2), torch.zeros(2, 2), run_model)
+            ] == [""]  # fmt: skip
+
+
+def test_the_cheapest_of_the_best_layers_is_chosen(model):
+    given = inputs()
+    fitted = tvbank.routing.fit(model, given, neighbours=3)
+    assert fitted.chosen.at == fitted.router.recipe.at == ("embed",)
+    assert fitted.chosen.accuracy == 1
+    spoilt = next(score for score in fitted.layers if score.at == ("blocks.2",))
+    assert spoilt.accuracy < 0.9
+    assert fitted.router.recipe.width == WIDTH
+    assert [score.cost for score in fitted.layers] == sorted(s.cost for s in fitted.layers)
+    tests = inputs(seed=0, count=20)
+    rows = tvbank.routing.features(model, tests["task1"], fitted.router.recipe)
+    assert (fitted.router.top(rows) == 1).mean() > 0.8
+
+
+def test_it_is_reproducible(model):
+    one, two = (tvbank.routing.fit(model, inputs(spread=2.0), neighbours=3, seed=4) for _ in "ab")
+    assert one.layers == two.layers
+    assert one.router.keys.tobytes() == two.router.keys.tobytes()
+    assert one.router.rejection == two.router.rejection
+
+
+def test_candidates_can_be_given(model):
+    fitted = tvbank.routing.fit(
+        model, inputs(), layers=["norm", ["blocks.0", "blocks.1"]], neighbours=3, reject=None
+    )
+    assert {score.at for score in fitted.layers} == {("norm",), ("blocks.0", "blocks.1")}
+    assert fitted.router.recipe.at == ("blocks.0", "blocks.1")
+    assert fitted.router.recipe.width == 2 * WIDTH
+    assert not fitted.router.rejects
+
+
+@pytest.mark.parametrize(
+    ("what", "given", "options"),
+    [
+        ("inputs of tasks", {}, {}),
+        ("no inputs", {"a": torch.zeros(0, WIDTH), "b": torch.zeros(3, WIDTH)}, {}),
+        ("got only 'task0'", {"task0": torch.randn(9, WIDTH)}, {"neighbours": 1}),
+        ("no module 'nowhere'", inputs(), {"layers": ["nowhere"]}),
+        ("layers= is empty", inputs(), {"layers": []}),
+        ("tolerance=", inputs(), {"tolerance": -1}),
+        ("not an option", inputs(), {"neighbors": 3}),
+    ],
+)
+def test_bad_arguments(model, what, given, options):
+    with pytest.raises(UsageError, match=what):
+        tvbank.routing.fit(model, given, **options)
