@@ -231,3 +231,24 @@ def stored_record(data: bytes) -> dict[str, Any]:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def routed_bank() -> tvbank.Bank:
+    """``small_bank`` with a router between its tasks."""
+    bank = small_bank()
+    rng = np.random.default_rng(3)
+    features = {
+        task: (3 * rng.standard_normal(4) + rng.standard_normal((6, 4))).astype(np.float32)
+        for task in ("lossy", "exact")
+    }
+    bank.add_router("main", tvbank.Router.fit(features, neighbours=2))
+    return bank
+
+
+def router_numbers(router: tvbank.Router) -> dict[str, Any]:
+    """All that a router holds, in a form that compares bit by bit."""
+    metric = router.metric
+    arrays = [router.keys, router.owners]
+    arrays += [] if metric is None else [metric.centre, metric.matrix]
+    held = (router.tasks, router.recipe, router.method, router.rejection)
+    return {"held": repr(held), "arrays": [(each.tobytes(), each.shape) for each in arrays]}

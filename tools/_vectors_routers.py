@@ -109,6 +109,8 @@ def _document_faults() -> Iterator[BankFault]:
         ("document-syntax", "no rejection, nor null", drop("rejection")),
         ("document-syntax", "a threshold that is no number", put(
             "rejection", "evidence", value="low")),
+        ("document-syntax", "a threshold beyond 64-bit floats, written as an integer", put(
+            "rejection", "distance", value=10**400)),
         ("document-syntax", "a method as a list", put("method", value=[])),
         ("layout", "a router of another layout", put("layout", value="0" * 64)),
         ("document-syntax", "a router's object outside of it", put("objects", "../x", value=extra)),

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -56,8 +57,6 @@ def build(folder: Path, tasks: int) -> None:
         for path, data in objects:
             (place / path).parent.mkdir(parents=True, exist_ok=True)
             (place / path).write_bytes(data)
-    import msgspec
-
     full = msgspec.structs.replace(
         catalog, tasks={task_name(number): entry for number in range(tasks)}, generation=tasks
     )

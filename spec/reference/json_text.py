@@ -43,7 +43,10 @@ class Object:
         value = self[name]
         fits = type(value) in (int, float)
         require(fits, "document-syntax", f"{self.where}.{name} is no number")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise Invalid("document-syntax", f"{self.where}.{name} is too large") from error
 
     def text(self, name: str, pattern: str = ".*") -> str:
         """A member that is a string which matches a pattern as a whole."""

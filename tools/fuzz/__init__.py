@@ -37,6 +37,7 @@ TARGETS: Final = {
     "catalog": Target("the root document"),
     "layout": Target("the layout document"),
     "revision": Target("a revision document and the objects that its extras call for"),
+    "router": Target("a router's document and the objects that its arrays call for"),
     "extra": Target("the chunk of an extra: zstd"),
     "zip": Target("the directory of a zip file that holds a bank"),
     "bank": Target("a whole bank with one object forged: open, verify, read everything"),

@@ -40,12 +40,16 @@ def seeds(name: Callable[[str], bool]) -> Iterator[bytes]:
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
     """Change a value, a name or the shape of a document; sometimes any bytes."""
     dice = random.Random(seed)
-    if dice.random() < 0.25:
-        return mutate_bytes(data, max_size)
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        return mutate_bytes(data, max_size)
+    if dice.random() >= 0.25:
+        try:
+            return _mutate_json(data, dice)[:max_size]
+        except (ValueError, RecursionError):  # no JSON, or too deep for Python's own
+            pass
+    return mutate_bytes(data or b"{", max_size)
+
+
+def _mutate_json(data: bytes, dice: random.Random) -> bytes:
+    document = json.loads(data)
     raw = None
     for _ in range(dice.choice((1, 1, 2, 3))):
         places = list(_places(document))
@@ -53,14 +57,9 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
             break
         holder, at = dice.choice(places)
         raw = _change(holder, at, dice) or raw
-    try:
-        text = json.dumps(document, separators=(",", ":"), ensure_ascii=dice.random() < 0.5)
-        encoded = text.encode("utf-8", "surrogatepass")
-    except (ValueError, RecursionError):
-        return mutate_bytes(data, max_size)
-    if raw is not None:
-        encoded = encoded.replace(json.dumps(_MARK).encode(), raw)
-    return encoded[:max_size]
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=dice.random() < 0.5)
+    encoded = text.encode("utf-8", "surrogatepass")
+    return encoded if raw is None else encoded.replace(json.dumps(_MARK).encode(), raw)
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -32,7 +32,7 @@ from tvbank.bank.shard import crc32c
 from tvbank.bank.verify import verify
 from tvbank.errors import TvbankError
 
-_SOUND = banks.contents(banks.small_bank().storage)
+_SOUND = banks.contents(banks.routed_bank().storage)
 _KEYS = sorted(_SOUND)
 #: Units above this are not read: a layout may state any length.
 _MOST = 10**6
@@ -106,44 +106,45 @@ def forge(number: int, content: bytes) -> dict[str, bytes]:
     parts = key.split("/")
     if key == "base/zarr.json":
         catalog["layout"] = banks.stored_record(content)
-        for name, entry in catalog["tasks"].items():
-            _renew(objects, name, entry, layout=catalog["layout"]["sha256"])
-    elif parts[0] == "tasks" and len(parts) > 3:
-        name, below = parts[1], "/".join(parts[3:])
-        entry = catalog["tasks"][name]
+        for kind in ("tasks", "routers"):
+            for name, entry in catalog[kind].items():
+                _renew(objects, f"{kind}/{name}", entry, layout=catalog["layout"]["sha256"])
+    elif len(parts) > 3:
+        kind, name, below = parts[0], parts[1], "/".join(parts[3:])
+        entry = catalog[kind][name]
         if below == "zarr.json":
-            _move(objects, name, entry, content)
+            _move(objects, f"{kind}/{name}", entry, content)
         elif below.startswith("delta/c/"):
-            shard = int(parts[-1])
-            entry["shards"][shard] = banks.stored_record(content)
-            _renew(objects, name, entry, shards=entry["shards"])
+            entry["shards"][int(parts[-1])] = banks.stored_record(content)
+            _renew(objects, f"{kind}/{name}", entry, shards=entry["shards"])
         else:
-            _renew(objects, name, entry, changed=(below, banks.stored_record(content)))
+            changed = (below, banks.stored_record(content))
+            _renew(objects, f"{kind}/{name}", entry, changed=changed)
     return objects | {"zarr.json": sealed(json.dumps(root, separators=(",", ":")).encode())}
 
 
-def _renew(objects: dict[str, bytes], name: str, entry: Any, **members: Any) -> None:
-    document = json.loads(objects[f"tasks/{name}/{entry['revision']}/zarr.json"])
+def _renew(objects: dict[str, bytes], folder: str, entry: Any, **members: Any) -> None:
+    document = json.loads(objects[f"{folder}/{entry['revision']}/zarr.json"])
     body = document["attributes"]["tvbank"]
     changed = members.pop("changed", None)
     if changed:
         body["objects"][changed[0]] = changed[1]
     body |= members
-    _move(objects, name, entry, json.dumps(document, separators=(",", ":")).encode())
+    _move(objects, folder, entry, json.dumps(document, separators=(",", ":")).encode())
 
 
-def _move(objects: dict[str, bytes], name: str, entry: Any, document: bytes) -> None:
+def _move(objects: dict[str, bytes], folder: str, entry: Any, document: bytes) -> None:
     """Put a revision's objects below the name that its document gives it."""
-    old = f"tasks/{name}/{entry['revision']}"
+    old = f"{folder}/{entry['revision']}"
     entry["revision"], entry["size"] = hashlib.sha256(document).hexdigest(), len(document)
-    new = f"tasks/{name}/{entry['revision']}"
+    new = f"{folder}/{entry['revision']}"
     for key in [key for key in objects if key.startswith(f"{old}/")]:
         objects[new + key.removeprefix(old)] = objects.pop(key)
     objects[f"{new}/zarr.json"] = document
     try:
         stored = [
             *json.loads(document)["attributes"]["tvbank"]["objects"].values(),
-            *entry["shards"],
+            *entry.get("shards", []),
         ]
         entry["stored_bytes"] = len(document) + sum(each["size"] for each in stored if each)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -165,6 +166,9 @@ def read_all(storage: Any) -> None:
             if task.extras.record(name).size <= _MOST:
                 assert task.extras[name].shape == task.extras.record(name).shape
         assert isinstance(task.metadata, dict)
+    for name in bank.routers:
+        if all(extra.size <= _MOST for extra in bank.stored_router(name).document.extras):
+            bank.router(name, partial=True)
 
 
 def _slow(objects: dict[str, bytes]) -> None:

@@ -27,7 +27,7 @@ def _fast(data: bytes) -> Revision:
 
 def _slow(data: bytes) -> SlowRevision:
     revision = read_revision(data)
-    _check_objects(revision)
+    _check_objects({"delta/zarr.json"}, revision.extras, revision.objects)
     return revision
 
 
