@@ -43,8 +43,8 @@ def copy(
         print_json(dataclasses.asdict(report))
         return
     typer.echo(
-        f"copied {len(report.tasks)} tasks: {report.objects} objects, {human_bytes(report.bytes)}, "
-        f"{time.monotonic() - start:.1f} s"
+        f"copied {len(report.tasks)} tasks, {len(report.routers)} routers: {report.objects} "
+        f"objects, {human_bytes(report.bytes)}, {time.monotonic() - start:.1f} s"
     )
     if report.resumed:
         typer.echo(f"{report.resumed} objects were there from a copy that was interrupted")

@@ -290,6 +290,18 @@ class TestLocalStorage:
         (tmp_path / "store/a/b.tmp-0123").write_bytes(b"12")
         assert StoredObject("a/b.tmp-0123", 2) in storage.list()
 
+    def test_touching_the_file_of_another_user(self, storage, monkeypatch):
+        storage.put("a", b"x")
+
+        def refuse(_file):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr("os.utime", refuse)
+        before = next(storage.list()).modified
+        storage.touch("a")
+        assert next(storage.list()).modified >= before
+        assert storage.get("a") == b"x"
+
     def test_empty_folders_are_tidied_away(self, storage, tmp_path):
         storage.put("a/b", b"x")
         for folder in ("a/c/d", "a/e", "f/g", "h"):

@@ -128,6 +128,8 @@ class LocalStorage(Storage):
                     os.utime(file.fileno())
             except _NO_OBJECT as error:
                 raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from error
+            except PermissionError:  # another user's file, in a folder where we may write
+                self.put(key, self.get(key))
 
     def tidy(self, folder: str) -> None:
         """See ``Storage.tidy``: folders that hold no object."""
