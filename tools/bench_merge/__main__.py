@@ -3,7 +3,8 @@
     python -m tools.bench_merge --tasks FOLDER --family minilm [--json] [--tests 400]
 
 FOLDER is what `python -m tools.realtasks build` writes. Parameters are chosen on training examples
-(`--tuning` of each task) that neither the routers (`--routing` of each) nor the tests see.
+(`--tuning` of each task) that neither the routers (`--routing` of each) nor the tests see, the
+layer to route at on others (`--choosing`), whose labels are not used.
 """
 
 from __future__ import annotations
@@ -28,28 +29,26 @@ from tools.bench_merge._show import show
 from tools.bench_merge._trial import Row, Trial, trial_of
 from tools.realtasks import FAMILIES, Family, load
 
+PARTS = ("switched", "routed", "static")
 
-def measure(trial: Trial, folder: Path, timed: int, share: float) -> Iterator[Row]:
-    """All rows, the cheapest first.
 
-    Args:
-        trial: the fine-tunes.
-        folder: for the banks.
-        timed: batches to time of each kind.
-        share: of EMR-Merging's storage that the small T-Switch may take.
-    """
-    yield _switched.base_row(trial)
+def measure(trial: Trial, folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
+    """All rows of the parts that are asked for; banks are written to a folder."""
     exact = bank_of(trial, folder / "exact", tvbank.Exact())
-    yield _switched.tuned_row(trial, exact)
-    emr = _switched.emr_row(trial, exact)
-    yield emr
-    bank = None
-    for row, chosen in _switched.tswitch_rows(trial, folder, int(share * emr.stored), _say):
-        yield row
-        bank = chosen
-    assert bank is not None
-    yield from _routed.rows(trial, bank, timed, _say)
-    yield from _static.rows(trial, exact, _say)
+    emr = _switched.emr_of_bank(trial, exact)
+    if "switched" in arguments.parts:
+        yield _switched.base_row(trial)
+        yield _switched.tuned_row(trial, exact)
+        yield _switched.emr_row(trial, emr)
+    if "switched" in arguments.parts or "routed" in arguments.parts:
+        allowed = int(arguments.share * emr.stored)
+        made = list(_switched.tswitch_rows(trial, folder, allowed, arguments.drops, _say))
+        yield from (row for row, _ in made)
+        if "routed" in arguments.parts:
+            _, smallest = made[-1]
+            yield from _routed.rows(trial, smallest, arguments.timed, _say)
+    if "static" in arguments.parts:
+        yield from _static.rows(trial, exact, _say)
 
 
 def _say(line: str) -> None:
@@ -72,9 +71,12 @@ def main() -> None:
     parser.add_argument("--tasks", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--family", choices=list(FAMILIES), required=True)
     parser.add_argument("--only", nargs="+", metavar="TASK", help="by default all tasks")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--tests", type=int, default=400, help="of each task")
     parser.add_argument("--tuning", type=int, default=50, help="examples of each task")
     parser.add_argument("--routing", type=int, default=100, help="examples of each task")
+    parser.add_argument("--choosing", type=int, default=100, help="examples of each task")
+    parser.add_argument("--drops", type=float, nargs="+", default=_switched.DROPS, metavar="DROP")
     parser.add_argument("--timed", type=int, default=20, help="batches of each kind; 0 for none")
     parser.add_argument("--share", type=float, default=0.1, help="of EMR's bytes for a small bank")
     parser.add_argument("--threads", type=int, help="of torch; by default as it likes")
@@ -84,10 +86,11 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     family = _family(arguments)
-    trial = trial_of(family, arguments.routing, arguments.tuning, arguments.tests)
+    sizes = (arguments.routing, arguments.choosing, arguments.tuning, arguments.tests)
+    trial = trial_of(family, *sizes)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        for row in measure(trial, Path(folder), arguments.timed, arguments.share):
+        for row in measure(trial, Path(folder), arguments):
             rows.append(row)
             _say(f"{row.method} ({row.setting}): {row.mean:.4f}, {row.stored / 2**20:.2f} MiB")
     if arguments.json:

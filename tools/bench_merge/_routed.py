@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from tools.bench_merge._trial import Examples, Row, Scores, Trial
 from tools.realtasks import Inputs
 from tvbank import AutoSwitch, Bank, Router, routing
 
-_BATCH = 256
+_MIXED, _APART = 256, 32  # inputs a batch
 _SEED = 0
 
 #: What enters the head.
@@ -48,32 +48,90 @@ class _Stream:
     owners: NDArray[np.str_]
 
 
-def _stream(examples: dict[str, Examples]) -> _Stream:
-    order = np.random.default_rng(_SEED).permutation(sum(len(some.y) for some in examples.values()))
-    owners = np.concatenate([np.full(len(some.y), name) for name, some in examples.items()])
-    x = np.concatenate([some.x for some in examples.values()])
-    y = np.concatenate([some.y for some in examples.values()])
-    return _Stream(x[order], y[order], owners[order])
+def _joined(streams: Sequence[_Stream]) -> _Stream:
+    x, y, owners = ([getattr(part, name) for part in streams] for name in ("x", "y", "owners"))
+    return _Stream(np.concatenate(x), np.concatenate(y), np.concatenate(owners))
+
+
+def _streams(examples: dict[str, Examples], apart: bool) -> list[_Stream]:
+    """Batches in random order: of 32 inputs of one task, or of 256 of all."""
+    chance = np.random.default_rng(_SEED)
+    whole = [_Stream(e.x, e.y, np.full(len(e.y), name)) for name, e in examples.items()]
+    size = _APART if apart else _MIXED
+    batches: list[_Stream] = []
+    for part in whole if apart else [_joined(whole)]:
+        order = chance.permutation(len(part.y))
+        for first in range(0, len(order), size):
+            rows = order[first : first + size]
+            batches.append(_Stream(part.x[rows], part.y[rows], part.owners[rows]))
+    return [batches[number] for number in chance.permutation(len(batches))]
+
+
+@final
+@dataclass(frozen=True)
+class _Way:
+    """A way to route.
+
+    Attributes:
+        method: its name in the table.
+        router: of the bank, by name.
+        mode: of ``AutoSwitch``.
+        apart: whether every batch is of one task, as papers measure a data set at a time, and tells
+            by all of its examples which; else batches mix all tasks.
+    """
+
+    method: str
+    router: str
+    mode: Literal["sample", "top1"] = "sample"
+    apart: bool = False
+
+
+_WAYS = (
+    _Way("Auto-Switch", "plain"),
+    _Way("Auto-Switch, learned metric", "learned"),
+    _Way("Auto-Switch, discriminant, top 1", "discriminant", "top1"),
+    _Way("Auto-Switch, discriminant, a task a batch", "discriminant", "top1", apart=True),
+)
 
 
 def rows(trial: Trial, bank: Bank, timed: int, say: Say) -> Iterator[Row]:
-    """Auto-Switch as [F] Eq. 5 has it, then with centres, the learned metric and a chosen layer."""
-    features = _by_place(trial, trial.routing)
-    plain = Router.fit(features[BEFORE], neighbours=10, metric="euclidean", reject=None, seed=_SEED)
-    yield _row(trial, bank, "Auto-Switch", "before the head", plain, timed)
-    seen = _by_place(trial, {name: some.x for name, some in trial.tuning.items()})
+    """Auto-Switch as [F] Eq. 5 has it; with centres and the learned metric; with LDA alone.
+
+    The layer of the latter two is the one that routes most of the examples for choosing right.
+    """
+    routers, places = _routers(trial, say)
+    for name, router in routers.items():
+        bank.add_router(name, router, replace=True)
+    opened = tvbank.open(bank.location)
+    for way in _WAYS:
+        yield _row(trial, opened, way, places[way.router], timed)
+
+
+def _routers(trial: Trial, say: Say) -> tuple[dict[str, Router], dict[str, str]]:
+    """Routers, and where their features come from."""
+    features, seen = _by_place(trial, trial.routing), _by_place(trial, trial.choosing)
     routers = {
-        place: Router.fit(
-            found, neighbours=10, centres=20, rank=32, metric="learned", reject=None, seed=_SEED,
-            at=place,
+        "plain": Router.fit(
+            features[BEFORE], neighbours=10, metric="euclidean", reject=None, seed=_SEED
         )
-        for place, found in features.items()
-        if place != BEFORE
-    }  # fmt: skip
-    right = {place: _routed_right(router, seen[place]) for place, router in routers.items()}
-    say(", ".join(f"{place}: {share:.4f}" for place, share in right.items()))
-    place = max(right, key=lambda place: right[place])  # of equal ones the first
-    yield _row(trial, bank, "Auto-Switch, learned metric", f"at {place}", routers[place], timed)
+    }
+    places = {"plain": "before the head"}
+    fits: dict[str, dict[str, Any]] = {
+        "learned": {"metric": "learned", "centres": 20, "rank": 32},
+        "discriminant": {"metric": "discriminant"},
+    }
+    for name, fit in fits.items():
+        each = {
+            place: Router.fit(
+                features[place], neighbours=10, reject=None, seed=_SEED, at=place, **fit
+            )
+            for place in PLACES[trial.family.name]
+        }
+        right = {place: _routed_right(router, seen[place]) for place, router in each.items()}
+        say(f"{name}: " + ", ".join(f"{place} {share:.4f}" for place, share in right.items()))
+        best = max(right, key=lambda place: right[place])  # of equal ones the first
+        routers[name], places[name] = each[best], best
+    return routers, places
 
 
 def _routed_right(router: Router, features: dict[str, NDArray[Any]]) -> float:
@@ -104,16 +162,18 @@ def _forward(trial: Trial) -> Callable[[torch.nn.Module, Any], Any]:
     return forward
 
 
-def _row(trial: Trial, bank: Bank, method: str, setting: str, router: Router, timed: int) -> Row:
-    opened = tvbank.open(bank.location)
-    model, stream = trial.family.model(), _stream(dict(trial.tests))
+def _row(trial: Trial, bank: Bank, way: _Way, place: str, timed: int) -> Row:
+    model = trial.family.model()
+    streams = _streams(dict(trial.tests), way.apart)
+    stream = _joined(streams)
     found: list[str] = []
     outputs: list[torch.Tensor] = []
     with AutoSwitch(
-        model, opened, router, forward=_forward(trial), trim=_TRIMMED[trial.family.name]
-    ) as auto:
-        for first in range(0, len(stream.y), _BATCH):
-            outputs.append(auto(trial.family.inputs(stream.x[first : first + _BATCH])))
+        model, bank, way.router, way.mode, forward=_forward(trial),
+        trim=_TRIMMED[trial.family.name], pool=way.apart,
+    ) as auto:  # fmt: skip
+        for batch in streams:
+            outputs.append(auto(trial.family.inputs(batch.x)))
             assert auto.last is not None
             found += [task or "(base)" for task in auto.last.tasks]
         ratios = passes(trial, auto, timed)
@@ -124,9 +184,9 @@ def _row(trial: Trial, bank: Bank, method: str, setting: str, router: Router, ti
         for task in trial.tasks
     }
     return Row(
-        method, setting,
+        way.method, place,
         scores=_by_task(trial, stream, own & right),
-        stored=stored_bytes(bank) + _size(router),
+        stored=stored_bytes(bank) + bank.stored_router(way.router).stored_bytes,
         passes=ratios,
         routed=float(right.mean()),
         own_head=_by_task(trial, stream, own),
@@ -146,9 +206,3 @@ def _answers(trial: Trial, stream: _Stream, features: torch.Tensor) -> NDArray[n
 
 def _by_task(trial: Trial, stream: _Stream, right: NDArray[np.bool_]) -> Scores:
     return {name: float(right[stream.owners == name].mean()) for name in trial.tasks}
-
-
-def _size(router: Router) -> int:
-    """Bytes of a router's arrays."""
-    metric = () if router.metric is None else (router.metric.centre, router.metric.matrix)
-    return sum(array.nbytes for array in (router.keys, router.owners, *metric))

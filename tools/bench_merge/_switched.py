@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 
 import tvbank
 from tools.bench_merge._banks import State, bank_of, loader, stored_bytes, switched_scores
-from tools.bench_merge._emr import emr_of
+from tools.bench_merge._emr import Emr, emr_of
 from tools.bench_merge._trial import Row, Trial, mean, scores_of
 from tvbank import Bank
 
-#: What T-Switch chooses among.
+#: What T-Switch is chosen from.
 DROPS = (0.5, 0.7, 0.8, 0.9, 0.95)
 KNOBS: tuple[Literal["rms", "norm"], ...] = ("rms", "norm")
 
@@ -36,14 +36,19 @@ def tuned_row(trial: Trial, exact: Bank) -> Row:
     return Row("fine-tuned", "", scores, whole, note=note)
 
 
-def emr_row(trial: Trial, exact: Bank) -> Row:
+def emr_of_bank(trial: Trial, exact: Bank) -> Emr:
     """EMR-Merging of the exact bank's tasks; it has nothing to tune."""
     base: State = load_file(trial.family.base)
     vectors = {}
     for name in exact:
         state = tvbank.merge(exact, {name: 1.0}, base=trial.family.base)
         vectors[name] = {unit: state[unit] - weights for unit, weights in base.items()}
-    merged, load = emr_of(vectors), loader(trial)
+    return emr_of(vectors)
+
+
+def emr_row(trial: Trial, merged: Emr) -> Row:
+    """EMR-Merging."""
+    base, load = load_file(trial.family.base), loader(trial)
 
     def model_for(task: str) -> torch.nn.Module:
         return load(merged.state(base, task))
@@ -51,17 +56,20 @@ def emr_row(trial: Trial, exact: Bank) -> Row:
     return Row("EMR-Merging", "", scores_of(trial, trial.tests, model_for), merged.stored)
 
 
-def tswitch_rows(trial: Trial, folder: Path, allowed: int, say: Say) -> Iterator[tuple[Row, Bank]]:
+def tswitch_rows(
+    trial: Trial, folder: Path, allowed: int, drops: Sequence[float], say: Say
+) -> Iterator[tuple[Row, Bank]]:
     """T-Switch at the setting that does best on the tuning examples: of all, and of small ones.
 
     Args:
         trial: the fine-tunes.
         folder: where the banks are written.
         allowed: bytes that the small one may take.
+        drops: shares to drop to choose among.
         say: takes progress.
     """
     found: list[tuple[float, str, Bank]] = []
-    for drop in DROPS:
+    for drop in drops:
         for knob in KNOBS:
             bank = bank_of(trial, folder / f"tswitch-{drop}-{knob}", tvbank.TSwitch(drop, knob))
             tuning = mean(switched_scores(trial, dict(trial.tuning), bank))

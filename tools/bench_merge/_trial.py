@@ -28,17 +28,19 @@ class Examples:
 @final
 @dataclass(frozen=True)
 class Trial:
-    """A family and three disjoint sets of examples of each task.
+    """A family and four disjoint sets of examples of each task.
 
     Attributes:
         family: base and fine-tunes.
         routing: training examples that routers see, without labels.
+        choosing: training examples on which the layer to route at is chosen, without labels.
         tuning: training examples on which every method's parameters are chosen.
         tests: what the table reports.
     """
 
     family: Family
     routing: Mapping[str, NDArray[Any]]
+    choosing: Mapping[str, NDArray[Any]]
     tuning: Mapping[str, Examples]
     tests: Mapping[str, Examples]
 
@@ -48,12 +50,13 @@ class Trial:
         return self.family.tasks
 
 
-def trial_of(family: Family, routing: int, tuning: int, tests: int) -> Trial:
+def trial_of(family: Family, routing: int, choosing: int, tuning: int, tests: int) -> Trial:
     """Split each task's training examples; take its first tests."""
     tasks = family.tasks
     return Trial(
         family,
         {name: task.x_train[:routing] for name, task in tasks.items()},
+        {name: task.x_train[routing : routing + choosing] for name, task in tasks.items()},
         {
             name: Examples(task.x_train[-tuning:], task.y_train[-tuning:])
             for name, task in tasks.items()

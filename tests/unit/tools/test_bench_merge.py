@@ -82,14 +82,16 @@ def trial(tmp_path_factory):
         np.savez(folder / "data.npz", x_train=x[:12], y_train=y[:12], x_test=x[12:], y_test=y[12:])
         head = {"weight": torch.randn(3, WIDTH), "bias": torch.zeros(3)}
         save_file(head, folder / "head.safetensors")
-    return trial_of(load(root, "vit"), routing=5, tuning=4, tests=6)
+    return trial_of(load(root, "vit"), routing=5, choosing=2, tuning=4, tests=6)
 
 
 def test_no_example_serves_two_purposes(trial):
     for name, task in trial.tasks.items():
-        parts = [trial.routing[name], trial.tuning[name].x, trial.tests[name].x]
-        assert [len(part) for part in parts] == [5, 4, 6]
-        assert len({image.tobytes() for part in parts for image in part}) == 15
+        parts = [
+            trial.routing[name], trial.choosing[name], trial.tuning[name].x, trial.tests[name].x
+        ]  # fmt: skip
+        assert [len(part) for part in parts] == [5, 2, 4, 6]
+        assert len({image.tobytes() for part in parts for image in part}) == 17
         assert len(task.x_test) == 8
 
 
