@@ -183,6 +183,12 @@ def test_urls_of_no_store(url):
         tvbank.open(url)
 
 
+def test_an_account_that_is_not_known(monkeypatch):
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(UsageError, match=r"az://box/bank .*AZURE_STORAGE_ACCOUNT_NAME"):
+        tvbank.open("az://box/bank")
+
+
 FAULTS = ["403", "404", "500", "429", "reset", "torn", "hang"]
 
 

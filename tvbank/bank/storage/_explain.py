@@ -28,6 +28,7 @@ _KINDS = (
     ("Range request not supported", "the server does not answer requests for ranges of bytes"),
     ("RangeNotSupported", "the server does not answer requests for ranges of bytes"),
     ("not yet implemented", "the store cannot do that"),
+    ("MissingAccount", "the account is not known: set AZURE_STORAGE_ACCOUNT_NAME"),
     ("credential", "no usable credentials: set them up for the store's client"),
 )
 
