@@ -257,6 +257,15 @@ class TestLargeClaims:
             assert task.header(frame).nonzeros == 2**24
 
 
+def test_an_extra_takes_its_size_and_a_chunk():
+    made = tvbank.create(banks.MemoryStorage(), {"w": np.zeros(1, np.float32)})
+    bomb = np.zeros((2**21, 100), np.uint8)  # 4 chunks, a few thousand bytes each
+    made.add("t", {"w": np.zeros(1, np.float32), "bomb": bomb}, tvbank.Exact())
+    assert made["t"].stored_bytes < 100_000
+    with at_most(bomb.nbytes + 64 * MIB + ALWAYS):
+        assert not made["t"].extras["bomb"].any()
+
+
 LIMITED = """
 import resource, sys
 import tvbank

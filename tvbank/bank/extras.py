@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tvbank.bank.ahead import together
 from tvbank.bank.documents import ExtraRecord, ObjectRecord, Revision, check_stored
+from tvbank.bank.room import room
 from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.zarr_documents import (
     DELTA,
@@ -141,10 +142,14 @@ class Extras(Mapping[str, NDArray[Any]]):
         number, record = self._find(name)
         keys = [f"extras/{number}/{key}" for key in chunk_keys(record)]
         read = together(self._storage.parallel, [partial(self._read, key) for key in keys])
-        parts = [self._decode(data, record, key) for key, data in zip(keys, read, strict=True)]
-        if not parts:
-            return np.zeros(record.shape, DTYPES[record.dtype])
-        whole = np.concatenate(parts)[: record.shape[0]] if record.shape else parts[0]
+        what, remedy = f"extra {name!r}", "Task.extras.record tells its shape"
+        whole = room(record.size, stored_dtype(record.dtype), what, remedy)
+        first = 0
+        for key, data in zip(keys, read, strict=True):
+            part = self._decode(data, record, key)  # the last one is padded
+            whole[first : first + len(part)] = part[: len(whole) - first]
+            first += len(part)
+            del part  # before the next one is there
         return whole.reshape(record.shape).view(DTYPES[record.dtype])
 
     def _find(self, name: str) -> tuple[int, ExtraRecord]:
@@ -177,4 +182,4 @@ class Extras(Mapping[str, NDArray[Any]]):
                 f"{self._whose}, extra {record.name!r}: {key} does not decode: {error}",
                 key=key, task=self._task, unit=record.name,
             ) from error  # fmt: skip
-        return out.view(stored_dtype(record.dtype)).reshape(chunk_shape(record))
+        return out.view(stored_dtype(record.dtype))
