@@ -19,6 +19,7 @@
 ``_cache.py``     the tasks in memory, under a budget of bytes
 ``_record.py``    what was there before: positions and old weights
 ``_direct.py``    the fused loops on contiguous memory of the CPU, over several threads
+``_sums.py``      weighted sums of tasks, by these loops
 ``_indexed.py``   other devices and strides: torch's index operations
 ``_heads.py``     units kept whole: heads, buffers, resized embeddings
 ``_threads.py``   jobs side by side, none left behind

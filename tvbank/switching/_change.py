@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import final
 
-from tvbank.switching._direct import Addition, OneTask, TasksInTurn, WeightedTasks, WorkingMemory
+from tvbank.switching._direct import Addition, OneTask, WorkingMemory
 from tvbank.switching._heads import Swap, SwapsUndo, write_swaps
 from tvbank.switching._indexed import IndexedAddition, indexed_additions
 from tvbank.switching._model import AttachedModel
@@ -13,6 +13,7 @@ from tvbank.switching._places import Place
 from tvbank.switching._record import Record, Undo, empty_record
 from tvbank.switching._request import Request
 from tvbank.switching._resident import ResidentTask
+from tvbank.switching._sums import addition_of
 
 #: How often the way back is tried before what stops it is believed to last.
 _ATTEMPTS = 3
@@ -137,8 +138,7 @@ class Weights:
         if len(tasks) == 1:
             return OneTask(*tasks[0], self._room)
         weighted = [(task, weight) for task, weight in tasks if weight is not None]
-        kind = TasksInTurn if TasksInTurn.fits(weighted) else WeightedTasks
-        return kind(weighted, self._room)
+        return addition_of(weighted, self._room)
 
     def _settle(
         self, request: Request, undos: list[Undo], record: Record, swapped: list[Place]
