@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from spec.reference.json_text import MAX_NESTING, _nesting
 from tools.fuzz._agreement import Outcome
 from tools.fuzz._frames import VECTORS
 from tools.fuzz._mutate import mutate_bytes
@@ -124,12 +125,13 @@ def one_meaning(data: bytes) -> bool:
         return float(digits)
 
     try:
-        json.loads(data, object_pairs_hook=members, parse_float=real)
+        text = data.decode()
+        json.loads(text, object_pairs_hook=members, parse_float=real)
     except RecursionError:
         return False
     except ValueError as error:
         return "digits" not in str(error)
-    return finite and not doubled and max(data.count(b"["), data.count(b"{")) < 64
+    return finite and not doubled and _nesting(text) <= MAX_NESTING
 
 
 def agree(data: bytes, fast: Outcome, slow: Outcome, *, same_reason: bool) -> bool:
