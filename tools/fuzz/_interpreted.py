@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 _REGION_BITS: Final = 32
 #: No address of the process is as high: regions are told from arrays that a loop makes itself.
 _HIGH: Final = 1 << 62
+#: Modules that take the addresses of arrays they make.
+_WITH_ADDRESSES: Final = (
+    "rice", "masks.blocks", "fused.gaps", "fused.blocks", "fused.positions", "fused.patterns",
+    "fused.decode",
+)  # fmt: skip
 _regions: dict[int, NDArray[np.uint8]] = {}
 _made: list[NDArray[Any]] = []
+_kept: list[NDArray[Any]] = []
 
 
 def region(data: bytes) -> np.uint64:
@@ -51,7 +57,7 @@ def _part(address: Any, size: int) -> NDArray[np.uint8]:
 
 
 def _part_of_made(address: int, size: int) -> NDArray[np.uint8]:
-    for array in _made:
+    for array in (*_made, *_kept):
         start = address - array.ctypes.data
         if start >= 0 and start + size <= array.nbytes:
             return array.reshape(-1).view(np.uint8)[start : start + size]
@@ -139,8 +145,9 @@ def interpret() -> None:
     known["pattern_of"] = lambda number: np.float32(number).view(np.uint32)
     known["prefetch"] = lambda address: None
     _replace(memory, known)
-    for name in ("gaps", "blocks", "positions", "patterns", "decode"):
-        _replace(importlib.import_module(f"tvbank.coding.fused.{name}"), {"np": _Numpy()})
+    for name in _WITH_ADDRESSES:
+        _replace(importlib.import_module(f"tvbank.coding.{name}"), {"np": _Numpy()})
+    _kept.append(importlib.import_module("tvbank.coding.densities").run_tables())
 
 
 def _replace(module: Any, known: dict[str, Any]) -> None:
