@@ -1,14 +1,15 @@
 """Inputs of no known task: little speaks for the best task, or they lie far from all examples.
 
-Two scores, each with a threshold that half of the rejections of known inputs may pass:
+Two scores, each with a threshold:
 
 - evidence, z·m - ‖m‖²/2, where z is an input and m the mean of its task, both seen from the middle
   of all tasks in the router's metric: the logarithm of how much likelier the task makes the input
   than being somewhere around that middle does;
 - distance, the mean over the neighbours.
 
-Thresholds come from examples that were held out, metric, centres and all. What else was tried, and
-how it compares, is in spec/decisions/0020.
+Thresholds come from examples that were held out of metric, centres and all, at the same rank of
+both scores, so that together they reject the share asked for. What else was tried, and how it
+compares, is in spec/decisions/0020-shrinkage-lda-and-two-thresholds.md.
 """
 
 from __future__ import annotations
@@ -63,16 +64,21 @@ def calibrate(examples: Examples, method: Method) -> Rejection | None:
         distance.append(found.typical_distance)
     if not evidence:
         return None
-    rate = method.reject / 2
-    return Rejection(
-        -_ceiling(-np.concatenate(evidence), rate), _ceiling(np.concatenate(distance), rate)
+    return _thresholds(np.concatenate(evidence), np.concatenate(distance), method.reject)
+
+
+def _thresholds(evidence: Doubles, distance: Doubles, rate: float) -> Rejection:
+    """Thresholds at equal ranks of both scores, such that together they reject that share."""
+    count = len(evidence)
+    least, farthest = np.sort(evidence), -np.sort(-distance)
+    # How many examples are as suspicious, by the score that makes this one the most so.
+    ranks = np.minimum(
+        np.searchsorted(least, evidence, "right"), np.searchsorted(-farthest, -distance, "right")
     )
-
-
-def _ceiling(scores: Doubles, rate: float) -> float:
-    """What a further score exceeds with a probability of ``rate`` at most, if it is alike."""
-    rank = int(np.ceil((len(scores) + 1) * (1 - rate)))
-    return float(np.sort(scores)[min(rank, len(scores)) - 1])
+    allowed = int(rate * (count + 1))
+    rank = int(np.sort(ranks)[allowed - 1]) if allowed else 0
+    rank = min(rank, count - 1)
+    return Rejection(float(least[rank]), float(farthest[rank]))
 
 
 def folded(examples: Examples, seed: int) -> NDArray[np.int64]:
