@@ -306,6 +306,11 @@ def switching(bench: Bench, rounds: int) -> dict[str, float]:
     return {name: statistics.median(each[2:]) for name, each in times.items()}
 
 
+def tenth(values: list[float]) -> float:
+    """The tenth percentile, within the range of what was measured."""
+    return float(np.percentile(values, 10))
+
+
 def lines(tallies: dict[str, Tally]) -> Iterator[dict[str, Any]]:
     for name, tally in tallies.items():
         if name == "plain":
@@ -313,9 +318,9 @@ def lines(tallies: dict[str, Tally]) -> Iterator[dict[str, Any]]:
         yield {
             "row": name,
             "ratio": statistics.median(tally.wall),
-            "quiet_ratio": statistics.quantiles(tally.wall, n=10)[0],
+            "quiet_ratio": tenth(tally.wall),
             "processor_ratio": statistics.median(tally.processor),
-            "quiet_processor_ratio": statistics.quantiles(tally.processor, n=10)[0],
+            "quiet_processor_ratio": tenth(tally.processor),
             "runs": statistics.mean(tally.runs) if tally.runs else None,
             "deeper": statistics.mean(tally.deeper) if tally.deeper else None,
             "right": statistics.mean(tally.right),
