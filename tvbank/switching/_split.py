@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from tvbank.coding.fused.table import FIRST, LAST, PART_COLUMNS
 
-#: Fewer non-zeros than this are not worth a part of their own.
-_LEAST = 20_000
-#: Parts for each thread, so that one that comes late still finds some.
-_PARTS = 8
+#: Fewer non-zeros than this are not worth a part of their own, and so many times as many are not
+#: worth a second thread.
+_LEAST, _WORTH = 5_000, 8
+#: Parts for each thread, so that all end at about the same time.
+_PARTS = 32
 
 
 def address_of(array: NDArray[Any]) -> np.uint64:
@@ -35,7 +36,7 @@ def cut(
     """
     total = np.cumsum(counts)
     whole = int(total[-1]) if len(total) else 0
-    wanted = max(1, min(_PARTS * threads, whole // _LEAST))
+    wanted = min(_PARTS * threads, whole // _LEAST) if whole >= _WORTH * _LEAST else 1
     inner = np.searchsorted(total, whole * np.arange(1, wanted) // wanted, side="left") + 1
     if orders is not None and len(inner):
         inner = np.searchsorted(orders, orders[np.minimum(inner, len(orders) - 1)])
