@@ -68,7 +68,7 @@ def synthetic(most: int, inputs: int) -> dict[str, Any]:
         queries = np.concatenate([features[k][EXAMPLES:] for k in range(count)])[:inputs]
         truth = np.repeat(np.arange(count), each)[:inputs]
         rows.append(growth(fitted, queries, truth) | {"tasks": count})
-        print(f"{count} tasks done", file=sys.stderr)
+        print(rows[-1], file=sys.stderr)
     return {"cores": os.cpu_count(), "load": os.getloadavg()[0], "rows": rows}
 
 

@@ -18,6 +18,7 @@
 ``reader.py``             reads frames by unit or by shard
 ``entries.py``            puts their entries together; ``scatter.py`` into their places
 ``task.py``               ``Task`` and ``Unit``, the mappings users hold
+``routers.py``            routers as they are stored; ``router_documents.py`` says what of them
 ``bank.py``               ``Bank``, ``create`` and ``open``
 ``verify.py``, ``gc.py``  finding faults, removing what no catalog names
 ``making.py``             making an empty bank
