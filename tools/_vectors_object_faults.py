@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 from collections.abc import Callable, Iterator
@@ -221,6 +222,17 @@ def extra_faults() -> Iterator[BankFault]:
     yield "extra", "more bytes than stated", chunk(lambda _: zstd_frame(bytes(4096), 24))
     yield "extra", "an extra whose chunk is not listed", tampered(
         WITH_EXTRA, revision=drop("objects", "extras/0/c/0/0")
+    )  # fmt: skip
+
+    def without_objects(document: Any) -> Any:
+        document = copy.deepcopy(document)
+        objects = document["objects"]
+        for key in [key for key in objects if key.startswith("extras/0/")]:
+            del objects[key]
+        return document
+
+    yield "extra", "an extra of which nothing is listed", tampered(
+        WITH_EXTRA, revision=without_objects
     )  # fmt: skip
     yield "extra", "a chunk beyond the extra's shape", tampered(
         WITH_EXTRA, objects=lambda objects: objects | {"extras/0/c/1/0": zstd_frame(content)}

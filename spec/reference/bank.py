@@ -160,7 +160,8 @@ def _check_objects(others: set[str], extras: list[Tensor], objects: dict[str, St
     """A revision lists exactly the objects of its extras, and some others."""
     expected = others | ({"extras/zarr.json"} if extras else set())
     count = len(expected) + sum(chunk_count(extra) + 1 for extra in extras)
-    if count == len(objects):  # only then is it safe to list the keys
-        for number, extra in enumerate(extras):
-            expected |= {f"extras/{number}/{key}" for key in ("zarr.json", *chunk_keys(extra))}
+    # Counted before the keys are made: there may be no end of them.
+    require(count == len(objects), "extra", f"{len(objects)} objects where {count} belong")
+    for number, extra in enumerate(extras):
+        expected |= {f"extras/{number}/{key}" for key in ("zarr.json", *chunk_keys(extra))}
     require(expected == set(objects), "extra", "objects and extras do not fit each other")
