@@ -13,7 +13,7 @@ from tvbank.errors import UsageError
 from tvbank.flexswitch._gates import SCALARS
 from tvbank.flexswitch._losses import LOSSES, check_logits
 from tvbank.flexswitch._progress import Step
-from tvbank.flexswitch._rates import ByteRate, PaperRate, bits
+from tvbank.flexswitch._rates import BlendedRate, ByteRate, PaperRate, Rate, bits
 from tvbank.flexswitch._state import State
 from tvbank.flexswitch._student import Inputs, Student
 from tvbank.flexswitch._units import Softened, Units, hand
@@ -63,7 +63,8 @@ class Learner:
         self.state = state
         self.exact = ByteRate(units.sizes, units.full)
         self.exact.factors = state.factors
-        self._rate = self.exact if by_bytes else PaperRate(units.sizes, units.full)
+        paper = PaperRate(units.sizes, units.full)
+        self._rate: Rate = BlendedRate(paper, self.exact) if by_bytes else paper
         self._teacher, self._rows_of = self._teach()
         check_logits(loss, self._teacher)
 

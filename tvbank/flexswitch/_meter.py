@@ -19,8 +19,9 @@ from tvbank.flexswitch._units import Units
 
 #: Steps between measurements by the exact encoder, and between looks at the estimate.
 _MEASURE_EVERY, _LOOK_EVERY = 50, 5
-#: Share of the steps after which sizes mean something, and how fast λ follows them.
-_WARM_UP, _GAIN = 0.2, 0.2
+#: Share of the steps after which sizes mean something; how fast λ follows them in 500 steps, and at
+#: most.
+_WARM_UP, _GAIN, _MOST_GAIN = 0.2, 0.2, 0.5
 #: Where a budget may end, as a share of it, and how often thresholds are tried.
 LEAST, MOST, _TRIES = 0.985, 1.0, 24
 
@@ -61,7 +62,8 @@ class Meter:
         if self.goal is not None:
             size = self._pairs.fixed_bytes + learner.exact.bits_of(kept, widths).sum() / 8
             size += CHUNK_BYTES * np.count_nonzero(kept)
-            state.lam *= math.exp(_GAIN * min(max(math.log(self.goal / size), -1.0), 1.0))
+            gain = min(_GAIN * max(1.0, 500 / self._steps), _MOST_GAIN)
+            state.lam *= math.exp(gain * min(max(math.log(self.goal / size), -1.0), 1.0))
 
     def fit(self, learned: Learned) -> Learned:
         """Multiply all thresholds so that the task takes the goal's bytes, by the exact encoder.

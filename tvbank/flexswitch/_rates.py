@@ -120,3 +120,23 @@ class ByteRate(Rate):
         known = (kept > 16) & (expected > 256)
         ratio = masks / np.maximum(expected, 1.0)
         self.factors = np.where(known, np.clip(ratio, 0.1, 1.5), self.factors)
+
+
+@final
+class BlendedRate(Rate):
+    """The paper's price while gates are soft, that of bytes once they are hard.
+
+    The sum of soft gates is far from the number of entries that will be kept, so at first its
+    entropy means nothing: it would charge least where most is to be closed. The paper's price has
+    the share ρ.
+    """
+
+    def __init__(self, paper: PaperRate, exact: ByteRate) -> None:
+        self._paper, self._exact = paper, exact
+
+    def price(self, rows: Rows, temperature: float, gates: Rows) -> tuple[float, Rows]:
+        """See ``Rate.price``."""
+        soft, of_soft = self._paper.price(rows, temperature, gates)
+        hard, of_hard = self._exact.price(rows, temperature, gates)
+        share = temperature
+        return share * soft + (1 - share) * hard, share * of_soft + (1 - share) * of_hard

@@ -8,7 +8,7 @@ from reference import soft
 from tvbank.flexswitch._facts import survey
 from tvbank.flexswitch._gates import KAPPA, WIDTHS, constants, gradient, shares, softplus
 from tvbank.flexswitch._kernels import reduce, soften
-from tvbank.flexswitch._rates import ByteRate, PaperRate, entropy
+from tvbank.flexswitch._rates import BlendedRate, ByteRate, PaperRate, entropy
 
 RNG = np.random.default_rng(0)
 
@@ -115,3 +115,20 @@ def test_prices_have_the_gradient_of_autograd(by_bytes):
 def test_entropy_and_shares():
     np.testing.assert_allclose(entropy(np.array([0.5, 0.9, 0.11])), [1, 1, 0.49992], rtol=1e-4)
     np.testing.assert_allclose(shares(np.array([1e6, 0, 0, 0.0]), 1e-3), [1, 0, 0, 0], atol=1e-9)
+
+
+def test_the_price_of_bytes_begins_as_the_papers():
+    sizes, full = np.array([4000.0, 900.0]), np.array([True, True])
+    paper, exact = PaperRate(sizes, full), ByteRate(sizes, full)
+    rows, gates = RNG.standard_normal((2, 7)), np.array([[400.0, 30, 40], [9, 3, 2]])
+    blended = BlendedRate(paper, exact)
+    for heat, wanted in ((1.0, paper), (0.25, None), (1e-12, exact)):
+        price, slopes = blended.price(rows, heat, gates)
+        if wanted is not None:
+            expected, expected_slopes = wanted.price(rows, heat, gates)
+        else:
+            parts = [rate.price(rows, heat, gates) for rate in (paper, exact)]
+            expected = 0.25 * parts[0][0] + 0.75 * parts[1][0]
+            expected_slopes = 0.25 * parts[0][1] + 0.75 * parts[1][1]
+        np.testing.assert_allclose(price, expected)
+        np.testing.assert_allclose(slopes, expected_slopes)
