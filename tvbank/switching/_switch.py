@@ -24,7 +24,7 @@ class Switch:
     ``to("a")`` makes the model what ``tvbank.export`` would write for the task, heads included;
     ``to({"a": 0.7, "b": 0.3})`` makes it what ``tvbank.merge`` would return, bit for bit; ``off()``
     restores every bit of every parameter and buffer. If a change fails or is interrupted, the
-    model is the base.
+    model is the base, or still what it was if nothing had been written; ``active`` tells which.
 
     *Memory.* Tasks that were used or prefetched stay in memory as frames, about a hundredth of a
     checkpoint each, within a budget. Beside them the switch holds the positions and old values of
