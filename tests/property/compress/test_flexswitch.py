@@ -93,3 +93,11 @@ def test_the_known_fault_of_one_bit_does_not_happen():
     found = harden(delta, 1, (-50.0, -50.0))[1]
     assert np.array_equal(np.sign(found), [1, 1, 0, -1, -1, -1, 0])
     assert len(np.unique(found)) == 3  # one value a sign, and zero
+
+
+def test_a_sign_of_tiny_magnitudes_beside_a_large_one():
+    delta = np.array([-1.1754944e-38, 1.0, 0.5], np.float32)
+    found = harden(delta, 1, (-50.0, -50.0))[1]
+    assert np.isfinite(found).all()
+    assert found[1] > 0
+    assert found[0] <= 0
