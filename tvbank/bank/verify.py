@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import final
+from typing import Literal, final
 
 from tvbank.bank.ahead import all_cores
 from tvbank.bank.base_location import KEY as LOCATION
 from tvbank.bank.base_location import read_location
 from tvbank.bank.documents import (
     ROOT,
+    Catalog,
     CatalogEntry,
     ObjectRecord,
     check_stored,
@@ -26,6 +27,9 @@ from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import DELTA, MARKER, delta_document, markers
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
+
+#: How often faults are looked for again because others changed the bank meanwhile.
+_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ def verify(storage: Storage, progress: Callable[[int, int], object] | None = Non
         storage: the store that holds it.
         progress: called with bytes checked and bytes in all.
 
+    Returns:
+        Those of what the catalog named at the start, but for what others took out of it meanwhile.
+
     Raises:
         BankNotFoundError: there is no bank at all.
         StorageError: the store refused.
@@ -68,21 +75,56 @@ def verify(storage: Storage, progress: Callable[[int, int], object] | None = Non
     total = sum(entry.stored_bytes for entry in catalog.tasks.values())
     faults = list(_location(storage))
     done = 0
-    for key in (*markers("tasks", catalog.tasks)[:1], *markers("routers", catalog.routers)):
+    for key in (*markers("tasks", catalog.tasks)[:1], *markers("routers", catalog.routers)[:1]):
         faults += _marker(storage, key)
     for name, entry in catalog.tasks.items():
-        task = Task(storage, layout, catalog.layout.sha256, name, entry)
-        faults += _TaskCheck(storage, layout, task, entry).faults()
+        faults += _settled(storage, catalog, name, "tasks", partial(_task_faults, storage, layout))
         done += entry.stored_bytes
         if progress is not None:
             progress(done, total)
     for name in catalog.routers:
-        faults += _router_faults(storage, StoredRouter(storage, catalog, name))
+        faults += _settled(storage, catalog, name, "routers", partial(_router_faults, storage))
     return faults
 
 
-def _router_faults(storage: Storage, router: StoredRouter) -> Iterator[Fault]:
+def _settled(
+    storage: Storage,
+    catalog: Catalog,
+    name: str,
+    kind: Literal["tasks", "routers"],
+    check: Callable[[Catalog, str], Iterator[Fault]],
+) -> list[Fault]:
+    """Faults of a task or router; found again if others have changed the bank meanwhile.
+
+    Who removes one may have its objects collected before they are read here.
+    """
+    for _ in range(_TRIES):
+        found = list(check(catalog, name))
+        if not found:
+            break
+        try:
+            newest = read_root(storage)[0]
+        except FormatError:
+            break
+        if newest.generation == catalog.generation:
+            break
+        if name not in getattr(newest, kind):
+            return []
+        catalog = newest
+    return found
+
+
+def _task_faults(storage: Storage, layout: Layout, catalog: Catalog, name: str) -> Iterator[Fault]:
+    """All checks of one task."""
+    entry = catalog.tasks[name]
+    task = Task(storage, layout, catalog.layout.sha256, name, entry)
+    return _TaskCheck(storage, layout, task, entry).faults()
+
+
+def _router_faults(storage: Storage, catalog: Catalog, name: str) -> Iterator[Fault]:
     """All checks of one router."""
+    yield from _marker(storage, f"routers/{name}/zarr.json")
+    router = StoredRouter(storage, catalog, name)
     key = f"{router.folder}/zarr.json"
     try:
         document = router.document

@@ -205,3 +205,21 @@ def test_a_writer_that_comes_after_the_listing_loses_nothing():
 def test_a_grace_period_that_is_none(bank, grace):
     with pytest.raises(UsageError, match="grace"):
         bank.gc(grace)
+
+
+def test_verify_finds_nothing_in_what_is_removed_meanwhile():
+    bank = banks.small_bank(MemoryStorage())
+    last = list(bank)[-1]
+    checked = []
+
+    def remove_the_last(done, total):
+        if not checked:
+            tvbank.open(bank.storage).remove(last)
+            tvbank.open(bank.storage).gc(grace=0)
+        checked.append(done)
+
+    assert bank.verify(remove_the_last) == []
+    assert len(checked) == 2
+    for key in [key for key in banks.contents(bank.storage) if key.endswith("/delta/c/0")]:
+        bank.storage.delete(key)
+    assert {fault.reason for fault in bank.verify()} == {"object-missing"}
