@@ -1,7 +1,7 @@
 """Stores of bytes under keys: the one interface through which a bank is read and written.
 
 =================  ==========================================================================
-``_storage.py``    the interface
+``_storage.py``    the interface; ``_by_content.py`` what stores without tags share
 ``_open.py``       from a path or URL to a store; ``_url.py`` what of a URL may be shown
 ``local.py``       a folder; ``_folder_lock.py`` keeps other writers out
 ``memory.py``      this process's memory

@@ -5,15 +5,13 @@ fsspec has no conditional put, without which two writers would overwrite each ot
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn, TypeVar, final
+from typing import Any, TypeVar, final
 
+from tvbank.bank.storage._by_content import ReadOnlyStorage
 from tvbank.bank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
-    Storage,
     StoredObject,
     key_parts,
 )
@@ -24,10 +22,8 @@ _Result = TypeVar("_Result")
 
 
 @final
-class FsspecStorage(Storage):
+class FsspecStorage(ReadOnlyStorage):
     """Objects below one place of one of fsspec's file systems, which know where credentials are."""
-
-    read_only = True
 
     def __init__(self, url: str) -> None:
         """Find the file system; most connect at the first request.
@@ -58,11 +54,6 @@ class FsspecStorage(Storage):
         path, end = self._path(key), None if limit is None else limit + 1
         return self._call("read", key, lambda: bytes(self._files.cat_file(path, start=0, end=end)))
 
-    def get_tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
-        """See ``Storage.get_tagged``; the tag is the content's SHA-256."""
-        data = self.get(key, limit)
-        return data, hashlib.sha256(data).hexdigest()
-
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``."""
         path = self._path(key)
@@ -82,22 +73,6 @@ class FsspecStorage(Storage):
         size = int(self._call("read", key, lambda: self._files.size(path)))
         return self.get_ranges(key, [(max(0, size - length), size)])[0], size
 
-    def put(self, key: str, data: bytes) -> None:
-        """Refuse: see ``Storage.read_only``."""
-        self._refuse(key)
-
-    def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
-        """Refuse: see ``Storage.read_only``."""
-        self._refuse(key)
-
-    def delete(self, key: str) -> None:
-        """Refuse: see ``Storage.read_only``."""
-        self._refuse(key)
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        """See ``Storage.exclusive``: nobody writes here."""
-        return nullcontext()
-
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``."""
         found = self._call("list", prefix, lambda: self._files.find(self._root, detail=True))
@@ -105,11 +80,6 @@ class FsspecStorage(Storage):
         for path, facts in found.items():
             if path[start:].startswith(prefix):
                 yield StoredObject(path[start:], facts["size"])
-
-    def _refuse(self, key: str) -> NoReturn:
-        key_parts(key, self.location)
-        self.refuse_read_only()
-        raise AssertionError("what fsspec reaches is read only")
 
     def _path(self, key: str) -> str:
         return "/".join([str(self._root).rstrip("/"), *key_parts(key, self.location)])

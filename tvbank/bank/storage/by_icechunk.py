@@ -6,21 +6,20 @@ tags are Icechunk's, and a session of an earlier commit is the bank of that time
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from threading import RLock
 from typing import Any, TypeVar, final
 
+from tvbank.bank.storage._by_content import TaggedByContent
 from tvbank.bank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
-    Storage,
     StoredObject,
     key_parts,
 )
 from tvbank.bank.storage._url import redact
-from tvbank.errors import ConflictError, StorageError
+from tvbank.errors import StorageError
 
 _Result = TypeVar("_Result")
 
@@ -32,7 +31,7 @@ def is_icechunk(place: object) -> bool:
 
 
 @final
-class IcechunkStorage(Storage):
+class IcechunkStorage(TaggedByContent):
     """The nodes of one session, as zarr's keys."""
 
     def __init__(self, store: Any) -> None:
@@ -51,11 +50,6 @@ class IcechunkStorage(Storage):
         """See ``Storage.get``."""
         return self._read(key, None if limit is None else (0, limit + 1))
 
-    def get_tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
-        """See ``Storage.get_tagged``; the tag is the content's SHA-256."""
-        data = self.get(key, limit)
-        return data, hashlib.sha256(data).hexdigest()
-
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``."""
         return [self._read(key, place) if place[0] < place[1] else b"" for place in ranges]
@@ -66,20 +60,6 @@ class IcechunkStorage(Storage):
         self.refuse_read_only()
         buffer = self._prototype.buffer.from_bytes(data)
         self._call("write", key, lambda: self._sync(self._store.set(key, buffer)))
-
-    def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
-        """See ``Storage.put_if_unchanged``: among the threads that share the session.
-
-        Sessions meet when they are committed, where Icechunk refuses the later one.
-        """
-        with self._lock:
-            try:
-                found: str | None = self.get_tagged(key)[1]
-            except ObjectNotFoundError:
-                found = None
-            if found != tag:
-                raise ConflictError(f"{self.location}: {key!r} was changed by another writer")
-            self.put(key, data)
 
     def delete(self, key: str) -> None:
         """See ``Storage.delete``."""
@@ -92,7 +72,10 @@ class IcechunkStorage(Storage):
         self._read(key, (0, 1))
 
     def exclusive(self) -> AbstractContextManager[Any]:
-        """See ``Storage.exclusive``: nobody else writes in a session."""
+        """See ``Storage.exclusive``: among the threads that share the session.
+
+        Sessions meet when they are committed, where Icechunk refuses the later one.
+        """
         return self._lock
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import secrets
 import stat
@@ -14,15 +13,15 @@ from io import FileIO
 from pathlib import Path
 from typing import final
 
+from tvbank.bank.storage._by_content import TaggedByContent
 from tvbank.bank.storage._folder_lock import LOCK_FILE, FolderLock
 from tvbank.bank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
-    Storage,
     StoredObject,
     key_parts,
 )
-from tvbank.errors import ConflictError, StorageError
+from tvbank.errors import StorageError
 
 _TEMPORARY = ".tmp-"
 
@@ -31,7 +30,7 @@ _NO_OBJECT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @final
-class LocalStorage(Storage):
+class LocalStorage(TaggedByContent):
     """Objects as files below one directory; writers exclude each other with a file lock."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -46,11 +45,6 @@ class LocalStorage(Storage):
         with self._errors("read", key), _open(path) as file:
             size = os.fstat(file.fileno()).st_size
             return _read_range(file.fileno(), 0, size if limit is None else min(size, limit + 1))
-
-    def get_tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
-        """See ``Storage.get_tagged``; the tag is the content's SHA-256."""
-        data = self.get(key, limit)
-        return data, hashlib.sha256(data).hexdigest()
 
     def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
         """See ``Storage.get_tail``."""
@@ -82,17 +76,6 @@ class LocalStorage(Storage):
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
                 raise
-
-    def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
-        """See ``Storage.put_if_unchanged``."""
-        with self.exclusive():
-            try:
-                found: str | None = self.get_tagged(key)[1]
-            except ObjectNotFoundError:
-                found = None
-            if found != tag:
-                raise ConflictError(f"{self.location}: {key!r} was changed by another writer")
-            self.put(key, data)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``; temporary files of killed writers are listed too."""

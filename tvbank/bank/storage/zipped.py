@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import NoReturn, final
+from typing import final
 
+from tvbank.bank.storage._by_content import ReadOnlyStorage
 from tvbank.bank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
@@ -31,14 +30,12 @@ _MOST = 2**24
 
 
 @final
-class ZipStorage(Storage):
+class ZipStorage(ReadOnlyStorage):
     """The objects of a zip file, read only.
 
     What is fetched of its end to find the directory is kept: of a file that ``pack`` made it holds
     the documents that opening the bank reads.
     """
-
-    read_only = True
 
     def __init__(self, inner: Storage, name: str) -> None:
         """Name the file; nothing is read yet.
@@ -59,38 +56,12 @@ class ZipStorage(Storage):
         start, stop = self._find(key)
         return self._read([(start, stop if limit is None else min(stop, start + limit + 1))])[0]
 
-    def get_tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
-        """See ``Storage.get_tagged``; the tag is the content's SHA-256."""
-        data = self.get(key, limit)
-        return data, hashlib.sha256(data).hexdigest()
-
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``."""
         first, last = self._find(key)
         return self._read(
             [(min(last, first + start), min(last, first + stop)) for start, stop in ranges]
         )
-
-    def put(self, key: str, data: bytes) -> None:
-        """Refuse: see ``Storage.read_only``."""
-        self._refuse(key)
-
-    def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
-        """Refuse: see ``Storage.read_only``."""
-        self._refuse(key)
-
-    def delete(self, key: str) -> None:
-        """Refuse: see ``Storage.read_only``."""
-        self._refuse(key)
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        """See ``Storage.exclusive``: nobody writes."""
-        return nullcontext()
-
-    def _refuse(self, key: str) -> NoReturn:
-        key_parts(key, self.location)
-        self.refuse_read_only()
-        raise AssertionError("a zip file is read only")
 
     def _find(self, key: str) -> ByteRange:
         key_parts(key, self.location)
