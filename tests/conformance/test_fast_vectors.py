@@ -2,21 +2,18 @@
 
 import hashlib
 import struct
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vectors import ROOT, name_of, vectors
+from vectors import name_of, vectors
 
 from spec.reference.frame import decode_frame as slow_decode
 from spec.reference.invalid import Invalid
+from tools.vectors.frames import encoder as slow
 from tvbank.coding import decode_frame, decode_sparse, encode_frame, read_header
 from tvbank.errors import FrameError
-
-sys.path.insert(0, str(ROOT / "tools"))
-import _vectors_encoder as slow
 
 VALID_FRAMES = vectors("frames/valid")
 INVALID_FRAMES = vectors("frames/invalid")

@@ -54,6 +54,6 @@ def test_zarr_documents_are_the_vectors(which):
 
 
 def test_committed_vectors_are_what_the_generator_makes():
-    command = [sys.executable, "tools/make_vectors.py", "--check"]
+    command = [sys.executable, "-m", "tools.vectors", "--check"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -6,9 +6,9 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from _vectors_blocks_cases import blocks_cases
-from _vectors_dice import Dice
-from _vectors_encoder import VALUES, encode, float32, frame, mask_parameters, runs, sass
+from tools.vectors._dice import Dice
+from tools.vectors.frames.blocks_cases import blocks_cases
+from tools.vectors.frames.encoder import VALUES, encode, float32, frame, mask_parameters, runs, sass
 
 Chunk = dict[int, int]  # position -> pattern
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from _vectors_bank import Files
-from _vectors_document_faults import layout_faults, name_faults, root_faults
-from _vectors_names import distinct_names
-from _vectors_object_faults import extra_faults, marker_faults, revision_faults, shard_faults
-from _vectors_routers import router_faults
+from tools.vectors._names import distinct_names
+from tools.vectors.banks.document_faults import layout_faults, name_faults, root_faults
+from tools.vectors.banks.object_faults import (
+    extra_faults,
+    marker_faults,
+    revision_faults,
+    shard_faults,
+)
+from tools.vectors.banks.routers import router_faults
+from tools.vectors.banks.writer import Files
 
 
 def invalid_banks() -> Iterator[tuple[str, str, str, Files]]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from _vectors_bank import Files
-from _vectors_tamper import (
+from tools.vectors.banks.tamper import (
     WITH_EXTRA,
     BankFault,
     change,
@@ -17,6 +16,7 @@ from _vectors_tamper import (
     swap,
     tampered,
 )
+from tools.vectors.banks.writer import Files
 
 
 def _sealed(how: Callable[[bytes], bytes]) -> Files:

@@ -6,10 +6,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from _vectors_blocks_faults import blocks_faults
-from _vectors_encoder import encode, frame
-from _vectors_names import distinct_names
-from _vectors_parts import (
+from tools.vectors._names import distinct_names
+from tools.vectors.frames.blocks_faults import blocks_faults
+from tools.vectors.frames.encoder import encode, frame
+from tools.vectors.frames.parts import (
     ZEROS,
     FrameFault,
     bits,
@@ -19,7 +19,7 @@ from _vectors_parts import (
     valued,
     worked,
 )
-from _vectors_section_faults import mask_faults, value_faults
+from tools.vectors.frames.section_faults import mask_faults, value_faults
 
 
 @dataclass(frozen=True)

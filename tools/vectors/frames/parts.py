@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from _vectors_encoder import Stream, frame
+from tools.vectors.frames.encoder import Stream, frame
 
 HALF, MINUS_HALF = 0x3F000000, 0xBF000000
 POSITIONS = [7, 12, 39]

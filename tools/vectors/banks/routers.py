@@ -6,9 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from _vectors_bank import Files, Plan, RouterPlan, TaskPlan, Tensor
-from _vectors_encoder import float32
-from _vectors_tamper import (
+from tools.vectors.banks.tamper import (
     BankFault,
     change,
     drop,
@@ -19,7 +17,9 @@ from _vectors_tamper import (
     tampered,
     without,
 )
-from _vectors_zstd import zstd_frame
+from tools.vectors.banks.writer import Files, Plan, RouterPlan, TaskPlan, Tensor
+from tools.vectors.banks.zstd import zstd_frame
+from tools.vectors.frames.encoder import float32
 
 _UNIT = Tensor("w", "float32", (70,), bytes(280))
 _TASKS = {

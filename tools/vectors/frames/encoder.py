@@ -10,9 +10,10 @@ import struct
 from collections.abc import Sequence
 from itertools import pairwise
 
-from _vectors_blocks import SINGLE, Classes, blocks_section
 from bitarray import bitarray
 from bitarray.util import int2ba
+
+from tools.vectors.frames.blocks import SINGLE, Classes, blocks_section
 
 MASKS = ("empty", "full", "bitmap", "index", "holes", "runs", "gaps", "grouped", "blocks")
 VALUES = ("none", "sign", "table", "affine", "float16", "bfloat16", "raw", "rice")

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from _vectors_blocks import Turn, block_turns, blocks_section, encoded, field, run_slots, turns
-from _vectors_parts import POSITIONS, FrameFault, masked
+from tools.vectors.frames.blocks import (
+    Turn,
+    block_turns,
+    blocks_section,
+    encoded,
+    field,
+    run_slots,
+    turns,
+)
+from tools.vectors.frames.parts import POSITIONS, FrameFault, masked
 
 ROWS = [0, 1, 1]
 COLUMNS = [0, 1] * 8

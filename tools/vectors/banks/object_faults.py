@@ -8,9 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from _vectors_bank import MARKER, Files, Plan, TaskPlan, Tensor, crc32c
-from _vectors_encoder import encode, float32
-from _vectors_tamper import (
+from tools.vectors.banks.tamper import (
     ABSENT,
     ENTRIES,
     EXTRA,
@@ -25,7 +23,9 @@ from _vectors_tamper import (
     tampered,
     without,
 )
-from _vectors_zstd import zstd_frame
+from tools.vectors.banks.writer import MARKER, Files, Plan, TaskPlan, Tensor, crc32c
+from tools.vectors.banks.zstd import zstd_frame
+from tools.vectors.frames.encoder import encode, float32
 
 
 def revision_faults() -> Iterator[BankFault]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from _vectors_dice import Dice
+from tools.vectors._dice import Dice
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from _vectors_bank import Edits, Files, Plan, TaskPlan, Tensor, write_bank
-from _vectors_encoder import float32
+from tools.vectors.banks.writer import Edits, Files, Plan, TaskPlan, Tensor, write_bank
+from tools.vectors.frames.encoder import float32
 
 #: reason, why, files
 BankFault = tuple[str, str, Files]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from _vectors_encoder import frame
-from _vectors_parts import (
+from tools.vectors.frames.encoder import frame
+from tools.vectors.frames.parts import (
     HALF,
     MINUS_HALF,
     SIGNS,

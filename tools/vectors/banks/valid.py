@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
-from _vectors_bank import (
+from tools.vectors._dice import Dice
+from tools.vectors.banks.invalid import invalid_banks
+from tools.vectors.banks.routers import routed
+from tools.vectors.banks.writer import (
     ITEM_BYTES,
     Chunk,
     Edits,
@@ -21,10 +24,7 @@ from _vectors_bank import (
     dense_sha256,
     write_bank,
 )
-from _vectors_bank_faults import invalid_banks
-from _vectors_dice import Dice
-from _vectors_encoder import encode, float32
-from _vectors_routers import routed
+from tools.vectors.frames.encoder import encode, float32
 
 Index = Callable[[str, list[dict[str, object]]], bytes]
 
@@ -39,9 +39,9 @@ def bank_vectors(index: Index) -> Files:
     for name, reason, why, bank in invalid_banks():
         files |= _under(f"banks/invalid/{name}", bank)
         invalid.append({"name": name, "reason": reason, "why": why})
-    made = "tools/make_vectors.py, by the slow writer of tools/_vectors_bank.py"
+    made = "tools/vectors, by the slow writer in banks/writer.py"
     files["banks/valid/index.json"] = index(made, valid)
-    made += ", tampered with in tools/_vectors_bank_faults.py"
+    made += ", tampered with in tools/vectors/banks/invalid.py"
     files["banks/invalid/index.json"] = index(made, invalid)
     return files
 

@@ -1,4 +1,4 @@
-"""Make the test vectors of spec/vectors: ``make_vectors.py [--check]``.
+"""The command: ``python -m tools.vectors [--check]``.
 
 Deterministic: the same files on every machine. ``--check`` writes nothing and fails if a committed
 file is not what this script makes, or is none of its files. Vectors are part of the format: a
@@ -15,14 +15,12 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+from tools.vectors.banks.valid import bank_vectors
+from tools.vectors.frames.encoder import MASKS, VALUES
+from tools.vectors.frames.invalid import InvalidFrame, invalid_frames
+from tools.vectors.frames.valid import ValidFrame, valid_frames
 
-from _vectors_banks import bank_vectors
-from _vectors_encoder import MASKS, VALUES
-from _vectors_faults import InvalidFrame, invalid_frames
-from _vectors_frames import ValidFrame, valid_frames
-
-VECTORS = Path(__file__).resolve().parents[1] / "spec" / "vectors"
+VECTORS = Path(__file__).resolve().parents[2] / "spec" / "vectors"
 LISTED = 64  # chunks with more non-zeros are told by the digest of their dense bytes
 GENERATED = ("frames", "banks")
 
@@ -38,9 +36,9 @@ def frame_vectors() -> Files:
     for fault in invalid_frames():
         files[f"frames/invalid/{fault.name}.bin"] = fault.data
         invalid.append(_invalid_entry(fault))
-    made = "tools/make_vectors.py, from chunks by the slow encoder of tools/_vectors_encoder.py"
+    made = "tools/vectors, from chunks by the slow encoder in frames/encoder.py"
     files["frames/valid/index.json"] = index(made, valid)
-    made = "tools/make_vectors.py, put together by hand in tools/_vectors_faults.py"
+    made = "tools/vectors, put together by hand in frames/invalid.py"
     files["frames/invalid/index.json"] = index(made, invalid)
     return files
 

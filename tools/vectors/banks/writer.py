@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from _vectors_encoder import sass
-from _vectors_zstd import zstd_frame
+from tools.vectors.banks.zstd import zstd_frame
+from tools.vectors.frames.encoder import sass
 
 Chunk = dict[int, int]
 Files = dict[str, bytes]
