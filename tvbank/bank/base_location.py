@@ -29,8 +29,11 @@ class _Location(msgspec.Struct, frozen=True):
 
 
 def remember_base(storage: Storage, base: CheckpointSource) -> None:
-    """Note the path of a base that is a file or a folder; other kinds cannot be found again."""
-    if isinstance(base, str | os.PathLike):
+    """Note the path of a base that is a file or a folder; other kinds cannot be found again.
+
+    A URL is not noted: a stranger's bank would then choose what this machine asks the network for.
+    """
+    if isinstance(base, str | os.PathLike) and "://" not in os.fspath(base):
         path = os.path.abspath(base)
         with suppress(UnicodeEncodeError):  # a path that is not text cannot be noted
             storage.put(KEY, encode_document(_Location(path, _digest(path))))

@@ -1,24 +1,26 @@
 """Read checkpoints of every common kind tensor by tensor; write safetensors files as a stream.
 
-===================== ==========================================================================
-``open_checkpoint``   path, state dict or module -> ``Checkpoint``  (``_open``)
-``borrow_checkpoint`` the same for a ``with`` block, leaving open what was open  (``_open``)
-``CheckpointSource``  the type of what these two take  (``_open``)
-``Checkpoint``        the interface: ``.tensors``, ``.tied``, ``.read(name)``  (``_checkpoint``)
-``TensorSpec``        name, element type and shape of one tensor  (``_spec``)
-``write_safetensors`` a file, whole or not at all  (``_write``, ``_replace``)
-``aligned_order``     the order of tensors that keeps a file's tensors aligned  (``_write``)
-===================== ==========================================================================
+======================= ========================================================================
+``open_checkpoint``     path, URL, state dict or module -> ``Checkpoint``  (``_open``)
+``borrow_checkpoint``   the same for a ``with`` block, leaving open what was open  (``_open``)
+``CheckpointSource``    the type of what these two take  (``_open``)
+``identify_checkpoint`` what changes when a checkpoint's files are written anew  (``_identity``)
+``Checkpoint``          the interface: ``.tensors``, ``.tied``, ``.read(name)``  (``_checkpoint``)
+``TensorSpec``          name, element type and shape of one tensor  (``_spec``)
+``write_safetensors``   a file, whole or not at all  (``_write``, ``_replace``)
+``aligned_order``       the order of tensors that keeps a file's tensors aligned  (``_write``)
+======================= ========================================================================
 
 One kind of checkpoint a file: ``_state_dict`` (entries: ``_numpy_array``, ``_torch_tensor``),
-``_safetensors`` (its header: ``_safetensors_header``), ``_torch_file``, ``_shards``. A folder is
-resolved to one of its files by ``_folder``. Nothing read here is executed, and torch is imported
-only for files that torch wrote.
+``_safetensors`` (its header: ``_safetensors_header``), ``_torch_file``, ``_shards``; ``_remote``
+reads either kind of safetensors under a URL, by range. A folder is resolved to one of its files by
+``_folder``. Nothing read here is executed, and torch is imported only for files that torch wrote.
 """
 
 from __future__ import annotations
 
 from tvbank.checkpoint._checkpoint import Checkpoint as Checkpoint
+from tvbank.checkpoint._identity import identify_checkpoint as identify_checkpoint
 from tvbank.checkpoint._open import CheckpointSource as CheckpointSource
 from tvbank.checkpoint._open import borrow_checkpoint as borrow_checkpoint
 from tvbank.checkpoint._open import open_checkpoint as open_checkpoint
@@ -32,6 +34,7 @@ __all__ = [
     "TensorSpec",
     "aligned_order",
     "borrow_checkpoint",
+    "identify_checkpoint",
     "open_checkpoint",
     "write_safetensors",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
@@ -69,6 +69,17 @@ class Checkpoint(ABC):
         array = array.view()
         array.flags.writeable = False
         return array
+
+    def expect(self, names: Iterable[str]) -> None:  # noqa: B027 - most have nothing to do
+        """Say which tensors are read next: those that come over a network then come together.
+
+        Args:
+            names: of ``tensors`` or ``tied``; they stay in memory until each has been read.
+
+        Raises:
+            UnitNotFoundError: there is no tensor of that name.
+            CheckpointError: the checkpoint no longer holds what it held when opened.
+        """
 
     def close(self) -> None:
         """Release the files; idempotent. Arrays already read stay valid."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from tvbank.checkpoint._checkpoint import Checkpoint
 from tvbank.checkpoint._files import regular_file_size, unreadable
 from tvbank.checkpoint._folder import SAFETENSORS_INDEX, TORCH_INDEX, checkpoint_in
 from tvbank.checkpoint._safetensors import SafetensorsCheckpoint
-from tvbank.checkpoint._shards import ShardedCheckpoint
+from tvbank.checkpoint._shards import ShardedCheckpoint, open_listed, read_index
 from tvbank.checkpoint._state_dict import StateDictCheckpoint
 from tvbank.checkpoint._torch_file import TORCH_SUFFIXES, open_torch_file
 from tvbank.checkpoint._torch_tensor import is_torch_module
@@ -40,7 +42,9 @@ def open_checkpoint(source: CheckpointSource) -> Checkpoint:
             - the path of a ``.safetensors`` file, of a ``.bin``, ``.pt`` or ``.pth`` file that
               ``torch.save`` wrote, or of an index of shards (``*.safetensors.index.json``,
               ``*.bin.index.json``);
-            - the path of a folder that holds one of these (see ``_folder.checkpoint_in``).
+            - the path of a folder that holds one of these (see ``_folder.checkpoint_in``);
+            - the URL, wherever a bank can live, of a ``.safetensors`` file, an index of such, or a
+              folder with either under its usual name; only ranges of it are read.
 
     Returns:
         A checkpoint that the caller closes, or uses in a ``with`` statement. It reads the weights
@@ -49,12 +53,15 @@ def open_checkpoint(source: CheckpointSource) -> Checkpoint:
 
     Raises:
         CheckpointError: missing, truncated, unsafe to load or not of a known kind.
-        UsageError: an argument of another type.
+        UsageError: an argument of another type, or a URL that holds credentials.
+        StorageError: the store of a URL refused.
     """
     if isinstance(source, Checkpoint):
         return source
     if isinstance(source, Mapping):
         return StateDictCheckpoint(source, "the state dict")
+    if isinstance(source, str) and "://" in source:
+        return _open_url(source)
     if isinstance(source, str | os.PathLike):
         return _open_path(Path(source))
     if is_torch_module(source):
@@ -91,12 +98,27 @@ def _open_path(path: Path) -> Checkpoint:
     if name.endswith(".safetensors"):
         return SafetensorsCheckpoint(path)
     if name.endswith(SAFETENSORS_INDEX):
-        return ShardedCheckpoint(path, SafetensorsCheckpoint)
+        return _open_shards(path, SafetensorsCheckpoint)
     if name.endswith(TORCH_SUFFIXES):
         return open_torch_file(path)
     if name.endswith(TORCH_INDEX):
-        return ShardedCheckpoint(path, open_torch_file)
+        return _open_shards(path, open_torch_file)
     raise CheckpointError(
         f"{str(path)!r} is not a checkpoint of a known kind (.safetensors, "
         f"{', '.join(TORCH_SUFFIXES)}, or an index of shards); convert it to safetensors"
     )
+
+
+def _open_shards(index: Path, open_shard: Callable[[Path], Checkpoint]) -> Checkpoint:
+    def open_one(file: str) -> Checkpoint:
+        return open_listed(index, file, open_shard)
+
+    return ShardedCheckpoint(str(index), read_index(index), open_one)
+
+
+def _open_url(url: str) -> Checkpoint:
+    if url.lower().startswith("file://"):
+        return _open_path(Path(url2pathname(urlsplit(url).path)))
+    from tvbank.checkpoint._remote import open_remote  # stores, which no path needs
+
+    return open_remote(url)

@@ -40,16 +40,19 @@ DTYPE_CODES = {
 _DTYPES = {code: name for name, code in DTYPE_CODES.items()}
 
 
-def read_header(path: Path, file: BinaryIO, size: int) -> dict[str, tuple[TensorSpec, int]]:
+def read_header(
+    path: Path, file: BinaryIO, size: int, source: str | None = None
+) -> dict[str, tuple[TensorSpec, int]]:
     """Read and check a header.
 
     The safetensors library is the judge of what is valid. What it accepts and the format forbids
     (a name twice) is refused here.
 
     Args:
-        path: the file, for the library and for messages.
+        path: the file, for the library.
         file: the same file, open at its start.
         size: its length in bytes.
+        source: how messages name it; by default by its path.
 
     Returns:
         name -> spec and position in the file in bytes, in ascending order of position.
@@ -58,53 +61,54 @@ def read_header(path: Path, file: BinaryIO, size: int) -> dict[str, tuple[Tensor
         CheckpointError: not a safetensors file, truncated, too large a header, or an element type
             that no bank can hold.
     """
-    text = _header_text(path, file, size)
+    named = str(path) if source is None else source
+    text = _header_text(named, file, size)
     try:
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
-        raise _refusal(path, text, size, str(error)) from error
+        raise _refusal(named, text, size, str(error)) from error
     try:
         entries = parse_json(text)
     except ValueError as error:
         raise CheckpointError(
-            f"{str(path)!r} has an ambiguous header ({error}); fetch it again"
+            f"{named!r} has an ambiguous header ({error}); fetch it again"
         ) from error
     entries.pop("__metadata__", None)
-    placed = {name: _place(path, name, entry, 8 + len(text)) for name, entry in entries.items()}
+    placed = {name: _place(named, name, entry, 8 + len(text)) for name, entry in entries.items()}
     return dict(sorted(placed.items(), key=lambda item: item[1][1]))
 
 
-def _header_text(path: Path, file: BinaryIO, size: int) -> bytes:
+def _header_text(source: str, file: BinaryIO, size: int) -> bytes:
     prefix = file.read(8)
     length = int.from_bytes(prefix, "little")
     if size <= 8:
-        raise CheckpointError(f"{str(path)!r} is truncated: it has {size} bytes; fetch it again")
+        raise CheckpointError(f"{source!r} is truncated: it has {size} bytes; fetch it again")
     if prefix == b"version ":
         raise CheckpointError(
-            f"{str(path)!r} is a Git LFS pointer to the checkpoint; fetch it with git lfs pull"
+            f"{source!r} is a Git LFS pointer to the checkpoint; fetch it with git lfs pull"
         )
     if length > size - 8 and file.read(1) != b"{":
         raise CheckpointError(
-            f"{str(path)!r} is not a safetensors file; convert it to safetensors first"
+            f"{source!r} is not a safetensors file; convert it to safetensors first"
         )
     if length > MAX_JSON_BYTES:
         raise CheckpointError(
-            f"{str(path)!r} has a header of {length} bytes, over the format's limit of "
+            f"{source!r} has a header of {length} bytes, over the format's limit of "
             f"{MAX_JSON_BYTES}; the file is damaged, fetch it again"
         )
     if length > size - 8:
         raise CheckpointError(
-            f"{str(path)!r} is truncated: its header ends at byte {length + 8}, the file at "
+            f"{source!r} is truncated: its header ends at byte {length + 8}, the file at "
             f"{size}; fetch it again"
         )
     return file.read(length)
 
 
-def _refusal(path: Path, text: bytes, size: int, reason: str) -> CheckpointError:
+def _refusal(source: str, text: bytes, size: int, reason: str) -> CheckpointError:
     if "not fully covered" not in reason:
         return CheckpointError(
-            f"{str(path)!r} is not a valid safetensors file ({reason}); fetch it again"
+            f"{source!r} is not a valid safetensors file ({reason}); fetch it again"
         )
     # All but the file's length was found sound, so the offsets can be read.
     entries = parse_json(text)
@@ -113,12 +117,12 @@ def _refusal(path: Path, text: bytes, size: int, reason: str) -> CheckpointError
     expected = 8 + len(text) + max(ends, default=0)
     fault = "is truncated" if size < expected else "has bytes left over"
     return CheckpointError(
-        f"{str(path)!r} {fault}: its header asks for {expected} bytes, the file has {size}; fetch "
+        f"{source!r} {fault}: its header asks for {expected} bytes, the file has {size}; fetch "
         "it again"
     )
 
 
-def _place(path: Path, name: str, entry: dict[str, Any], start: int) -> tuple[TensorSpec, int]:
+def _place(source: str, name: str, entry: dict[str, Any], start: int) -> tuple[TensorSpec, int]:
     dtype = _DTYPES.get(entry["dtype"], entry["dtype"])
-    spec = supported_spec(str(path), name, dtype, entry["shape"])
+    spec = supported_spec(source, name, dtype, entry["shape"])
     return spec, start + entry["data_offsets"][0]

@@ -32,12 +32,16 @@ OptionalTask = Annotated[
     str | None,
     typer.Argument(metavar="[TASK]", help="The task's name.", autocompletion=complete_task),
 ]
+#: Text for the same reason: checkpoints are read from URLs, too.
+CheckpointArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="The fine-tune: a file, a folder or a URL.")
+]
 BaseOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--base",
         metavar="FILE",
-        help="The base's weights: a file or folder; by default where `init` found them.",
+        help="The base's weights: a file, folder or URL; by default where `init` found them.",
     ),
 ]
 OutputOption = Annotated[

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from contextlib import ExitStack
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +13,13 @@ import typer
 import tvbank
 from tvbank.bank.gc import GRACE
 from tvbank.cli._app import app
-from tvbank.cli._arguments import BankArgument, BaseOption, JsonOption, TaskArgument
+from tvbank.cli._arguments import (
+    BankArgument,
+    BaseOption,
+    CheckpointArgument,
+    JsonOption,
+    TaskArgument,
+)
 from tvbank.cli._flexswitch import (
     BatchOption,
     BudgetOption,
@@ -56,8 +61,8 @@ class Knob(StrEnum):
 def init(
     bank: BankArgument,
     base: Annotated[
-        Path,
-        typer.Option("--base", metavar="FILE", help="The base's weights: a file or a folder."),
+        str,
+        typer.Option("--base", metavar="FILE", help="The base's weights: file, folder or URL."),
     ],
 ) -> None:
     """Make an empty bank for the fine-tunes of one base. The base is read, not copied."""
@@ -73,9 +78,7 @@ def init(
 def add(
     bank: BankArgument,
     task: Annotated[str, typer.Argument(metavar="TASK", help="The new task's name.")],
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The fine-tune: a file or a folder.")
-    ],
+    checkpoint: CheckpointArgument,
     method: Annotated[Method, typer.Option(help="What to keep of it.")] = Method.tswitch,
     drop: Annotated[
         float | None,

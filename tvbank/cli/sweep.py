@@ -13,7 +13,7 @@ import typer
 
 import tvbank
 from tvbank.cli._app import app
-from tvbank.cli._arguments import JsonOption
+from tvbank.cli._arguments import CheckpointArgument, JsonOption
 from tvbank.cli._named import find_named
 from tvbank.cli._output import compressor_text, human_bytes, print_json, print_table
 from tvbank.errors import UsageError
@@ -36,12 +36,10 @@ class Method(StrEnum):
 
 @app.command("sweep")
 def sweep(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The fine-tune: a file or a folder.")
-    ],
+    checkpoint: CheckpointArgument,
     base: Annotated[
-        Path,
-        typer.Option("--base", metavar="FILE", help="The base's weights: a file or a folder."),
+        str,
+        typer.Option("--base", metavar="FILE", help="The base's weights: file, folder or URL."),
     ],
     evaluate: Annotated[
         str,
@@ -121,7 +119,7 @@ def sweep(
         found = run_sweep(base, checkpoint, function, compressors, progress)
     if picture is not None:
         levels = {"fine-tuned": found.tuned_score}
-        draw(found.points, picture, levels=levels, score=evaluate, title=checkpoint.name)
+        draw(found.points, picture, levels=levels, score=evaluate, title=Path(checkpoint).name)
     if as_json:
         print_json(_facts(found))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -104,6 +105,11 @@ class Storage(ABC):
         """The last ``length`` bytes of an object, or all of a shorter one; and its size."""
         data = self.get(key)
         return data[max(0, len(data) - length) :], len(data)
+
+    def identify(self, key: str) -> tuple[int, str]:
+        """Size of an object in bytes, and a text that changes whenever the object does."""
+        data = self.get(key)
+        return len(data), hashlib.sha256(data).hexdigest()
 
     def touch(self, key: str) -> None:
         """Make an object as young as if it had just been written, its bytes unchanged."""

@@ -34,12 +34,12 @@ def refuse_credentials(url: str) -> str:
     named = parts.scheme.lower() in _NAMES_BEFORE_AT
     if (password and parts.scheme.lower() != "github") or (user and not named):
         raise UsageError(
-            f"{redact(url)}: a bank's URL must not hold a user or password: give them to the "
+            f"{redact(url)}: a URL here must not hold a user or password: give them to the "
             "store's client, as by its environment variables"
         )
     if parts.query or parts.fragment:
         raise UsageError(
-            f"{redact(url)}: a bank's URL must not have a query or a fragment: give signatures to "
+            f"{redact(url)}: a URL here must not have a query or a fragment: give signatures to "
             "the store's client, as by its environment variables"
         )
     if not parts.scheme or not (parts.netloc or parts.path):

@@ -73,6 +73,15 @@ class FsspecStorage(ReadOnlyStorage):
         size = int(self._call("read", key, lambda: self._files.size(path)))
         return self.get_ranges(key, [(max(0, size - length), size)])[0], size
 
+    def identify(self, key: str) -> tuple[int, str]:
+        """See ``Storage.identify``."""
+        path = self._path(key)
+
+        def read() -> tuple[int, str]:
+            return int(self._files.size(path)), str(self._files.ukey(path))
+
+        return self._call("read", key, read)
+
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``."""
         found = self._call("list", prefix, lambda: self._files.find(self._root, detail=True))

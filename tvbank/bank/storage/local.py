@@ -53,6 +53,12 @@ class LocalStorage(TaggedByContent):
             size = os.fstat(file.fileno()).st_size
             return _read_range(file.fileno(), max(0, size - length), size), size
 
+    def identify(self, key: str) -> tuple[int, str]:
+        """See ``Storage.identify``; the text is when the file was last written."""
+        with self._errors("read", key):
+            found = self._path(key).stat()
+        return found.st_size, str(found.st_mtime_ns)
+
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``."""
         path = self._path(key)

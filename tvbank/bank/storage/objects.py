@@ -137,19 +137,31 @@ class ObjectStorage(Storage):
 
     def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
         """See ``Storage.get_tail``: one request for the end of the object."""
-
-        def read() -> tuple[bytes, int]:
-            options = {"range": {"suffix": length}}
-            result = self._obstore.get(self._store, key, options=options)
-            return bytes(result.bytes()), result.meta["size"]
-
         if length:
             try:
-                return self._request("read", key, read)
+                data, found = self._tail(key, length)
             except _OutOfRangeError:  # an empty object has no last byte
                 return b"", 0
+            return data, found["size"]
         head = self._request("read", key, lambda: self._obstore.head(self._store, key))
         return b"", head["size"]
+
+    def identify(self, key: str) -> tuple[int, str]:
+        """See ``Storage.identify``: a request for one byte, since not all servers take others."""
+        try:
+            found = self._tail(key, 1)[1]
+        except _OutOfRangeError:
+            return 0, ""
+        tag = found.get("e_tag") or found.get("version") or found["last_modified"].isoformat()
+        return found["size"], tag
+
+    def _tail(self, key: str, length: int) -> tuple[bytes, dict[str, Any]]:
+        def read() -> tuple[bytes, dict[str, Any]]:
+            options = {"range": {"suffix": length}}
+            result = self._obstore.get(self._store, key, options=options)
+            return bytes(result.bytes()), dict(result.meta)
+
+        return self._request("read", key, read)
 
     def put(self, key: str, data: bytes) -> None:
         """See ``Storage.put``."""

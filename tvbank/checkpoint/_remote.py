@@ -1,0 +1,173 @@
+"""Checkpoints under a URL: safetensors files, and indices of them, of which only ranges are read.
+
+Whatever a bank can live in serves (``tvbank.bank.storage``). Opening a file takes its length, its
+header and no more; a tensor is one range, and tensors that are expected together are few requests.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from tvbank.bank.storage import ObjectNotFoundError, Storage, open_storage
+from tvbank.checkpoint._checkpoint import Checkpoint
+from tvbank.checkpoint._folder import SAFETENSORS_INDEX
+from tvbank.checkpoint._json import MAX_JSON_BYTES
+from tvbank.checkpoint._safetensors_header import read_header
+from tvbank.checkpoint._shards import ShardedCheckpoint
+from tvbank.checkpoint._spec import TensorSpec
+from tvbank.dtypes import DTYPES
+from tvbank.errors import CheckpointError, UnitNotFoundError, UsageError
+
+__all__ = ["RemoteCheckpoint", "locate", "open_remote"]
+
+#: Of a file's first bytes, so many are asked for at once: most headers are shorter.
+_HEAD = 2**16
+
+#: What a folder's URL is completed with, in this order: a listing would cost more.
+_USUAL = ("model.safetensors", f"model{SAFETENSORS_INDEX}")
+
+
+def open_remote(url: str) -> Checkpoint:
+    """Open the checkpoint under a URL; see ``open_checkpoint``.
+
+    Raises:
+        CheckpointError: nothing is there, or no sound safetensors file or index of them.
+        UsageError: no URL of a store, or one that holds credentials.
+        StorageError: the store refused.
+    """
+    storage, name = locate(url)
+    source = f"{storage.location}/{name}"
+    if not name.lower().endswith(SAFETENSORS_INDEX):
+        return RemoteCheckpoint(storage, name)
+
+    def open_shard(file: str) -> Checkpoint:
+        return RemoteCheckpoint(storage, file)
+
+    size, _tag = _identify(storage, name)
+    if size > MAX_JSON_BYTES:
+        raise CheckpointError(f"{source!r} is over {MAX_JSON_BYTES} bytes, as no index is")
+    return ShardedCheckpoint(source, storage.get(name, size), open_shard)
+
+
+def locate(url: str) -> tuple[Storage, str]:
+    """The store of a URL's folder, and the name of the checkpoint's file or index in it.
+
+    Raises:
+        CheckpointError: the URL of a folder without a checkpoint of a usual name, or of a kind of
+            checkpoint that is not read by range.
+        UsageError: no URL of a store, or one that holds credentials.
+        StorageError: the store refused.
+    """
+    place = url.rstrip("/")
+    folder, _, name = place.rpartition("/")
+    if name.lower().endswith((".safetensors", SAFETENSORS_INDEX)):
+        if folder.endswith((":/", ":")) or "://" not in folder:
+            raise UsageError(f"{url} names no file in a store: give one such as s3://bucket/{name}")
+        return open_storage(folder), name
+    if "." in name and name.lower().endswith((".bin", ".pt", ".pth", ".json", ".ckpt", ".gguf")):
+        raise CheckpointError(
+            f"{place!r} is no safetensors file, and only those are read from a URL: convert it, or "
+            "fetch it and give its path"
+        )
+    storage = open_storage(place)
+    for usual in _USUAL:
+        try:
+            storage.identify(usual)
+        except ObjectNotFoundError:
+            continue
+        return storage, usual
+    raise CheckpointError(
+        f"{place!r} has no {' and no '.join(_USUAL)}; name the checkpoint's file itself"
+    )
+
+
+@final
+class RemoteCheckpoint(Checkpoint):
+    """One safetensors file in a store."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        """Read the file's header.
+
+        Raises:
+            CheckpointError: the file is missing or not sound.
+            StorageError: the store refused.
+        """
+        self._storage, self._name = storage, name
+        source = f"{storage.location}/{name}"
+        size, _tag = _identify(storage, name)
+        self._placed = _read_placed(storage, name, size, source)
+        self._held: dict[str, bytes] = {}
+        super().__init__(source, {name: spec for name, (spec, _) in self._placed.items()}, {})
+
+    def expect(self, names: Iterable[str]) -> None:
+        """See ``Checkpoint.expect``: neighbours in one request, others at the same time."""
+        wanted = list(dict.fromkeys(names))
+        unknown = [name for name in wanted if name not in self._placed]
+        if unknown:
+            raise UnitNotFoundError(f"{self.source} has no tensor {unknown[0]!r}")
+        self._held.update(zip(wanted, self._fetch(wanted), strict=True))
+
+    def _read(self, spec: TensorSpec) -> np.ndarray[Any, np.dtype[Any]]:
+        data = self._held.pop(spec.name, None)
+        if data is None:
+            [data] = self._fetch([spec.name])
+        return np.frombuffer(data, DTYPES[spec.dtype]).reshape(spec.shape)
+
+    def _fetch(self, names: list[str]) -> list[bytes]:
+        ranges = []
+        for name in names:
+            spec, position = self._placed[name]
+            ranges.append((position, position + spec.nbytes))
+        try:
+            parts = self._storage.get_ranges(self._name, ranges)
+        except ObjectNotFoundError as error:
+            raise _missing(self.source) from error
+        for name, part, (start, stop) in zip(names, parts, ranges, strict=True):
+            if len(part) != stop - start:
+                raise CheckpointError(
+                    f"{self.source!r} became shorter while tensor {name!r} was read; leave it "
+                    "alone meanwhile"
+                )
+        return parts
+
+    def _close(self) -> None:
+        self._held.clear()
+
+
+def _identify(storage: Storage, name: str) -> tuple[int, str]:
+    try:
+        return storage.identify(name)
+    except ObjectNotFoundError as error:
+        raise _missing(f"{storage.location}/{name}") from error
+
+
+def _missing(source: str) -> CheckpointError:
+    return CheckpointError(f"{source!r}: there is no such object; check the URL")
+
+
+def _read_placed(
+    storage: Storage, name: str, size: int, source: str
+) -> dict[str, tuple[TensorSpec, int]]:
+    """Where each tensor lies: the header as a file of the same length that is otherwise a hole."""
+    [head] = storage.get_ranges(name, [(0, min(size, _HEAD))])
+    stop = 8 + min(int.from_bytes(head[:8], "little"), MAX_JSON_BYTES, max(size - 8, 0))
+    if stop > len(head) and head[8:9] == b"{":
+        head += storage.get_ranges(name, [(len(head), stop)])[0]
+    with tempfile.TemporaryDirectory(prefix="tvbank-") as folder:
+        path = Path(folder, "model.safetensors")
+        try:
+            with path.open("w+b") as file:
+                file.write(head[:stop])
+                file.truncate(size)
+                file.seek(0)
+                return read_header(path, file, size, source)
+        except OSError as error:
+            raise CheckpointError(
+                f"{source!r} has {size} bytes, and no temporary file of that length can be made "
+                f"({error.strerror or error}): set TMPDIR to a disk that can have holes in files"
+            ) from error
