@@ -9,6 +9,7 @@
 ``extras.py``            units kept whole beside the delta
 ``zstd.py``              compresses their chunks
 ``writer.py``             compresses a checkpoint into a revision
+``metadata.py``           checks what users store with a task
 ``encoder.py``            turns its units into frames on all cores
 ``ahead.py``              work that runs ahead of who takes its results
 ``spool.py``              holds its objects until they can be named

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
+from tvbank.bank.ahead import all_cores
 from tvbank.bank.base_location import recall_base, remember_base
 from tvbank.bank.documents import encode_document
 from tvbank.bank.gc import GRACE, GcReport, collect_garbage
 from tvbank.bank.making import make_bank, refuse_occupied
+from tvbank.bank.metadata import check_metadata
 from tvbank.bank.names import check_task_name
 from tvbank.bank.publish import publish_task, refuse_existing, remove_task
-from tvbank.bank.snapshot import read_layout, read_root, read_root_to_change
+from tvbank.bank.snapshot import (
+    read_layout,
+    read_root,
+    read_root_to_change,
+    refuse_later_minor,
+)
 from tvbank.bank.spool import Spool
 from tvbank.bank.storage import Location, Storage, open_storage
 from tvbank.bank.task import Task
 from tvbank.bank.verify import Fault, verify
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
-from tvbank.errors import TaskNotFoundError, UsageError
+from tvbank.errors import TaskExistsError, TaskNotFoundError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
 from tvbank.vector import BaseModel, TaskVector
 
@@ -100,18 +107,19 @@ class Bank(Mapping[str, Task]):
             StorageError: the store; the bank is what it was, unless the disk failed just after the
                 new catalog took its place: then it has the task, whole.
         """
-        from tvbank.bank.writer import check_metadata, prepare  # numba, with the codec
+        from tvbank.bank.writer import prepare  # numba, with the codec
         from tvbank.compress import TSwitch
 
         check_task_name(name)
         self.storage.refuse_read_only()
-        refuse_existing(read_root_to_change(self.storage)[0].tasks, name, replace=replace)
+        self._refuse_existing(name, replace=replace)
         chosen = TSwitch() if compressor is None else compressor
         described = check_metadata({} if metadata is None else metadata)
         with (
             borrow_checkpoint(self.base_source(base)) as base_checkpoint,
             borrow_checkpoint(checkpoint) as tuned,
             Spool() as spool,
+            all_cores() as pool,
         ):
             model = BaseModel(self.layout, base_checkpoint)
             vector = TaskVector(
@@ -120,10 +128,18 @@ class Bank(Mapping[str, Task]):
             total = sum(spec.nbytes for spec in tuned.tensors.values())
             prepared = prepare(
                 self.layout, self._catalog.layout.sha256, model, vector, chosen, described, spool,
-                _counter(total, progress),
+                pool, _counter(total, progress),
             )  # fmt: skip
             self._catalog = publish_task(self.storage, name, prepared, replace=replace)
         return self[name]
+
+    def _refuse_existing(self, name: str, *, replace: bool) -> None:
+        """Refuse before any work what publishing would refuse; only a doubt asks the store."""
+        refuse_later_minor(self.storage, self._catalog)
+        try:
+            refuse_existing(self._catalog.tasks, name, replace=replace)
+        except TaskExistsError:  # unless it was removed since
+            refuse_existing(read_root_to_change(self.storage)[0].tasks, name, replace=replace)
 
     def remove(self, name: str) -> None:
         """Take a task out of the catalog; ``gc`` frees its bytes.

@@ -52,14 +52,15 @@ def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bo
         return {**tasks, name: prepared.entry}
 
     with storage.exclusive():
-        edit(read_root_to_change(storage)[0].tasks)
+        found = read_root_to_change(storage)
+        edit(found[0].tasks)
         revision = f"{folder}/{prepared.entry.revision}"
         for key, data in prepared.objects:
             storage.put(f"{revision}/{key}", data)
         storage.put(f"{revision}/zarr.json", prepared.document)
         for marker in ("tasks/zarr.json", f"{folder}/zarr.json"):
             storage.put(marker, MARKER)
-        return replace_root(storage, edit)
+        return replace_root(storage, edit, found=found)
 
 
 def refuse_existing(tasks: Tasks, name: str, *, replace: bool) -> None:
@@ -100,11 +101,18 @@ def replace_root(
     storage: Storage,
     edit: Callable[[Tasks], Tasks] = dict,
     edit_routers: Callable[[Routers], Routers] = dict,
+    found: tuple[Catalog, str] | None = None,
 ) -> Catalog:
     """Read, edit, replace if unchanged; again, after a pause, if another writer was faster.
 
     What the new catalog no longer names is made young first, so that ``gc`` leaves it for a while
     to readers of the generation before.
+
+    Args:
+        storage: holds the bank.
+        edit: makes the new tasks from the old ones.
+        edit_routers: likewise.
+        found: the catalog and its tag, if they were read just before.
 
     Raises:
         ConflictError: others were faster every time.
@@ -112,7 +120,8 @@ def replace_root(
     """
     touched: set[str] = set()
     for tried in range(_TRIES):
-        catalog, tag = read_root_to_change(storage)
+        catalog, tag = found or read_root_to_change(storage)
+        found = None
         edited = msgspec.structs.replace(
             catalog,
             tasks=edit(catalog.tasks),

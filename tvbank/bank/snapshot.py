@@ -42,13 +42,22 @@ def read_root_to_change(storage: Storage) -> tuple[Catalog, str]:
             does not know.
     """
     catalog, tag = read_root(storage)
+    refuse_later_minor(storage, catalog)
+    return catalog, tag
+
+
+def refuse_later_minor(storage: Storage, catalog: Catalog) -> None:
+    """Refuse to change what only a later tvbank knows whole.
+
+    Raises:
+        UnsupportedError: the catalog has a later minor version.
+    """
     if catalog.format != FORMAT:
         raise UnsupportedError(
             "version",
             f"{storage.location} has format {catalog.format}, which this tvbank can read but not "
             f"change, since it writes {FORMAT}: install a newer tvbank",
         )
-    return catalog, tag
 
 
 def read_layout(storage: Storage, catalog: Catalog) -> Layout:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
-import msgspec
-
-from tvbank.bank.ahead import all_cores
 from tvbank.bank.documents import (
+    JSON,
     CatalogEntry,
+    Element,
     ExtraRecord,
     ObjectRecord,
     Revision,
@@ -20,6 +20,7 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.encoder import Advance, Encoder
 from tvbank.bank.extras import encode_extra
+from tvbank.bank.metadata import check_metadata
 from tvbank.bank.pairs import BankPairs
 from tvbank.bank.shard import build_shard
 from tvbank.bank.spool import Spool
@@ -34,13 +35,9 @@ from tvbank.bank.zarr_documents import (
 )
 from tvbank.coding import read_header
 from tvbank.compress import Compressor
-from tvbank.errors import CheckpointError, UsageError
+from tvbank.errors import CheckpointError
 from tvbank.layout import Layout
 from tvbank.vector import BaseModel, TaskVector
-
-MAX_METADATA_BYTES = 2**20
-MAX_METADATA_DEPTH = 32
-MAX_INTEGER = 2**53
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,7 @@ def prepare(
     compressor: Compressor,
     metadata: Mapping[str, Any],
     spool: Spool,
+    pool: ThreadPoolExecutor,
     advance: Advance,
 ) -> Prepared:
     """Compress every unit and lay the revision's objects into the spool.
@@ -72,6 +70,7 @@ def prepare(
         compressor: what to keep.
         metadata: the user's own JSON.
         spool: receives the objects; keys are relative to the revision.
+        pool: threads to work on.
         advance: called with bytes of the fine-tune done.
 
     Raises:
@@ -80,99 +79,137 @@ def prepare(
         CheckpointError: a unit to keep whole is too large for that.
         UsageError: the metadata is not JSON or too large.
     """
-    metadata = check_metadata(metadata)
-    objects: dict[str, ObjectRecord] = {}
+    described = check_metadata(metadata)
+    writer = RevisionWriter(layout, layout_sha256, compressor.element, spool)
+    _keep_extras(vector, writer, advance)
+    covered = sum(unit.size for unit in vector.units)
+    pairs = BankPairs(
+        layout, base, vector, pool,
+        fixed_bytes=writer.fixed_bytes(compressor.describe(), described),
+        parameters=writer.parameters(covered),
+    )  # fmt: skip
+    compressor = compressor.plan(pairs)
+    frames = Encoder(layout, base, vector, compressor, pool).frames(advance)
+    return writer.finish(frames, covered, compressor.describe(), described)
 
-    def keep(key: str, data: bytes) -> None:
-        objects[key] = record_of(data)
-        spool.add(key, data)
 
-    def revise(shards: Iterable[ObjectRecord | None], nonzeros: int) -> bytes:
-        revision = Revision(
-            layout=layout_sha256,
-            element=compressor.element,
+@final
+class RevisionWriter:
+    """Lays the objects of one revision into a spool: documents and extras, then the shards.
+
+    Attributes:
+        extras: what has been kept whole so far.
+    """
+
+    def __init__(self, layout: Layout, layout_sha256: str, element: Element, spool: Spool) -> None:
+        self._layout, self._layout_sha256, self._element = layout, layout_sha256, element
+        self._spool = spool
+        self._objects: dict[str, ObjectRecord] = {}
+        self.extras: tuple[ExtraRecord, ...] = ()
+        self._keep(DELTA, delta_document(layout, element))
+
+    def keep_whole(self, record: ExtraRecord, chunks: Iterable[tuple[str, bytes]]) -> None:
+        """Add an extra.
+
+        Args:
+            record: name, dtype and shape.
+            chunks: as ``encode_extra`` makes them.
+        """
+        folder = f"extras/{len(self.extras)}"
+        if not self.extras:
+            self._keep(EXTRAS, MARKER)
+        self._keep(f"{folder}/zarr.json", extra_document(record))
+        for key, data in chunks:
+            self._keep(f"{folder}/{key}", data)
+        self.extras = (*self.extras, record)
+
+    def parameters(self, covered: int) -> int:
+        """Entries that the task covers: those of its units, which are given, and its extras."""
+        return covered + sum(extra.size for extra in self.extras)
+
+    def fixed_bytes(self, compressor: JSON, metadata: JSON) -> int:
+        """Bytes of the revision's documents and extras, if every shard is full."""
+        every = [ObjectRecord(self._layout.shard_length, self._layout_sha256)]
+        document = self._document(
+            every * self._layout.shard_count, self._layout.length, compressor, metadata
+        )
+        return len(document) + sum(each.size for each in self._objects.values())
+
+    def finish(
+        self, frames: Iterable[tuple[int, bytes]], covered: int, compressor: JSON, metadata: JSON
+    ) -> Prepared:
+        """Add the shards and name the revision.
+
+        Args:
+            frames: number of the chunk and frame, ascending; chunks that are zero may be missing.
+            covered: entries of the units that are not kept whole.
+            compressor: name and parameters.
+            metadata: the user's own, checked.
+        """
+        shards: list[ObjectRecord | None] = []
+        nonzeros = 0
+        for number, (shard, count) in enumerate(_shards(self._layout, frames)):
+            nonzeros += count
+            shards.append(None if shard is None else record_of(shard))
+            if shard is not None:
+                self._spool.add(f"delta/c/{number}", shard)
+        document = self._document(shards, nonzeros, compressor, metadata)
+        decode_document(document, Revision, "zarr.json")  # never publish what cannot be read back
+        named = record_of(document)
+        stored = [record for record in (*shards, *self._objects.values()) if record is not None]
+        entry = CatalogEntry(
+            revision=named.sha256,
+            size=named.size,
+            element=self._element,
             shards=tuple(shards),
             nonzeros=nonzeros,
-            objects=objects,
-            extras=extras,
-            compressor=compressor.describe(),
+            parameters=self.parameters(covered),
+            replaced=tuple(e.name for e in self.extras if e.name in self._layout.by_name),
+            stored_bytes=named.size + sum(record.size for record in stored),
+            compressor=compressor,
+        )
+        return Prepared(entry, document, self._spool)
+
+    def _keep(self, key: str, data: bytes) -> None:
+        self._objects[key] = record_of(data)
+        self._spool.add(key, data)
+
+    def _document(
+        self, shards: Sequence[ObjectRecord | None], nonzeros: int, compressor: JSON, metadata: JSON
+    ) -> bytes:
+        revision = Revision(
+            layout=self._layout_sha256,
+            element=self._element,
+            shards=tuple(shards),
+            nonzeros=nonzeros,
+            objects=self._objects,
+            extras=self.extras,
+            compressor=compressor,
             metadata=metadata,
         )
         return encode_document(revision)
 
-    keep(DELTA, delta_document(layout, compressor.element))
-    extras = _keep_extras(vector, keep, advance)
-    parameters = sum(unit.size for unit in vector.units) + sum(extra.size for extra in extras)
-    shards: list[ObjectRecord | None] = []
-    nonzeros = 0
-    with all_cores() as pool:
-        every = [ObjectRecord(layout.shard_length, layout_sha256)] * layout.shard_count
-        fixed = len(revise(every, layout.length)) + sum(each.size for each in objects.values())
-        compressor = compressor.plan(
-            BankPairs(layout, base, vector, pool, fixed_bytes=fixed, parameters=parameters)
-        )
-        frames = Encoder(layout, base, vector, compressor, pool).frames(advance)
-        for number, (shard, count) in enumerate(_shards(layout, frames)):
-            nonzeros += count
-            shards.append(None if shard is None else record_of(shard))
-            if shard is not None:
-                spool.add(f"delta/c/{number}", shard)
-    document = revise(shards, nonzeros)
-    decode_document(document, Revision, "zarr.json")  # never publish what cannot be read back
-    named = record_of(document)
-    stored = [record for record in (*shards, *objects.values()) if record is not None]
-    entry = CatalogEntry(
-        revision=named.sha256,
-        size=named.size,
-        element=compressor.element,
-        shards=tuple(shards),
-        nonzeros=nonzeros,
-        parameters=parameters,
-        replaced=tuple(extra.name for extra in extras if extra.name in layout.by_name),
-        stored_bytes=named.size + sum(record.size for record in stored),
-        compressor=compressor.describe(),
-    )
-    return Prepared(entry, document, spool)
 
-
-def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata as an object of JSON, if they are one.
+def encode_whole(vector: TaskVector, name: str) -> tuple[ExtraRecord, Iterator[tuple[str, bytes]]]:
+    """A tensor that is kept whole, as an extra.
 
     Raises:
-        UsageError: says what is wrong.
+        CheckpointError: it is too large for that.
     """
-    if not isinstance(metadata, Mapping):
-        raise UsageError("the metadata must be an object: names and JSON values")
-    given = dict(metadata)
-    try:
-        text = msgspec.json.encode(given)
-        same = msgspec.json.decode(text) == given  # NaN, tuples and the like do not come back
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        raise UsageError(f"the metadata is not JSON: {error}") from error
-    if not same:
-        raise UsageError("the metadata must be an object of JSON values with string keys")
-    if len(text) > MAX_METADATA_BYTES:
-        raise UsageError(f"the metadata has more than {MAX_METADATA_BYTES} bytes")
-    if _depth(given) > MAX_METADATA_DEPTH:
-        raise UsageError(f"the metadata is nested deeper than {MAX_METADATA_DEPTH}")
-    if _largest(given) > MAX_INTEGER:
-        raise UsageError("the metadata holds an integer beyond 2**53: write it as a text")
-    return given
+    spec = vector.spec(name)
+    record = ExtraRecord(name, spec.dtype, spec.shape)
+    if chunk_bytes(record) > MAX_CHUNK_BYTES:
+        raise CheckpointError(
+            f"{vector.source}: unit {name!r} would be kept whole, but has rows of 2 GiB or more"
+        )
+    return record, encode_extra(record, vector.read(name))
 
 
-def _depth(value: Any) -> int:
-    if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
-        return 1 + max(map(_depth, inner), default=0)
-    return 0
-
-
-def _largest(value: Any) -> int:
-    """The largest absolute value of an integer."""
-    if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
-        return max(map(_largest, inner), default=0)
-    return abs(value) if isinstance(value, int) else 0
+def _keep_extras(vector: TaskVector, writer: RevisionWriter, advance: Advance) -> None:
+    for name in vector.whole:
+        record, chunks = encode_whole(vector, name)
+        writer.keep_whole(record, chunks)
+        advance(vector.spec(name).nbytes)
 
 
 def _shards(
@@ -191,25 +228,3 @@ def _shards(
     while number < layout.shard_count:
         yield build_shard(layout.chunks_per_shard, kept), nonzeros
         kept, nonzeros, number = [], 0, number + 1
-
-
-def _keep_extras(
-    vector: TaskVector, keep: Callable[[str, bytes], None], advance: Advance
-) -> tuple[ExtraRecord, ...]:
-    records: list[ExtraRecord] = []
-    for name in vector.whole:
-        spec = vector.spec(name)
-        record = ExtraRecord(name, spec.dtype, spec.shape)
-        if chunk_bytes(record) > MAX_CHUNK_BYTES:
-            raise CheckpointError(
-                f"{vector.source}: unit {name!r} would be kept whole, but has rows of 2 GiB or more"
-            )
-        folder = f"extras/{len(records)}"
-        if not records:
-            keep(EXTRAS, MARKER)
-        keep(f"{folder}/zarr.json", extra_document(record))
-        for key, data in encode_extra(record, vector.read(name)):
-            keep(f"{folder}/{key}", data)
-        records.append(record)
-        advance(spec.nbytes)
-    return tuple(records)

@@ -159,3 +159,21 @@ def test_the_tempting_mistake_of_a_key_per_unit(tmp_path):
     bank = tvbank.create(tmp_path / "bank", base=tmp_path / "base.safetensors")
     bank.add("t", {k: v + v.dtype.type(1) for k, v in BASE.items()}, tvbank.Exact())
     assert len([key for key in banks.contents(bank.storage) if "/delta/c/" in key]) == 1
+
+
+def test_adding_reads_the_catalog_once_beside_opening():
+    storage = banks.CountingStorage(banks.small_bank().storage)
+    bank = tvbank.open(storage)
+    storage.reset()
+    bank.add("new", banks.fine_tune(3), tvbank.Exact(), base=banks.base_model())
+    assert storage.calls["get"] == 1
+    assert storage.keys["zarr.json"] == 2  # once read, once replaced
+    assert set(tvbank.open(storage)) == {"lossy", "exact", "new"}
+
+
+def test_a_name_that_was_freed_since_the_bank_was_opened_can_be_added():
+    storage = banks.small_bank().storage
+    bank = tvbank.open(storage)
+    tvbank.open(storage).remove("lossy")
+    bank.add("lossy", banks.fine_tune(3), tvbank.Exact(), base=banks.base_model())
+    assert bank["lossy"].compressor == {"name": "exact"}
