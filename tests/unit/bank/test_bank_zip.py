@@ -230,6 +230,8 @@ HOSTILE = {
     "more entries": counted(2),
     "fewer entries": counted(0),
     "zip64 without": sized(0xFFFFFFFF),
+    "half a locator": b"PK\6\7" + bytes(15) + archive(),
+    "a locator alone": b"PK\6\7" + bytes(12) + struct.pack("<I", 1) + archive(),
     "slip": renamed("../../x"),
     "absolute": renamed("/etc/passwd"),
     "a drive": renamed("c:/x"),

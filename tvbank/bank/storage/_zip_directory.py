@@ -62,11 +62,12 @@ def directory_place(tail: bytes, size: int, location: str, key: str) -> tuple[in
     _, disk, first_disk, here, count, length, start, comment = _END.unpack(tail[-_END.size :])
     stop = size - _END.size
     rest = tail[: -_END.size]
-    if rest[-_LOCATOR.size :].startswith(b"PK\6\7"):
+    if len(rest) >= _LOCATOR.size and rest[-_LOCATOR.size :].startswith(b"PK\6\7"):
         stop -= _LOCATOR.size + _END64.size
         _, end_disk, at, disks = _LOCATOR.unpack(rest[-_LOCATOR.size :])
         rest = rest[: -_LOCATOR.size][-_END64.size :]
-        if at != stop or end_disk or disks != 1 or not rest.startswith(b"PK\6\6"):
+        sound = len(rest) == _END64.size and rest.startswith(b"PK\6\6")
+        if at != stop or end_disk or disks != 1 or not sound:
             zipped.refuse("has a zip64 record that is not where it must be")
         _, own, _, _, disk, first_disk, here, count, length, start = _END64.unpack(rest)
         if own != _END64.size - 12:
