@@ -124,6 +124,8 @@ def add(
     learning: CheckpointOption = None,
 ) -> None:
     """Compress a fine-tune into a task; readers see it whole or not at all."""
+    from tvbank.compress import compressor_named
+
     start = time.monotonic()
     learned = {
         "loss": None if loss is None else loss.value, "lam": lam, "steps": steps, "batch": batch,
@@ -140,7 +142,9 @@ def add(
         else:
             _refuse_learning(learned | {"model": model, "data": data}, method)
             progress = bars.enter_context(progress_bar(f"adding {task}"))
-            compressor = _compressor(method, drop, knob, target)
+            compressor = compressor_named(
+                method.value, drop, None if knob is None else knob.value, target
+            )
         added = opened.add(
             task,
             checkpoint,
@@ -184,25 +188,6 @@ def collect(
             f"{report.kept_objects} objects, {human_bytes(report.kept_bytes)}, stay until they are "
             f"{grace:g} s old, for who opened the bank before; `--grace 0` removes them now"
         )
-
-
-def _compressor(
-    method: Method, drop: float | None, knob: Knob | None, target: str | None
-) -> Compressor:
-    if method is not Method.tswitch and (drop is not None or knob is not None):
-        why = {"exact": "drops nothing", "budget": "chooses both"}[method.value]
-        raise UsageError(f"--drop and --knob belong to --method tswitch; {method.value} {why}")
-    if method is Method.budget:
-        if target is None:
-            raise UsageError("--method budget needs a size: --target '0.3 bits/param'")
-        return tvbank.Budget(target)
-    if target is not None:
-        raise UsageError(f"--target belongs to --method budget, not to {method.value}")
-    if method is Method.exact:
-        return tvbank.Exact()
-    return tvbank.TSwitch(
-        drop=0.9 if drop is None else drop, knob=Knob.rms.value if knob is None else knob.value
-    )
 
 
 def _refuse_others(drop: float | None, knob: Knob | None, target: str | None) -> None:

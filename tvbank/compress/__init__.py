@@ -7,6 +7,7 @@
 ``_candidates.py``  what a budget can keep of a unit: by ``_rows.py``, ``_magnitudes.py``,
                     ``_choices.py``, at the price of ``_rate.py``; shared out by ``_allocate.py``
 ``exact.py``        ``Exact``: integer steps between floats; restores every bit
+``_named.py``       ``compressor_named``: by name and options, as users give them
 ``_pairs.py``       ``Pairs``: the whole task vector, for those that must see all of it first
 ``_difference.py``  a unit's difference, subtracted block by block
 ``_select.py``      the largest entries of each sign; counted by ``_histogram.py``
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tvbank.compress._compressor import Compressor as Compressor
     from tvbank.compress._compressor import Entries as Entries
     from tvbank.compress._difference import Difference as Difference
+    from tvbank.compress._named import compressor_named as compressor_named
     from tvbank.compress._pairs import PairedUnit as PairedUnit
     from tvbank.compress._pairs import Pairs as Pairs
     from tvbank.compress.budget import Budget as Budget
@@ -39,6 +41,7 @@ __all__ = [
     "PairedUnit",
     "Pairs",
     "TSwitch",
+    "compressor_named",
 ]
 
 __getattr__ = lazy_exports(
@@ -52,5 +55,6 @@ __getattr__ = lazy_exports(
         "PairedUnit": "_pairs",
         "Pairs": "_pairs",
         "TSwitch": "tswitch",
+        "compressor_named": "_named",
     },
 )
