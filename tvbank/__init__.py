@@ -15,6 +15,7 @@
 ``flexswitch/``       what to keep, learned from examples: ``FlexSwitch``
 ``coding/``           how to store it: mask and value encodings, frames
 ``bank/``             where: catalog, shards, stores, reader, writer
+``building/``         many fine-tunes into a bank, on many workers: ``build``
 ``merging/``          back to weights: export, merge; ``Ties``, ``Dare``
 ``switching/``        a live model to a task and back: attach, ``Switch``
 ``routing/``          which task an input belongs to: features, ``Router``
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING
 from tvbank import errors as errors
 from tvbank import routing as routing
 from tvbank._lazy import lazy_exports
+from tvbank._version import __version__ as __version__
 from tvbank.errors import TvbankError as TvbankError
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from tvbank.bank.task import Task as Task
     from tvbank.bank.task import Unit as Unit
     from tvbank.bank.verify import Fault as Fault
+    from tvbank.building import BuildReport as BuildReport
+    from tvbank.building import build as build
     from tvbank.compress import Budget as Budget
     from tvbank.compress import Compressor as Compressor
     from tvbank.compress import Exact as Exact
@@ -62,12 +66,11 @@ if TYPE_CHECKING:
     from tvbank.switching import Switch as Switch
     from tvbank.switching import attach as attach
 
-__version__ = "0.1.0"
-
 _OWNERS = {
     "AutoSwitch": "autoswitch",
     "Bank": "bank.bank",
     "Budget": "compress",
+    "BuildReport": "building",
     "Compressor": "compress",
     "CopyReport": "bank.copying",
     "Dare": "merging",
@@ -84,6 +87,7 @@ _OWNERS = {
     "Ties": "merging",
     "Unit": "bank.task",
     "attach": "switching",
+    "build": "building",
     "copy": "bank.copying",
     "create": "bank.bank",
     "export": "merging",
@@ -96,6 +100,7 @@ __all__ = [
     "AutoSwitch",
     "Bank",
     "Budget",
+    "BuildReport",
     "Compressor",
     "CopyReport",
     "Dare",
@@ -114,6 +119,7 @@ __all__ = [
     "Unit",
     "__version__",
     "attach",
+    "build",
     "copy",
     "create",
     "errors",

@@ -5,7 +5,7 @@ Nothing is subtracted here: a compressor takes the pair (base, tuned) of one uni
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -26,13 +26,20 @@ class BaseModel:
     Of tensors that are tied in the layout, the checkpoint may have any one name or all.
     """
 
-    def __init__(self, layout: Layout, checkpoint: Checkpoint) -> None:
+    def __init__(self, layout: Layout, checkpoint: Checkpoint, keep_bytes: int = 0) -> None:
         """Compare names, shapes and element types; the weights are compared when they are read.
+
+        Args:
+            layout: of the bank.
+            checkpoint: holds the weights.
+            keep_bytes: what units may take, once checked, that are kept for who reads them again.
 
         Raises:
             BaseMismatchError: names the units that differ.
         """
         self._layout, self._checkpoint = layout, checkpoint
+        self._kept: dict[str, NDArray[Any]] = {}
+        self._room = keep_bytes
         owners = {**checkpoint.tied, **{name: name for name in checkpoint.tensors}}
 
         def find(name: str) -> str:
@@ -55,8 +62,28 @@ class BaseModel:
         return array
 
     def read_unchecked(self, name: str) -> NDArray[Any]:
-        """Read a unit whose fingerprint the caller passes to ``check`` before using the result."""
-        return self._checkpoint.read(self._names[name])
+        """Read a unit whose fingerprint the caller passes to ``check`` before using the result.
+
+        Those that are kept have been checked.
+        """
+        kept = self._kept.get(name)
+        return self._checkpoint.read(self._names[name]) if kept is None else kept
+
+    def is_kept(self, name: str) -> bool:
+        """Whether a unit was checked before, and is in memory since."""
+        return name in self._kept
+
+    def keep(self, name: str, array: NDArray[Any]) -> None:
+        """Keep a unit that has been checked, if there is room; those that came first stay."""
+        if name not in self._kept and array.nbytes <= self._room:
+            self._room -= array.nbytes
+            copy = array.copy()  # what is mapped may change with its file
+            copy.flags.writeable = False
+            self._kept[name] = copy
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Say which units are read next; see ``Checkpoint.expect``."""
+        self._checkpoint.expect([self._names[name] for name in names if name not in self._kept])
 
     def check(self, name: str, sha256: str) -> None:
         """Compare a unit's fingerprint.
@@ -157,6 +184,10 @@ class TaskVector:
     def spec(self, name: str) -> TensorSpec:
         """Dtype and shape of a unit in the checkpoint."""
         return self._tuned.tensors[self._owners[self._stored_as.get(name) or name]]
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Say which units are read next; see ``Checkpoint.expect``."""
+        self._tuned.expect([self.spec(name).name for name in names])
 
     def read(self, name: str) -> NDArray[Any]:
         """A unit's weights in the checkpoint."""

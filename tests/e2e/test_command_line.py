@@ -15,7 +15,7 @@ import tvbank
 
 VERBS = [
     "init", "add", "cp", "pack", "ls", "show", "export", "merge", "verify", "rm", "gc",
-    "sweep", "demo", "routers",
+    "sweep", "demo", "routers", "build",
 ]  # fmt: skip
 
 

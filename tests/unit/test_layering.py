@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "tvbank"
 ALLOWED = {
     "errors": set(),
     "_lazy": set(),
+    "_version": set(),
     "dtypes": set(),
     "bank.storage": {"errors"},
     "checkpoint": {"errors", "dtypes", "bank.storage"},
@@ -23,6 +24,10 @@ ALLOWED = {
     "compress": {"errors", "_lazy", "dtypes", "checkpoint"},
     "bank": {
         "errors", "dtypes", "checkpoint", "layout", "vector", "coding", "compress", "routing",
+    },
+    "building": {
+        "errors", "_lazy", "_version", "checkpoint", "layout", "vector", "coding", "compress",
+        "bank",
     },
     "merging": {
         "errors", "_lazy", "dtypes", "checkpoint", "layout", "vector", "compress", "bank",

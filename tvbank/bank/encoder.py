@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, final
 
@@ -52,17 +52,25 @@ class Encoder:
         self._layout, self._base, self._vector = layout, base, vector
         self._compressor, self._pool = compressor, pool
 
-    def frames(self, advance: Advance) -> Iterator[tuple[int, bytes]]:
+    def frames(
+        self, advance: Advance, units: Sequence[UnitRecord] | None = None
+    ) -> Iterator[tuple[int, bytes]]:
         """Number of the chunk and frame of every chunk of every unit, ascending.
 
         The base's fingerprints are taken meanwhile: all that matters is that nothing is published
         before they were compared, which has happened when this iterator ends.
 
+        Args:
+            advance: called with bytes of the fine-tune done.
+            units: which of the task vector's units, in its order; by default all.
+
         Raises:
             BaseMismatchError: the base has other weights than the bank's.
             NonFiniteError: the compressor is lossy and met NaN or infinity.
         """
-        for frames, read in run_ahead(self._vector.units, self._start, self._bytes):
+        for frames, read in run_ahead(
+            self._vector.units if units is None else units, self._start, self._bytes
+        ):
             yield from frames
             advance(read)
 
@@ -70,8 +78,9 @@ class Encoder:
         return self._base.spec(unit).nbytes + self._vector.spec(unit.name).nbytes
 
     def _start(self, unit: UnitRecord) -> Callable[[], tuple[_Frames, int]]:
+        known = self._base.is_kept(unit.name)  # before it is read: others may keep it meanwhile
         base = self._base.read_unchecked(unit.name)
-        seen = self._pool.submit(fingerprint, base)
+        seen = None if known else self._pool.submit(fingerprint, base)
         tuned = self._vector.read(unit.name)
         parts: list[Future[_Frames]]
         if unit.size < LARGE:
@@ -84,7 +93,9 @@ class Encoder:
             ]
 
         def finish() -> tuple[_Frames, int]:
-            self._base.check(unit.name, seen.result())
+            if seen is not None:
+                self._base.check(unit.name, seen.result())
+                self._base.keep(unit.name, base)
             return [frame for part in parts for frame in part.result()], tuned.nbytes
 
         return finish

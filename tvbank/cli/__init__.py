@@ -5,6 +5,7 @@
 ``_output.py``      tables, JSON, sizes, progress bars
 ``_arguments.py``   arguments and options that several verbs share, with tab completion
 ``building.py``     ``init``, ``add``, ``rm``, ``gc``
+``build.py``        ``build``
 ``copying.py``      ``cp``, ``pack``
 ``reading.py``      ``ls``, ``show``, ``verify``
 ``routers.py``      ``routers``

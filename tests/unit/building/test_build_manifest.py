@@ -1,0 +1,139 @@
+"""Manifests: what they may say, and how an error names the line, the task and the field."""
+
+import json
+
+import pytest
+
+import tvbank
+from tvbank.building import read_manifest
+from tvbank.errors import UsageError
+
+WHOLE = """\
+bank = "bank"
+base = "s3://models/base.safetensors"
+chunk_length = 1024
+
+[defaults]
+drop = 0.8
+knob = "norm"
+replace = true
+
+[tasks.cats]
+checkpoint = "cats.safetensors"
+metadata = { labels = ["tabby"] }
+
+[tasks."dogs.v2"]
+checkpoint = "https://host/dogs"
+method = "budget"
+target = "1 %"
+replace = false
+
+[tasks.exact]
+checkpoint = "/abs/exact.bin"
+method = "exact"
+replace_mismatched = true
+"""
+
+
+def write(folder, text, name="m.toml"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_whole_manifest(tmp_path):
+    manifest = read_manifest(write(tmp_path, WHOLE))
+    assert manifest.bank == str(tmp_path / "bank")
+    assert manifest.base == "s3://models/base.safetensors"
+    assert manifest.chunk_length == 1024
+    cats, dogs, exact = manifest.tasks
+    assert (cats.name, dogs.name, exact.name) == ("cats", "dogs.v2", "exact")
+    assert cats.checkpoint == str(tmp_path / "cats.safetensors")
+    assert dogs.checkpoint == "https://host/dogs"
+    assert exact.checkpoint == "/abs/exact.bin"
+    assert cats.compressor == tvbank.TSwitch(drop=0.8, knob="norm")
+    assert dogs.compressor == tvbank.Budget("1 %")  # another method: other defaults are not its
+    assert exact.compressor == tvbank.Exact()
+    assert cats.metadata == {"labels": ["tabby"]}
+    assert [task.replace for task in manifest.tasks] == [True, False, True]
+    assert [task.replace_mismatched for task in manifest.tasks] == [False, False, True]
+
+
+def test_the_same_as_json_and_as_a_mapping(tmp_path):
+    content = {
+        "bank": "b",
+        "defaults": {"method": "exact"},
+        "tasks": {"a": {"checkpoint": "x"}, "b": {"checkpoint": "y", "method": "tswitch"}},
+    }
+    path = write(tmp_path, json.dumps(content), "m.json")
+    of_file, of_mapping = read_manifest(path), read_manifest(content)
+    assert [t.compressor for t in of_file.tasks] == [tvbank.Exact(), tvbank.TSwitch()]
+    assert [t.compressor for t in of_mapping.tasks] == [t.compressor for t in of_file.tasks]
+    assert of_mapping.path is None
+    assert of_file.path == path
+
+
+HEAD = 'bank = "b"\n'
+ONE = HEAD + '[tasks.cats]\ncheckpoint = "c"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "it lacks 'bank'"),
+        (HEAD, "it lacks 'tasks'"),
+        (HEAD + "[tasks]\n", "line 2: tasks"),
+        ("bank = 3\n[tasks.a]\n", "line 1: bank: Expected `str`, got `int`"),
+        ('bank = ""\n[tasks.a]\n', "bank: Expected `str` of length >= 1"),
+        (HEAD + "[tasks.cats]\n", "line 2: task 'cats': it lacks 'checkpoint'"),
+        (ONE + 'dorp = 0.5\n', "line 4: task 'cats': 'dorp' is no field; there are method, drop"),
+        (ONE + 'drop = "x"\n', "line 4: task 'cats': drop: Expected `float | null`, got `str`"),
+        (ONE + "drop = 1.5\n", "line 2: task 'cats': drop must be at least 0"),
+        (ONE + 'knob = "big"\n', "line 4: task 'cats': knob: Invalid enum value 'big'"),
+        (ONE + 'method = "zip"\n', "method must be one of tswitch, budget, exact, got 'zip'"),
+        (ONE + 'method = "flexswitch"\n', "`tvbank add --method flexswitch`"),
+        (ONE + 'method = "budget"\n', "line 2: task 'cats': method budget needs a size: target"),
+        (ONE + 'method = "exact"\ndrop = 0.5\n', "drop and knob belong to method tswitch"),
+        (ONE + 'target = "1 %"\n', "target belongs to method budget, not to tswitch"),
+        (ONE + 'method = "budget"\ntarget = "much"\n', "line 2: task 'cats': "),
+        (ONE + "metadata = { when = 2020-01-01 }\n", "the metadata must be an object of JSON"),
+        (ONE + "metadata = 3\n", "line 4: task 'cats': metadata: Expected `object`"),
+        (HEAD + '[tasks."a/b"]\ncheckpoint = "c"\n', "line 2: task 'a/b': "),
+        (ONE + '[tasks.CATS]\ncheckpoint = "c"\n', "line 4: task 'CATS': its name differs from"),
+        (ONE + "[tasks.cats]\n", "is no valid TOML: .*line 4"),
+        (HEAD + "[tasks\n", "is no valid TOML: .*line 2"),
+        (HEAD + "[defaults]\ncheckpoint = 3\n[tasks.a]\n", r"line 3: \[defaults\]: 'checkpoint'"),
+        (HEAD + '[tasks]\ncats = "c"\n', "line 3: task 'cats': Expected `object`, got `str`"),
+        ("surprise = 1\n" + ONE, "line 1: 'surprise' is no field; there are bank, tasks"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_and_where(tmp_path, text, problem):
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError, match=problem) as caught:
+        read_manifest(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"bank": "b",\n "tasks": {\n  "a": {"checkpoint": 1}}}', "line 3: task 'a': checkpoint"),
+        ('{"bank": "b",\n "tasks": {"a": {}, "a": {}}}', "'a' is there twice"),
+        ('{"bank": "b"\n "tasks"', "is no valid JSON: .*line 2"),
+        ("[]", "Expected `object`, got `array`"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_what_is_wrong_in_json(tmp_path, text, problem):
+    with pytest.raises(UsageError, match=problem):
+        read_manifest(write(tmp_path, text, "m.json"))
+
+
+def test_what_is_no_manifest(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_manifest(tmp_path / "none.toml")
+    with pytest.raises(UsageError, match=r"a \.toml or a \.json file"):
+        read_manifest(write(tmp_path, "bank: b", "m.yaml"))
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="no text in UTF-8"):
+        read_manifest(tmp_path / "b.toml")

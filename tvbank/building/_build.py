@@ -1,0 +1,235 @@
+"""Building: the tasks of a manifest, spread over workers by their units, published one by one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tvbank._version import __version__
+from tvbank.bank.base_location import recall_base, remember_base
+from tvbank.bank.documents import Catalog, CatalogEntry, encode_document
+from tvbank.bank.making import make_bank, refuse_occupied
+from tvbank.bank.publish import refuse_existing
+from tvbank.bank.snapshot import read_layout, read_root_to_change
+from tvbank.bank.storage import Storage, open_storage
+from tvbank.building._director import Director
+from tvbank.building._jobs import CheckBase, Failed, Job, MeasureBase, Measured, unpack
+from tvbank.building._local import LocalWorkers
+from tvbank.building._opened import Base
+from tvbank.building._report import BuildReport, Report
+from tvbank.building._task import BuiltTask
+from tvbank.building._work import WorkFolder
+from tvbank.building._workers import Lost, Workers
+from tvbank.building.manifest import Manifest, PlannedTask, read_manifest
+from tvbank.errors import BankNotFoundError, StorageError, TaskExistsError, UsageError
+from tvbank.layout import DEFAULT_CHUNK_LENGTH
+
+#: What ``build`` takes.
+ManifestSource = Manifest | Mapping[str, Any] | str | os.PathLike[str]
+
+
+def build(
+    manifest: ManifestSource,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    work: str | os.PathLike[str] | None = None,
+    progress: Report | None = None,
+) -> BuildReport:
+    """Build the tasks of a manifest into its bank, on many workers.
+
+    Each task is published once all of its units are encoded, whole, as ``Bank.add`` would have done
+    it: same content, same bytes. What is in the bank already with the same content stays; see
+    spec/decisions, "Building on many workers", for how that is known. Workers read the base and
+    the fine-tunes by range where they are; what passes through this process are frames.
+
+    A build that was killed goes on where it was when it is started again: finished jobs are in the
+    work folder.
+
+    Args:
+        manifest: path of a manifest, or what it would hold (see ``read_manifest``).
+        scheduler: address of a dask.distributed scheduler, such as ``tcp://host:8786``; without
+            one, processes on this machine do the work.
+        workers: how many processes; by default one a core.
+        work: folder for what is not published yet; by default the manifest's path with ``.work``
+            behind, or none that outlives the build if the manifest is no file.
+        progress: called with a ``BuildStep`` whenever something was done.
+
+    Returns:
+        What was built, what was there already, and what failed: a fine-tune that cannot be built
+        does not hold up the others.
+
+    Raises:
+        UsageError: the manifest or the arguments.
+        CheckpointError, BaseMismatchError: the base.
+        BankNotFoundError: there is no bank, and no base to make one of.
+        StorageError: the bank's store, the disk of the work folder or the scheduler; what was
+            published stays, what was encoded is kept.
+    """
+    start = time.monotonic()
+    plan = _read(manifest)
+    storage = open_storage(plan.bank)
+    storage.refuse_read_only()
+    with _work_folder(plan, work) as folder, _hire(scheduler, workers) as hired:
+        catalog = _open_or_make(storage, plan, hired)
+        layout = read_layout(storage, catalog)
+        location = plan.base if plan.base is not None else recall_base(storage)
+        base = Base.of(location, encode_document(layout), catalog.layout.sha256)
+        director = Director(storage, layout, catalog.tasks, hired, folder, progress)
+        failed: dict[str, str] = {}
+        for planned in plan.tasks:
+            task = BuiltTask(planned, base, __version__)
+            known = _known(task, catalog.tasks, folder)
+            try:
+                _refuse_other(planned, catalog.tasks, known=bool(known))
+            except TaskExistsError as error:
+                failed[planned.name] = str(error)
+            else:
+                director.add(task, known)
+        if director.tasks:
+            _do(hired, CheckBase(base))
+        director.run(failed)
+        if not failed:
+            folder.tidy()
+    order = [planned.name for planned in plan.tasks]
+    return BuildReport(
+        location=storage.location,
+        built=tuple(name for name in order if name in director.built),
+        present=tuple(name for name in order if name in director.present),
+        failed={name: failed[name] for name in order if name in failed},
+        units=director.units,
+        resumed=director.resumed,
+        seconds=time.monotonic() - start,
+    )
+
+
+def preview(
+    manifest: ManifestSource, *, work: str | os.PathLike[str] | None = None
+) -> dict[str, str]:
+    """What ``build`` would do with each task, as far as the bank and the work folder tell.
+
+    Raises:
+        UsageError: the manifest.
+        CorruptionError, UnsupportedError, StorageError: the bank.
+    """
+    plan = _read(manifest)
+    storage = open_storage(plan.bank)
+    try:
+        catalog = read_root_to_change(storage)[0]
+    except BankNotFoundError:
+        if plan.base is None:
+            raise
+        return {planned.name: "build, in a new bank" for planned in plan.tasks}
+    base = Base("", b"", catalog.layout.sha256)
+    actions: dict[str, str] = {}
+    with _work_folder(plan, work) as folder:
+        for planned in plan.tasks:
+            known = _known(BuiltTask(planned, base, __version__), catalog.tasks, folder)
+            try:
+                _refuse_other(planned, catalog.tasks, known=bool(known))
+            except TaskExistsError as error:
+                actions[planned.name] = f"refuse: {error}"
+            else:
+                actions[planned.name] = _action(planned, catalog.tasks, known=bool(known))
+    return actions
+
+
+def _action(planned: PlannedTask, tasks: Mapping[str, CatalogEntry], *, known: bool) -> str:
+    if known:
+        return "nothing, unless its checkpoint has changed"
+    if planned.name not in tasks:
+        return "build"
+    return "replace" if planned.replace else "build, and compare with what is there"
+
+
+def _read(manifest: ManifestSource) -> Manifest:
+    return manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
+
+
+@contextmanager
+def _work_folder(plan: Manifest, work: str | os.PathLike[str] | None) -> Iterator[WorkFolder]:
+    if work is not None:
+        yield WorkFolder(Path(work))
+    elif plan.path is not None:
+        yield WorkFolder(plan.path.with_name(f"{plan.path.name}.work"))
+    else:
+        with tempfile.TemporaryDirectory(prefix="tvbank-build-") as folder:
+            yield WorkFolder(Path(folder))
+
+
+def _hire(scheduler: str | None, workers: int | None) -> Workers:
+    if scheduler is not None:
+        if workers is not None:
+            raise UsageError("--workers are processes of this machine; --scheduler has its own")
+        from tvbank.building._dask import DaskWorkers
+
+        return DaskWorkers(scheduler, __version__)
+    count = (os.cpu_count() or 1) if workers is None else workers
+    if count < 1:
+        raise UsageError(f"--workers must be at least 1, got {count}")
+    return LocalWorkers(count, __version__)
+
+
+def _open_or_make(storage: Storage, plan: Manifest, workers: Workers) -> Catalog:
+    """The bank's catalog; where there is no bank, one is made, if the manifest names a base."""
+    try:
+        return read_root_to_change(storage)[0]
+    except BankNotFoundError:
+        base = plan.base
+        if base is None:
+            raise
+    refuse_occupied(storage)
+    length = DEFAULT_CHUNK_LENGTH if plan.chunk_length is None else plan.chunk_length
+    measured = unpack(_do(workers, MeasureBase(base, length)), Measured)
+    if measured is None:
+        raise StorageError("what a worker sent came damaged: build again")
+    make_bank(storage, measured.layout, lambda: remember_base(storage, base))
+    return read_root_to_change(storage)[0]
+
+
+def _do(workers: Workers, job: Job) -> bytes:
+    """Do one job before all others.
+
+    Raises:
+        TvbankError: its own error.
+        StorageError: no worker could do it.
+    """
+    workers.submit(-1, job)
+    outcome = workers.wait()[1]
+    if isinstance(outcome, Failed):
+        raise outcome.error
+    if isinstance(outcome, Lost):
+        raise StorageError(f"no worker could read the base: {outcome.reason}")
+    return outcome
+
+
+def _known(task: BuiltTask, tasks: Mapping[str, CatalogEntry], folder: WorkFolder) -> str:
+    """Identity of the checkpoint of which the task in the bank is known to be made, or nothing."""
+    name = task.plan.name
+    note = folder.note(name)
+    if note is None or name not in tasks or tasks[name].revision != note.revision:
+        return ""
+    return note.identity if task.key_of(note.identity) == note.key else ""
+
+
+def _refuse_other(planned: PlannedTask, tasks: Mapping[str, CatalogEntry], *, known: bool) -> None:
+    """Refuse, before any work, a task that cannot be published.
+
+    Raises:
+        TaskExistsError: the bank has a task of that name made otherwise, or one whose name differs
+            in case only.
+    """
+    refuse_existing(dict(tasks), planned.name, replace=True)
+    if planned.name not in tasks or known or planned.replace:
+        return
+    there, wanted = tasks[planned.name].compressor, planned.compressor.describe()
+    if there != wanted:
+        raise TaskExistsError(
+            f"the bank has a task {planned.name!r} made by {there}, and the manifest asks for "
+            f"{wanted}: say `replace = true` there, or choose another name"
+        )

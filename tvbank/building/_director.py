@@ -1,0 +1,197 @@
+"""Hands out the jobs of all tasks, gathers their results, and has finished tasks published.
+
+At most twice as many jobs are out as are done at once, and each result goes to the work folder as
+it comes: what is in memory does not grow with the number or the size of tasks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import final
+
+from tvbank.bank.documents import CatalogEntry
+from tvbank.bank.publish import publish_task
+from tvbank.bank.snapshot import read_root
+from tvbank.bank.spool import Spool
+from tvbank.bank.storage import Storage
+from tvbank.building._jobs import Failed, Survey, Surveyed, unpack
+from tvbank.building._report import BuildStep, Report
+from tvbank.building._task import BuiltTask, DamagedResult
+from tvbank.building._work import Note, WorkFolder
+from tvbank.building._workers import Lost, Outcome, Workers
+from tvbank.errors import BaseMismatchError, TaskExistsError, TvbankError
+from tvbank.layout import Layout
+
+#: Jobs out at once, as a multiple of those that are done at once.
+_AHEAD = 2
+
+
+@final
+class Director:
+    """Builds tasks.
+
+    Attributes:
+        tasks: those to build, and the identity that the checkpoint of each is known to have had.
+        built: names of the tasks that were published.
+        present: names of those that were there already.
+        units: units, and tensors kept whole, that were encoded.
+        resumed: those whose results an earlier build had left.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        layout: Layout,
+        existing: Mapping[str, CatalogEntry],
+        workers: Workers,
+        work: WorkFolder,
+        report: Report | None,
+    ) -> None:
+        self._storage, self._layout, self._existing = storage, layout, existing
+        self._workers, self._work, self._report = workers, work, report
+        self.tasks: list[tuple[BuiltTask, str]] = []
+        self.built: set[str] = set()
+        self.present: set[str] = set()
+        self.units = self.resumed = 0
+        self._known_units = 0
+        self._failed: dict[str, str] = {}
+        self._fresh: deque[tuple[BuiltTask, str]] = deque()
+        self._ready: deque[tuple[BuiltTask, int]] = deque()
+        #: By ticket: the task, and the number of its job; None for looking at it.
+        self._out: dict[int, tuple[BuiltTask, int | None]] = {}
+        self._tickets = 0
+        self._publishing: dict[Future[bool], BuiltTask] = {}
+
+    def add(self, task: BuiltTask, known: str) -> None:
+        """Take a task; see ``tasks``."""
+        self.tasks.append((task, known))
+
+    def run(self, failed: dict[str, str]) -> None:
+        """Build all tasks.
+
+        Args:
+            failed: why tasks are not there; more are added.
+
+        Raises:
+            BaseMismatchError: the base has other weights than the bank's.
+            StorageError: the work folder's disk, or whoever hands out the jobs.
+        """
+        self._failed = failed
+        self._total = len(self.tasks) + len(failed)
+        self._fresh.extend(self.tasks)
+        self._tell()
+        with ThreadPoolExecutor(1) as publisher:  # beside this thread, so that workers are fed
+            while self._fresh or self._ready or self._out or self._publishing:
+                self._hand_out()
+                if self._out:
+                    ticket, outcome = self._workers.wait()
+                    self._end(publisher, *self._out.pop(ticket), outcome)
+                elif self._publishing:
+                    wait(self._publishing, return_when=FIRST_COMPLETED)
+                self._collect()
+                self._tell()
+
+    def _hand_out(self) -> None:
+        while len(self._out) < _AHEAD * self._workers.slots:
+            ticket, self._tickets = self._tickets, self._tickets + 1
+            if self._ready:
+                task, number = self._ready.popleft()
+                self._out[ticket] = task, number
+                self._workers.submit(ticket, task.jobs[number])
+            elif self._fresh:
+                task, known = self._fresh.popleft()
+                self._out[ticket] = task, None
+                self._workers.submit(ticket, Survey(task.tuned, known))
+            else:
+                return
+
+    def _end(
+        self, publisher: ThreadPoolExecutor, task: BuiltTask, number: int | None, outcome: Outcome
+    ) -> None:
+        """A job has ended."""
+        if task.plan.name in self._failed:
+            return
+        if isinstance(outcome, Failed):
+            if isinstance(outcome.error, BaseMismatchError):  # so it is for every task
+                raise outcome.error
+            self._fail(task, str(outcome.error))
+            return
+        if isinstance(outcome, Lost):
+            what = "its checkpoint" if number is None else task.named(number)
+            why = f"{what}: no worker could do it: {outcome.reason}"
+            self._fail(task, f"{why}; build again, and only what is missing is done")
+            return
+        if number is None:
+            self._begin(task, outcome)
+        else:
+            self._work.put(task.key, number, outcome)
+            task.missing.discard(number)
+            self.units += task.units(number)
+        if task.key and not task.missing:
+            self._publishing[publisher.submit(self._publish, task)] = task
+
+    def _begin(self, task: BuiltTask, packed: bytes) -> None:
+        """A task was looked at."""
+        found = unpack(packed, Surveyed)
+        if found is None:
+            self._fail(task, "what a worker sent came damaged: build again")
+        elif not found.complete:
+            self.present.add(task.plan.name)
+        else:
+            task.begin(found, self._work)
+            self._known_units += task.units()
+            self.resumed += task.units() - sum(map(task.units, task.missing))
+            self._ready.extend((task, number) for number in sorted(task.missing))
+
+    def _fail(self, task: BuiltTask, why: str) -> None:
+        self._failed[task.plan.name] = why
+        self._ready = deque(each for each in self._ready if each[0] is not task)
+
+    def _publish(self, task: BuiltTask) -> bool:
+        """Publish a task, on the publisher's thread; whether it was not there already.
+
+        Raises:
+            TaskExistsError: another task of that name is there, and is not to be replaced.
+            StorageError: the store refused.
+            DamagedResult: a job must be done again.
+        """
+        name = task.plan.name
+        with Spool() as spool:
+            made = task.assemble(self._layout, self._work, spool)
+            revision = made.entry.revision
+            if new := not (name in self._existing and self._is_there(name, revision)):
+                try:
+                    publish_task(self._storage, name, made, replace=task.plan.replace)
+                except TaskExistsError as error:
+                    if not self._is_there(name, revision):  # else another build was faster
+                        raise TaskExistsError(
+                            f"the bank has a task {name!r} of other content: say `replace = true` "
+                            "in the manifest, or choose another name"
+                        ) from error
+                    new = False
+        note = Note(key=task.key, identity=task.tuned.identity, revision=revision)
+        self._work.remember(name, note)
+        return new
+
+    def _is_there(self, name: str, revision: str) -> bool:
+        entry = read_root(self._storage)[0].tasks.get(name)
+        return entry is not None and entry.revision == revision
+
+    def _collect(self) -> None:
+        """What the publisher has done."""
+        for future in [each for each in self._publishing if each.done()]:
+            task = self._publishing.pop(future)
+            try:
+                (self.built if future.result() else self.present).add(task.plan.name)
+            except DamagedResult as damaged:
+                task.missing.add(damaged.job)
+                self._ready.appendleft((task, damaged.job))
+            except TvbankError as error:
+                self._fail(task, str(error))
+
+    def _tell(self) -> None:
+        if self._report is not None:
+            done = len(self.built) + len(self.present) + len(self._failed)
+            self._report(BuildStep(done, self._total, self.units + self.resumed, self._known_units))

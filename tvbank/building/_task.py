@@ -1,0 +1,143 @@
+"""One task of a build: its jobs, and how their results become a revision."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TypeVar, final
+
+import msgspec
+
+from tvbank.bank.documents import FORMAT
+from tvbank.bank.spool import Spool
+from tvbank.bank.writer import Prepared, RevisionWriter
+from tvbank.building._jobs import (
+    Encoded,
+    EncodeTask,
+    EncodeUnits,
+    Job,
+    Surveyed,
+    Whole,
+    grouped,
+    needs_all,
+    unpack,
+)
+from tvbank.building._opened import Base, Tuned
+from tvbank.building._work import WorkFolder
+from tvbank.building.manifest import PlannedTask
+from tvbank.layout import Layout
+
+_Kind = TypeVar("_Kind", Encoded, Whole)
+
+#: Bytes of the fine-tune that a job takes, unless a unit is larger: its result is at most as large,
+#: and is what is lost with a worker.
+_GRAIN = 2**25
+
+
+class DamagedResult(Exception):  # noqa: N818 - no error: the job is done again
+    """A result in the work folder was cut short or damaged; ``job`` is its number."""
+
+    def __init__(self, job: int) -> None:
+        super().__init__(job)
+        self.job = job
+
+
+@final
+class BuiltTask:
+    """A task on its way into the bank.
+
+    Attributes:
+        plan: what the manifest says of it.
+        tuned: the fine-tune.
+        key: digest of all that the revision depends on, once it was surveyed.
+        jobs: what is to be done, in the order in which results make up the revision.
+        missing: numbers of the jobs whose results are not there.
+    """
+
+    def __init__(self, plan: PlannedTask, base: Base, version: str) -> None:
+        self.plan = plan
+        self.tuned = Tuned(plan.checkpoint, base, plan.compressor, plan.replace_mismatched)
+        self.key = ""
+        self.jobs: list[Job] = []
+        self.missing: set[int] = set()
+        self._version = version
+
+    def key_of(self, identity: str) -> str:
+        """The task's key, if its checkpoint has this identity."""
+        facts = {
+            "format": FORMAT,
+            "tvbank": self._version,
+            "layout": self.tuned.base.sha256,
+            "identity": identity,
+            "compressor": self.plan.compressor.describe(),
+            "replace_mismatched": self.plan.replace_mismatched,
+            "metadata": self.plan.metadata,
+            "grain": _GRAIN,
+        }
+        return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
+
+    def begin(self, found: Surveyed, work: WorkFolder) -> None:
+        """Divide the task into jobs, and leave out those whose results are there already."""
+        self.key = self.key_of(found.identity)
+        self.tuned = replace(self.tuned, identity=found.identity)
+        if needs_all(self.plan.compressor):
+            self.jobs = [EncodeTask(self.tuned, self.plan.metadata)]
+        else:
+            whole = [EncodeUnits(self.tuned, (), names) for names in grouped(found.whole, _GRAIN)]
+            units = [EncodeUnits(self.tuned, names, ()) for names in grouped(found.units, _GRAIN)]
+            self.jobs = [*whole, *units]
+        self._units = len(found.whole) + len(found.units)
+        self.missing = {n for n in range(len(self.jobs)) if not work.has(self.key, n)}
+
+    def units(self, job: int | None = None) -> int:
+        """Units, and tensors kept whole, of a job or of all."""
+        chosen = self.jobs if job is None else [self.jobs[job]]
+        return sum(
+            len(each.units) + len(each.whole) if isinstance(each, EncodeUnits) else self._units
+            for each in chosen
+        )
+
+    def named(self, job: int) -> str:
+        """The units of a job, for messages."""
+        each = self.jobs[job]
+        names = [*each.units, *each.whole] if isinstance(each, EncodeUnits) else []
+        if not names:
+            return "all units"
+        return f"unit {names[0]!r}" if len(names) == 1 else f"units {names[0]!r} to {names[-1]!r}"
+
+    def assemble(self, layout: Layout, work: WorkFolder, spool: Spool) -> Prepared:
+        """Make the revision of all results, whose frames are read one job after the other.
+
+        Raises:
+            DamagedResult: a result that was cut short or damaged; it has been forgotten.
+        """
+        if len(self.jobs) == 1 and isinstance(self.jobs[0], EncodeTask):
+            whole = self._read(work, 0, Whole)
+            for key, data in whole.objects:
+                spool.add(key, data)
+            return Prepared(whole.entry, whole.document, spool)
+        compressor = self.plan.compressor
+        writer = RevisionWriter(layout, self.tuned.base.sha256, compressor.element, spool)
+        covered: list[str] = []
+        for number, job in enumerate(self.jobs):
+            assert isinstance(job, EncodeUnits)
+            covered += job.units
+            if job.whole:
+                for record, chunks in self._read(work, number, Encoded).extras:
+                    writer.keep_whole(record, chunks)
+
+        def frames() -> Iterator[tuple[int, bytes]]:
+            for number, job in enumerate(self.jobs):
+                if isinstance(job, EncodeUnits) and job.units:
+                    yield from self._read(work, number, Encoded).frames
+
+        entries = sum(layout.by_name[name].size for name in covered)
+        return writer.finish(frames(), entries, compressor.describe(), self.plan.metadata)
+
+    def _read(self, work: WorkFolder, job: int, kind: type[_Kind]) -> _Kind:
+        found = unpack(work.get(self.key, job), kind)
+        if found is None:
+            work.drop(self.key, job)
+            raise DamagedResult(job)
+        return found

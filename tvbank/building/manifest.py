@@ -1,0 +1,268 @@
+"""Manifests: a bank, its base, and the fine-tunes that shall be in it; TOML, or JSON of that shape.
+
+::
+
+    bank = "s3://models/bank"        # a folder or URL; made if nothing is there and base is given
+    base = "base.safetensors"        # relative to the manifest; a URL is read by range
+
+    [defaults]                       # of all tasks that do not say otherwise
+    method = "tswitch"
+    drop = 0.9
+
+    [tasks.cats]
+    checkpoint = "s3://models/cats.safetensors"
+    metadata = { labels = ["tabby", "manx"] }
+
+    [tasks.dogs]
+    checkpoint = "dogs"
+    method = "budget"
+    target = "1 %"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from tvbank.bank.metadata import check_metadata
+from tvbank.bank.names import check_task_name
+from tvbank.checkpoint._json import parse_json
+from tvbank.compress import Compressor, compressor_named
+from tvbank.errors import TvbankError, UsageError
+from tvbank.layout import MAX_CHUNK_LENGTH
+
+#: What a manifest may have in bytes: room for more tasks than a bank should have.
+MAX_BYTES = 64 * 2**20
+
+_Body = TypeVar("_Body")
+_Place = Annotated[str, Meta(min_length=1)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How tasks are made, where they do not say it themselves."""
+
+    method: str | None = None
+    drop: float | None = None
+    knob: Literal["rms", "norm"] | None = None
+    target: str | None = None
+    replace: bool | None = None
+    replace_mismatched: bool | None = None
+
+
+class _Task(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    checkpoint: _Place
+    metadata: dict[str, Any] = {}
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    bank: _Place
+    tasks: Annotated[dict[str, Any], Meta(min_length=1)]
+    base: _Place | None = None
+    chunk_length: Annotated[int, Meta(ge=1, le=MAX_CHUNK_LENGTH)] | None = None
+    defaults: dict[str, Any] = {}
+
+
+class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that shall be in the bank.
+
+    Attributes:
+        name: of the task.
+        checkpoint: absolute path or URL of the fine-tune.
+        compressor: what to keep of it.
+        metadata: the user's own JSON.
+        replace: whether to replace a task of that name.
+        replace_mismatched: whether units of another shape than the base's are kept whole.
+    """
+
+    name: str
+    checkpoint: str
+    compressor: Compressor
+    metadata: dict[str, Any]
+    replace: bool
+    replace_mismatched: bool
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A bank and the tasks that shall be in it; every path is absolute.
+
+    Attributes:
+        bank: path or URL.
+        base: path or URL of the base's weights; None for where the bank says they are.
+        chunk_length: of a bank that is made; None for the usual one.
+        tasks: in the manifest's order.
+        path: the manifest's file, if it is one.
+    """
+
+    bank: str
+    base: str | None
+    chunk_length: int | None
+    tasks: tuple[PlannedTask, ...]
+    path: Path | None
+
+
+def read_manifest(source: str | os.PathLike[str] | Mapping[str, Any]) -> Manifest:
+    """Read and check a manifest; nothing that it names is looked at.
+
+    Args:
+        source: path of a ``.toml`` or ``.json`` file; or what such a file would hold, whose
+            relative paths are those of this process.
+
+    Raises:
+        UsageError: says the file, the line, the task and the field, as far as they are known.
+    """
+    if isinstance(source, Mapping):
+        return _Reader("the manifest", "", Path.cwd(), None).read(dict(source))
+    path = Path(source)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} has more than {MAX_BYTES} bytes, as no manifest has")
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no text in UTF-8 ({error})") from error
+    reader = _Reader(str(path), text, path.absolute().parent, path.absolute())
+    return reader.read(_parse(path, text))
+
+
+def _parse(path: Path, text: str) -> Any:
+    kind = path.suffix.lower()
+    try:
+        if kind == ".toml":
+            return tomllib.loads(text)
+        if kind == ".json":
+            return parse_json(text.encode())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no valid {kind[1:].upper()}: {error}") from error
+    raise UsageError(f"{path}: a manifest is a .toml or a .json file")
+
+
+class _Reader:
+    """One manifest on its way to its structs."""
+
+    def __init__(self, source: str, text: str, folder: Path, path: Path | None) -> None:
+        self._source, self._text, self._folder, self._path = source, text, folder, path
+
+    def read(self, content: Any) -> Manifest:
+        file = self._convert(content, _File, ())
+        defaults = self._convert(file.defaults, Settings, ("defaults",))
+        tasks = tuple(self._task(name, task, defaults) for name, task in file.tasks.items())
+        lower: dict[str, str] = {}
+        for name in file.tasks:
+            other = lower.setdefault(name.lower(), name)
+            if other != name:
+                raise self._problem(
+                    ("tasks", name), f"its name differs from {other!r} in case only"
+                )
+        return Manifest(
+            bank=self._absolute(file.bank),
+            base=None if file.base is None else self._absolute(file.base),
+            chunk_length=file.chunk_length,
+            tasks=tasks,
+            path=self._path,
+        )
+
+    def _task(self, name: str, content: Any, defaults: Settings) -> PlannedTask:
+        where = ("tasks", name)
+        try:
+            check_task_name(name)
+            task = self._convert(content, _Task, where)
+            # Options belong to their method: another method brings its own.
+            options = task if task.method is not None else _merged(task, defaults)
+            return PlannedTask(
+                name=name,
+                checkpoint=self._absolute(task.checkpoint),
+                compressor=_compressor(options),
+                metadata=check_metadata(task.metadata),
+                replace=bool(_first(task.replace, defaults.replace)),
+                replace_mismatched=bool(
+                    _first(task.replace_mismatched, defaults.replace_mismatched)
+                ),
+            )
+        except _ManifestError:
+            raise
+        except TvbankError as error:
+            raise self._problem(where, str(error)) from error
+
+    def _convert(self, content: Any, kind: type[_Body], where: tuple[str, ...]) -> _Body:
+        try:
+            return msgspec.convert(content, kind)
+        except msgspec.ValidationError as error:
+            what, _, at = str(error).partition(" - at ")
+            field = re.findall(r"[A-Za-z_]+", at)
+            unknown = re.search(r"unknown field `([^`]*)`", what)
+            missing = re.search(r"missing required field `([^`]*)`", what)
+            if unknown:
+                what = f"{unknown[1]!r} is no field; there are {_fields(kind)}"
+                field = [unknown[1]]
+            elif missing:
+                what = f"it lacks {missing[1]!r}"
+            elif field:
+                what = f"{field[0]}: {what}"
+            raise self._problem((*where, *field[:1]), what) from error
+
+    def _absolute(self, place: str) -> str:
+        return place if "://" in place else str(self._folder / place)
+
+    def _problem(self, where: tuple[str, ...], what: str) -> UsageError:
+        line = line_of(self._text, where)
+        named = f"task {where[1]!r}: " if where[:1] == ("tasks",) and len(where) > 1 else ""
+        named = "[defaults]: " if where[:1] == ("defaults",) else named
+        at = f", line {line}" if line else ""
+        return _ManifestError(f"{self._source}{at}: {named}{what}")
+
+
+class _ManifestError(UsageError):
+    """Says already where."""
+
+
+def _compressor(options: Settings) -> Compressor:
+    if options.method == "flexswitch":
+        raise UsageError(
+            "method flexswitch learns from a model and examples, which a manifest does not name: "
+            "add such a task with `tvbank add --method flexswitch`"
+        )
+    return compressor_named(
+        options.method or "tswitch", options.drop, options.knob, options.target, prefix=""
+    )
+
+
+def _merged(task: Settings, defaults: Settings) -> Settings:
+    named = ("method", "drop", "knob", "target")
+    return Settings(**{one: _first(getattr(task, one), getattr(defaults, one)) for one in named})
+
+
+def _first(mine: Any, usual: Any) -> Any:
+    return usual if mine is None else mine
+
+
+def _fields(kind: Any) -> str:
+    return ", ".join(field.name for field in msgspec.structs.fields(kind))
+
+
+def line_of(text: str, where: tuple[str, ...]) -> int | None:
+    """The line, from 1, on which a member of a manifest begins, as far as it can be told.
+
+    Args:
+        text: TOML or JSON, one member a line as people write it.
+        where: names of the members that lead to it.
+    """
+    start = 0
+    found = None
+    for depth, name in enumerate(where):
+        quoted = rf"""["']?{re.escape(name)}["']?"""
+        dotted = r"\s*\.\s*".join([*map(re.escape, where[:depth]), quoted])
+        pattern = rf"^[ \t]*(?:\[\s*{dotted}\s*\]|{quoted}\s*[:=])|[{{,]\s*{quoted}\s*[:=]"
+        match = re.compile(pattern, re.MULTILINE).search(text, start)
+        if match:
+            start, found = match.end(), text.count("\n", 0, match.end()) + 1
+        elif depth + 1 == len(where) and found is None:
+            return None
+    return found

@@ -1,0 +1,107 @@
+"""The verb that fills a bank from a manifest: ``build``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import tvbank
+from tvbank.cli._app import AT_FAULT, app
+from tvbank.cli._arguments import JsonOption
+from tvbank.cli._output import print_json, print_table
+
+if TYPE_CHECKING:
+    from tvbank.building import BuildStep
+
+
+@app.command("build")
+def build(
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MANIFEST",
+            help="The bank, its base and the tasks that it shall have: a .toml or .json file.",
+        ),
+    ],
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A dask.distributed scheduler, such as tcp://host:8786, whose workers do it; "
+            "without one, processes of this machine do.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of this machine (default: one a core).")
+    ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="For what is not published yet, so that the same command goes on after a kill "
+            "(default: MANIFEST.work).",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done with each task, and end.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Add the fine-tunes of a manifest on many workers; a task that fails holds up no other."""
+    if dry_run:
+        from tvbank.building import preview
+
+        actions = preview(manifest, work=work)
+        if as_json:
+            print_json(actions)
+        else:
+            print_table(["task", "to do"], [list(each) for each in actions.items()], text=2)
+        return
+    with _bars() as report:
+        done = tvbank.build(
+            manifest, scheduler=scheduler, workers=workers, work=work, progress=report
+        )
+    if as_json:
+        print_json(dataclasses.asdict(done))
+    else:
+        for name, why in done.failed.items():
+            typer.echo(f"task {name!r}: {why}")
+        encoded = f"{done.units} units encoded"
+        if done.resumed:
+            encoded += f", {done.resumed} were there from a build that was interrupted"
+        typer.echo(
+            f"built {len(done.built)} tasks in {done.location}: {encoded}, {done.seconds:.1f} s"
+        )
+        if done.present:
+            typer.echo(f"{len(done.present)} tasks were there already")
+        if done.failed:
+            typer.echo(f"{len(done.failed)} tasks failed: mend them, and build again")
+    if done.failed:
+        raise typer.Exit(AT_FAULT)
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[BuildStep], None]]:
+    """Two bars on the standard error, on terminals only: tasks, and units."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+    )  # fmt: skip
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        tasks, units = bars.add_task("tasks", total=None), bars.add_task("units", total=None)
+
+        def report(step: BuildStep) -> None:
+            bars.update(tasks, completed=step.tasks_done, total=step.tasks)
+            bars.update(units, completed=step.units_done, total=step.units or None)
+
+        yield report
