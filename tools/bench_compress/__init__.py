@@ -5,7 +5,9 @@
 =================  ==================================================================
 ``__main__.py``    the command
 ``_methods.py``    which settings of which methods are measured
+``_learning.py``   FlexSwitch, as it is run here
 ``_measure.py``    one fine-tune, stored, read back and scored
+``_record.py``     every measurement so far, in a file
 ``_summary.py``    means over tasks: rows, a table, points of a picture
 ``baselines/``     what else compresses a fine-tune without data
 =================  ==================================================================
@@ -14,5 +16,6 @@ Every accuracy is that of weights read back from a bank, and every size is what 
 says: frames, indices, documents. What a method lets one choose by data (alpha of ComPEFT, the
 factor of UltraDelta) is chosen by accuracy on the end of the training data; tests are only ever
 scored.
-FlexSwitch sees 100 training examples without their labels.
+FlexSwitch sees 100 training examples without their labels; its settings can be chosen by the
+accuracy on the end of the training data, which every measurement has beside that on the tests.
 """

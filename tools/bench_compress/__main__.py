@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
 from rich.console import Console
 
 from tools import realtasks
-from tools._machine import machine
 from tools.bench_compress import __doc__ as description
-from tools.bench_compress._measure import Bench, Measured
+from tools.bench_compress._measure import Bench
 from tools.bench_compress._methods import METHODS, settings
+from tools.bench_compress._record import Record
 from tools.bench_compress._summary import lines, show, summarise
 from tvbank.report import draw
 
-_USUAL = [name for name in METHODS if name != "flexswitch"]
+_USUAL = [name for name in METHODS if not name.startswith("flexswitch")]
 
 
 def main() -> None:
@@ -36,28 +34,16 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", metavar="TEXT",
                         help="only those, as the table names them: '1 %%', 'drop 0.9'")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="of methods with chance in them")
-    parser.add_argument("--steps", type=int, default=500, help="of FlexSwitch")
+    parser.add_argument("--steps", type=int, default=200, help="of FlexSwitch")
     parser.add_argument("--held-out", type=int, default=400, metavar="N",
                         help="training examples, the last ones, that choose scales")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write every measurement")
+    parser.add_argument("--json", type=Path, metavar="OUT",
+                        help="every measurement; what it has already is not repeated")  # fmt: skip
     parser.add_argument("--plot", type=Path, metavar="OUT", help="a picture, .svg or .png")
     arguments = parser.parse_args()
 
     console = Console(width=None if sys.stdout.isatty() else 140)
-    rows: list[Measured] = []
-    tuned: dict[tuple[str, str], float] = {}
-    base: dict[tuple[str, str], float] = {}
-
-    def write() -> None:
-        if arguments.json is not None:
-            facts = {
-                "machine": machine(),
-                "base": {"/".join(key): value for key, value in base.items()},
-                "tuned": {"/".join(key): value for key, value in tuned.items()},
-                "rows": [asdict(row) for row in rows],
-            }
-            arguments.json.write_text(json.dumps(facts, indent=1))
-
+    record = Record.load(arguments.json)
     for name in arguments.family:
         family = realtasks.load(arguments.tasks, name)
         tasks = [t for t in family.tasks.values() if not arguments.only or t.name in arguments.only]
@@ -65,30 +51,34 @@ def main() -> None:
             continue
         bench = Bench(family, arguments.held_out)
         for task in tasks:
-            base[name, task.name], tuned[name, task.name] = bench.reference(task)
+            if (name, task.name) not in record.tuned:
+                record.refer(name, task.name, *bench.reference(task))
         for setting in settings(arguments.methods, arguments.steps):
             if arguments.settings and setting.label not in arguments.settings:
                 continue
             for seed in range(arguments.seeds if setting.seeded else 1):
-                rows += [bench.measure(setting, task, seed) for task in tasks]
+                for task in tasks:
+                    if not record.has(name, task.name, setting.method, setting.label, seed):
+                        record.add(bench.measure(setting, task, seed))
             print(f"{name}: {setting.method}, {setting.label}", file=sys.stderr, flush=True)
-            write()
-        means = summarise([row for row in rows if row.family == name], tuned)
+        means = summarise([row for row in record.rows if row.family == name], record.tuned)
         best, least = (
             fmean(score for (of, _), score in found.items() if of == name)
-            for found in (tuned, base)
+            for found in (record.tuned, record.base)
         )
-        title = f"{name}: mean over {len(tasks)} tasks; fine-tuned {best:.4f}, base {least:.4f}"
+        count = sum(of == name for of, _ in record.tuned)
+        title = f"{name}: mean over {count} tasks; fine-tuned {best:.4f}, base {least:.4f}"
         show(title, means, console)
-    if arguments.plot is not None and rows:
-        levels = {"fine-tuned": fmean(tuned.values()), "base": fmean(base.values())}
-        title = f"mean over {len(tuned)} tasks"
+    if arguments.plot is not None and record.rows:
         draw(
-            lines(summarise(rows, tuned)),
+            lines(summarise(record.rows, record.tuned)),
             arguments.plot,
-            levels=levels,
+            levels={
+                "fine-tuned": fmean(record.tuned.values()),
+                "base": fmean(record.base.values()),
+            },
             score="accuracy",
-            title=title,
+            title=f"mean over {len(record.tuned)} tasks",
         )
 
 

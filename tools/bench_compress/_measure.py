@@ -23,6 +23,7 @@ class Measured:
     Attributes:
         stored_bytes, share, bits_per_parameter: as the bank has it; share of the base's bytes.
         accuracy: on the tests.
+        held_out: accuracy on the end of the training data, by which settings can be chosen.
         scale: what was chosen on training data, if the method leaves it open.
         seconds: of compressing and storing, without the choice of the scale.
     """
@@ -36,6 +37,7 @@ class Measured:
     share: float
     bits_per_parameter: float
     accuracy: float
+    held_out: float
     scale: float
     seconds: float
 
@@ -72,20 +74,26 @@ class Bench:
         compressor = setting.make(self.family, task, seed, scale)
         stored = self._bank.add(task.name, task.tuned, compressor, replace=True)
         seconds = time.monotonic() - start
+        accuracy = self._accuracy(task.name, task, 1.0)
+        end = self._end(task)
+        held_out = realtasks.accuracy(self.family, self._model, end)
         return Measured(
             self.family.name, task.name, setting.method, setting.label, seed, stored.stored_bytes,
-            stored.stored_bytes / self._bytes, stored.bits_per_parameter,
-            self._accuracy(task.name, task, 1.0), scale, seconds,
+            stored.stored_bytes / self._bytes, stored.bits_per_parameter, accuracy, held_out, scale,
+            seconds,
         )  # fmt: skip
 
     def _choose(self, setting: Setting, task: RealTask, seed: int) -> float:
         """The scale of the best accuracy on the end of the training data; the least of equals."""
-        end = replace(
-            task, x_test=task.x_train[-self._held_out :], y_test=task.y_train[-self._held_out :]
-        )
+        end = self._end(task)
         compressor = setting.make(self.family, task, seed, 1.0)
         self._bank.add(task.name, task.tuned, compressor, replace=True)
         return max(setting.scales, key=lambda scale: self._accuracy(task.name, end, scale))
+
+    def _end(self, task: RealTask) -> RealTask:
+        """The task with the end of its training data for tests."""
+        last = slice(-self._held_out, None)
+        return replace(task, x_test=task.x_train[last], y_test=task.y_train[last])
 
     def _accuracy(self, name: str, task: RealTask, weight: float) -> float:
         state = tvbank.merge(self._bank, {name: weight})

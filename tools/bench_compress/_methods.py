@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, final
 
-from torch import Tensor, nn
-
+from tools.bench_compress._learning import learner
 from tools.bench_compress.baselines.bitdelta import BitDelta
 from tools.bench_compress.baselines.compeft import ALPHAS, ComPEFT
 from tools.bench_compress.baselines.fitted import FittedTSwitch
 from tools.bench_compress.baselines.quantised import Quantised
 from tools.bench_compress.baselines.ultradelta import FACTORS, UltraDelta
-from tools.realtasks import Family, Inputs, RealTask
-from tvbank import Budget, Compressor, FlexSwitch, TSwitch
+from tools.realtasks import Family, RealTask
+from tvbank import Budget, Compressor, TSwitch
 
 TARGETS: Final = ("0.15 %", "0.25 %", "0.35 %", "0.5 %", "1 %", "2 %")
 DROPS: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -24,7 +24,8 @@ LAMBDAS: Final = {
     "mse": (0.01, 0.05, 0.09, 0.13, 0.17),
     "cka": (1, 3, 5, 7, 9),
 }
-_EXAMPLES: Final = 100
+#: Sizes for FlexSwitch to learn to; its lambda starts in the middle of the grid.
+LEARNED_TARGETS: Final = ("0.15 %", "0.35 %", "0.8 %")
 
 
 @final
@@ -106,23 +107,19 @@ def _ultradelta(_steps: int) -> Iterator[Setting]:
         yield Setting("UltraDelta", f"rate {rate}", make(rate), FACTORS, seeded=True)
 
 
-def _flexswitch(steps: int, *losses: str) -> Iterator[Setting]:
-    def make(loss: str, lam: float) -> Callable[[Family, RealTask, int, float], Compressor]:
-        return lambda family, task, seed, _: _learned(family, task, seed, loss, lam, steps)
-
-    for loss in losses or LAMBDAS:
-        for lam in LAMBDAS[loss]:
-            yield Setting(f"FlexSwitch, {loss}", f"λ {lam}", make(loss, lam), seeded=True)
+def _flexswitch(steps: int) -> Iterator[Setting]:
+    for loss, grid in LAMBDAS.items():
+        for lam in grid:
+            make = partial(learner, loss=loss, lam=lam, steps=steps, budget=None)
+            yield Setting(f"FlexSwitch, {loss}", f"λ {lam}", make, seeded=True)
 
 
-def _learned(
-    family: Family, task: RealTask, seed: int, loss: str, lam: float, steps: int
-) -> Compressor:
-    def logits(model: nn.Module, inputs: Inputs) -> Tensor:
-        return family.pooled(model, inputs) @ task.head_weight.T + task.head_bias
-
-    inputs = family.inputs(task.x_train[:_EXAMPLES])
-    return FlexSwitch(family.model(), inputs, logits, loss=loss, lam=lam, steps=steps, seed=seed)
+def _sized(steps: int) -> Iterator[Setting]:
+    for loss, grid in LAMBDAS.items():
+        for target in LEARNED_TARGETS:
+            middle = grid[len(grid) // 2]
+            make = partial(learner, loss=loss, lam=middle, steps=steps, budget=target)
+            yield Setting(f"FlexSwitch to size, {loss}", target, make, seeded=True)
 
 
 #: By the names that the command takes.
@@ -135,4 +132,5 @@ METHODS: Final[dict[str, Callable[[int], Iterator[Setting]]]] = {
     "tvq": _tvq,
     "ultradelta": _ultradelta,
     "flexswitch": _flexswitch,
+    "flexswitch-sized": _sized,
 }

@@ -83,7 +83,8 @@ def test_t_switch_is_fitted_to_a_size(knob):
     assert task.compressor["name"] == "tswitch"
 
 
-def test_the_command_measures_and_draws(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def tasks(tmp_path):
     torch.manual_seed(0)
     base = VisionTransformer().state_dict()
     folder = tmp_path / "vit" / "first"
@@ -91,18 +92,27 @@ def test_the_command_measures_and_draws(tmp_path, monkeypatch, capsys):
     save_file(base, tmp_path / "vit" / "base.safetensors")
     moved = {name: weights + 0.02 * torch.randn(weights.shape) for name, weights in base.items()}
     save_file(moved, folder / "tuned.safetensors")
-    x = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
-    y = np.arange(12) % 3
-    np.savez(folder / "data.npz", x_train=x[:6], y_train=y[:6], x_test=x[6:], y_test=y[6:])
+    x = np.random.default_rng(0).integers(0, 256, (38, 28, 28), dtype=np.uint8)
+    y = np.arange(38) % 3
+    np.savez(folder / "data.npz", x_train=x[:32], y_train=y[:32], x_test=x[32:], y_test=y[32:])
     head = {"weight": torch.randn(3, WIDTH), "bias": torch.zeros(3)}
     save_file(head, folder / "head.safetensors")
-    out, picture = tmp_path / "out.json", tmp_path / "out.svg"
-    words = [
-        "--tasks", tmp_path, "--family", "vit", "--methods", "budget", "ultradelta", "--settings",
-        "1 %", "rate 0.9", "--seeds", "2", "--held-out", "3", "--json", out, "--plot", picture,
-    ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["bench_compress", *map(str, words)])
+    return tmp_path
+
+
+def run(monkeypatch, *words):
+    given = ["bench_compress", "--family", "vit", "--held-out", "3", *map(str, words)]
+    monkeypatch.setattr(sys, "argv", given)
     command.main()
+
+
+def test_the_command_measures_and_draws(tasks, monkeypatch, capsys):
+    out, picture = tasks / "out.json", tasks / "out.svg"
+    words = [
+        "--tasks", tasks, "--methods", "budget", "ultradelta", "--settings",
+        "1 %", "rate 0.9", "--seeds", "2", "--json", out, "--plot", picture,
+    ]  # fmt: skip
+    run(monkeypatch, *words)
     assert "mean over 1 tasks" in capsys.readouterr().out
     rows = json.loads(out.read_text())["rows"]
     assert [(row["method"], row["seed"]) for row in rows] == [
@@ -111,3 +121,25 @@ def test_the_command_measures_and_draws(tmp_path, monkeypatch, capsys):
     assert 0.0097 <= rows[0]["share"] <= 0.01
     assert rows[1]["stored_bytes"] != rows[2]["stored_bytes"]
     assert picture.stat().st_size > 1000
+
+
+def test_the_command_learns_and_goes_on_where_it_was(tasks, monkeypatch, capsys):
+    out = tasks / "out.json"
+    words = [
+        "--tasks", tasks, "--methods", "flexswitch-sized", "flexswitch", "--steps", "1",
+        "--settings", "0.8 %", "λ 0.1", "--json", out, "--seeds",
+    ]  # fmt: skip
+    run(monkeypatch, *words, 1)
+    first = json.loads(out.read_text())
+    found = {row["method"]: row for row in first["rows"]}
+    assert set(found) == {f"FlexSwitch to size, {loss}" for loss in ("kl", "mse", "cka")} | {
+        "FlexSwitch, kl"
+    }
+    for row in first["rows"]:
+        assert 0 <= row["held_out"] <= 1
+        assert row["method"] == "FlexSwitch, kl" or 0.0075 <= row["share"] <= 0.008
+    monkeypatch.setattr(command.Bench, "reference", None)
+    monkeypatch.setattr(command.Bench, "measure", None)
+    run(monkeypatch, *words, 1)
+    assert json.loads(out.read_text())["rows"] == first["rows"]
+    assert "FlexSwitch to size, cka" in capsys.readouterr().out
