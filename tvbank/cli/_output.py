@@ -67,3 +67,15 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total)
 
         yield report
+
+
+def halves(report: Callable[[int, int], None]) -> tuple[Callable[[int, int], None], ...]:
+    """One bar for two works, one after the other: what to call for each, with done and total."""
+
+    def first(done: int, total: int) -> None:
+        report(done, 2 * total)
+
+    def second(done: int, total: int) -> None:
+        report(total + done, 2 * total)
+
+    return first, second

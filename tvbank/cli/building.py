@@ -33,7 +33,7 @@ from tvbank.cli._flexswitch import (
     StepsOption,
     flexswitch,
 )
-from tvbank.cli._output import compressor_text, human_bytes, print_json, progress_bar
+from tvbank.cli._output import compressor_text, halves, human_bytes, print_json, progress_bar
 from tvbank.errors import UsageError
 from tvbank.flexswitch._progress import step_bar
 
@@ -145,6 +145,9 @@ def add(
             compressor = compressor_named(
                 method.value, drop, None if knob is None else knob.value, target
             )
+            if isinstance(compressor, tvbank.Budget):  # it chooses before anything is written
+                choosing, progress = halves(progress)
+                compressor = dataclasses.replace(compressor, progress=choosing)
         added = opened.add(
             task,
             checkpoint,

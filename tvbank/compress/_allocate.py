@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tvbank.compress._candidates import Candidate, Kept, entries_of
+from tvbank.compress._choices import draw_with
 from tvbank.compress._difference import Difference
 from tvbank.compress._pairs import Pairs
 
 #: Prices that are tried with exact sizes.
-_ROUNDS: Final = 12
+ROUNDS: Final = 12
 #: Of the logarithm of the price of a byte.
 _CHEAP, _DEAR = -200.0, 200.0
-#: Steps of bisections: of the price, of a position.
-_STEPS, _CUTS = 50, 14
+#: Steps of bisections: of the price, of one unit.
+_STEPS, _CUTS = 50, 20
 
 
 @final
@@ -35,13 +36,19 @@ class Allowance:
         return Allowance(int(0.985 * most), most)
 
 
-def allocate(units: Sequence[Candidate], allowance: Allowance, pairs: Pairs) -> dict[str, Kept]:
+def allocate(
+    units: Sequence[Candidate],
+    allowance: Allowance,
+    pairs: Pairs,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, Kept]:
     """Choose for every unit.
 
     Args:
         units: with their choices.
         allowance: bytes for all frames.
         pairs: measures them.
+        advance: called at every unit of each of at most ``ROUNDS`` rounds.
 
     Returns:
         What to keep, by the unit's name; its frames take at most ``allowance.most`` bytes.
@@ -51,12 +58,15 @@ def allocate(units: Sequence[Candidate], allowance: Allowance, pairs: Pairs) -> 
     below, below_bytes = [0] * len(units), [0] * len(units)
     above: list[int] | None = None
     above_bytes: list[int] = []
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         price = _price_for(units, aim)
         if not low < price < high:
             price = (low + high) / 2
         chosen = _choose(units, price)
-        exact = [_measure(unit, choice, pairs) for unit, choice in zip(units, chosen, strict=True)]
+        exact = []
+        for unit, choice in zip(units, chosen, strict=True):
+            exact.append(_measure(unit, choice, pairs))
+            advance()
         if sum(exact) > allowance.most:
             low, above, above_bytes = price, chosen, exact
         else:
@@ -66,7 +76,7 @@ def allocate(units: Sequence[Candidate], allowance: Allowance, pairs: Pairs) -> 
         aim *= middle / max(sum(exact), 1)
     kept = {unit.name: unit.keep(choice) for unit, choice in zip(units, below, strict=True)}
     if above is not None and sum(below_bytes) < allowance.least:
-        _fill(units, kept, below_bytes, above, above_bytes, allowance, pairs)
+        _fill(units, kept, below, below_bytes, above, above_bytes, allowance, pairs)
     return kept
 
 
@@ -97,6 +107,7 @@ def _measure(unit: Candidate, choice: int, pairs: Pairs) -> int:
 def _fill(
     units: Sequence[Candidate],
     kept: dict[str, Kept],
+    below: Sequence[int],
     sizes: list[int],
     above: Sequence[int],
     above_bytes: Sequence[int],
@@ -111,55 +122,35 @@ def _fill(
         if above_bytes[number] <= room:
             kept[unit.name], sizes[number] = unit.keep(above[number]), above_bytes[number]
             continue
-        part, size = _part(unit, above[number], room, pairs)
+        part, size = _part(unit, below[number], above[number], room, pairs)
         if size > sizes[number]:
             kept[unit.name], sizes[number] = part, size
         return
 
 
-def _part(unit: Candidate, above: int, room: int, pairs: Pairs) -> tuple[Kept, int]:
-    """As much of a choice as fits: fewer of its bins, and one bin more up to some position.
+def _part(unit: Candidate, below: int, above: int, room: int, pairs: Pairs) -> tuple[Kept, int]:
+    """As much as fits between two choices: the levels of the upper one, with a larger step.
 
     Args:
         unit: the unit.
-        above: a choice that does not fit.
+        below: a choice that fits.
+        above: one that does not.
         room: bytes for the unit.
         pairs: measures.
 
     Returns:
         What to keep, and its bytes.
     """
-    whole = unit.keep(above)
-    bins = unit.bins(above)
-    threshold = int(unit.choices.thresholds[above])
-
-    def first(count: int) -> NDArray[np.float32]:
-        values = np.zeros_like(whole.values)
-        values[bins[:count]] = whole.values[bins[:count]]
-        return values
-
-    def measure(part: Kept) -> int:
-        return _bytes(unit, part, pairs)
-
-    # Sizes grow with what is kept, but for a few bytes, which are measured all the same.
-    best, best_bytes = replace(whole, values=first(0)), 0
-    low, high = 0, threshold
-    while high - low > 1:
-        middle = (low + high) // 2
-        part = replace(whole, values=first(middle))
-        size = measure(part)
-        low, high = (middle, high) if size <= room else (low, middle)
-        if best_bytes < size <= room:
-            best, best_bytes = part, size
-    smaller, more = best.values, first(low + 1)
-    start, stop = 0, unit.size
+    levels, step = int(unit.choices.levels[above]), float(unit.choices.steps[above])
+    best, best_bytes = unit.keep(below), unit.measured[below]
+    low, high = math.log2(step), math.log2(unit.choices.steps.max()) + 1
     for _ in range(_CUTS):
-        cut = (start + stop) // 2
-        part = replace(whole, values=smaller, cut=cut, more=more)
-        size = measure(part)
-        start, stop = (cut, stop) if size <= room else (start, cut)
+        middle = (low + high) / 2
+        kept = Kept(unit.width, draw_with(unit.spread, levels, 2**middle))
+        size = _bytes(unit, kept, pairs)
+        low, high = (low, middle) if size <= room else (middle, high)
         if best_bytes < size <= room:
-            best, best_bytes = part, size
+            best, best_bytes = kept, size
     return best, best_bytes
 
 

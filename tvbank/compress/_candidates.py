@@ -8,45 +8,31 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.compress._choices import Choices, list_choices, values_of
+from tvbank.compress._choices import Choices, list_choices
 from tvbank.compress._compressor import Entries
 from tvbank.compress._difference import Difference
-from tvbank.compress._magnitudes import BINS, Magnitudes, count_magnitudes, replace_by_bin
+from tvbank.compress._draw import Draw, draw, row_width
+from tvbank.compress._magnitudes import Magnitudes, count_magnitudes
 from tvbank.compress._pairs import PairedUnit, Pairs
 from tvbank.compress._rate import Rate
-from tvbank.compress._rows import Rows, survey_rows
 
-# Chosen on the training data of seven fine-tunes of two models (spec/decisions, "Budgets").
-#: r of ``_choices.py``.
-_RATIO: Final = 32.0
 #: The harm of losing a unit whole, as a power of its squared norm: 1 would be the plain squared
-#: error, 0 the same for every unit.
+#: error, 0 the same for every unit. Chosen as the numbers of ``_choices.py`` are.
 _UNIT_POWER: Final = 0.5
-#: What scores multiply magnitudes with, as a power of the root mean square of the row.
-_ROW_POWER: Final = -0.5
-#: A matrix of so many times more rows than columns is a table of vectors: its rows are looked up,
-#: and not each an output of its own.
-_TABLE_ASPECT: Final = 16
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Kept:
     """What is kept of a unit.
 
     Attributes:
-        values: float32 [2^14], what entries of each bin become.
-        by_score: whether bins are of scores, or of plain magnitudes.
-        rows: its rows and their factors.
-        cut: up to this position, ``more`` holds instead of ``values``.
-        more: as ``values``, for those.
+        width: entries of a row.
+        how: its entries are drawn; None if nothing is kept.
     """
 
-    values: NDArray[np.float32]
-    by_score: bool
-    rows: Rows
-    cut: int = 0
-    more: NDArray[np.float32] | None = None
+    width: int
+    how: Draw | None
 
 
 @final
@@ -56,10 +42,8 @@ class Candidate:
 
     Attributes:
         name: of the unit.
-        size: its entries.
-        rows: its rows and their factors.
-        by_score: its entries in bins of scores.
-        plain: the same in bins of magnitudes.
+        width: entries of a row.
+        spread: its magnitudes in bins.
         choices: what can be kept.
         weight: the harm of keeping nothing.
         sizes: float64 [c], predicted bytes of each choice.
@@ -67,25 +51,18 @@ class Candidate:
     """
 
     name: str
-    size: int
-    rows: Rows
-    by_score: Magnitudes
-    plain: Magnitudes
+    width: int
+    spread: Magnitudes
     choices: Choices
     weight: float
     sizes: NDArray[np.float64]
     measured: dict[int, int] = field(default_factory=lambda: {0: 0})
 
-    def bins(self, choice: int) -> NDArray[np.int64]:
-        """All bins that a choice may keep, the most worthy first."""
-        return (self.by_score if self.choices.levels[choice] <= 1 else self.plain).bins
-
     def keep(self, choice: int) -> Kept:
         """What a choice comes to."""
         levels = int(self.choices.levels[choice])
-        spread = self.by_score if levels <= 1 else self.plain
-        values = values_of(spread, int(self.choices.thresholds[choice]), levels, _RATIO)
-        return Kept(values, levels <= 1, self.rows)
+        step, size = float(self.choices.steps[choice]), float(self.choices.sizes[choice])
+        return Kept(self.width, Draw(step, levels, size) if levels else None)
 
 
 def survey(pairs: Pairs, unit: PairedUnit) -> Candidate:
@@ -96,35 +73,24 @@ def survey(pairs: Pairs, unit: PairedUnit) -> Candidate:
     """
     base, tuned = pairs.read(unit.name)
     delta = Difference(unit.name, base, tuned)
-    is_table = len(unit.shape) > 1 and unit.shape[0] * unit.shape[0] > _TABLE_ASPECT * delta.size
-    rows = survey_rows(delta, unit.shape, 0.0 if is_table else _ROW_POWER, pairs.each)
-    by_score = count_magnitudes(delta, rows, by_score=True, each=pairs.each)
-    plain = by_score
-    if len(rows.factors) > 1 and not is_table:
-        plain = count_magnitudes(delta, rows, by_score=False, each=pairs.each)
-    choices = list_choices(by_score, plain, _RATIO)
+    width = row_width(unit.shape)
+    spread = count_magnitudes(delta, pairs.each)
+    choices = list_choices(spread)
 
-    def ask(bins: int) -> int:
-        values = np.zeros(BINS, np.float32)
-        values[by_score.bins[:bins]] = 1
-        return pairs.frame_bytes(unit.name, entries_of(delta, Kept(values, True, rows)))
+    def ask(step: float) -> int:
+        return pairs.frame_bytes(unit.name, entries_of(delta, Kept(width, Draw(step, 1, 1.0))))
 
-    sizes = Rate(delta.size, by_score.kept, ask).predict(choices)
-    weight = rows.energy**_UNIT_POWER
-    return Candidate(unit.name, delta.size, rows, by_score, plain, choices, weight, sizes)
+    sizes = Rate(delta.size, choices, ask).predict(choices)
+    weight = spread.energy**_UNIT_POWER
+    return Candidate(unit.name, width, spread, choices, weight, sizes)
 
 
 def entries_of(delta: Difference, kept: Kept) -> Entries:
     """What is kept of a unit, piece by piece."""
 
     def entries(start: int, stop: int) -> NDArray[np.float32]:
-        block = delta.block(start, stop)
-        middle = min(max(kept.cut - start, 0), stop - start)
-        if middle and kept.more is not None:
-            before = block[:middle]
-            replace_by_bin(before, start, kept.more, kept.rows, by_score=kept.by_score)
-        rest = block[middle:]
-        replace_by_bin(rest, start + middle, kept.values, kept.rows, by_score=kept.by_score)
-        return block
+        if kept.how is None or start == stop:
+            return np.zeros(stop - start, np.float32)
+        return draw(delta, kept.width, kept.how, start, stop)
 
     return entries

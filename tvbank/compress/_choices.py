@@ -1,16 +1,17 @@
-"""What can be kept of one unit: for every threshold and number of levels, its cost and its harm.
+"""What can be kept of one unit, its cost and its harm: every step and number of levels.
 
-A kept entry becomes ``scale`` times the mean magnitude of its level, with its sign. Of a task
-vector tau and what stands for it, let c be the cosine of the angle between them, so that
+Of a task vector tau and what stands for it, let c be the cosine of the angle between them, so that
 t = tan² = 1 / c² - 1 is the energy of what is added beside the direction of tau, at full length
 along it. A share a of that length harms by
 
     r (1 - a)² + a² t,        least at a = r / (r + t), where it is r t / (r + t).
 
-r = 1 is the plain squared error: a is the least squares scale. A larger r says that the direction
-in which a model was trained matters more than another one of the same length, which it does: those
-were steps down a loss. Towards r = infinity the length along tau is restored in full.
-Lengths and angles are those of entries times the factors of their rows (``_rows.py``).
+r = 1 would be the plain squared error: a the least squares scale. A larger r says that the
+direction in which a model was trained matters more than another one of the same length, which it
+does: those were steps down a loss.
+
+Most of t is noise of the drawing. What entries lose that are above the highest level is not: they
+err alike, and what they add to t counts many times.
 """
 
 from __future__ import annotations
@@ -21,12 +22,21 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.compress._magnitudes import BINS, Magnitudes
+from tvbank.compress._draw import Draw
+from tvbank.compress._magnitudes import Magnitudes
 
-#: Magnitudes a sign that entries can be given, where there are several.
-SEVERAL: Final = (2, 4, 8, 16, 32, 64, 128)
-#: Of several levels, only every so many thresholds are tried.
-_STRIDE: Final = 16
+# Chosen on the training data of seven fine-tunes of two models (spec/decisions, "Budgets").
+#: r.
+_RATIO: Final = 512.0
+#: How many times more an error harms that is no noise.
+_ALIKE: Final = 32.0
+
+#: Levels that are tried: as many as codes of a whole number of bits tell apart with their sign.
+_LEVELS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+#: Steps that are tried, an octave; and octaves below the one that reaches the largest entry.
+_STEPS, _OCTAVES = 8, 8
+#: Bins that are taken at once.
+_BLOCK: Final = 256
 
 
 @final
@@ -35,84 +45,67 @@ class Choices:
     """The choices for one unit; the first keeps nothing.
 
     Attributes:
-        thresholds: int64 [c], how many bins are kept.
-        levels: int64 [c], magnitudes a sign; at one level the bins are of scores.
-        kept: int64 [c], entries that are kept.
+        levels: int64 [c]; 0 for nothing.
+        steps: float64 [c].
+        sizes: float64 [c], what a step becomes.
+        kept: float64 [c], entries that are kept, on average.
         harm: float64 [c], as a share of the harm of keeping nothing.
     """
 
-    thresholds: NDArray[np.int64]
     levels: NDArray[np.int64]
-    kept: NDArray[np.int64]
+    steps: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    kept: NDArray[np.float64]
     harm: NDArray[np.float64]
 
 
-def list_choices(by_score: Magnitudes, plain: Magnitudes, ratio: float) -> Choices:
-    """All choices for a unit.
-
-    Args:
-        by_score: its entries in bins of scores, for one level.
-        plain: its entries in bins of magnitudes, for several.
-        ratio: r, at least 1.
-    """
-    bins = len(by_score.bins)
-    every = np.arange(1, bins + 1)
-    thresholds, levels = (
-        [np.zeros(1, np.int64), every],
-        [np.zeros(1, np.int64), np.ones_like(every)],
+def list_choices(spread: Magnitudes) -> Choices:
+    """All choices for a unit whose magnitudes are spread so; steps ascend at each level."""
+    zero = np.zeros(1)
+    parts = [Choices(np.zeros(1, np.int64), zero, zero, zero, np.ones(1))]
+    if len(spread.bins):
+        parts += [weigh(spread, levels, _steps(spread, levels)) for levels in _LEVELS]
+    return Choices(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("levels", "steps", "sizes", "kept", "harm")
+        )
     )
-    kept = [np.zeros(1, np.int64), by_score.kept]
-    sums, weights = np.cumsum(by_score.sums), np.cumsum(by_score.weights)
-    captured = [np.zeros(1), sums**2 / weights]
-    last = len(plain.bins)
-    some = np.unique(np.append(np.arange(_STRIDE, last, _STRIDE), last)) if last else every
-    for count in SEVERAL if last else ():
-        thresholds.append(some)
-        levels.append(np.full_like(some, count))
-        kept.append(plain.kept[some - 1])
-        captured.append(np.array([_captured(plain, int(stop), count) for stop in some]))
-    cosine = np.minimum(np.concatenate(captured) / (by_score.energy or 1.0), 1.0)
-    harm = (1 - cosine) / (1 - cosine + ratio * cosine)  # t / (r + t)
-    return Choices(np.concatenate(thresholds), np.concatenate(levels), np.concatenate(kept), harm)
 
 
-def values_of(unit: Magnitudes, threshold: int, levels: int, ratio: float) -> NDArray[np.float32]:
-    """The magnitude that entries of each bin get, float32 [2^14]; 0 where they are dropped."""
-    values = np.zeros(BINS, np.float32)
-    if threshold:
-        starts = _level_starts(unit, threshold, levels)
-        means, captured = _means(unit, threshold, starts)
-        tangent = max(unit.energy / captured - 1, 0.0)
-        # a times the length along tau that the means lack, as a share of what they have.
-        scale = ratio / (ratio + tangent) * (1 + tangent)
-        magnitudes = np.minimum(scale * means, float(np.finfo(np.float32).max))
-        lengths = np.diff(np.append(starts, threshold))
-        kept = np.repeat(magnitudes, lengths).astype(np.float32)
-        values[unit.bins[:threshold]] = np.maximum(kept, np.finfo(np.float32).smallest_subnormal)
-    return values
+def weigh(spread: Magnitudes, levels: int, steps: NDArray[np.float64]) -> Choices:
+    """What drawing to some levels comes to, for each step."""
+    means = spread.sums / spread.counts
+    # Expected: entries kept; the sum of what each becomes times what it was; the squares of what
+    # they become on average; the noise.
+    kept, along, squares, noise = np.zeros((4, len(steps)))
+    for start in range(0, len(means), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        counts, sums = spread.counts[part], spread.sums[part]
+        reached = np.minimum(means[part] / steps[:, None], levels)
+        above = reached - np.floor(reached)
+        kept += np.minimum(reached, 1) @ counts
+        along += reached @ sums
+        squares += reached**2 @ counts
+        noise += (above * (1 - above)) @ counts
+    alike = np.maximum(spread.energy * squares / along**2 - 1, 0)
+    drawn = spread.energy * noise / along**2
+    tangent = _ALIKE * alike + drawn
+    share = _RATIO / (_RATIO + tangent)
+    limits = np.finfo(np.float32)
+    sizes = np.clip(share * spread.energy / along, limits.smallest_subnormal, limits.max)
+    return Choices(np.full(len(steps), levels), steps, sizes, kept, 1 - share)
 
 
-def _level_starts(unit: Magnitudes, threshold: int, levels: int) -> NDArray[np.int64]:
-    """Where levels begin among the kept bins, ascending from 0, int64 [at most ``levels``].
-
-    Spread as the cube root of the density, which is best for many levels.
-    """
-    if levels == 1 or threshold == 1:
-        return np.zeros(1, np.int64)
-    counts = unit.counts[:threshold]
-    spread = np.cumsum(np.cbrt(counts * (unit.sums / unit.weights)[:threshold] ** 2))
-    edges = np.searchsorted(spread, spread[-1] * np.arange(1, levels) / levels)
-    return np.unique(np.append(0, np.minimum(edges + 1, threshold - 1)))
+def draw_with(spread: Magnitudes, levels: int, step: float) -> Draw:
+    """How to draw with a step that is not among the choices."""
+    return Draw(step, levels, float(weigh(spread, levels, np.array([step])).sizes[0]))
 
 
-def _means(
-    unit: Magnitudes, threshold: int, starts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], float]:
-    """The mean magnitude of each level, and the squared length of tau along what they make."""
-    sums = np.add.reduceat(unit.sums[:threshold], starts)
-    weights = np.add.reduceat(unit.weights[:threshold], starts)
-    return sums / weights, float((sums**2 / weights).sum())
-
-
-def _captured(unit: Magnitudes, threshold: int, levels: int) -> float:
-    return _means(unit, threshold, _level_starts(unit, threshold, levels))[1]
+def _steps(spread: Magnitudes, levels: int) -> NDArray[np.float64]:
+    """Up to what reaches the largest entry; with one level, up to where one entry is kept."""
+    largest = spread.sums[0] / spread.counts[0]
+    octaves = np.log2(spread.sums.sum() / largest) if levels == 1 else 0
+    numbers = np.arange(-_OCTAVES * _STEPS, int(octaves * _STEPS) + 1)
+    found: NDArray[np.float64] = largest / levels * np.exp2(numbers / _STEPS)
+    return found

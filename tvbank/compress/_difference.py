@@ -25,11 +25,12 @@ class Difference:
     Subtracting again costs less than keeping: of a unit of any size, only blocks exist.
 
     Attributes:
+        unit: its name.
         size: number of entries.
     """
 
     def __init__(self, unit: str, base: NDArray[Any], tuned: NDArray[Any]) -> None:
-        self._unit = unit
+        self.unit = unit
         self._base, self._tuned = base.reshape(-1), tuned.reshape(-1)
         self.size = self._base.size
 
@@ -50,7 +51,7 @@ class Difference:
             if not (finite | same).all():
                 first = start + int(np.argmin(finite | same))
                 raise NonFiniteError(
-                    f"unit {self._unit!r} has entries that are NaN or infinite, or whose "
+                    f"unit {self.unit!r} has entries that are NaN or infinite, or whose "
                     f"difference is (the first at {first}); a lossy compressor cannot take them: "
                     "use Exact (--method exact) or repair the checkpoint"
                 )

@@ -23,22 +23,26 @@ _CHUNK: Final = 2**18
 class Rate:
     """Predicts bytes of a unit's frames from the number of its kept entries."""
 
-    def __init__(self, size: int, kept: NDArray[np.int64], ask: Callable[[int], int]) -> None:
+    def __init__(self, size: int, choices: Choices, ask: Callable[[float], int]) -> None:
         """Ask the encoder at a few densities.
 
         Args:
             size: entries of the unit.
-            kept: how many entries are in one bin, in two, ...; int64 [b].
-            ask: the exact bytes, from the number of bins that are kept.
+            choices: what can be kept of it.
+            ask: the exact bytes of drawing to one level with a step.
         """
         self._size, self._chunks = size, -(-size // _CHUNK)
+        drawn = np.flatnonzero(choices.levels == 1)
+        kept = choices.kept[drawn]  # falling, as steps rise
         asked = {}
         for density in _DENSITIES:
-            bins = min(int(np.searchsorted(kept, density * size)) + 1, len(kept))
-            if bins and 0 < kept[bins - 1] < size:
-                count = kept[bins - 1 : bins]
-                mask = ask(bins) - count[0] / 8 - self._chunks * (_FRAME_BYTES + _PATTERN_BYTES)
-                asked[int(count[0])] = math.log(max(mask / float(self._entropy(count)[0]), 0.05))
+            place = int(np.searchsorted(-kept, -density * size))
+            if place < len(kept) and kept[place] < size:
+                count = kept[place : place + 1]
+                bare = ask(float(choices.steps[drawn[place]])) - count[0] / 8
+                mask = bare - self._chunks * (_FRAME_BYTES + _PATTERN_BYTES)
+                entropy = max(float(self._entropy(count)[0]), 1e-9)
+                asked[float(count[0])] = math.log(max(mask / entropy, 0.05))
         self._places = np.log(np.array(sorted(asked), np.float64))
         self._factors = np.array([asked[count] for count in sorted(asked)])
 
@@ -56,9 +60,9 @@ class Rate:
         sizes: NDArray[np.float64] = mask + kept * bits / 8 + heads
         return sizes
 
-    def _entropy(self, kept: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _entropy(self, kept: NDArray[np.float64]) -> NDArray[np.float64]:
         """Bytes that a mask needs whose entries are independent."""
-        share = kept / max(self._size, 1)
+        share = np.minimum(kept / max(self._size, 1), 1)
         with np.errstate(divide="ignore", invalid="ignore"):
             bits = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
         entropy: NDArray[np.float64] = self._size * np.nan_to_num(bits) / 8

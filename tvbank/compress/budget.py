@@ -1,19 +1,21 @@
 """Budget: the best that a size allows, without data and without training.
 
-Of every unit, the threshold, the number of magnitudes and their scale are chosen so that the harm
-to the whole task (``_choices.py``) is least for the bytes that its frames take in the bank: a
-Lagrangian over predicted sizes (``_rate.py``), corrected by exact ones until the size is met.
+Entries are rounded by chance, so that they are right on average (``_draw.py``). Of every unit, the
+step, the number of levels and their scale are chosen so that the harm to the whole task
+(``_choices.py``) is least for the bytes that its frames take in the bank: a Lagrangian over
+predicted sizes (``_rate.py``), corrected by exact ones until the size is met.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, final
 
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
-from tvbank.compress._allocate import Allowance, allocate
+from tvbank.compress._allocate import ROUNDS, Allowance, allocate
 from tvbank.compress._candidates import Kept, entries_of, survey
 from tvbank.compress._compressor import Compressor, Entries
 from tvbank.compress._difference import Difference, is_float
@@ -32,14 +34,18 @@ class Budget(Compressor):
     documents and what is kept whole. If the whole of every unit at 8 bits takes less than that, it
     is stored so.
 
-    Entries of zero stay zero, and no entry changes its sign.
+    Entries of zero stay zero, and no entry changes its sign. Which entries are kept is chance, but
+    the same chance every time: the same task takes the same bytes.
 
     Attributes:
         target: the size, as a person writes it: ``"0.3 bits/param"``, ``"1.5 MiB"``, or ``"1 %"``
             of the base's bytes.
+        progress: called while it chooses, with the share of its work that is done as a share of the
+            base's bytes, and all of them.
     """
 
     target: str
+    progress: Callable[[int, int], object] | None = field(default=None, repr=False, compare=False)
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
@@ -68,8 +74,15 @@ class Budget(Compressor):
                 f"can take is {pairs.fixed_bytes:,} bytes: indices, documents, and the "
                 f"{len(pairs.whole)} tensors that are kept whole"
             )
-        candidates = [survey(pairs, unit) for unit in pairs.units]
-        kept = allocate(candidates, Allowance.under(goal - pairs.fixed_bytes), pairs)
+        work = _Work(pairs, self.progress)
+        candidates = []
+        for unit in pairs.units:
+            candidates.append(survey(pairs, unit))
+            work.advance()
+        allowance = Allowance.under(goal - pairs.fixed_bytes)
+        kept = allocate(candidates, allowance, pairs, work.advance)
+        if pairs.units:
+            work.end()
         return _Planned(self, kept)
 
     def prepare(
@@ -81,6 +94,26 @@ class Budget(Compressor):
             UsageError: always.
         """
         raise UsageError("Budget chooses over all units: add a task with it, or call plan first")
+
+
+@final
+class _Work:
+    """Units that were looked at: once to survey them, then in up to ``ROUNDS`` rounds."""
+
+    def __init__(self, pairs: Pairs, progress: Callable[[int, int], object] | None) -> None:
+        self._bytes, self._progress = pairs.base_bytes, progress
+        self._done, self._most = 0, len(pairs.units) * (1 + ROUNDS)
+
+    def advance(self) -> None:
+        """One unit more."""
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._bytes * self._done // self._most, self._bytes)
+
+    def end(self) -> None:
+        """No round is needed any more."""
+        self._done = self._most - 1
+        self.advance()
 
 
 @final
