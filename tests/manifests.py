@@ -43,9 +43,11 @@ def write(folder: Path, tasks: dict[str, dict[str, Any]], **more: Any) -> Path:
     return path
 
 
-def added(folder: Path, tasks: dict[str, dict[str, Any]], place: Path) -> tvbank.Bank:
+def added(
+    folder: Path, tasks: dict[str, dict[str, Any]], place: Path, chunk_length: int = 8
+) -> tvbank.Bank:
     """The bank that ``add`` makes of a manifest's tasks, whose checkpoints are files."""
-    bank = tvbank.create(place, folder / "base.safetensors", chunk_length=8)
+    bank = tvbank.create(place, folder / "base.safetensors", chunk_length=chunk_length)
     for name, task in tasks.items():
         bank.add(
             name,

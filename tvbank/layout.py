@@ -31,6 +31,9 @@ MAX_UNITS = 2**20
 MAX_UNIT_NAME_BYTES = 1024
 MAX_DIMENSIONS = 32
 
+#: Bytes of tensors that are asked for together.
+_TOGETHER = 2**25
+
 #: Chunks that the writer aims to put into one shard: 2**26 entries at the default chunk length.
 _TARGET_CHUNKS_PER_SHARD = 256
 
@@ -248,9 +251,23 @@ def _fingerprints(
     aliases = [replace(base.tensors[owner], name=alias) for alias, owner in base.tied.items()]
     for spec in (*base.tensors.values(), *aliases):
         check_storable(base.source, spec)
-    for name, spec in base.tensors.items():
-        yield spec, fingerprint(base.read(name))
+    expected = 0
+    names = list(base.tensors)
+    for number, spec in enumerate(base.tensors.values()):
+        if number == expected:  # those that come over a network come together
+            expected = _stop_of_group(base, names, number)
+            base.expect(names[number:expected])
+        yield spec, fingerprint(base.read(spec.name))
         advance(spec.nbytes)
+
+
+def _stop_of_group(base: Checkpoint, names: list[str], start: int) -> int:
+    """Where tensors of at most 32 MiB end, which are one at least."""
+    room, stop = _TOGETHER - base.tensors[names[start]].nbytes, start + 1
+    while stop < len(names) and room >= base.tensors[names[stop]].nbytes:
+        room -= base.tensors[names[stop]].nbytes
+        stop += 1
+    return stop
 
 
 def _shard_length(length: int, chunk_length: int) -> int:

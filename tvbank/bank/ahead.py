@@ -14,6 +14,9 @@ _Result = TypeVar("_Result")
 #: Bytes of units that may wait for the one before them; a larger unit is worked on alone.
 WINDOW = 2**26
 
+#: Bytes of units that are asked for together, where they come over a network.
+TOGETHER = WINDOW // 2
+
 #: Units of fewer entries are the work of one core, beside others.
 LARGE = 2**21
 
@@ -29,6 +32,19 @@ def together(parallel: int, jobs: Sequence[Callable[[], _Result]]) -> list[_Resu
         return [job() for job in jobs]
     with ThreadPoolExecutor(min(parallel, len(jobs))) as pool:
         return list(pool.map(lambda job: job(), jobs))
+
+
+def grouped(sized: Iterable[tuple[str, int]], limit: int) -> list[tuple[str, ...]]:
+    """Names in order, in groups of at most so many bytes; what is larger stands alone."""
+    groups: list[list[str]] = []
+    room = 0
+    for name, size in sized:
+        if not groups or size > room:
+            groups.append([])
+            room = limit
+        groups[-1].append(name)
+        room -= size
+    return [tuple(group) for group in groups]
 
 
 def run_ahead(

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.bank.ahead import LARGE, run_ahead
+from tvbank.bank.ahead import LARGE, TOGETHER, grouped, run_ahead
 from tvbank.coding import encode_frame
 from tvbank.compress import Compressor, Entries
 from tvbank.layout import Layout, UnitRecord, fingerprint
@@ -51,6 +51,7 @@ class Encoder:
     ) -> None:
         self._layout, self._base, self._vector = layout, base, vector
         self._compressor, self._pool = compressor, pool
+        self._together: dict[str, tuple[str, ...]] = {}
 
     def frames(
         self, advance: Advance, units: Sequence[UnitRecord] | None = None
@@ -68,9 +69,10 @@ class Encoder:
             BaseMismatchError: the base has other weights than the bank's.
             NonFiniteError: the compressor is lossy and met NaN or infinity.
         """
-        for frames, read in run_ahead(
-            self._vector.units if units is None else units, self._start, self._bytes
-        ):
+        chosen = self._vector.units if units is None else units
+        groups = grouped(((unit.name, self._bytes(unit)) for unit in chosen), TOGETHER)
+        self._together = {group[0]: group for group in groups}
+        for frames, read in run_ahead(chosen, self._start, self._bytes):
             yield from frames
             advance(read)
 
@@ -78,6 +80,9 @@ class Encoder:
         return self._base.spec(unit).nbytes + self._vector.spec(unit.name).nbytes
 
     def _start(self, unit: UnitRecord) -> Callable[[], tuple[_Frames, int]]:
+        if expected := self._together.get(unit.name):
+            self._base.expect(expected)
+            self._vector.expect(expected)
         known = self._base.is_kept(unit.name)  # before it is read: others may keep it meanwhile
         base = self._base.read_unchecked(unit.name)
         seen = None if known else self._pool.submit(fingerprint, base)

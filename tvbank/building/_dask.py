@@ -53,7 +53,7 @@ class DaskWorkers(Workers):
             raise StorageError(
                 f"the scheduler at {address} has no workers: start some, `dask worker {address}`"
             ) from error
-        self._ended: Any = distributed.as_completed()
+        self._ended: Any = distributed.as_completed(loop=self._client.loop)
         self._slots, self._asked = 1, 0.0
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, final
@@ -160,8 +159,7 @@ class EncodeUnits(Job):
         """See ``Job.run``: ``Encoded``."""
         layout, base = self.tuned.base.open()
         vector = self.tuned.open()
-        base.expect(self.units)
-        vector.expect((*self.units, *self.whole))
+        vector.expect(self.whole)
         with ThreadPoolExecutor(threads) as pool:
             encoder = Encoder(layout, base, vector, self.tuned.compressor, pool)
             chosen = [layout.by_name[name] for name in self.units]
@@ -250,19 +248,6 @@ def unpack(packed: bytes, kind: type[_Body]) -> _Body | None:
 def needs_all(compressor: Compressor) -> bool:
     """Whether a compressor must see all units before it takes one."""
     return type(compressor).plan is not Compressor.plan
-
-
-def grouped(sized: Iterable[tuple[str, int]], limit: int) -> list[tuple[str, ...]]:
-    """Names in order, in groups of at most so many bytes; what is larger stands alone."""
-    groups: list[list[str]] = []
-    room = 0
-    for name, size in sized:
-        if not groups or size > room:
-            groups.append([])
-            room = limit
-        groups[-1].append(name)
-        room -= size
-    return [tuple(group) for group in groups]
 
 
 def _ignore(_bytes: int) -> None:

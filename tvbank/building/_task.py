@@ -9,6 +9,7 @@ from typing import TypeVar, final
 
 import msgspec
 
+from tvbank.bank.ahead import grouped
 from tvbank.bank.documents import FORMAT
 from tvbank.bank.spool import Spool
 from tvbank.bank.writer import Prepared, RevisionWriter
@@ -19,7 +20,6 @@ from tvbank.building._jobs import (
     Job,
     Surveyed,
     Whole,
-    grouped,
     needs_all,
     unpack,
 )

@@ -1,0 +1,102 @@
+"""Building on a real dask.distributed cluster: spread over workers, and one killed in mid-job."""
+
+import os
+import signal
+import threading
+
+import distributed
+import manifests
+import pytest
+import servers
+
+import tvbank
+from tvbank.building import _task
+from tvbank.errors import StorageError, UsageError
+
+TASKS = {
+    "half": {"checkpoint": "t0.safetensors", **manifests.HALF},
+    "exact": {"checkpoint": "t1.safetensors", **manifests.EXACT},
+    "small": {"checkpoint": "t2.safetensors", "method": "budget", "target": "2 KiB"},
+}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers, each a process of its own."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(_task, "_GRAIN", 100)
+    manifests.write_checkpoints(tmp_path, 3)
+    return tmp_path
+
+
+def test_the_bytes_of_add(cluster, folder):
+    tasks = TASKS | {"missing": {"checkpoint": "nothing.safetensors"}}
+    report = tvbank.build(manifests.write(folder, tasks), scheduler=cluster.scheduler_address)
+    assert report.built == tuple(TASKS)
+    assert "nothing.safetensors" in report.failed["missing"]
+    manifests.assert_same(folder / "bank", manifests.added(folder, TASKS, folder / "added"))
+    again = tvbank.build(folder / "manifest.json", scheduler=cluster.scheduler_address)
+    assert again.present == tuple(TASKS)
+
+
+def test_a_worker_that_is_killed_in_mid_job(cluster, folder):
+    """The first worker that reads weights hangs there, and is killed; the rest goes its way."""
+    hung = threading.Event()
+
+    def plan(number, method, path):
+        if "t1" in path and number > 4 and not hung.is_set():
+            hung.set()
+            return "hang"
+        return None
+
+    tasks = {name: TASKS[name] | {} for name in ("half", "exact")}
+    with servers.FileServer(folder) as files, servers.Proxy(files.port, plan) as proxy:
+        for task in tasks.values():
+            task["checkpoint"] = f"{proxy.url}/{task['checkpoint']}"
+        path = manifests.write(folder, tasks)
+        killed = []
+
+        def kill() -> None:
+            hung.wait(30)
+            with distributed.Client(cluster, set_as_default=False) as client:
+                processing = client.processing()
+                pids = client.run(os.getpid)
+            busy = [address for address, keys in processing.items() if any(keys)]
+            killed.append(pids[busy[0]])
+            for address in busy:
+                os.kill(pids[address], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        report = tvbank.build(path, scheduler=cluster.scheduler_address)
+        killer.join()
+    assert killed
+    assert report.built == ("half", "exact")
+    own = {name: TASKS[name] for name in tasks}
+    manifests.assert_same(folder / "bank", manifests.added(folder, own, folder / "added"))
+
+
+def test_schedulers_that_are_not_there(folder, monkeypatch):
+    monkeypatch.setattr("tvbank.building._dask._PATIENCE", 0.5)
+    path = manifests.write(folder, TASKS)
+    with pytest.raises(StorageError, match="no scheduler answers at tcp"):
+        tvbank.build(path, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(UsageError, match="no address of a scheduler"):
+        tvbank.build(path, scheduler="nonsense://x")
+
+
+def test_a_scheduler_without_workers(folder, monkeypatch):
+    monkeypatch.setattr("tvbank.building._dask._PATIENCE", 1)
+    path = manifests.write(folder, TASKS)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
+        pytest.raises(StorageError, match="has no workers"),
+    ):
+        tvbank.build(path, scheduler=empty.scheduler_address)
