@@ -2,7 +2,8 @@
 
 ==================  ====================================================================
 ``_flexswitch.py``  ``FlexSwitch``, the compressor: settings, checks, one run
-``_learn.py``       the optimisation: schedule, teacher, steps
+``_learn.py``       the optimisation: teacher, steps
+``_schedule.py``    how fast gates and widths harden
 ``_state.py``       the learned scalars and Adam's moments, saved and restored
 ``_student.py``     the model, run under other weights without being touched
 ``_units.py``       soft weights of all units out, gradients in, on all cores

@@ -22,11 +22,12 @@ from tvbank.compress._difference import is_float
 from tvbank.compress._each import Each
 from tvbank.compress._target import Target
 from tvbank.errors import UsageError
-from tvbank.flexswitch._learn import Learner, temperature
+from tvbank.flexswitch._learn import Learner
 from tvbank.flexswitch._learned import Choice, Learned
 from tvbank.flexswitch._losses import LOSSES
 from tvbank.flexswitch._meter import Meter
 from tvbank.flexswitch._progress import Report, step_bar
+from tvbank.flexswitch._schedule import Schedule
 from tvbank.flexswitch._state import State
 from tvbank.flexswitch._student import Forward, Inputs, Student, call, count_examples
 from tvbank.flexswitch._units import Units
@@ -57,7 +58,8 @@ class FlexSwitch(Compressor):
         inputs: examples along dimension 0: a tensor, or a dict of tensors.
         forward: called with a model and a batch of inputs; returns logits [batch, classes], or
             something that has them as ``logits``. By default ``model(batch)``, and for a dict
-            ``model(**batch)``.
+            ``model(**batch)``. It may run under ``torch.autocast``: with bfloat16 a step takes
+            half the time on processors that have it.
         loss: ``"kl"``, ``"mse"`` or ``"cka"`` of the logits.
         lam: weight of the loss against the size, λ; larger keeps more. The paper's grids: kl
             0.1-0.9, mse 0.01-0.17, cka 1-9.
@@ -131,6 +133,10 @@ class FlexSwitch(Compressor):
     def _charged(self) -> str:
         return self.objective if self.budget is None else "bytes"
 
+    @property
+    def _schedule(self) -> Schedule:
+        return Schedule(self.steps, by_bytes=self._charged == "bytes")
+
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""
         return is_float(tuned.dtype)
@@ -149,7 +155,7 @@ class FlexSwitch(Compressor):
             goal = None
             if self.budget is not None:
                 goal = Target.parse(self.budget).in_bytes(pairs.parameters, pairs.base_bytes)
-            meter = Meter(pairs, units, self.steps, goal)
+            meter = Meter(pairs, units, self._schedule, goal)
             run = self._fingerprint(units)
             path = None if self.checkpoint is None else Path(self.checkpoint)
             if path is not None and not path.parent.is_dir():
@@ -160,7 +166,7 @@ class FlexSwitch(Compressor):
             units.reached |= state.reached
             learner = Learner(
                 student, units, self.inputs, count_examples(self.inputs), self.loss, self.batch,
-                self.seed, state, self.steps, by_bytes=self._charged == "bytes",
+                self.seed, state, self._schedule,
             )  # fmt: skip
 
             def save(state: State) -> None:
@@ -183,7 +189,7 @@ class FlexSwitch(Compressor):
         raise UsageError("FlexSwitch learns from a whole fine-tune: give it to bank.add")
 
     def _outcome(self, units: Units, state: State) -> Learned:
-        heat = temperature(self.steps, self.steps)
+        heat = self._schedule.end
         choices = {
             name: Choice.of(facts, row, heat)
             for name, facts, row, reached in zip(

@@ -14,19 +14,13 @@ from tvbank.flexswitch._gates import SCALARS
 from tvbank.flexswitch._losses import LOSSES, check_logits
 from tvbank.flexswitch._progress import Step
 from tvbank.flexswitch._rates import BlendedRate, ByteRate, PaperRate, Rate, bits
+from tvbank.flexswitch._schedule import Schedule
 from tvbank.flexswitch._state import State
 from tvbank.flexswitch._student import Inputs, Student
 from tvbank.flexswitch._units import Softened, Units, hand
 
-#: ρ and ω start at 1 and are multiplied by this so many times: every 10 of the paper's 500 steps.
-_COOLING, _TIMES = 0.9, 50
 #: Steps between checkpoints.
 _SAVE_EVERY = 25
-
-
-def temperature(step: int, steps: int) -> float:
-    """ρ and ω after some of the steps; a run of any length ends as hard as one of 500."""
-    return float(_COOLING ** (_TIMES * step // steps))
 
 
 @final
@@ -48,8 +42,7 @@ class Learner:
         batch: int,
         seed: int,
         state: State,
-        steps: int,
-        by_bytes: bool,
+        schedule: Schedule,
     ) -> None:
         """Compute the teacher's logits.
 
@@ -58,13 +51,13 @@ class Learner:
         """
         self._student, self._units, self._inputs = student, units, inputs
         self._examples, self._batch, self._seed = examples, batch, seed
-        self._steps = steps
+        self._schedule, self._steps = schedule, schedule.steps
         self._loss = LOSSES[loss]
         self.state = state
         self.exact = ByteRate(units.sizes, units.full)
         self.exact.factors = state.factors
         paper = PaperRate(units.sizes, units.full)
-        self._rate: Rate = BlendedRate(paper, self.exact) if by_bytes else paper
+        self._rate: Rate = BlendedRate(paper, self.exact) if schedule.by_bytes else paper
         self._teacher, self._rows_of = self._teach()
         check_logits(loss, self._teacher)
 
@@ -114,13 +107,15 @@ class Learner:
         return torch.from_numpy(order[place * self._batch : (place + 1) * self._batch])
 
     def _step(self) -> tuple[float, Softened]:
-        state, heat = self.state, temperature(self.state.step, self._steps)
+        state, heat = self.state, self._schedule.temperature(self.state.step)
         softened = self._units.soften(state.rows, heat, self._student.dtypes, self._student.devices)
         gradient = np.zeros((len(self._units.names), SCALARS))
         loss = self._backward(softened.weights, gradient, heat)
         softened.weights.clear()
         _, of_rate = self._rate.price(state.rows, heat, softened.gates)
-        total = state.lam * gradient + of_rate
+        # Not λ·loss + rate: the same direction, but Adam's memory of early, large gradients of the
+        # loss would hold back a λ that a budget makes smaller.
+        total = gradient + of_rate / state.lam
         total[~self._units.full] = 0
         if not np.isfinite(total).all():
             bad = self._units.names[int(np.argmin(np.isfinite(total).all(1)))]
@@ -174,7 +169,7 @@ class Learner:
 
     def _describe(self, loss: float, softened: Softened, fixed_bytes: int) -> Step:
         kept = np.minimum(softened.gates[:, 0], self._units.sizes)
-        widths = bits(self.state.rows, temperature(self.state.step, self._steps))
+        widths = bits(self.state.rows, self._schedule.temperature(self.state.step))
         size = self.exact.bits_of(kept, widths).sum() / 8
         return Step(
             self.state.step,

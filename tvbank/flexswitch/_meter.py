@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from tvbank.compress import Difference, Entries, Pairs
 from tvbank.errors import UsageError
 from tvbank.flexswitch._gates import LOGITS, WIDTHS
-from tvbank.flexswitch._learn import Learner, temperature
+from tvbank.flexswitch._learn import Learner
 from tvbank.flexswitch._learned import Choice, Learned
 from tvbank.flexswitch._rates import CHUNK_BYTES
+from tvbank.flexswitch._schedule import Schedule
 from tvbank.flexswitch._units import Units
 
 #: Steps between measurements by the exact encoder, and between looks at the estimate.
@@ -34,14 +35,14 @@ class Meter:
         goal: bytes of the task in the bank; None without a budget.
     """
 
-    def __init__(self, pairs: Pairs, units: Units, steps: int, goal: int | None) -> None:
+    def __init__(self, pairs: Pairs, units: Units, schedule: Schedule, goal: int | None) -> None:
         """Refuse a goal below what the task takes without any entry.
 
         Raises:
             UsageError: says how small the budget may be.
         """
-        self._pairs, self._units, self._steps, self.goal = pairs, units, steps, goal
-        self._end = temperature(steps, steps)
+        self._pairs, self._units, self.goal = pairs, units, goal
+        self._steps, self._end = schedule.steps, schedule.end
         if goal is not None and goal < pairs.fixed_bytes:
             raise _unreachable(goal, pairs.fixed_bytes, pairs)
 
