@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tvbank.routing import Router, fit
-from tvbank.routing._features import tapped_features
+from tvbank.routing._features import variously_pooled
 from tvbank.routing._inputs import run_model
 from tvbank.routing._layers import candidate_layers
 
 EXAMPLES, TESTS, REJECT = 100, 200, 0.02
 
+POOLINGS = ("auto", "summary")
+
 #: Features of one layer: task -> examples to choose from, and tests.
 Layer = dict[str, tuple[np.ndarray, np.ndarray]]
+
+#: Pooling -> name of a layer -> its features.
+Taps = dict[str, dict[str, Layer]]
 
 
 def real(
@@ -37,13 +43,17 @@ def real(
     rng = np.random.default_rng(0)
     first = found.inputs(found.tasks[names[0]].x_train[:2])
     layers = [layer.name for layer in candidate_layers(model, first, run_model)]
-    taps: dict[str, Layer] = {layer: {} for layer in layers}
+    taps: Taps = {pooling: {layer: {} for layer in layers} for pooling in POOLINGS}
     for name in names:
         task = found.tasks[name]
         pools = [_some(task.x_train, 300, rng), _some(task.x_test, TESTS, rng)]
-        rows = [tapped_features(model, found.inputs(x), layers) for x in pools]
-        for number, layer in enumerate(layers):
-            taps[layer][name] = rows[0][number], rows[1][number]
+        rows = [
+            variously_pooled(model, found.inputs(x), layers, None, None, POOLINGS, 64)
+            for x in pools
+        ]
+        for pooling, fitted, tested in zip(POOLINGS, *rows, strict=True):
+            for layer, *both in zip(layers, fitted, tested, strict=True):
+                taps[pooling][layer][name] = both[0], both[1]
         print(f"features of {name}", file=sys.stderr)
     metrics: dict[str, dict[str, Any]] = {
         "euclidean": {"metric": "euclidean"}, "discriminant": {}, "centres": {"centres": 20},
@@ -51,17 +61,19 @@ def real(
     if learned:
         metrics["learned"] = {"centres": 20, "rank": 32}
     by_layer = []
-    for layer in layers:
-        row: dict[str, Any] = {"layer": layer or "(last)"}
+    for layer, pooling in [(layer, pooling) for layer in layers for pooling in POOLINGS]:
+        row: dict[str, Any] = {"layer": layer or "(last)", "pooling": pooling}
         for metric, options in metrics.items():
-            shares = [_right(taps[layer], seed, options) for seed in range(seeds)]
+            shares = [_right(taps[pooling][layer], seed, options) for seed in range(seeds)]
             row |= {metric: float(np.mean(shares)), f"{metric}_sd": float(np.std(shares))}
         by_layer.append(row)
         print(row, file=sys.stderr)
     chosen = [_chosen(found, model, names, taps, seed) for seed in range(seeds)]
     return {
         "tasks": ", ".join(names), "by_layer": by_layer, "chosen": chosen,
-        "rejection": [_left_out(taps, chosen[0]["at"], name, seeds) for name in names],
+        "rejection": [
+            _left_out(taps[chosen[0]["pooling"]], chosen[0]["at"], name, seeds) for name in names
+        ],
     }  # fmt: skip
 
 
@@ -80,7 +92,7 @@ def _right(layer: Layer, seed: int, options: dict[str, Any]) -> float:
     return float(np.mean([(router.top(rows) == k).mean() for k, (_, rows) in tests]))
 
 
-def _joined(taps: dict[str, Layer], at: Sequence[str]) -> Layer:
+def _joined(taps: Mapping[str, Layer], at: Sequence[str]) -> Layer:
     names = next(iter(taps.values()))
     parts = {name: [taps[place][name] for place in at] for name in names}
     return {
@@ -89,25 +101,28 @@ def _joined(taps: dict[str, Layer], at: Sequence[str]) -> Layer:
     }
 
 
-def _chosen(
-    found: Any, model: Any, names: list[str], taps: dict[str, Layer], seed: int
-) -> dict[str, Any]:
+def _chosen(found: Any, model: Any, names: list[str], taps: Taps, seed: int) -> dict[str, Any]:
     """What ``fit`` chooses, and how it does on tests."""
     rng = np.random.default_rng(seed)
     inputs = {n: found.inputs(_some(found.tasks[n].x_train, EXAMPLES, rng)) for n in names}
+    started = time.perf_counter()
     fitted = fit(model, inputs, seed=seed, reject=REJECT)
-    tests = _joined(taps, fitted.chosen.at)
+    seconds = time.perf_counter() - started
+    tests = _joined(taps[fitted.chosen.pooling], fitted.chosen.at)
     plain = fitted.router
     tops = [plain.top(rows) for _, rows in tests.values()]
     shares = [plain._look(rows).top == k for k, (_, rows) in enumerate(tests.values())]
     return {
-        "seed": seed, "at": list(fitted.chosen.at), "cost": fitted.chosen.cost,
+        "seed": seed, "at": list(fitted.chosen.at), "pooling": fitted.chosen.pooling,
+        "cost": fitted.chosen.cost, "seconds": seconds,
         "held_out": fitted.chosen.accuracy, "right": float(np.mean(shares)),
         "rejected": float(np.mean([(top < 0).mean() for top in tops])),
     }  # fmt: skip
 
 
-def _left_out(taps: dict[str, Layer], at: Sequence[str], name: str, seeds: int) -> dict[str, Any]:
+def _left_out(
+    taps: Mapping[str, Layer], at: Sequence[str], name: str, seeds: int
+) -> dict[str, Any]:
     """Rejected inputs of a task that the router does not know, and of those it does."""
     unseen, known = [], []
     for seed in range(seeds):

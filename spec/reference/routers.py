@@ -13,7 +13,7 @@ from .json_text import Object, checked_text, group_attributes
 from .layout import DTYPE_BYTES, Tensor, tensor
 from .names import check_task_name, check_unit_name
 
-POOLINGS = "auto|tokens|maps|first"
+POOLINGS = "auto|tokens|maps|first|summary"
 
 _CODES = {"float16": "e", "float32": "f", "int32": "i"}
 _TYPES = {

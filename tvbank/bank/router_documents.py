@@ -40,7 +40,7 @@ class RecipeRecord(msgspec.Struct, frozen=True):
     """From where in the model the features come."""
 
     at: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MAX_PLACES)]
-    pooling: Literal["auto", "tokens", "maps", "first"]
+    pooling: Literal["auto", "tokens", "maps", "first", "summary"]
     width: Count
 
 

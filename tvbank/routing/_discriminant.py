@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,13 +49,11 @@ def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     within = points - means[examples.owners]
     scale = np.sqrt(np.mean(within**2, axis=0))
     scale[scale <= 1e-6 * scale.max(initial=0.0)] = scale.max(initial=0.0) or 1.0
-    variances, directions = np.linalg.eigh(_shrunk(within / scale))
-    floor = max(float(variances.max(initial=0.0)) * 1e-10, 1e-30)
-    whitening = directions / np.sqrt(np.maximum(variances, floor)) / scale[:, None]
-    _, strength, axes = np.linalg.svd((means - centre) @ whitening, full_matrices=False)
+    whiten = _whitening(within / scale)
+    _, strength, axes = np.linalg.svd(whiten((means - centre) / scale), full_matrices=False)
     kept = int((strength > 1e-7 * strength.max(initial=0.0)).sum())
     kept = max(1, min(kept, len(means) - 1, rank or kept))
-    return Metric(centre.astype(np.float32), (axes[:kept] @ whitening.T).astype(np.float32))
+    return Metric(centre.astype(np.float32), (whiten(axes[:kept]) / scale).astype(np.float32))
 
 
 def task_means(examples: Examples) -> Doubles:
@@ -65,18 +64,34 @@ def task_means(examples: Examples) -> Doubles:
     return sums / counts[:, None]
 
 
-def _shrunk(rows: Doubles) -> Doubles:
-    """Covariance of centred rows, shrunk as O. Ledoit and M. Wolf (2004) have it."""
+def _whitening(rows: Doubles) -> Callable[[Doubles], Doubles]:
+    """What makes centred rows [n, d] uncorrelated and of unit variance: a symmetric map of rows.
+
+    The covariance is shrunk as O. Ledoit and M. Wolf (2004) have it. Directions in which no row
+    varies all have the same variance then, so that it takes no more than the smaller of n and d.
+    """
     count, width = rows.shape
-    covariance = rows.T @ rows / count
-    mean = np.trace(covariance) / width
-    spread = float(np.sum(covariance**2)) - width * mean**2
-    noise = (float(np.sum(np.sum(rows**2, axis=1) ** 2)) / count - float(np.sum(covariance**2))) / (
-        count
-    )
+    wide = width > count
+    product = (rows @ rows.T if wide else rows.T @ rows) / count
+    mean, square = float(np.trace(product)) / width, float(np.sum(product**2))
+    noise = (float(np.sum(np.sum(rows**2, axis=1) ** 2)) / count - square) / count
+    spread = square - width * mean**2
     share = 1.0 if spread <= 0 else min(1.0, max(0.0, noise / spread))
-    shrunk: Doubles = (1 - share) * covariance + share * mean * np.eye(width)
-    return shrunk
+    variances, directions = np.linalg.eigh(product)
+    if wide:
+        found = variances > 1e-12 * variances.max(initial=0.0)
+        variances = variances[found]
+        directions = rows.T @ directions[:, found] / np.sqrt(count * variances)
+    shrunk = (1 - share) * variances + share * mean
+    floor = max(float(shrunk.max(initial=0.0)) * 1e-10, 1e-30)
+    elsewhere = 1 / np.sqrt(max(share * mean, floor)) if wide else 0.0
+    scales = 1 / np.sqrt(np.maximum(shrunk, floor)) - elsewhere
+
+    def whiten(points: Doubles) -> Doubles:
+        whitened: Doubles = elsewhere * points + (points @ directions * scales) @ directions.T
+        return whitened
+
+    return whiten
 
 
 def spread_directions(examples: Examples, metric: Metric) -> Floats:

@@ -46,7 +46,7 @@ def features(
             dict.
         mask: [n, t], non-zero for tokens that count; by default ``inputs["attention_mask"]`` if
             there is one; ``False`` to average over all tokens.
-        pooling: ``"auto"``, ``"tokens"``, ``"maps"`` or ``"first"``, see ``Recipe``.
+        pooling: ``"auto"``, ``"tokens"``, ``"maps"``, ``"first"`` or ``"summary"``, see ``Recipe``.
         batch: examples a pass.
 
     Returns:
@@ -76,6 +76,19 @@ def tapped_features(
     batch: int = 64,
 ) -> list[NDArray[np.float32]]:
     """Features of every name apart, float32 [n, d] each, out of one pass; as ``features``."""
+    return variously_pooled(model, inputs, at, forward, mask, (pooling,), batch)[0]
+
+
+def variously_pooled(
+    model: nn.Module,
+    inputs: Inputs,
+    at: Sequence[str],
+    forward: Forward | None,
+    mask: Mask,
+    poolings: Sequence[str],
+    batch: int,
+) -> list[list[NDArray[np.float32]]]:
+    """``tapped_features`` of every pooling, all out of one pass: a list of names each."""
     if batch < 1:
         raise UsageError(f"batch= is 1 or more, got {batch}")
     checked = checked_inputs(inputs)
@@ -85,18 +98,24 @@ def tapped_features(
     tokens = _mask(checked, mask)
     first = next(model.parameters(), None)
     device = None if first is None else first.device
-    rows: list[list[NDArray[np.float32]]] = []
+    rows: list[list[list[NDArray[np.float32]]]] = []
     with undisturbed(model):
         for place, part in batches(checked, batch, device):
             outputs = tapped_outputs(model, at, forward or run_model, part)
             real = None if tokens is None else tokens[place]
             rows.append(
                 [
-                    _pooled(output, pooling, real, name, part)
-                    for name, output in zip(at, outputs, strict=True)
+                    [
+                        _pooled(output, pooling, real, name, part)
+                        for name, output in zip(at, outputs, strict=True)
+                    ]
+                    for pooling in poolings
                 ]
             )
-    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+    return [
+        [np.concatenate(column) for column in zip(*some, strict=True)]
+        for some in zip(*rows, strict=True)
+    ]
 
 
 def _pooled(

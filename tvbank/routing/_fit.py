@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, final
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 
 from tvbank.errors import UsageError
 from tvbank.routing._examples import Examples, gather
-from tvbank.routing._features import Mask, tapped_features
+from tvbank.routing._features import Mask, variously_pooled
 from tvbank.routing._inputs import Forward, Inputs, batches, checked_inputs, count, run_model, take
 from tvbank.routing._layers import candidate_layers
 from tvbank.routing._method import Method
@@ -21,11 +22,19 @@ from tvbank.routing._rejection import FOLDS, folded
 from tvbank.routing.recipe import BEFORE_CLASSIFIER
 from tvbank.routing.router import Router
 
-#: So many layers are tried together, every other one, if the last is so near to the best alone.
-_JOINED, _APART, _PROMISING = 3, 2, 0.02
+#: Layers are tried together with so many of those before them, if they are so near to the best.
+_JOINED, _PROMISING = (3, 6), 0.02
 
-#: Widest features that are tried together; LDA takes the cube of this.
-_WIDEST = 2048
+#: LDA takes the cube of the smaller of features and examples: no larger one is tried together.
+_LARGEST = 3000
+
+#: Wider features are kept as so many centres a task, unless the caller says otherwise.
+_COMPACT_FROM, _CENTRES = 2048, 20
+
+#: What is tried by default: the mean alone, and more.
+_POOLINGS = ("auto", "summary")
+
+Features = dict[str, NDArray[np.float32]]
 
 
 @final
@@ -35,12 +44,14 @@ class LayerScore:
 
     Attributes:
         at: names of modules, see ``Recipe``.
+        pooling: how what they return is pooled, see ``Recipe``.
         accuracy: share of held-out examples that go to their task, the mean over the tasks, 0..1.
         cost: share of a forward pass's multiplications that it takes to get there, 0..1.
         width: features an example.
     """
 
     at: tuple[str, ...]
+    pooling: str
     accuracy: float
     cost: float
     width: int
@@ -67,10 +78,10 @@ def fit(
     inputs: Mapping[str, Inputs],
     *,
     layers: Sequence[str | Sequence[str]] | None = None,
-    tolerance: float = 0.005,
+    tolerance: float = 0.002,
     forward: Forward | None = None,
     mask: Mapping[str, Mask] | None = None,
-    pooling: str = "auto",
+    pooling: str | None = None,
     batch: int = 64,
     **options: Any,
 ) -> Fitted:
@@ -85,13 +96,15 @@ def fit(
             needed, a hundred examples are plenty.
         layers: candidates: names of modules, or several names to be concatenated; by default the
             blocks of the model, what comes before them, the place before the classifier, and
-            three of these together, which costs no more than the deepest of them.
+            three or six of these together, which costs no more than the deepest of them.
         tolerance: share of held-out examples that a cheaper layer may lose against the best.
         forward: see ``features``.
         mask: task -> mask, see ``features``.
-        pooling: see ``features``.
+        pooling: see ``features``; by default both ``"auto"`` and ``"summary"`` are tried.
         batch: examples a pass.
-        options: of ``Router.fit``: neighbours, metric, centres, rank, reject, seed.
+        options: of ``Router.fit``: neighbours, metric, centres, rank, reject, seed. Features of
+            more than 2,048 numbers are by default kept as 20 centres a task, where scikit-learn is
+            installed: the examples would take more room than the tasks do.
 
     Raises:
         UsageError, NonFiniteError: see ``features`` and ``Router.fit``.
@@ -103,28 +116,39 @@ def fit(
     run = forward or run_model
     alone, costs = _candidates(model, inputs, layers, run)
     names = list(dict.fromkeys(name for group in alone for name in group))
+    poolings = _POOLINGS if pooling is None else (pooling,)
     found = {
-        task: tapped_features(model, given, names, run, (mask or {}).get(task), pooling, batch)
+        task: variously_pooled(model, given, names, run, (mask or {}).get(task), poolings, batch)
         for task, given in inputs.items()
     }
+    widths = [[rows.shape[1] for rows in some] for some in next(iter(found.values()))]
+    if len(poolings) > 1 and widths[0] == widths[-1]:  # one row an example, whatever the pooling
+        poolings = poolings[:1]
 
-    def at(group: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
+    def at(group: tuple[str, ...], way: str) -> Features:
         picked = [names.index(name) for name in group]
-        return {task: np.concatenate([rows[i] for i in picked], 1) for task, rows in found.items()}
+        some = {task: rows[poolings.index(way)] for task, rows in found.items()}
+        return {task: np.concatenate([rows[i] for i in picked], 1) for task, rows in some.items()}
 
-    def score(group: tuple[str, ...]) -> LayerScore:
-        features = at(group)
+    def score(group: tuple[str, ...], way: str) -> LayerScore:
+        features = at(group, way)
         width = next(iter(features.values())).shape[1]
         cost = max(costs[name] for name in group)
-        return LayerScore(group, cross_validated(features, **options), cost, width)
+        return LayerScore(group, way, cross_validated(features, **options), cost, width)
 
-    scores = [score(group) for group in alone]
+    scores = [score(group, way) for group in alone for way in poolings]
     if layers is None:
-        scores += [score(group) for group in _joined(scores)]
-    scores.sort(key=lambda each: (each.cost, len(each.at)))
+        examples = sum(count(checked_inputs(given)) for given in inputs.values())
+        richest = [each for each in scores if each.pooling == poolings[-1]]
+        scores += [score(group, poolings[-1]) for group in _joined(scores, richest, examples)]
+    scores.sort(key=lambda each: (each.cost, each.width))
     best = max(each.accuracy for each in scores)
     chosen = next(each for each in scores if each.accuracy >= best - tolerance)
-    router = Router.fit(at(chosen.at), at=chosen.at, pooling=pooling, **options)
+    few = options.get("neighbours", 10) <= _CENTRES * len(found)
+    if chosen.width > _COMPACT_FROM and few and find_spec("sklearn"):
+        options = {"centres": _CENTRES, "metric": "discriminant", **options}
+    features = at(chosen.at, chosen.pooling)
+    router = Router.fit(features, at=chosen.at, pooling=chosen.pooling, **options)
     return Fitted(router, chosen, tuple(scores))
 
 
@@ -181,13 +205,29 @@ def _candidates(
     return [(layer.name,) for layer in known], costs
 
 
-def _joined(alone: Sequence[LayerScore]) -> list[tuple[str, ...]]:
-    """Each good layer with some before it, as far as that is not too wide."""
+def _joined(
+    scores: Sequence[LayerScore], alone: Sequence[LayerScore], examples: int
+) -> list[tuple[str, ...]]:
+    """Each good layer with some of those before it, as far as that is not too much.
+
+    Args:
+        scores: of layers alone.
+        alone: those of the pooling that is to be joined, in the order of a pass.
+        examples: of all tasks.
+    """
     inner = [each for each in alone if each.at != (BEFORE_CLASSIFIER,)]
-    good = max(each.accuracy for each in alone) - _PROMISING
-    groups = []
-    for start in range(len(inner) - (_JOINED - 1) * _APART):
-        group = inner[start : start + (_JOINED - 1) * _APART + 1 : _APART]
-        if group[-1].accuracy >= good and sum(each.width for each in group) <= _WIDEST:
-            groups.append(tuple(each.at[0] for each in group))
-    return groups
+    # Of places with nothing to multiply between them the last, which has seen it all.
+    behind = [*inner[1:], None]
+    inner = [a for a, b in zip(inner, behind, strict=True) if b is None or b.cost > a.cost]
+    good = max(each.accuracy for each in scores) - _PROMISING
+    groups: dict[tuple[str, ...], None] = {}
+    for last in range(1, len(inner)):
+        promising = [each for each in scores if each.at == inner[last].at]
+        if max(each.accuracy for each in promising) < good:
+            continue
+        for most in _JOINED:
+            places = np.unique(np.linspace(0, last, most).astype(int))
+            group = [inner[place] for place in places.tolist()]
+            if min(sum(each.width for each in group), examples) <= _LARGEST:
+                groups[tuple(each.at[0] for each in group)] = None
+    return list(groups)

@@ -34,7 +34,7 @@ def pool(tensor: torch.Tensor, pooling: str, mask: torch.Tensor | None, where: s
     Args:
         tensor: [n, …, …] of any floating-point type.
         pooling: see ``Recipe``.
-        mask: [n, t], true or non-zero for tokens that count; for ``"tokens"`` only.
+        mask: [n, t], true or non-zero for tokens that count; for means and summaries of tokens.
         where: the module, for messages.
 
     Returns:
@@ -46,6 +46,8 @@ def pool(tensor: torch.Tensor, pooling: str, mask: torch.Tensor | None, where: s
     values = tensor.detach().float()
     if values.ndim <= 2:
         return values.reshape(len(values), -1)
+    if pooling == "summary":
+        return _summary(values, mask, where)
     way = pooling
     if way == "auto":
         way = "tokens" if values.ndim == 3 else "maps"
@@ -60,10 +62,36 @@ def pool(tensor: torch.Tensor, pooling: str, mask: torch.Tensor | None, where: s
         return values[:, 0]
     if mask is None:
         return values.mean(1)
+    real = _real(values, mask, where)
+    return (values * real).sum(1) / real.sum(1).clamp(min=1)
+
+
+def _summary(values: torch.Tensor, mask: torch.Tensor | None, where: str) -> torch.Tensor:
+    """Mean, first, last, least and greatest of the tokens that count, or of the places of a map."""
+    if values.ndim > 3:
+        values, mask = values.flatten(2).transpose(1, 2), None
+    real = values.new_ones(*values.shape[:2], 1) if mask is None else _real(values, mask, where)
+    count, each = real.sum(1), torch.arange(len(values), device=values.device)
+    place = torch.arange(1, values.shape[1] + 1, device=values.device)
+    found = [
+        (values * real).sum(1) / count.clamp(min=1),
+        values[each, real[..., 0].argmax(1)],
+        values[each, (real[..., 0] * place).argmax(1)],
+        values.masked_fill(real == 0, torch.inf).amin(1),
+        values.masked_fill(real == 0, -torch.inf).amax(1),
+    ]
+    return torch.cat(found, 1).masked_fill(count == 0, 0.0)
+
+
+def _real(values: torch.Tensor, mask: torch.Tensor, where: str) -> torch.Tensor:
+    """One for tokens that count, else zero, [n, t, 1].
+
+    Raises:
+        UsageError: a mask of another shape.
+    """
     if mask.shape != values.shape[:2]:
         raise UsageError(
             f"{where} returns {values.shape[1]} tokens an example, the mask has shape "
             f"{tuple(mask.shape)}: give mask=False to average over all, or another mask"
         )
-    real = (mask != 0).to(values)[..., None]
-    return (values * real).sum(1) / real.sum(1).clamp(min=1)
+    return (mask != 0).to(values)[..., None]

@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
-#: From so many entries of keys on faiss is asked, where it is installed. ``tools/bench_routing.py``
-#: found it slower at 1 million entries, faster at 9 and slower again at 38 million.
-FAISS_FROM = 2**20
+#: From so many entries of keys on faiss is asked, where it is installed.
+FAISS_FROM = 2**22
 
 #: Entries of a block of distances: 64 MiB.
 _BLOCK = 2**24
+
+#: Keys are grouped, so that only the least distance of each of so many groups has to be sorted.
+_GROUPS = 4096
+
+#: Keys that faiss multiplies at a time; with its own 1,024 the products are too small.
+_FAISS_KEYS = 8192
 
 #: Candidates beyond those asked for, in case rounding in the product swaps neighbours.
 _SPARE = 8
@@ -29,6 +34,11 @@ class Search(ABC):
     def __init__(self, keys: Floats) -> None:
         """Take keys [m, r]."""
         self._keys = keys
+
+    @property
+    def _row(self) -> int:
+        """Entries that a query takes while candidates are looked for."""
+        return len(self._keys)
 
     def nearest(self, queries: Floats, neighbours: int) -> tuple[Floats, Indices]:
         """The nearest keys of every query; of equally near ones the first.
@@ -46,7 +56,7 @@ class Search(ABC):
         taken = min(len(self._keys), neighbours + _SPARE)
         distances = np.empty((len(queries), neighbours), np.float32)
         indices = np.empty((len(queries), neighbours), np.int64)
-        widest = max(len(self._keys), taken * max(1, self._keys.shape[1]))
+        widest = max(self._row, taken * max(1, self._keys.shape[1]))
         step = max(1, _BLOCK // widest)
         for start in range(0, len(queries), step):
             rows = slice(start, start + step)
@@ -74,12 +84,26 @@ class Exact(Search):
         np.subtract(self._half_norms, near, out=near)
         if count == len(self._keys):
             return np.broadcast_to(np.arange(count), near.shape)
-        return np.argpartition(near, count - 1, axis=1)[:, :count]
+        size = len(self._keys) // _GROUPS
+        groups = len(self._keys) // size if size > 1 else 0
+        if groups <= count:
+            return np.argpartition(near, count - 1, axis=1)[:, :count]
+        # The nearest keys lie in the groups whose minima are the least, or behind all groups.
+        grouped = near[:, : groups * size].reshape(len(near), size, groups)
+        best = np.argpartition(grouped.min(1), count - 1, axis=1)[:, :count, None]
+        inside = (best + groups * np.arange(size)).reshape(len(near), -1)
+        behind = np.arange(groups * size, len(self._keys))
+        found = np.concatenate([inside, np.broadcast_to(behind, (len(near), len(behind)))], 1)
+        order = np.argpartition(np.take_along_axis(near, found, 1), count - 1, axis=1)
+        return np.take_along_axis(found, order[:, :count], 1)
 
 
 @final
 class Faiss(Search):
-    """faiss' exhaustive index (``IndexFlatL2``): exact too, and it never holds all distances."""
+    """faiss' exhaustive index (``IndexFlatL2``): exact too, and it never holds all distances.
+
+    It reads all keys for every call, so calls must bring many queries.
+    """
 
     def __init__(self, keys: Floats) -> None:
         """Take keys [m, r]."""
@@ -89,8 +113,19 @@ class Faiss(Search):
         self._index = faiss.IndexFlatL2(keys.shape[1])
         self._index.add(np.ascontiguousarray(keys))
 
+    @property
+    def _row(self) -> int:
+        return 1
+
     def _candidates(self, queries: Floats, count: int) -> NDArray[np.integer]:
-        found: Indices = self._index.search(np.ascontiguousarray(queries), count)[1]
+        import faiss
+
+        before = faiss.cvar.distance_compute_blas_database_bs
+        faiss.cvar.distance_compute_blas_database_bs = _FAISS_KEYS
+        try:
+            found: Indices = self._index.search(np.ascontiguousarray(queries), count)[1]
+        finally:
+            faiss.cvar.distance_compute_blas_database_bs = before
         return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, final
 from tvbank.errors import UsageError
 
 #: Ways to make one row out of what a module returns for an example.
-POOLINGS = ("auto", "tokens", "maps", "first")
+POOLINGS = ("auto", "tokens", "maps", "first", "summary")
 
 #: The place before the classifier: what enters the linear layer that makes the output.
 BEFORE_CLASSIFIER = ""
@@ -25,9 +25,11 @@ class Recipe:
             ``""`` is what enters the linear layer that makes the model's output, or the output
             itself where no linear layer makes it.
         pooling: ``"tokens"`` [n, t, d] is averaged over t, with a mask over real tokens;
-            ``"maps"`` [n, d, …] over all but the first two dimensions; ``"first"`` takes token 0;
-            ``"auto"`` is ``"tokens"`` for three dimensions and ``"maps"`` for more.
-        width: d, features an example; 0 while it is not known.
+            ``"maps"`` [n, d, …] over all but the first two dimensions; ``"auto"`` is ``"tokens"``
+            for three dimensions and ``"maps"`` for more; ``"first"`` takes token 0; ``"summary"``
+            the mean, the first, the last, the least and the greatest of tokens or of places, which
+            tells tasks apart better than the mean alone.
+        width: features an example; 0 while it is not known.
     """
 
     at: tuple[str, ...] = (BEFORE_CLASSIFIER,)

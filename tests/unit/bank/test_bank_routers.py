@@ -49,6 +49,7 @@ def assert_same(found, wanted):
 @pytest.mark.parametrize(
     "options",
     [{}, {"reject": None}, {"metric": "euclidean"}, {"at": ["a.b", ""], "pooling": "first"},
+     {"pooling": "summary"},
      {"centres": 4}, {"centres": 4, "rank": 2}],
 )  # fmt: skip
 def test_a_router_comes_back_bit_for_bit(tmp_path, options):

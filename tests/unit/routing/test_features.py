@@ -158,6 +158,31 @@ def test_ways_of_pooling(model):
     assert np.array_equal(features(model, inputs, "embed", mask=half), states[:, 0].numpy())
 
 
+@pytest.mark.parametrize("real", [None, [1, 1, 0, 0, 0], [0, 1, 1, 1, 0], [0, 0, 0, 0, 1]])
+def test_a_summary_is_mean_ends_and_extremes_of_real_tokens(model, real):
+    inputs = tokens()
+    mask = False if real is None else torch.tensor([real]).expand(7, 5)
+    states = model.embed(inputs["input_ids"]).detach()
+    chosen = states if real is None else states[:, torch.tensor(real) > 0]
+    wanted = [chosen.mean(1), chosen[:, 0], chosen[:, -1], chosen.amin(1), chosen.amax(1)]
+    found = features(model, inputs, "embed", mask=mask, pooling="summary")
+    assert np.allclose(found, torch.cat(wanted, 1).numpy(), atol=1e-6)
+
+
+def test_summaries_without_tokens_and_of_other_shapes(model):
+    none = features(model, tokens(), "embed", mask=torch.zeros(7, 5), pooling="summary")
+    assert not none.any()
+    torch.manual_seed(0)
+    convolution, images = nn.Conv2d(2, 3, 3), torch.randn(4, 2, 6, 6)
+    maps = nn.Sequential(convolution, nn.Flatten(), nn.Linear(3 * 16, 2))
+    places = convolution(images).detach().flatten(2)
+    wanted = [places.mean(2), places[..., 0], places[..., -1], places.amin(2), places.amax(2)]
+    found = features(maps, images, "0", pooling="summary")
+    assert np.allclose(found, torch.cat(wanted, 1).numpy(), atol=1e-6)
+    flat = features(maps, images, "2", pooling="summary")
+    assert np.array_equal(flat, features(maps, images, "2"))
+
+
 def test_a_recipe_says_it_all(model):
     recipe = Recipe(("blocks.0",), "first", 6)
     assert Recipe.from_json(recipe.to_json()) == recipe

@@ -92,6 +92,32 @@ def test_the_cheapest_of_the_best_layers_is_chosen(model):
     assert (fitted.router.top(rows) == 1).mean() > 0.8
 
 
+def test_the_pooling_is_chosen_too():
+    """Tokens of all tasks have mean 0; their spread is the task's."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(4)))
+    noise = torch.randn(3, 40, 6, WIDTH)
+    spread = torch.tensor([0.3, 1.0, 3.0]).reshape(3, 1, 1, 1)
+    states = (noise - noise.mean(2, keepdim=True)) * spread
+    given = dict(zip("abc", states, strict=True))
+    fitted = tvbank.routing.fit(model, given, neighbours=5)
+    assert fitted.chosen.pooling == fitted.router.recipe.pooling == "summary"
+    assert any(len(score.at) > 1 for score in fitted.layers)
+    mean = tvbank.routing.fit(model, given, neighbours=5, pooling="tokens")
+    assert {score.pooling for score in mean.layers} == {"tokens"}
+    assert mean.chosen.accuracy < fitted.chosen.accuracy
+
+
+def test_wide_features_are_kept_as_centres_unless_examples_are_asked_for():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 2100), nn.Linear(2100, 2))
+    given = {name: torch.randn(30, 2) + 4 * number for number, name in enumerate("ab")}
+    few = tvbank.routing.fit(model, given, layers=["0"], reject=None)
+    assert (few.router.method.centres, len(few.router.keys)) == (20, 40)
+    all_of_them = tvbank.routing.fit(model, given, layers=["0"], reject=None, centres=None)
+    assert len(all_of_them.router.keys) == 60
+
+
 def test_it_is_reproducible(model):
     one, two = (tvbank.routing.fit(model, inputs(spread=2.0), neighbours=3, seed=4) for _ in "ab")
     assert one.layers == two.layers

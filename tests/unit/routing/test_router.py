@@ -207,7 +207,42 @@ def test_faiss_finds_the_same_neighbours():
     exact, fast = (search(keys).nearest(queries, 9) for search in (Exact, Faiss))
     assert all(np.array_equal(*pair) for pair in zip(exact, fast, strict=True))
     assert isinstance(searching(keys), Exact)
-    assert isinstance(searching(np.zeros((2**16, 16), np.float32)), Faiss)
+    assert isinstance(searching(np.zeros((2**18, 16), np.float32)), Faiss)
+
+
+@pytest.mark.parametrize("count", [4096, 8191, 8192, 9001, 20_000])
+def test_grouped_keys_hide_no_neighbour(count):
+    from tvbank.routing._search import Exact
+
+    rng = np.random.default_rng(count)
+    keys, queries = (rng.standard_normal((n, 3)).astype(np.float32) for n in (count, 40))
+    distances, found = Exact(keys).nearest(queries, 7)
+    every = np.sqrt(((queries[:, None] - keys) ** 2).sum(2))
+    assert np.array_equal(found, np.argsort(every, axis=1, kind="stable")[:, :7])
+    assert np.allclose(distances, np.sort(every, axis=1)[:, :7], atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [3, 11, 12, 40])
+def test_the_metric_is_that_of_the_shrunk_covariance(width):
+    rng = np.random.default_rng(width)
+    parts = rng.standard_normal((3, 4, width)) + 2 * rng.standard_normal((3, 1, width))
+    parts = parts.astype(np.float16).astype(np.float64)
+    router = tvbank.Router.fit(dict(zip("abc", parts, strict=True)), neighbours=1, reject=None)
+    means = parts.mean(1)
+    within = (parts - means[:, None]).reshape(12, width)
+    scale = np.sqrt((within**2).mean(0))
+    within, means = within / scale, means / scale
+    covariance = within.T @ within / 12
+    mean = np.trace(covariance) / width
+    spread = np.sum((covariance - mean * np.eye(width)) ** 2)
+    noise = sum(np.sum((np.outer(row, row) - covariance) ** 2) for row in within) / 12**2
+    share = min(1.0, noise / spread)
+    shrunk = (1 - share) * covariance + share * mean * np.eye(width)
+    apart = means[:, None] - means
+    wanted = np.einsum("abi,ij,abj->ab", apart, np.linalg.inv(shrunk), apart)
+    middles = router._project(parts.mean(1).astype(np.float32))
+    found = ((middles[:, None] - middles) ** 2).sum(2)
+    assert np.allclose(found, wanted, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def routed() -> Plan:
     """A bank with two routers."""
     wide = Tensor("keys", "float32", (3, 2), struct.pack("<6f", 1e6, 0, 0, 0, -1e-6, 3))
     owners = Tensor("owners", "int32", (3,), struct.pack("<3i", 0, 1, 1))
-    plain = RouterPlan(("dogs", "cats"), (wide, owners), ("", "embeddings"), rejection=None,
-                       neighbours=3, method={"metric": "euclidean"})  # fmt: skip
+    plain = RouterPlan(("dogs", "cats"), (wide, owners), ("", "embeddings"), "summary",
+                       rejection=None, neighbours=3, method={"metric": "euclidean"})  # fmt: skip
     return Plan((_UNIT,), _TASKS, routers={"by-layer-2": SHARES, "plain": plain})
 
 

@@ -57,6 +57,7 @@ class RouterPlan:
     tasks: tuple[str, ...]
     arrays: tuple[Tensor, ...]
     at: tuple[str, ...]
+    pooling: str = "auto"
     width: int = 2
     neighbours: int = 2
     rejection: Json | None = field(default_factory=lambda: {"evidence": -0.5, "distance": 3.25})
@@ -249,7 +250,7 @@ def _router(
     document = {
         "layout": hashlib.sha256(layout_bytes).hexdigest(),
         "tasks": [{"name": n, "revision": catalog[n]["revision"]} for n in router.tasks],
-        "recipe": {"at": list(router.at), "pooling": "auto", "width": router.width},
+        "recipe": {"at": list(router.at), "pooling": router.pooling, "width": router.width},
         "neighbours": router.neighbours,
         "rejection": router.rejection,
         "objects": {key: _record(data) for key, data in sorted(objects.items())},
