@@ -12,7 +12,7 @@ from rich.console import Console
 from tools import realtasks
 from tools.bench_compress import __doc__ as description
 from tools.bench_compress._measure import Bench
-from tools.bench_compress._methods import METHODS, settings
+from tools.bench_compress._methods import LAMBDAS, METHODS, Learning, settings
 from tools.bench_compress._record import Record
 from tools.bench_compress._summary import lines, show, summarise
 from tvbank.report import draw
@@ -35,6 +35,8 @@ def main() -> None:
                         help="only those, as the table names them: '1 %%', 'drop 0.9'")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="of methods with chance in them")
     parser.add_argument("--steps", type=int, default=200, help="of FlexSwitch")
+    parser.add_argument("--losses", nargs="+", default=list(LAMBDAS), choices=list(LAMBDAS),
+                        help="of FlexSwitch")  # fmt: skip
     parser.add_argument("--held-out", type=int, default=400, metavar="N",
                         help="training examples, the last ones, that choose scales")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="OUT",
@@ -44,6 +46,7 @@ def main() -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     record = Record.load(arguments.json)
+    learning = Learning(arguments.steps, arguments.losses)
     for name in arguments.family:
         family = realtasks.load(arguments.tasks, name)
         tasks = [t for t in family.tasks.values() if not arguments.only or t.name in arguments.only]
@@ -53,7 +56,7 @@ def main() -> None:
         for task in tasks:
             if (name, task.name) not in record.tuned:
                 record.refer(name, task.name, *bench.reference(task))
-        for setting in settings(arguments.methods, arguments.steps):
+        for setting in settings(arguments.methods, learning):
             if arguments.settings and setting.label not in arguments.settings:
                 continue
             for seed in range(arguments.seeds if setting.seeded else 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, final
@@ -49,44 +49,53 @@ class Setting:
     seeded: bool = False
 
 
-def settings(methods: list[str], steps: int = 500) -> Iterator[Setting]:
-    """All settings of some methods.
+@final
+@dataclass(frozen=True)
+class Learning:
+    """What is asked of FlexSwitch.
 
-    Args:
-        methods: of ``METHODS``.
-        steps: of FlexSwitch.
+    Attributes:
+        steps: of each run.
+        losses: of ``LAMBDAS``.
     """
+
+    steps: int = 200
+    losses: Sequence[str] = tuple(LAMBDAS)
+
+
+def settings(methods: Sequence[str], learning: Learning) -> Iterator[Setting]:
+    """All settings of some methods of ``METHODS``."""
     for method in methods:
-        yield from METHODS[method](steps)
+        yield from METHODS[method](learning)
 
 
 def _plain(method: str, label: str, compressor: Compressor) -> Setting:
     return Setting(method, label, lambda *_: compressor)
 
 
-def _tswitch(_steps: int) -> Iterator[Setting]:
+def _tswitch(_: Learning) -> Iterator[Setting]:
     for knob in ("rms", "norm"):
         for drop in DROPS:
             yield _plain(f"T-Switch, {knob}", f"drop {drop}", TSwitch(drop, knob))
 
 
-def _fitted(_steps: int) -> Iterator[Setting]:
+def _fitted(_: Learning) -> Iterator[Setting]:
     for knob in ("rms", "norm"):
         for target in TARGETS:
             yield _plain(f"T-Switch to size, {knob}", target, FittedTSwitch(target, knob))
 
 
-def _budget(_steps: int) -> Iterator[Setting]:
+def _budget(_: Learning) -> Iterator[Setting]:
     for target in TARGETS:
         yield _plain("Budget", target, Budget(target))
 
 
-def _bitdelta(_steps: int) -> Iterator[Setting]:
+def _bitdelta(_: Learning) -> Iterator[Setting]:
     for scale in ("mean", "rms"):
         yield _plain("BitDelta", f"scale {scale}", BitDelta(scale))
 
 
-def _compeft(_steps: int) -> Iterator[Setting]:
+def _compeft(_: Learning) -> Iterator[Setting]:
     def make(keep: float) -> Callable[[Family, RealTask, int, float], Compressor]:
         return lambda _family, _task, _seed, alpha: ComPEFT(keep, alpha)
 
@@ -94,12 +103,12 @@ def _compeft(_steps: int) -> Iterator[Setting]:
         yield Setting("ComPEFT", f"k {keep:.0%}", make(keep), ALPHAS)
 
 
-def _tvq(_steps: int) -> Iterator[Setting]:
+def _tvq(_: Learning) -> Iterator[Setting]:
     for bits in (2, 3, 4):
         yield _plain("TVQ", f"{bits} bits", Quantised(bits))
 
 
-def _ultradelta(_steps: int) -> Iterator[Setting]:
+def _ultradelta(_: Learning) -> Iterator[Setting]:
     def make(rate: float) -> Callable[[Family, RealTask, int, float], Compressor]:
         return lambda _family, _task, seed, factor: UltraDelta(rate, factor, seed=seed)
 
@@ -107,23 +116,23 @@ def _ultradelta(_steps: int) -> Iterator[Setting]:
         yield Setting("UltraDelta", f"rate {rate}", make(rate), FACTORS, seeded=True)
 
 
-def _flexswitch(steps: int) -> Iterator[Setting]:
-    for loss, grid in LAMBDAS.items():
-        for lam in grid:
-            make = partial(learner, loss=loss, lam=lam, steps=steps, budget=None)
+def _flexswitch(learning: Learning) -> Iterator[Setting]:
+    for loss in learning.losses:
+        for lam in LAMBDAS[loss]:
+            make = partial(learner, loss=loss, lam=lam, steps=learning.steps, budget=None)
             yield Setting(f"FlexSwitch, {loss}", f"λ {lam}", make, seeded=True)
 
 
-def _sized(steps: int) -> Iterator[Setting]:
-    for loss, grid in LAMBDAS.items():
+def _sized(learning: Learning) -> Iterator[Setting]:
+    for loss in learning.losses:
+        middle = LAMBDAS[loss][len(LAMBDAS[loss]) // 2]
         for target in LEARNED_TARGETS:
-            middle = grid[len(grid) // 2]
-            make = partial(learner, loss=loss, lam=middle, steps=steps, budget=target)
+            make = partial(learner, loss=loss, lam=middle, steps=learning.steps, budget=target)
             yield Setting(f"FlexSwitch to size, {loss}", target, make, seeded=True)
 
 
 #: By the names that the command takes.
-METHODS: Final[dict[str, Callable[[int], Iterator[Setting]]]] = {
+METHODS: Final[dict[str, Callable[[Learning], Iterator[Setting]]]] = {
     "tswitch": _tswitch,
     "fitted": _fitted,
     "budget": _budget,
