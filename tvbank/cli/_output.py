@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,11 @@ from typing import Any
 
 import typer
 
+#: Columns of what is no terminal.
 _WIDE = 240
+
+#: Between the columns of a table.
+_GAP = "  "
 
 
 def print_json(value: Any) -> None:
@@ -19,7 +24,36 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:
-    """Print a table; the first ``text`` columns are left-aligned, the rest are numbers."""
+    """Print a table; the first ``text`` columns are left-aligned, the rest are numbers.
+
+    One that is wider than the terminal is folded, which takes rich half a millisecond a row.
+    """
+    from rich.cells import cell_len
+
+    shown = [columns, *rows] if any(columns) else list(rows)
+    widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
+    terminal = sys.stdout.isatty()
+    room = shutil.get_terminal_size().columns if terminal else _WIDE
+    if sum(widths) + len(_GAP) * (len(widths) - 1) > room:
+        _print_folded(columns, rows, text)
+        return
+
+    def line(cells: Sequence[str]) -> str:
+        pads = [" " * (width - cell_len(cell)) for width, cell in zip(widths, cells, strict=True)]
+        aligned = [
+            cell + pad if number < text else pad + cell
+            for number, (cell, pad) in enumerate(zip(cells, pads, strict=True))
+        ]
+        return _GAP.join(aligned).rstrip()
+
+    lines = list(map(line, shown))
+    if any(columns) and terminal:
+        lines[0] = typer.style(lines[0], bold=True)
+    if lines:
+        sys.stdout.write("\n".join([*lines, ""]))  # echo has its own mind about encodings
+
+
+def _print_folded(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import typer
 
@@ -24,7 +25,7 @@ def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
     """List a bank's tasks."""
     opened = tvbank.open(bank)
     checkpoint = _base_bytes(opened)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "task": name,
             "compressor": task.compressor,
@@ -43,14 +44,14 @@ def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
         ["task", "compressor", "stored", "bits/param", "of the base", "revision"],
         [
             [
-                name,
-                compressor_text(task.compressor),
-                human_bytes(task.stored_bytes),
-                f"{task.bits_per_parameter:.3f}",
-                f"{task.stored_bytes / checkpoint:.2%}" if checkpoint else "",
-                task.revision[:12],
+                row["task"],
+                compressor_text(row["compressor"]),
+                human_bytes(row["stored_bytes"]),
+                f"{row['bits_per_parameter']:.3f}",
+                f"{row['share_of_base']:.2%}" if checkpoint else "",
+                row["revision"][:12],
             ]
-            for name, task in opened.items()
+            for row in rows
         ],
         text=2,
     )
