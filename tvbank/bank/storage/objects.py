@@ -158,7 +158,15 @@ class ObjectStorage(Storage):
     def _tail(self, key: str, length: int) -> tuple[bytes, dict[str, Any]]:
         def read() -> tuple[bytes, dict[str, Any]]:
             options = {"range": {"suffix": length}}
-            result = self._obstore.get(self._store, key, options=options)
+            try:
+                result = self._obstore.get(self._store, key, options=options)
+            except self._obstore.exceptions.NotSupportedError:  # Azure counts from the start only
+                found = dict(self._obstore.head(self._store, key))
+                start, stop = max(0, found["size"] - length), found["size"]
+                if start == stop:
+                    return b"", found
+                data = self._obstore.get_range(self._store, key, start=start, end=stop)
+                return bytes(data), found
             return bytes(result.bytes()), dict(result.meta)
 
         return self._request("read", key, read)
@@ -280,6 +288,7 @@ class _OutOfRangeError(StorageError):
 def _obstore() -> Any:
     try:
         import obstore
+        import obstore.exceptions
         import obstore.store
     except ImportError as error:
         raise StorageError(
