@@ -147,6 +147,8 @@ def interpret() -> None:
     _replace(memory, known)
     for name in _WITH_ADDRESSES:
         _replace(importlib.import_module(f"tvbank.coding.{name}"), {"np": _Numpy()})
+    # The loop for processors without that instruction is Python.
+    _replace(importlib.import_module("tvbank.coding.fused.bitmap"), {"HAS_COMPRESS": False})
     _kept.append(importlib.import_module("tvbank.coding.densities").run_tables())
 
 

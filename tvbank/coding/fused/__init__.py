@@ -10,7 +10,9 @@ while they decode, several frames to a call, without the GIL, one call a thread.
 - ``decode``     to arrays: ``decode_frames``
 - ``shares``     these loops for threads of any kind, as functions of one address
 - ``table``      what they read: a row a frame, a row a place to write to
-- ``positions``  every mask encoding; ``gaps`` is the one that is fused with the addition
+- ``positions``  every mask encoding; ``gaps`` and ``blocks`` are fused with the addition
+- ``blocks``     a matrix of blocks, from ``coder`` (symbols), ``classes`` (of rows and columns),
+  ``block`` (runs of one density) and ``bitmap`` (the marked cells, listed)
 - ``patterns``   every value encoding
 - ``elements``   float32, float16, bfloat16, and steps between floats
 - ``memory``     loads, stores and sixteen additions by address

@@ -3,7 +3,8 @@
 Entries of float32 weights go through a pipeline in steps of sixteen: decode positions and ask for
 their cache lines; some steps later copy the old weights to the record; some steps later still add
 sixteen values at once and write the sums. So neither a cache miss nor a store that is
-read again too soon holds up the decoder.
+read again too soon holds up the decoder. Blocks ask for the lines twice: while they are marked,
+in no order, which brings a chunk into the second-level cache, and here, to be written soon.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.fused.blocks import are_many, blocks_room, list_ones, mark_blocks
+from tvbank.coding.fused.bitmap import are_many, list_ones
+from tvbank.coding.fused.blocks import blocks_room, mark_blocks
 from tvbank.coding.fused.elements import ADD, moved
 from tvbank.coding.fused.gaps import next_gaps, quad_limit
 from tvbank.coding.fused.memory import (
@@ -139,8 +141,9 @@ def _add_all(
     many = are_many(count, frames[row, EXTENT])
     if marked:
         whole_mask, phase = mark_blocks(
-            section, size, frames[row, MASK_PARAMETER], frames[row, EXTENT], count, tables, ones
-        )
+            section, size, frames[row, MASK_PARAMETER], frames[row, EXTENT], count, tables, ones,
+            weights,
+        )  # fmt: skip
         if not whole_mask:
             return INVALID, 0
     elif not coded and not decode_positions(frames, row, positions, tables):

@@ -34,14 +34,15 @@ def inlined(function: _Function) -> _Function:
     return cast(_Function, compiled)
 
 
-def _instruction(function: Callable[..., Any]) -> Callable[..., Any]:
+def instruction(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of numba's typing context and types that tells how to generate code."""
     return cast(Callable[..., Any], intrinsic(function))
 
 
 def _loader(bits: int, loaded: Any) -> Callable[..., Any]:
     word = ir.IntType(bits)
 
-    @_instruction
+    @instruction
     def load(typing: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.load(builder.inttoptr(arguments[0], word.as_pointer()), align=1)
@@ -54,7 +55,7 @@ def _loader(bits: int, loaded: Any) -> Callable[..., Any]:
 def _storer(bits: int, stored: Any) -> Callable[..., Any]:
     word = ir.IntType(bits)
 
-    @_instruction
+    @instruction
     def store(typing: Any, address: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer = builder.inttoptr(arguments[0], word.as_pointer())
@@ -79,7 +80,7 @@ def load_bits(address: Any, bit: Any) -> Any:
     return load_64(address + (bit >> _THREE)) >> (bit & _SEVEN)
 
 
-@_instruction
+@instruction
 def prefetch(typing: Any, address: Any) -> Any:
     """Ask for the cache line of an address, to be written; any address will do."""
 
@@ -94,7 +95,7 @@ def prefetch(typing: Any, address: Any) -> Any:
     return types.void(types.uint64), generate
 
 
-@_instruction
+@instruction
 def take_ticket(typing: Any, counter: Any) -> Any:
     """The int64 at an address, which counts on for the next one to ask, on whatever thread."""
 
@@ -106,7 +107,7 @@ def take_ticket(typing: Any, counter: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-@_instruction
+@instruction
 def float_of(typing: Any, pattern: Any) -> Any:
     """The float32 of a uint32 pattern."""
 
@@ -116,7 +117,7 @@ def float_of(typing: Any, pattern: Any) -> Any:
     return types.float32(types.uint32), generate
 
 
-@_instruction
+@instruction
 def pattern_of(typing: Any, number: Any) -> Any:
     """The uint32 pattern of a float32."""
 
@@ -129,7 +130,7 @@ def pattern_of(typing: Any, number: Any) -> Any:
 def _pointer_to(kind: Any) -> Callable[..., Any]:
     kind_of_pointer: Any = types.CPointer
 
-    @_instruction
+    @instruction
     def pointer(typing: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
@@ -167,7 +168,7 @@ def _add(builder: Any, old: Any, value: Any, new: Any) -> Any:
     return builder.zext(builder.bitcast(infinite, ir.IntType(LANES)), _INT32)
 
 
-@_instruction
+@instruction
 def add_signed(typing: Any, signs: Any, magnitude: Any, old: Any, new: Any) -> Any:
     """Add ± one number to sixteen float32.
 
@@ -192,7 +193,7 @@ def add_signed(typing: Any, signs: Any, magnitude: Any, old: Any, new: Any) -> A
     return types.uint32(types.uint32, types.uint32, types.uint64, types.uint64), generate
 
 
-@_instruction
+@instruction
 def add_floats(typing: Any, values: Any, old: Any, new: Any) -> Any:
     """Add sixteen float32 at ``values`` to those at ``old``; otherwise as ``add_signed``."""
 
