@@ -15,10 +15,16 @@ from tools.bench_merge._banks import stored_bytes
 from tools.bench_merge._cost import passes
 from tools.bench_merge._trial import Examples, Row, Scores, Trial
 from tools.realtasks import Inputs
-from tvbank import AutoSwitch, Bank, Router, routing
+from tvbank import AutoSwitch, Bank, Router
+from tvbank.routing._features import variously_pooled
 
 _MIXED, _APART = 256, 32  # inputs a batch
 _SEED = 0
+
+_POOLINGS = ("auto", "summary")
+
+#: Centres a task of routers other than [F] Eq. 5's.
+_CENTRES = 20
 
 #: What enters the head.
 BEFORE = ""
@@ -89,6 +95,8 @@ class _Way:
 _WAYS = (
     _Way("Auto-Switch", "plain"),
     _Way("Auto-Switch, learned metric", "learned"),
+    _Way("Auto-Switch, learned metric, top 1", "learned", "top1"),
+    _Way("Auto-Switch, learned metric, a task a batch", "learned", "top1", apart=True),
     _Way("Auto-Switch, discriminant, top 1", "discriminant", "top1"),
     _Way("Auto-Switch, discriminant, a task a batch", "discriminant", "top1", apart=True),
 )
@@ -97,7 +105,8 @@ _WAYS = (
 def rows(trial: Trial, bank: Bank, timed: int, say: Say) -> Iterator[Row]:
     """Auto-Switch as [F] Eq. 5 has it; with centres and the learned metric; with LDA alone.
 
-    The layer of the latter two is the one that routes most of the examples for choosing right.
+    The latter two tap the places, pooled as they should be, where LDA routes most of the examples
+    for choosing right.
     """
     routers, places = _routers(trial, say)
     for name, router in routers.items():
@@ -109,29 +118,38 @@ def rows(trial: Trial, bank: Bank, timed: int, say: Say) -> Iterator[Row]:
 
 def _routers(trial: Trial, say: Say) -> tuple[dict[str, Router], dict[str, str]]:
     """Routers, and where their features come from."""
-    features, seen = _by_place(trial, trial.routing), _by_place(trial, trial.choosing)
+    fitted, seen = _by_place(trial, trial.routing), _by_place(trial, trial.choosing)
+    best, most = ("", ""), 0.0
+    for place in _candidates(trial):
+        router = Router.fit(_features(fitted, *place), reject=None, seed=_SEED)
+        share = _routed_right(router, _features(seen, *place))
+        say(f"discriminant, {_named(*place)}: {share:.4f}")
+        if share > most:
+            best, most = place, share
+    at, pooling = best[0].split("+"), best[1]
+    features = _features(fitted, *best)
+    given: dict[str, Any] = {"reject": None, "seed": _SEED, "at": at, "pooling": pooling}
     routers = {
         "plain": Router.fit(
-            features[BEFORE], neighbours=10, metric="euclidean", reject=None, seed=_SEED
-        )
+            _features(fitted, BEFORE, "auto"), metric="euclidean", reject=None, seed=_SEED
+        ),
+        "learned": Router.fit(features, metric="learned", centres=_CENTRES, rank=32, **given),
+        "discriminant": Router.fit(features, centres=_CENTRES, **given),
     }
-    places = {"plain": "before the head"}
-    fits: dict[str, dict[str, Any]] = {
-        "learned": {"metric": "learned", "centres": 20, "rank": 32},
-        "discriminant": {"metric": "discriminant"},
-    }
-    for name, fit in fits.items():
-        each = {
-            place: Router.fit(
-                features[place], neighbours=10, reject=None, seed=_SEED, at=place, **fit
-            )
-            for place in PLACES[trial.family.name]
-        }
-        right = {place: _routed_right(router, seen[place]) for place, router in each.items()}
-        say(f"{name}: " + ", ".join(f"{place} {share:.4f}" for place, share in right.items()))
-        best = max(right, key=lambda place: right[place])  # of equal ones the first
-        routers[name], places[name] = each[best], best
-    return routers, places
+    name = _named(*best)
+    return routers, {"plain": "before the head", "learned": name, "discriminant": name}
+
+
+def _named(place: str, pooling: str) -> str:
+    return place if pooling == "auto" else f"{place} ({pooling})"
+
+
+def _candidates(trial: Trial) -> list[tuple[str, str]]:
+    """Each place alone, either way pooled; and summaries of each with two before it."""
+    places = PLACES[trial.family.name]
+    alone = [(place, pooling) for place in places for pooling in _POOLINGS]
+    joined = [(places[0], places[last // 2], places[last]) for last in range(2, len(places))]
+    return [*alone, *(("+".join(group), "summary") for group in joined)]
 
 
 def _routed_right(router: Router, features: dict[str, NDArray[Any]]) -> float:
@@ -140,19 +158,27 @@ def _routed_right(router: Router, features: dict[str, NDArray[Any]]) -> float:
     return float(np.concatenate(right).mean())
 
 
-def _by_place(
-    trial: Trial, examples: Mapping[str, NDArray[Any]]
-) -> dict[str, dict[str, NDArray[Any]]]:
-    """Place -> task -> features [n, width] of the base, all out of one pass."""
+#: (place, pooling) -> task -> features [n, width].
+Taken = dict[tuple[str, str], dict[str, NDArray[Any]]]
+
+
+def _by_place(trial: Trial, examples: Mapping[str, NDArray[Any]]) -> Taken:
+    """Features of the base at every place, pooled either way, all out of one pass."""
     model, places = trial.family.model(), (*PLACES[trial.family.name], BEFORE)
-    found: dict[str, dict[str, NDArray[Any]]] = {place: {} for place in places}
+    found: Taken = {(place, pooling): {} for place in places for pooling in _POOLINGS}
     for name, x in examples.items():
-        together = routing.features(
-            model, trial.family.inputs(x), at=places, forward=_forward(trial)
-        )
-        for place, part in zip(places, np.split(together, len(places), axis=1), strict=True):
-            found[place][name] = np.ascontiguousarray(part)
+        inputs = trial.family.inputs(x)
+        pooled = variously_pooled(model, inputs, places, _forward(trial), None, _POOLINGS, 64)
+        for pooling, parts in zip(_POOLINGS, pooled, strict=True):
+            for place, part in zip(places, parts, strict=True):
+                found[place, pooling][name] = part
     return found
+
+
+def _features(taken: Taken, place: str, pooling: str) -> dict[str, NDArray[Any]]:
+    """Features of every task at one place, or at several joined by ``+``."""
+    parts = [taken[each, pooling] for each in place.split("+")]
+    return {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]}
 
 
 def _forward(trial: Trial) -> Callable[[torch.nn.Module, Any], Any]:

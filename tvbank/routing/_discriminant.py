@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     """The metric of shrinkage LDA, tasks weighing the same whatever their number of examples.
 
     L whitens what varies within tasks (features scaled to unit variance, the covariance shrunk
-    towards a multiple of the identity by Ledoit and Wolf's formula), then keeps the directions in
+    towards a multiple of the identity, see ``_whitening``), then keeps the directions in
     which the tasks' means vary, at most K - 1.
 
     Args:
@@ -67,8 +68,10 @@ def task_means(examples: Examples) -> Doubles:
 def _whitening(rows: Doubles) -> Callable[[Doubles], Doubles]:
     """What makes centred rows [n, d] uncorrelated and of unit variance: a symmetric map of rows.
 
-    The covariance is shrunk as O. Ledoit and M. Wolf (2004) have it. Directions in which no row
-    varies all have the same variance then, so that it takes no more than the smaller of n and d.
+    The covariance is shrunk by the square root of the share that O. Ledoit and M. Wolf (2004) give:
+    theirs is the best for the covariance, and too little for telling tasks apart. Directions in
+    which no row varies all have the same variance then, so that it takes no more than the smaller
+    of n and d.
     """
     count, width = rows.shape
     wide = width > count
@@ -76,7 +79,7 @@ def _whitening(rows: Doubles) -> Callable[[Doubles], Doubles]:
     mean, square = float(np.trace(product)) / width, float(np.sum(product**2))
     noise = (float(np.sum(np.sum(rows**2, axis=1) ** 2)) / count - square) / count
     spread = square - width * mean**2
-    share = 1.0 if spread <= 0 else min(1.0, max(0.0, noise / spread))
+    share = 1.0 if spread <= 0 else math.sqrt(min(1.0, max(0.0, noise / spread)))
     variances, directions = np.linalg.eigh(product)
     if wide:
         found = variances > 1e-12 * variances.max(initial=0.0)

@@ -236,7 +236,7 @@ def test_the_metric_is_that_of_the_shrunk_covariance(width):
     mean = np.trace(covariance) / width
     spread = np.sum((covariance - mean * np.eye(width)) ** 2)
     noise = sum(np.sum((np.outer(row, row) - covariance) ** 2) for row in within) / 12**2
-    share = min(1.0, noise / spread)
+    share = np.sqrt(min(1.0, noise / spread))
     shrunk = (1 - share) * covariance + share * mean * np.eye(width)
     apart = means[:, None] - means
     wanted = np.einsum("abi,ij,abj->ab", apart, np.linalg.inv(shrunk), apart)
