@@ -1,7 +1,10 @@
 """Building on a real dask.distributed cluster: spread over workers, and one killed in mid-job."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import distributed
@@ -100,3 +103,53 @@ def test_a_scheduler_without_workers(folder, monkeypatch):
         pytest.raises(StorageError, match="has no workers"),
     ):
         tvbank.build(path, scheduler=empty.scheduler_address)
+
+
+def test_a_scheduler_that_is_killed_in_mid_job(folder):
+    """The build ends with an error; started again with another scheduler, it goes on."""
+    hung = threading.Event()
+
+    def plan(number, method, path):
+        if "t1" in path and number > 7:  # once it has been looked at
+            hung.set()
+            return "hang"
+        return None
+
+    with servers.FileServer(folder) as files, servers.Proxy(files.port, plan) as proxy:
+        tasks = {name: dict(TASKS[name]) for name in ("half", "exact")}
+        tasks["exact"]["checkpoint"] = f"{proxy.url}/t1.safetensors"
+        path = manifests.write(folder, tasks)
+        with lone_cluster() as (address, scheduler):
+
+            def kill() -> None:
+                hung.wait(60)
+                scheduler.kill()
+
+            killer = threading.Thread(target=kill)
+            killer.start()
+            with pytest.raises(StorageError, match="the scheduler at tcp:"):
+                tvbank.build(path, scheduler=address)
+            killer.join()
+        proxy.plan = lambda *_request: None
+        report = tvbank.build(path, workers=1)  # whoever does it
+    assert "exact" in report.built
+    assert report.resumed + len(report.present) > 0
+    own = {name: TASKS[name] for name in tasks}
+    manifests.assert_same(folder / "bank", manifests.added(folder, own, folder / "added"))
+
+
+@contextlib.contextmanager
+def lone_cluster():
+    """A scheduler and a worker, each a process of its own; the scheduler's address and process."""
+    address = f"tcp://127.0.0.1:{servers.free_port()}"
+    run = [sys.executable, "-m", "dask"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    place = ["--host", address, "--no-dashboard"]
+    with subprocess.Popen([*run, "scheduler", *place], **quiet) as scheduler:
+        options = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--death-timeout", "20"]
+        with subprocess.Popen([*run, "worker", address, *options], **quiet) as worker:
+            try:
+                yield address, scheduler
+            finally:
+                worker.kill()
+                scheduler.kill()

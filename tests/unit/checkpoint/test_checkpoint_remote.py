@@ -9,6 +9,7 @@ import pytest
 import servers
 from safetensors.numpy import save_file
 
+import tvbank
 from tvbank.bank.storage import open_storage
 from tvbank.checkpoint import identify_checkpoint, open_checkpoint
 from tvbank.errors import CheckpointError, UnitNotFoundError, UsageError
@@ -206,3 +207,16 @@ def test_an_identity_changes_with_the_content(tmp_path, kind):
     assert first == identify_checkpoint(source)
     write(2)
     assert identify_checkpoint(source) != first
+
+
+def test_a_bank_made_added_to_and_exported_from_urls(server, folder, tmp_path):
+    base = f"{server.url}/all.safetensors"
+    bank = tvbank.create(tmp_path / "bank", base, chunk_length=1024)
+    bank.add("same", f"{server.url}/sharded", tvbank.Exact())
+    out = tvbank.export(bank, "same", base=base, out=tmp_path / "out.safetensors")
+    with open_checkpoint(out) as checkpoint:
+        for name, array in WEIGHTS.items():
+            assert checkpoint.read(name).tobytes() == array.tobytes()
+    # A stranger's bank must not choose what is asked for: its base is not noted.
+    with pytest.raises(UsageError, match="--base"):
+        tvbank.open(tmp_path / "bank").add("more", folder / "all.safetensors")
