@@ -134,6 +134,25 @@ def test_results_in_the_work_folder_are_used_unless_damaged(folder, monkeypatch)
     manifests.assert_same(folder / "bank", manifests.added(folder, tasks, folder / "added"))
 
 
+def test_two_tasks_of_the_same_checkpoint(folder):
+    tasks = dict.fromkeys(("one", "two", "three"), TASKS["exact"])
+    report = tvbank.build(manifests.write(folder, tasks), workers=2)
+    assert report.built == tuple(tasks)
+    assert len({task.revision for task in bank_of(folder).values()}) == 1
+
+
+def test_results_that_are_removed_meanwhile_are_made_again(folder):
+    def remove(step):
+        for path in (folder / "work").rglob("[0-9]"):
+            if step.units_done == step.units - 1:
+                path.unlink(missing_ok=True)
+
+    path = manifests.write(folder, {"exact": TASKS["exact"]})
+    report = tvbank.build(path, workers=1, work=folder / "work", progress=remove)
+    assert report.built == ("exact",)
+    assert bank_of(folder).verify() == []
+
+
 def refuse(*_arguments, **_options):
     raise StorageError("the store is out: try again")
 

@@ -66,6 +66,7 @@ class BuiltTask:
     def key_of(self, identity: str) -> str:
         """The task's key, if its checkpoint has this identity."""
         facts = {
+            "task": self.plan.name,  # two tasks may be made of the same
             "format": FORMAT,
             "tvbank": self._version,
             "layout": self.tuned.base.sha256,

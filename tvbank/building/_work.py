@@ -73,7 +73,7 @@ class WorkFolder:
         self._write(self._root / key / str(job), packed)
 
     def get(self, key: str, job: int) -> bytes:
-        """The result of a job.
+        """The result of a job; nothing, if it was removed meanwhile.
 
         Raises:
             StorageError: the disk refused.
@@ -81,6 +81,8 @@ class WorkFolder:
         path = self._root / key / str(job)
         try:
             return path.read_bytes()
+        except FileNotFoundError:
+            return b""
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
 
