@@ -129,7 +129,7 @@ def _fill(
 
 
 def _part(unit: Candidate, below: int, above: int, room: int, pairs: Pairs) -> tuple[Kept, int]:
-    """As much as fits between two choices: the levels of the upper one, with a larger step.
+    """As much as fits between two choices: those of the upper one, with a larger step.
 
     Args:
         unit: the unit.
@@ -141,12 +141,13 @@ def _part(unit: Candidate, below: int, above: int, room: int, pairs: Pairs) -> t
     Returns:
         What to keep, and its bytes.
     """
+    spread = unit.spreads[int(unit.choices.powers[above])]
     levels, step = int(unit.choices.levels[above]), float(unit.choices.steps[above])
     best, best_bytes = unit.keep(below), unit.measured[below]
     low, high = math.log2(step), math.log2(unit.choices.steps.max()) + 1
     for _ in range(_CUTS):
         middle = (low + high) / 2
-        kept = Kept(unit.width, draw_with(unit.spread, levels, 2**middle))
+        kept = Kept(unit.rows, draw_with(spread, levels, 2**middle))
         size = _bytes(unit, kept, pairs)
         low, high = (low, middle) if size <= room else (middle, high)
         if best_bytes < size <= room:

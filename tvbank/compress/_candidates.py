@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from tvbank.compress._choices import Choices, list_choices
 from tvbank.compress._compressor import Entries
 from tvbank.compress._difference import Difference
-from tvbank.compress._draw import Draw, draw, row_width
+from tvbank.compress._draw import Draw, draw
 from tvbank.compress._magnitudes import Magnitudes, count_magnitudes
 from tvbank.compress._pairs import PairedUnit, Pairs
 from tvbank.compress._rate import Rate
+from tvbank.compress._rows import HALVES, Rows, row_width, survey_rows
 
 #: The harm of losing a unit whole, as a power of its squared norm: 1 would be the plain squared
 #: error, 0 the same for every unit. Chosen as the numbers of ``_choices.py`` are.
@@ -27,11 +29,11 @@ class Kept:
     """What is kept of a unit.
 
     Attributes:
-        width: entries of a row.
+        rows: of the unit.
         how: its entries are drawn; None if nothing is kept.
     """
 
-    width: int
+    rows: Rows
     how: Draw | None
 
 
@@ -42,8 +44,8 @@ class Candidate:
 
     Attributes:
         name: of the unit.
-        width: entries of a row.
-        spread: its magnitudes in bins.
+        rows: of it.
+        spreads: what can be drawn of its magnitudes, in bins, by power.
         choices: what can be kept.
         weight: the harm of keeping nothing.
         sizes: float64 [c], predicted bytes of each choice.
@@ -51,8 +53,8 @@ class Candidate:
     """
 
     name: str
-    width: int
-    spread: Magnitudes
+    rows: Rows
+    spreads: Sequence[Magnitudes]
     choices: Choices
     weight: float
     sizes: NDArray[np.float64]
@@ -60,9 +62,9 @@ class Candidate:
 
     def keep(self, choice: int) -> Kept:
         """What a choice comes to."""
-        levels = int(self.choices.levels[choice])
+        power, levels = int(self.choices.powers[choice]), int(self.choices.levels[choice])
         step, size = float(self.choices.steps[choice]), float(self.choices.sizes[choice])
-        return Kept(self.width, Draw(step, levels, size) if levels else None)
+        return Kept(self.rows, Draw(power, step, levels, size) if levels else None)
 
 
 def survey(pairs: Pairs, unit: PairedUnit) -> Candidate:
@@ -73,16 +75,16 @@ def survey(pairs: Pairs, unit: PairedUnit) -> Candidate:
     """
     base, tuned = pairs.read(unit.name)
     delta = Difference(unit.name, base, tuned)
-    width = row_width(unit.shape)
-    spread = count_magnitudes(delta, pairs.each)
-    choices = list_choices(spread)
+    rows = survey_rows(delta, row_width(unit.shape), pairs.each)
+    spreads = [count_magnitudes(delta, rows, power, pairs.each) for power in range(len(HALVES))]
+    choices = list_choices(spreads)
 
     def ask(step: float) -> int:
-        return pairs.frame_bytes(unit.name, entries_of(delta, Kept(width, Draw(step, 1, 1.0))))
+        return pairs.frame_bytes(unit.name, entries_of(delta, Kept(rows, Draw(0, step, 1, 1.0))))
 
     sizes = Rate(delta.size, choices, ask).predict(choices)
-    weight = spread.energy**_UNIT_POWER
-    return Candidate(unit.name, width, spread, choices, weight, sizes)
+    weight = rows.energy**_UNIT_POWER
+    return Candidate(unit.name, rows, spreads, choices, weight, sizes)
 
 
 def entries_of(delta: Difference, kept: Kept) -> Entries:
@@ -91,6 +93,6 @@ def entries_of(delta: Difference, kept: Kept) -> Entries:
     def entries(start: int, stop: int) -> NDArray[np.float32]:
         if kept.how is None or start == stop:
             return np.zeros(stop - start, np.float32)
-        return draw(delta, kept.width, kept.how, start, stop)
+        return draw(delta, kept.rows, kept.how, start, stop)
 
     return entries

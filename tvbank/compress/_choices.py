@@ -1,4 +1,4 @@
-"""What can be kept of one unit, its cost and its harm: every step and number of levels.
+"""What can be kept of one unit, its cost and its harm: every power, number of levels and step.
 
 Of a task vector tau and what stands for it, let c be the cosine of the angle between them, so that
 t = tan² = 1 / c² - 1 is the energy of what is added beside the direction of tau, at full length
@@ -10,13 +10,15 @@ r = 1 would be the plain squared error: a the least squares scale. A larger r sa
 direction in which a model was trained matters more than another one of the same length, which it
 does: those were steps down a loss.
 
-Most of t is noise of the drawing. What entries lose that are above the highest level is not: they
-err alike, and what they add to t counts many times.
+Most of t is noise of the drawing. What entries lose that are above the highest level is not, nor
+what they lose if a higher power of them is drawn: they err alike, and what that adds to t counts
+many times.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Final, final
 
 import numpy as np
@@ -45,6 +47,7 @@ class Choices:
     """The choices for one unit; the first keeps nothing.
 
     Attributes:
+        powers: int64 [c], what is drawn: indices into ``HALVES``.
         levels: int64 [c]; 0 for nothing.
         steps: float64 [c].
         sizes: float64 [c], what a step becomes.
@@ -52,6 +55,7 @@ class Choices:
         harm: float64 [c], as a share of the harm of keeping nothing.
     """
 
+    powers: NDArray[np.int64]
     levels: NDArray[np.int64]
     steps: NDArray[np.float64]
     sizes: NDArray[np.float64]
@@ -59,30 +63,32 @@ class Choices:
     harm: NDArray[np.float64]
 
 
-def list_choices(spread: Magnitudes) -> Choices:
-    """All choices for a unit whose magnitudes are spread so; steps ascend at each level."""
-    zero = np.zeros(1)
-    parts = [Choices(np.zeros(1, np.int64), zero, zero, zero, np.ones(1))]
-    if len(spread.bins):
-        parts += [weigh(spread, levels, _steps(spread, levels)) for levels in _LEVELS]
+def list_choices(spreads: Sequence[Magnitudes]) -> Choices:
+    """All choices for a unit; powers above the first are drawn to one level only.
+
+    Args:
+        spreads: by power; steps ascend at each power and level.
+    """
+    none, zero = np.zeros(1, np.int64), np.zeros(1)
+    parts = [Choices(none, none, zero, zero, zero, np.ones(1))]
+    for spread in spreads:
+        for levels in _LEVELS if spread.power == 0 else (1,):
+            if len(spread.counts):
+                parts.append(weigh(spread, levels, _steps(spread, levels)))
     return Choices(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("levels", "steps", "sizes", "kept", "harm")
-        )
+        *(np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(Choices))
     )
 
 
 def weigh(spread: Magnitudes, levels: int, steps: NDArray[np.float64]) -> Choices:
     """What drawing to some levels comes to, for each step."""
-    means = spread.sums / spread.counts
     # Expected: entries kept; the sum of what each becomes times what it was; the squares of what
     # they become on average; the noise.
     kept, along, squares, noise = np.zeros((4, len(steps)))
-    for start in range(0, len(means), _BLOCK):
+    for start in range(0, len(spread.counts), _BLOCK):
         part = slice(start, start + _BLOCK)
         counts, sums = spread.counts[part], spread.sums[part]
-        reached = np.minimum(means[part] / steps[:, None], levels)
+        reached = np.minimum(spread.means[part] / steps[:, None], levels)
         above = reached - np.floor(reached)
         kept += np.minimum(reached, 1) @ counts
         along += reached @ sums
@@ -94,18 +100,19 @@ def weigh(spread: Magnitudes, levels: int, steps: NDArray[np.float64]) -> Choice
     share = _RATIO / (_RATIO + tangent)
     limits = np.finfo(np.float32)
     sizes = np.clip(share * spread.energy / along, limits.smallest_subnormal, limits.max)
-    return Choices(np.full(len(steps), levels), steps, sizes, kept, 1 - share)
+    same = np.ones(len(steps), np.int64)
+    return Choices(spread.power * same, levels * same, steps, sizes, kept, 1 - share)
 
 
 def draw_with(spread: Magnitudes, levels: int, step: float) -> Draw:
     """How to draw with a step that is not among the choices."""
-    return Draw(step, levels, float(weigh(spread, levels, np.array([step])).sizes[0]))
+    return Draw(spread.power, step, levels, float(weigh(spread, levels, np.array([step])).sizes[0]))
 
 
 def _steps(spread: Magnitudes, levels: int) -> NDArray[np.float64]:
     """Up to what reaches the largest entry; with one level, up to where one entry is kept."""
-    largest = spread.sums[0] / spread.counts[0]
-    octaves = np.log2(spread.sums.sum() / largest) if levels == 1 else 0
+    largest = spread.means[0]
+    octaves = np.log2(spread.means @ spread.counts / largest) if levels == 1 else 0
     numbers = np.arange(-_OCTAVES * _STEPS, int(octaves * _STEPS) + 1)
     found: NDArray[np.float64] = largest / levels * np.exp2(numbers / _STEPS)
     return found

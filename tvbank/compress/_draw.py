@@ -3,7 +3,8 @@
 An entry of ``x`` steps becomes a whole number of steps, floor(x) or one more, the latter as often
 as x is beyond floor(x); above the highest level it becomes that. So every sum over entries keeps
 its expected value: what is lost is replaced by noise that has no direction, where a threshold would
-lose always the same, all small entries.
+lose always the same, all small entries. Where little is kept, noise is the greater harm, and it is
+a power of the entry that is drawn (``_rows.py``).
 
 Entries are drawn systematically: along a row, steps are added up from a start between 0 and 1, and
 an entry gets as many as the sum passes whole numbers. So no stretch of a row is more than one step
@@ -13,7 +14,6 @@ same entries whenever and wherever they are drawn.
 
 from __future__ import annotations
 
-import math
 import zlib
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -23,6 +23,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tvbank.compress._difference import Difference
+from tvbank.compress._rows import HALVES, Rows, raised
 
 #: Entries of a stretch, unless its row ends before; they are drawn together.
 STRETCH: Final = 1024
@@ -34,54 +35,59 @@ class Draw:
     """How the entries of a unit are drawn.
 
     Attributes:
-        step: between levels, above 0: what is rounded to whole numbers of it.
+        power: what is rounded, an index into ``HALVES``.
+        step: between levels, above 0: it is rounded to whole numbers of that.
         levels: the highest level, in steps; at least 1.
         size: float32, above 0: what a step becomes.
     """
 
+    power: int
     step: float
     levels: int
     size: float
 
 
-def row_width(shape: tuple[int, ...]) -> int:
-    """Entries of a row, at least 1: all but the first dimension that is not 1; a vector is one."""
-    long = [length for length in shape if length != 1]
-    return max(math.prod(long[1:] if len(long) > 1 else long), 1)
-
-
-def draw(delta: Difference, width: int, how: Draw, start: int, stop: int) -> NDArray[np.float32]:
+def draw(delta: Difference, rows: Rows, how: Draw, start: int, stop: int) -> NDArray[np.float32]:
     """Entries of a unit from ``start`` to ``stop``, drawn; none changes its sign.
 
     Args:
         delta: all entries of the unit.
-        width: entries of a row.
+        rows: of the unit.
         how: to draw.
         start: of the entries that are wanted.
         stop: behind the last of them.
     """
-    first = start - start % width % STRETCH
+    first = start - start % rows.width % STRETCH
     block = delta.block(first, stop)
     greatest = float(np.finfo(np.float32).max)
     values = np.minimum(np.arange(how.levels + 1) * how.size, greatest).astype(np.float32)
     key = np.uint64(zlib.crc32(delta.unit.encode()) << 32)
-    _draw(block, first, width, STRETCH, key, how.step, values)
+    factors = rows.factors[how.power] / how.step
+    _draw(block, first, rows.width, STRETCH, key, HALVES[how.power], factors, values)
     return block[start - first :]
 
 
 @njit(cache=True, nogil=True)
 def _draw(
-    delta: Any, start: int, width: int, stretch: int, key: Any, step: float, values: Any
+    delta: Any,
+    start: int,
+    width: int,
+    stretch: int,
+    key: Any,
+    halves: int,
+    factors: Any,
+    values: Any,
 ) -> None:
     highest = float(len(values) - 1)
     at = 0
     while at < len(delta):
-        column = (start + at) % width
+        row, column = divmod(start + at, width)
+        factor = factors[row]
         stop = min(len(delta), at + stretch - column % stretch, at + width - column)
         total = _uniform(key + np.uint64(start + at))
         for i in range(at, stop):
             value = delta[i]
-            total += min(np.float64(np.abs(value)) / step, highest)
+            total += min(raised(np.float64(np.abs(value)), halves) * factor, highest)
             passed = np.int64(total)
             total -= passed
             delta[i] = values[passed] if value > np.float32(0) else np.float32(0) - values[passed]

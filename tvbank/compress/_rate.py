@@ -32,7 +32,7 @@ class Rate:
             ask: the exact bytes of drawing to one level with a step.
         """
         self._size, self._chunks = size, -(-size // _CHUNK)
-        drawn = np.flatnonzero(choices.levels == 1)
+        drawn = np.flatnonzero((choices.levels == 1) & (choices.powers == 0))
         kept = choices.kept[drawn]  # falling, as steps rise
         asked = {}
         for density in _DENSITIES:

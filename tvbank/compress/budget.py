@@ -1,8 +1,8 @@
 """Budget: the best that a size allows, without data and without training.
 
-Entries are rounded by chance, so that they are right on average (``_draw.py``). Of every unit, the
-step, the number of levels and their scale are chosen so that the harm to the whole task
-(``_choices.py``) is least for the bytes that its frames take in the bank: a Lagrangian over
+Entries are rounded by chance, so that they are right on average (``_draw.py``). Of every unit, what
+is drawn, the step, the number of levels and their scale are chosen so that the harm to the whole
+task (``_choices.py``) is least for the bytes that its frames take in the bank: a Lagrangian over
 predicted sizes (``_rate.py``), corrected by exact ones until the size is met.
 """
 
