@@ -166,8 +166,9 @@ def _read_placed(
                 file.truncate(size)
                 file.seek(0)
                 return read_header(path, file, size, source)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
             raise CheckpointError(
                 f"{source!r} has {size} bytes, and no temporary file of that length can be made "
-                f"({error.strerror or error}): set TMPDIR to a disk that can have holes in files"
+                f"({why}): set TMPDIR to a disk that can have holes in files"
             ) from error

@@ -126,6 +126,15 @@ def test_what_is_no_sound_file_is_refused_as_on_a_disk(tmp_path, content, proble
         open_checkpoint(path)
 
 
+@pytest.mark.parametrize("size", [2**62, 2**64])
+def test_a_server_that_claims_a_length_that_no_disk_has(folder, monkeypatch, size):
+    storage = open_storage("memory://liar")
+    storage.put("m.safetensors", (folder / "all.safetensors").read_bytes())
+    monkeypatch.setattr(type(storage), "identify", lambda self, key: (size, "tag"))
+    with pytest.raises(CheckpointError, match=f"has {size} bytes, and no temporary file"):
+        open_checkpoint("memory://liar/m.safetensors")
+
+
 def test_a_file_cut_short_is_refused(folder, tmp_path):
     whole = (folder / "all.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[:-5])
