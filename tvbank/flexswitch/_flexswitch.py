@@ -135,7 +135,7 @@ class FlexSwitch(Compressor):
 
     @property
     def _schedule(self) -> Schedule:
-        return Schedule(self.steps, by_bytes=self._charged == "bytes")
+        return Schedule(self.steps)
 
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""
@@ -166,7 +166,7 @@ class FlexSwitch(Compressor):
             units.reached |= state.reached
             learner = Learner(
                 student, units, self.inputs, count_examples(self.inputs), self.loss, self.batch,
-                self.seed, state, self._schedule,
+                self.seed, state, self._schedule, by_bytes=self._charged == "bytes",
             )  # fmt: skip
 
             def save(state: State) -> None:

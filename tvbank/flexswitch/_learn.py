@@ -43,6 +43,7 @@ class Learner:
         seed: int,
         state: State,
         schedule: Schedule,
+        by_bytes: bool,
     ) -> None:
         """Compute the teacher's logits.
 
@@ -57,7 +58,7 @@ class Learner:
         self.exact = ByteRate(units.sizes, units.full)
         self.exact.factors = state.factors
         paper = PaperRate(units.sizes, units.full)
-        self._rate: Rate = BlendedRate(paper, self.exact) if schedule.by_bytes else paper
+        self._rate: Rate = BlendedRate(paper, self.exact) if by_bytes else paper
         self._teacher, self._rows_of = self._teach()
         check_logits(loss, self._teacher)
 

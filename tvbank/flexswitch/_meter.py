@@ -1,4 +1,4 @@
-"""Exact bytes while learning, and a budget: λ follows the size, then the thresholds do."""
+"""Exact bytes while learning, and a budget: λ follows the size, and the thresholds do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tvbank.compress import Difference, Entries, Pairs
 from tvbank.errors import UsageError
-from tvbank.flexswitch._gates import LOGITS, WIDTHS
+from tvbank.flexswitch._gates import LOGITS, MINUS, PLUS, WIDTHS, threshold
 from tvbank.flexswitch._learn import Learner
 from tvbank.flexswitch._learned import Choice, Learned
 from tvbank.flexswitch._rates import CHUNK_BYTES
@@ -20,9 +20,14 @@ from tvbank.flexswitch._units import Units
 
 #: Steps between measurements by the exact encoder, and between looks at the estimate.
 _MEASURE_EVERY, _LOOK_EVERY = 50, 5
-#: Share of the steps after which sizes mean something; how fast λ follows them in 500 steps, and at
-#: most.
-_WARM_UP, _GAIN, _MOST_GAIN = 0.2, 0.2, 0.5
+#: Share of the steps after which sizes mean something, and after which the budget is kept to.
+_WARM_UP, _HOLD = 0.2, 0.55
+#: How fast λ follows the size before and after that, in 200 steps, and at most.
+_GAIN, _HOLD_GAIN, _MOST_GAIN = 0.3, 0.5, 1.0
+#: How far all thresholds may move at a look, as a factor, and how often factors are halved.
+_FARTHEST, _HALVINGS = 4.0, 9
+#: Thresholds stay this far, as a share of their range, from its ends.
+_MARGIN = 0.002
 #: Where a budget may end, as a share of it, and how often thresholds are tried.
 LEAST, MOST, _TRIES = 0.985, 1.0, 24
 
@@ -54,17 +59,59 @@ class Meter:
         measure = state.step % _MEASURE_EVERY == 0
         if not measure and (self.goal is None or state.step % _LOOK_EVERY):
             return
-        kept = self._units.count_open(state.rows, self._end)
-        widths = np.array([WIDTHS[place] for place in state.rows[:, LOGITS].argmax(1)], np.float64)
         if measure:
+            kept, widths = self._count(state.rows)
             frames, chunks = self._frames(state.rows)
             learner.exact.calibrate(kept, widths, frames, chunks)
             state.factors = learner.exact.factors
         if self.goal is not None:
-            size = self._pairs.fixed_bytes + learner.exact.bits_of(kept, widths).sum() / 8
-            size += CHUNK_BYTES * np.count_nonzero(kept)
-            gain = min(_GAIN * max(1.0, 500 / self._steps), _MOST_GAIN)
-            state.lam *= math.exp(gain * min(max(math.log(self.goal / size), -1.0), 1.0))
+            self._follow(learner, self.goal)
+
+    def _follow(self, learner: Learner, goal: int) -> None:
+        """Let λ follow the size; from the middle on, move all thresholds to the budget as well.
+
+        What would be stored grows while gates harden: at first, only a size that is too large
+        already tells anything. Later a λ alone would come too late, as hard gates move slowly.
+        """
+        state = learner.state
+        error = min(max(math.log(goal / self._estimate(learner, state.rows)), -1.0), 1.0)
+        pace = 200 / self._steps
+        if state.step < _HOLD * self._steps:
+            state.lam *= math.exp(min(_GAIN * pace, _MOST_GAIN) * min(error, 0.0))
+            return
+        state.lam *= math.exp(min(_HOLD_GAIN * pace, _MOST_GAIN) * error)
+        low, high = 1 / _FARTHEST, _FARTHEST
+        for _ in range(_HALVINGS):
+            middle = math.sqrt(low * high)
+            if self._estimate(learner, self._moved(state.rows, middle)) > goal:
+                low = middle
+            else:
+                high = middle
+        state.rows[:] = self._moved(state.rows, high)
+
+    def _count(self, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Entries of every unit that would be kept if learning ended now, and their bits."""
+        widths = [WIDTHS[place] for place in rows[:, LOGITS].argmax(1)]
+        return self._units.count_open(rows, self._end), np.array(widths, np.float64)
+
+    def _estimate(self, learner: Learner, rows: NDArray[np.float64]) -> float:
+        """Bytes that would be stored."""
+        kept, widths = self._count(rows)
+        frames = float(learner.exact.bits_of(kept, widths).sum()) / 8
+        return self._pairs.fixed_bytes + frames + CHUNK_BYTES * np.count_nonzero(kept)
+
+    def _moved(self, rows: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+        """The scalars with all thresholds multiplied, as far as their ranges allow."""
+        moved = rows.copy()
+        for number in np.flatnonzero(self._units.full).tolist():
+            facts = self._units.facts[number]
+            for sign in (PLUS, MINUS):
+                start, length = facts.range(sign)
+                if length:
+                    wanted = reach * threshold(facts, sign, rows[number, sign])
+                    share = min(max((wanted - start) / length, _MARGIN), 1 - _MARGIN)
+                    moved[number, sign] = math.tan(math.pi * (share - 0.5))
+        return moved
 
     def fit(self, learned: Learned) -> Learned:
         """Multiply all thresholds so that the task takes the goal's bytes, by the exact encoder.
