@@ -30,7 +30,7 @@ ALLOWED = {
         "bank",
     },
     "merging": {
-        "errors", "_lazy", "dtypes", "checkpoint", "layout", "vector", "compress", "bank",
+        "errors", "_lazy", "dtypes", "checkpoint", "layout", "vector", "coding", "compress", "bank",
     },
     "switching": {
         "errors", "_lazy", "dtypes", "checkpoint", "layout", "coding", "bank", "merging",

@@ -42,14 +42,18 @@ class Row:
         return None if self.target is None or self.ratio is None else self.ratio <= self.target
 
 
-def milliseconds(jobs: Mapping[str, Job], rounds: int) -> dict[str, float]:
+def milliseconds(
+    jobs: Mapping[str, Job], rounds: int, before: Callable[[], object] = lambda: None
+) -> dict[str, float]:
     """Median wall-clock time of each job, one after the other in every round.
 
-    A round before the first one is not counted: it compiles and warms the page cache.
+    A round before the first one is not counted: it compiles and warms the page cache. Nor is
+    ``before``, which is called before each job.
     """
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for number in range(rounds + 1):
         for name, job in jobs.items():
+            before()
             start = time.perf_counter()
             job()
             if number:

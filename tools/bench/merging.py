@@ -1,4 +1,8 @@
-"""Merging eight tasks against the same task arithmetic in mergekit, the output written by both."""
+"""Merging eight tasks against the same task arithmetic in mergekit, the output written by both.
+
+Neither finds a file in its place: to replace one that is still on its way to the disk, a file
+system may wait for the new one to be there first, which took longer than the merge.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +46,20 @@ def rows(family: Family, folder: Path, rounds: int) -> Iterator[Row]:
     except ImportError as error:
         yield Row(f"{family.name}: merge of 8", AGAINST, note=f"not installed ({error})")
         return
-    synced = milliseconds({**jobs, "mergekit": _synced(jobs["mergekit"], folder)}, rounds)
+    outputs = [folder / "merged-tswitch.safetensors", folder / "merged-exact.safetensors"]
+    outputs.append(folder / "mergekit" / "model.safetensors")
+
+    def remove() -> None:
+        for path in outputs:
+            path.unlink(missing_ok=True)
+
+    os.sync()  # what was written just now would go to the disk meanwhile
+    jobs_synced = {**jobs, "mergekit": _synced(jobs["mergekit"], folder)}
+    synced = milliseconds(jobs_synced, rounds, remove)
     with patch("os.fsync"):
-        written = milliseconds(jobs, rounds)
+        written = milliseconds(jobs, rounds, remove)
+    for job in jobs.values():
+        job()
     _compare(folder / "merged-exact.safetensors", folder / "mergekit" / "model.safetensors")
     for name, target in (("tswitch", 0.10), ("exact", None)):
         what = f"{family.name}: merge of 8 tasks, {name}"

@@ -2,6 +2,7 @@
 
 ===================  =================================================================
 ``_apply.py``        a part of a unit: base plus entries, in the base's own element type
+``_sum.py``          weighted sums of lossy tasks, all of a chunk's frames at once
 ``_assemble.py``     whole units, chunk by chunk on all cores
 ``_export.py``       ``export``: one task, written as a safetensors file, unit by unit
 ``_merge.py``        ``merge``, ``export_merged``: several tasks, by a method

@@ -7,6 +7,8 @@ while they decode, several frames to a call, without the GIL, one call a thread.
 - ``merge``      a weighted sum of tasks: ``merge_frames``
 - ``restore``    back, from the record of what was there
 - ``recode``     slow masks coded anew for repeated use: ``pack_frames``
+- ``add``        a weighted sum of tasks onto totals: ``add_frames``
+- ``batch``      frames from anywhere, laid out for these loops
 - ``decode``     to arrays: ``decode_frames``
 - ``shares``     these loops for threads of any kind, as functions of one address
 - ``table``      what they read: a row a frame, a row a place to write to
