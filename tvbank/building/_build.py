@@ -7,8 +7,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tvbank._version import __version__
 from tvbank.bank.base_location import recall_base, remember_base
@@ -18,7 +19,15 @@ from tvbank.bank.publish import refuse_existing
 from tvbank.bank.snapshot import read_layout, read_root_to_change
 from tvbank.bank.storage import Storage, open_storage
 from tvbank.building._director import Director
-from tvbank.building._jobs import CheckBase, Failed, Job, MeasureBase, Measured, unpack
+from tvbank.building._jobs import (
+    CheckBase,
+    Failed,
+    Job,
+    MeasureBase,
+    Measured,
+    Surveyed,
+    unpack,
+)
 from tvbank.building._local import LocalWorkers
 from tvbank.building._opened import Base
 from tvbank.building._report import BuildReport, Report
@@ -28,6 +37,8 @@ from tvbank.building._workers import Lost, Workers
 from tvbank.building.manifest import Manifest, PlannedTask, read_manifest
 from tvbank.errors import BankNotFoundError, StorageError, TaskExistsError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH
+
+_Found = TypeVar("_Found", Measured, Surveyed)
 
 #: What ``build`` takes.
 ManifestSource = Manifest | Mapping[str, Any] | str | os.PathLike[str]
@@ -79,7 +90,7 @@ def build(
         catalog = _open_or_make(storage, plan, hired)
         layout = read_layout(storage, catalog)
         location = plan.base if plan.base is not None else recall_base(storage)
-        base = Base.of(location, encode_document(layout), catalog.layout.sha256)
+        base = _checked(Base.of(location, encode_document(layout), catalog.layout.sha256), hired)
         director = Director(storage, layout, catalog.tasks, hired, folder, progress)
         failed: dict[str, str] = {}
         for planned in plan.tasks:
@@ -91,8 +102,6 @@ def build(
                 failed[planned.name] = str(error)
             else:
                 director.add(task, known)
-        if director.tasks:
-            _do(hired, CheckBase(base))
         director.run(failed)
         if not failed:
             folder.tidy()
@@ -185,14 +194,21 @@ def _open_or_make(storage: Storage, plan: Manifest, workers: Workers) -> Catalog
             raise
     refuse_occupied(storage)
     length = DEFAULT_CHUNK_LENGTH if plan.chunk_length is None else plan.chunk_length
-    measured = unpack(_do(workers, MeasureBase(base, length)), Measured)
-    if measured is None:
-        raise StorageError("what a worker sent came damaged: build again")
+    measured = _do(workers, MeasureBase(base, length), Measured)
     make_bank(storage, measured.layout, lambda: remember_base(storage, base))
     return read_root_to_change(storage)[0]
 
 
-def _do(workers: Workers, job: Job) -> bytes:
+def _checked(base: Base, workers: Workers) -> Base:
+    """A base that a worker can open, and what identifies it.
+
+    Raises:
+        CheckpointError, BaseMismatchError: it cannot be read, or is another.
+    """
+    return replace(base, identity=_do(workers, CheckBase(base), Surveyed).identity)
+
+
+def _do(workers: Workers, job: Job, kind: type[_Found]) -> _Found:
     """Do one job before all others.
 
     Raises:
@@ -205,7 +221,10 @@ def _do(workers: Workers, job: Job) -> bytes:
         raise outcome.error
     if isinstance(outcome, Lost):
         raise StorageError(f"no worker could read the base: {outcome.reason}")
-    return outcome
+    found = unpack(outcome, kind)
+    if found is None:
+        raise StorageError("what a worker sent came damaged: build again")
+    return found
 
 
 def _known(task: BuiltTask, tasks: Mapping[str, CatalogEntry], folder: WorkFolder) -> str:

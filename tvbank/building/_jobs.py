@@ -105,9 +105,10 @@ class CheckBase(Job):
     base: Base
 
     def run(self, threads: int) -> bytes:
-        """See ``Job.run``: nothing."""
-        self.base.open()
-        return b""
+        """See ``Job.run``: ``Surveyed``, with the base's identity."""
+        identity = identify_checkpoint(self.base.location)
+        replace(self.base, identity=identity).open()
+        return pack(Surveyed(identity=identity, complete=False))
 
 
 @final

@@ -26,7 +26,7 @@ _KEPT_BASE = 2**28
 _KEPT_VECTORS = 4
 
 _lock = threading.Lock()
-_bases: OrderedDict[tuple[str, str], tuple[Layout, BaseModel]] = OrderedDict()
+_bases: OrderedDict[tuple[str, str, str], tuple[Layout, BaseModel]] = OrderedDict()
 _vectors: OrderedDict[tuple[Any, ...], TaskVector] = OrderedDict()
 
 
@@ -38,11 +38,13 @@ class Base:
         location: path or URL of its weights.
         layout: the layout document, compressed by zlib.
         sha256: digest of the layout document.
+        identity: of the weights' files when the build was begun; empty before that.
     """
 
     location: str
     layout: bytes
     sha256: str
+    identity: str = ""
 
     @staticmethod
     def of(location: str, document: bytes, sha256: str) -> Base:
@@ -61,7 +63,7 @@ class Base:
             layout = decode_layout(zlib.decompress(self.layout))
             return layout, BaseModel(layout, open_checkpoint(self.location), _KEPT_BASE)
 
-        return _kept(_bases, (self.location, self.sha256), 1, make)
+        return _kept(_bases, (self.location, self.sha256, self.identity), 1, make)
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ class Tuned:
             )  # fmt: skip
 
         key: tuple[Any, ...] = (
-            self.checkpoint, self.base.location, self.base.sha256, self.replace_mismatched,
-            type(self.compressor), self.identity,
+            self.checkpoint, self.base.location, self.base.sha256, self.base.identity,
+            self.replace_mismatched, type(self.compressor), self.identity,
         )  # fmt: skip
         return _kept(_vectors, key, _KEPT_VECTORS, make)
 
