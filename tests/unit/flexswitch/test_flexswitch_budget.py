@@ -40,6 +40,25 @@ def test_stored_bytes_are_those_of_the_budget(base, budget):
     assert task.compressor["objective"] == "bytes"
 
 
+@pytest.mark.parametrize("lam", [0.001, 0.5, 50.0])
+def test_a_budget_is_learned_rather_than_cut_to_at_the_end(base, lam):
+    seen = []
+    stored = add(base, "5 KiB", steps=100, lam=lam, progress=seen.append).stored_bytes
+    assert 0.8 * stored < seen[-1].bytes < 1.25 * stored
+
+
+def test_a_run_to_a_budget_goes_on_where_it_was_killed(base, tmp_path):
+    def stop(step):
+        if step.step == 30:
+            raise KeyboardInterrupt
+
+    options = {"steps": 40, "checkpoint": tmp_path / "run"}
+    with pytest.raises(KeyboardInterrupt):
+        add(base, "5 KiB", progress=stop, **options)
+    resumed = add(base, "5 KiB", **options)
+    assert resumed.revision == add(base, "5 KiB", steps=40).revision
+
+
 def test_a_budget_that_cannot_be_reached_says_how_small_it_may_be(base):
     with pytest.raises(UsageError, match=r"cannot be reached: .* take (\d+) bytes") as refused:
         add(base, "100 bytes")
