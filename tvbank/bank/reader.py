@@ -117,6 +117,11 @@ class DeltaReader:
         """Element type of the entries."""
         return np.dtype(self._entry.element)
 
+    @property
+    def chunk_length(self) -> int:
+        """Entries of a chunk."""
+        return self._layout.chunk_length
+
     def key(self, number: int) -> str:
         """The object that holds a shard."""
         return f"tasks/{self._task}/{self._entry.revision}/delta/c/{number}"

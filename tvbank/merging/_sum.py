@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from tvbank.coding.fused.add import ADD_ROOM, add_frames
 from tvbank.coding.fused.batch import address_of, batch_of
 from tvbank.coding.fused.positions import run_tables_address
-from tvbank.coding.fused.table import NONZEROS
 
 
 def sum_at_once(
@@ -33,7 +32,7 @@ def sum_at_once(
     if batch is None:
         return None
     total = base.astype(np.float32)
-    scratch = np.empty(ADD_ROOM * int(batch.table[:, NONZEROS].max(initial=0)), np.uint32)
+    scratch = np.empty(ADD_ROOM * int(batch.nonzeros.max(initial=0)), np.uint32)
     wrong = add_frames(
         batch.table, weights, total.size, address_of(total), address_of(scratch),
         run_tables_address(),

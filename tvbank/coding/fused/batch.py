@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.coding.fused.decode import decode_entries
 from tvbank.coding.fused.headers import read_headers
-from tvbank.coding.fused.table import FRAME_COLUMNS, TAIL_BYTES
+from tvbank.coding.fused.positions import run_tables_address
+from tvbank.coding.fused.table import EXTENT, FRAME_COLUMNS, NONZEROS, TAIL_BYTES
 
 
 @final
@@ -25,6 +27,37 @@ class Batch:
 
     table: NDArray[np.int64]
     memory: NDArray[np.uint8]
+
+    @property
+    def extents(self) -> NDArray[np.int64]:
+        """Entries of each chunk up to its last non-zero, int64 [frames]."""
+        return self.table[:, EXTENT]
+
+    @property
+    def nonzeros(self) -> NDArray[np.int64]:
+        """Non-zeros of each frame, int64 [frames]."""
+        return self.table[:, NONZEROS]
+
+    def decode(
+        self,
+        first: int,
+        last: int,
+        ends: NDArray[np.int64],
+        offsets: NDArray[np.int64],
+        is_float: bool,
+        positions: NDArray[np.int64],
+        entries: NDArray[Any],
+    ) -> bool:
+        """Decode some of the frames to where each has its place; see ``decode_entries``.
+
+        Returns:
+            Whether they are valid.
+        """
+        wrong = decode_entries(
+            self.table, first, last, ends, offsets, is_float, address_of(positions),
+            address_of(entries), run_tables_address(),
+        )  # fmt: skip
+        return bool(wrong < 0)
 
 
 def batch_of(frames: Sequence[bytes], entries: int, is_float: bool) -> Batch | None:
