@@ -46,7 +46,11 @@ def measure(trial: Trial, folder: Path, arguments: argparse.Namespace) -> Iterat
         yield from (row for row, _ in made)
         if "routed" in arguments.parts:
             _, smallest = made[-1]
-            yield from _routed.rows(trial, smallest, arguments.timed, _say)
+            known, planned = _switched.budget_row(trial, folder, smallest)
+            yield known
+            routers = _routed.routers_of(trial, _say)
+            for label, bank in (("", smallest), (" of Budget", planned)):
+                yield from _routed.rows(trial, bank, label, routers, arguments.timed)
     if "static" in arguments.parts:
         yield from _static.rows(trial, exact, _say)
 

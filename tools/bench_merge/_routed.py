@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
@@ -102,22 +102,38 @@ _WAYS = (
 )
 
 
-def rows(trial: Trial, bank: Bank, timed: int, say: Say) -> Iterator[Row]:
+@final
+@dataclass(frozen=True)
+class Routers:
+    """Routers by name, and where their features come from."""
+
+    routers: Mapping[str, Router]
+    places: Mapping[str, str]
+
+
+def rows(trial: Trial, bank: Bank, label: str, routers: Routers, timed: int) -> Iterator[Row]:
     """Auto-Switch as [F] Eq. 5 has it; with centres and the learned metric; with LDA alone.
 
-    The latter two tap the places, pooled as they should be, where LDA routes most of the examples
-    for choosing right.
+    Args:
+        trial: the fine-tunes.
+        bank: of all tasks.
+        label: of the bank, behind the method's name.
+        routers: to be put into the bank.
+        timed: batches of each kind to time.
     """
-    routers, places = _routers(trial, say)
-    for name, router in routers.items():
+    for name, router in routers.routers.items():
         bank.add_router(name, router, replace=True)
     opened = tvbank.open(bank.location)
     for way in _WAYS:
-        yield _row(trial, opened, way, places[way.router], timed)
+        row = _row(trial, opened, way, routers.places[way.router], timed)
+        yield replace(row, method=row.method.replace("Auto-Switch", f"Auto-Switch{label}"))
 
 
-def _routers(trial: Trial, say: Say) -> tuple[dict[str, Router], dict[str, str]]:
-    """Routers, and where their features come from."""
+def routers_of(trial: Trial, say: Say) -> Routers:
+    """[F] Eq. 5 at the last layer; and, where LDA routes best, with the learned metric and LDA.
+
+    "Best" is of places and poolings: most examples for choosing go to their task.
+    """
     fitted, seen = _by_place(trial, trial.routing), _by_place(trial, trial.choosing)
     best, most = ("", ""), 0.0
     for place in _candidates(trial):
@@ -136,8 +152,10 @@ def _routers(trial: Trial, say: Say) -> tuple[dict[str, Router], dict[str, str]]
         "learned": Router.fit(features, metric="learned", centres=_CENTRES, rank=32, **given),
         "discriminant": Router.fit(features, centres=_CENTRES, **given),
     }
+    for name in ("learned", "discriminant"):
+        say(f"{name}: {_routed_right(routers[name], _features(seen, *best)):.4f}")
     name = _named(*best)
-    return routers, {"plain": "before the head", "learned": name, "discriminant": name}
+    return Routers(routers, {"plain": "before the head", "learned": name, "discriminant": name})
 
 
 def _named(place: str, pooling: str) -> str:

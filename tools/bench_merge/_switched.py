@@ -81,3 +81,11 @@ def tswitch_rows(
             _, setting, bank = max(some, key=lambda each: each[0])
             scores = switched_scores(trial, dict(trial.tests), bank)
             yield Row(name, setting, scores, stored_bytes(bank)), bank
+
+
+def budget_row(trial: Trial, folder: Path, other: Bank) -> tuple[Row, Bank]:
+    """Budget at the bytes of another bank of the same tasks."""
+    bits = sum(task.bits_per_parameter for task in other.values()) / len(other)
+    bank = bank_of(trial, folder / "budget", tvbank.Budget(f"{bits:.4f} bits/param"))
+    scores = switched_scores(trial, dict(trial.tests), bank)
+    return Row("Budget", f"{bits:.3f} bits/param", scores, stored_bytes(bank)), bank

@@ -102,7 +102,9 @@ def spread_directions(examples: Examples, metric: Metric) -> Floats:
     points = (examples.points - metric.centre).astype(np.float64)
     scale = np.sqrt(np.mean(points**2, axis=0))
     scale[scale <= 1e-6 * scale.max(initial=0.0)] = scale.max(initial=0.0) or 1.0
-    _, _, axes = np.linalg.svd((points / scale).T @ (points / scale))
+    scaled = points / scale
+    wide = points.shape[1] > len(points)
+    _, _, axes = np.linalg.svd(scaled if wide else scaled.T @ scaled, full_matrices=False)
     size = np.linalg.norm(metric.matrix, axis=1).mean()
     rows = axes / scale
     further: Floats = (rows * (size / np.linalg.norm(rows, axis=1, keepdims=True))).astype("<f4")
