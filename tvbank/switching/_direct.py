@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.fused.apply import INVALID
+from tvbank.coding.fused.batch import address_of
 from tvbank.coding.fused.elements import ADD, ADD_STEPS, KINDS, STEP
 from tvbank.coding.fused.positions import run_tables_address
 from tvbank.coding.fused.shares import RecordArgument, Shared, shared_apply
@@ -22,7 +23,6 @@ from tvbank.coding.fused.table import (
 from tvbank.errors import NonFiniteError
 from tvbank.switching._record import Buffers, Record
 from tvbank.switching._resident import ResidentTask
-from tvbank.switching._split import address_of
 from tvbank.switching._threads import Crew, thread_count
 
 #: Entries beyond the largest frame's that the loops want in their working memory.

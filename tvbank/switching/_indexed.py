@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import open_checkpoint
+from tvbank.coding.fused.batch import address_of
 from tvbank.coding.fused.decode import decode_frames
 from tvbank.coding.fused.positions import run_tables_address
 from tvbank.coding.fused.table import NONZEROS
@@ -22,7 +23,6 @@ from tvbank.merging._tensor import to_torch
 from tvbank.switching._memory import Target, span, writing
 from tvbank.switching._record import Undo
 from tvbank.switching._resident import ResidentTask
-from tvbank.switching._split import address_of
 
 #: Positions within a unit, int64 ascending, and the entries there.
 _Sparse = tuple[NDArray[np.int64], NDArray[Any]]

@@ -19,12 +19,12 @@ from tvbank.bank.shard import (
 from tvbank.bank.storage import ObjectNotFoundError
 from tvbank.bank.task import Task
 from tvbank.coding import decode_sparse, read_header
+from tvbank.coding.fused.batch import address_of
 from tvbank.coding.fused.headers import read_headers
 from tvbank.coding.fused.table import EXTENT, FRAME_COLUMNS, NONZEROS
 from tvbank.coding.header import HEADER_BYTES
 from tvbank.coding.sections import MASK_ENCODINGS, VALUE_ENCODINGS
 from tvbank.errors import CorruptionError, FormatError
-from tvbank.switching._split import address_of
 
 _MASK_IDS = {name: number for number, name in enumerate(MASK_ENCODINGS)}
 _VALUE_IDS = {name: number for number, name in enumerate(VALUE_ENCODINGS)}

@@ -1,8 +1,6 @@
-"""Parts of the work for threads, and addresses of arrays for the fused loops."""
+"""Parts of the work for threads."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +12,6 @@ from tvbank.coding.fused.table import FIRST, LAST, PART_COLUMNS
 _LEAST, _WORTH = 5_000, 8
 #: Parts for each thread, so that all end at about the same time.
 _PARTS = 32
-
-
-def address_of(array: NDArray[Any]) -> np.uint64:
-    """Where an array's memory begins; whoever passes it on keeps the array."""
-    return np.uint64(array.__array_interface__["data"][0])
 
 
 def cut(

@@ -41,12 +41,16 @@ def _mark(cell: Any, kept: Any, block: Any, ones: Any, lines: Any) -> Any:
 
 
 @inlined
-def _take_entry(entry: Any, cell: Any, block: Any, ones: Any, lines: Any) -> Any:
-    """Mark the cell that a symbol without plain bits leads to: (1 or, if an escape, 0; cell)."""
+def _take(
+    state: Any, at: Any, done: Any, cell: Any, words: Any, table: Any, block: Any, ones: Any,
+    lines: Any,
+) -> Any:  # fmt: skip
+    """Read a symbol without plain bits and mark where it leads: (state, next word, done, cell)."""
+    entry, state, at = read_symbol(state, table, words, at)
     kept = ~(entry >> _ESCAPE_AT) & _ONE
     cell += entry & _RUN
     _mark(cell, kept, block, ones, lines)
-    return kept, cell + kept
+    return state, at, done + kept, cell + kept
 
 
 @kernel
@@ -58,18 +62,10 @@ def _read_four(
     cells = block[0]
     done = cell = _U(0)
     while done + _FOUR <= count and at + _FOUR <= end and cell + _FOUR * _STEP <= cells:
-        entry, x, at = read_symbol(x, table, words, at)
-        kept, cell = _take_entry(entry, cell, block, ones, lines)
-        done += kept
-        entry, y, at = read_symbol(y, table, words, at)
-        kept, cell = _take_entry(entry, cell, block, ones, lines)
-        done += kept
-        entry, z, at = read_symbol(z, table, words, at)
-        kept, cell = _take_entry(entry, cell, block, ones, lines)
-        done += kept
-        entry, u, at = read_symbol(u, table, words, at)
-        kept, cell = _take_entry(entry, cell, block, ones, lines)
-        done += kept
+        x, at, done, cell = _take(x, at, done, cell, words, table, block, ones, lines)
+        y, at, done, cell = _take(y, at, done, cell, words, table, block, ones, lines)
+        z, at, done, cell = _take(z, at, done, cell, words, table, block, ones, lines)
+        u, at, done, cell = _take(u, at, done, cell, words, table, block, ones, lines)
     return x, y, z, u, at, done, cell
 
 
