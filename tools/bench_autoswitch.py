@@ -12,6 +12,7 @@ every example's task told. Rows in which each example runs under one task count 
 beside the timed ones, which are only routed: what the tasks then answer is known.
 
 Routers are fitted to --fit training examples of each task, cascades calibrated on --held others.
+The one at a place taps that place and two before it, summarised; the shallowest one means alone.
 Without --bank the tasks are added by T-Switch at --drop; with --frozen N as if the embeddings and
 the first N - 1 blocks had not been fine-tuned, which need not run twice then. A bank may hold more
 tasks than FOLDER.
@@ -26,8 +27,8 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,14 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
 from safetensors.torch import load_file
 
 import tvbank
 from tools import realtasks
+from tools._autoswitch_table import Tally, lines, show
 from tools._machine import machine
 from tvbank.routing import features
-from tvbank.routing._features import tapped_features
+from tvbank.routing._features import variously_pooled
 from tvbank.routing.cascade import Cascade
 
 MIXED = 4
@@ -55,18 +56,6 @@ PLACES = {
 
 #: What is measured of one batch: wall-clock seconds, processor's seconds.
 Clock = tuple[float, float]
-
-
-@dataclass
-class Tally:
-    """What became of one row's batches."""
-
-    wall: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
-    runs: list[int] = field(default_factory=list)
-    deeper: list[float] = field(default_factory=list)
-    right: list[bool] = field(default_factory=list)
-    answers: list[bool] = field(default_factory=list)
 
 
 @dataclass
@@ -116,7 +105,7 @@ class Bench:
         return {name: base[name] if name.startswith(frozen) else tuned[name] for name in tuned}
 
     def _features(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Of every place and the model's output: for fitting, and held out."""
+        """Of every place as its router taps it, and of the model's output: to fit, and held out."""
         at = ["", *self.places]
         fit: dict[str, Any] = {place: {} for place in at}
         held: dict[str, Any] = {place: {} for place in at}
@@ -124,13 +113,28 @@ class Bench:
         for name in self.names:
             x = self.family.tasks[name].x_train
             order = np.random.default_rng(0).permutation(len(x))[: count + self.arguments.held]
-            parts = tapped_features(self.model, self.family.inputs(x[order]), at)
-            for place, part in zip(at, parts, strict=True):
+            inputs = self.family.inputs(x[order])
+            plain, rich = variously_pooled(
+                self.model, inputs, at, None, None, ("auto", "summary"), 64
+            )
+            for place in at:
+                names, pooling = self._tapped(place) if place else ((place,), "auto")
+                parts = plain if pooling == "auto" else rich
+                part = np.concatenate([parts[at.index(each)] for each in names], 1)
                 fit[place][name], held[place][name] = part[:count], part[count:]
         return fit, held
 
+    def _tapped(self, place: str) -> tuple[tuple[str, ...], str]:
+        """The modules that the router at a place taps, and how: those before it cost no more."""
+        number = self.places.index(place)
+        if not number:
+            return (place,), "auto"
+        before = sorted({0, number // 2, number})
+        return tuple(self.places[each] for each in before), "summary"
+
     def _router(self, found: dict[str, Any], place: str) -> tvbank.Router:
-        return tvbank.Router.fit(found, at=place, reject=None)
+        at, pooling = self._tapped(place)
+        return tvbank.Router.fit(found, at=at, pooling=pooling, reject=None)
 
     def _right(self, router: tvbank.Router, held: dict[str, Any]) -> float:
         each = [router.top(held[name]) == k for k, name in enumerate(router.tasks)]
@@ -304,43 +308,6 @@ def switching(bench: Bench, rounds: int) -> dict[str, float]:
             times[name].append(1e3 * clocked(job)[1][0])
         switch.off()
     return {name: statistics.median(each[2:]) for name, each in times.items()}
-
-
-def tenth(values: list[float]) -> float:
-    """The tenth percentile, within the range of what was measured."""
-    return float(np.percentile(values, 10))
-
-
-def lines(tallies: dict[str, Tally]) -> Iterator[dict[str, Any]]:
-    for name, tally in tallies.items():
-        if name == "plain":
-            continue
-        yield {
-            "row": name,
-            "ratio": statistics.median(tally.wall),
-            "quiet_ratio": tenth(tally.wall),
-            "processor_ratio": statistics.median(tally.processor),
-            "quiet_processor_ratio": tenth(tally.processor),
-            "runs": statistics.mean(tally.runs) if tally.runs else None,
-            "deeper": statistics.mean(tally.deeper) if tally.deeper else None,
-            "right": statistics.mean(tally.right),
-            "answers": statistics.mean(tally.answers),
-        }
-
-
-def show(title: str, rows: list[dict[str, Any]], console: Console) -> None:
-    table = Table(title=title, title_justify="left")
-    for name in ("row", "ratio", "quiet", "CPU ratio", "quiet", "runs", "deeper", "right",
-                 "answers"):  # fmt: skip
-        table.add_column(name, justify="left" if name == "row" else "right")
-    for row in rows:
-        numbers = [f"{row[name]:.2f}" for name in (
-            "ratio", "quiet_ratio", "processor_ratio", "quiet_processor_ratio")]  # fmt: skip
-        runs = "" if row["runs"] is None else f"{row['runs']:.1f}"
-        deeper = "" if row["deeper"] is None else f"{row['deeper']:.0%}"
-        shares = f"{row['right']:.3f}", f"{row['answers']:.3f}"
-        table.add_row(row["row"], *numbers, runs, deeper, *shares)
-    console.print(table)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from tools.bench_merge._cost import passes
 from tools.bench_merge._trial import Examples, Row, Scores, Trial
 from tools.realtasks import Inputs
 from tvbank import AutoSwitch, Bank, Router
+from tvbank.routing import Cascade
 from tvbank.routing._features import variously_pooled
 
 _MIXED, _APART = 256, 32  # inputs a batch
@@ -105,10 +106,11 @@ _WAYS = (
 @final
 @dataclass(frozen=True)
 class Routers:
-    """Routers by name, and where their features come from."""
+    """Routers by name, where their features come from, and those of examples for choosing."""
 
     routers: Mapping[str, Router]
     places: Mapping[str, str]
+    held: Mapping[str, dict[str, NDArray[Any]]]
 
 
 def rows(trial: Trial, bank: Bank, label: str, routers: Routers, timed: int) -> Iterator[Row]:
@@ -125,7 +127,10 @@ def rows(trial: Trial, bank: Bank, label: str, routers: Routers, timed: int) -> 
         bank.add_router(name, router, replace=True)
     opened = tvbank.open(bank.location)
     for way in _WAYS:
-        row = _row(trial, opened, way, routers.places[way.router], timed)
+        router: str | Cascade = way.router
+        if way.apart:  # how far to trust a router is found on examples that it was not fitted to
+            router = Cascade.calibrate([opened.router(way.router)], [routers.held[way.router]])
+        row = _row(trial, opened, way, router, routers.places[way.router], timed)
         yield replace(row, method=row.method.replace("Auto-Switch", f"Auto-Switch{label}"))
 
 
@@ -155,7 +160,9 @@ def routers_of(trial: Trial, say: Say) -> Routers:
     for name in ("learned", "discriminant"):
         say(f"{name}: {_routed_right(routers[name], _features(seen, *best)):.4f}")
     name = _named(*best)
-    return Routers(routers, {"plain": "before the head", "learned": name, "discriminant": name})
+    places = {"plain": "before the head", "learned": name, "discriminant": name}
+    held = {each: _features(seen, *best) for each in ("learned", "discriminant")}
+    return Routers(routers, places, held)
 
 
 def _named(place: str, pooling: str) -> str:
@@ -206,14 +213,14 @@ def _forward(trial: Trial) -> Callable[[torch.nn.Module, Any], Any]:
     return forward
 
 
-def _row(trial: Trial, bank: Bank, way: _Way, place: str, timed: int) -> Row:
+def _row(trial: Trial, bank: Bank, way: _Way, router: str | Cascade, place: str, timed: int) -> Row:
     model = trial.family.model()
     streams = _streams(dict(trial.tests), way.apart)
     stream = _joined(streams)
     found: list[str] = []
     outputs: list[torch.Tensor] = []
     with AutoSwitch(
-        model, bank, way.router, way.mode, forward=_forward(trial),
+        model, bank, router, way.mode, forward=_forward(trial),
         trim=_TRIMMED[trial.family.name], pool=way.apart,
     ) as auto:  # fmt: skip
         for batch in streams:
