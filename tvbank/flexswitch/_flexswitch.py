@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tvbank.checkpoint import TensorSpec
-from tvbank.compress import Compressor, Entries, Pairs, TSwitch
+from tvbank.compress import Compressor, Difference, Entries, Pairs, TSwitch
 from tvbank.compress._difference import is_float
 from tvbank.compress._each import Each
 from tvbank.compress._target import Target
@@ -176,7 +176,10 @@ class FlexSwitch(Compressor):
             with self._reporting() as report:
                 adjust = meter.adjust if self._charged == "bytes" else _nothing
                 learner.run(report, pairs.fixed_bytes, adjust, save)
-            return meter.fit(self._outcome(units, state))
+            learned = self._outcome(units, state)
+            if self._charged == "bytes":
+                learned = learned.one_sided(lambda name: Difference(name, *pairs.read(name)))
+            return meter.fit(learned)
 
     def prepare(
         self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map

@@ -157,6 +157,7 @@ class Meter:
         for number, name in enumerate(self._units.names):
             if self._units.full[number]:
                 choice = Choice.of(self._units.facts[number], rows[number], self._end)
+                choice = choice.one_sided(Difference(name, *self._pairs.read(name)))
                 sizes[number] = self._pairs.frame_bytes(name, self._entries(name, choice))
         return sizes, np.ceil(self._units.sizes / self._pairs.chunk_length)
 
