@@ -67,7 +67,7 @@ def test_a_worker_that_is_killed_in_mid_job(cluster, folder):
         killed = []
 
         def kill() -> None:
-            hung.wait(30)
+            hung.wait(300)
             with distributed.Client(cluster, set_as_default=False) as client:
                 processing = client.processing()
                 pids = client.run(os.getpid)
@@ -122,7 +122,7 @@ def test_a_scheduler_that_is_killed_in_mid_job(folder):
         with lone_cluster() as (address, scheduler):
 
             def kill() -> None:
-                hung.wait(60)
+                hung.wait(300)
                 scheduler.kill()
 
             killer = threading.Thread(target=kill)

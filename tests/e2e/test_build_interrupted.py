@@ -69,7 +69,7 @@ def test_a_worker_process_that_is_killed_in_mid_job(folder):
         killed = []
 
         def kill() -> None:
-            plan.hung.wait(60)
+            plan.hung.wait(300)
             for process in worker_processes(os.getpid()):
                 killed.append(process.pid)
                 process.kill()
@@ -114,7 +114,7 @@ def test_a_build_that_is_killed_goes_on_where_it_was(folder):
     with servers.FileServer(folder) as files, servers.Proxy(files.port, plan) as proxy:
         path = manifests.write(folder, through(proxy.url, TASKS))
         with subprocess.Popen([sys.executable, "-c", script, path]) as client:
-            assert plan.hung.wait(60)
+            assert plan.hung.wait(300)
             bank = wait_for_task(folder, "half")
             assert set(bank) == {"half"}  # published while the other was under way
             orphans = worker_processes(client.pid)
