@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage, Storage
+from tvbank.storage import MemoryStorage, Storage
 
 BLANK = "0" * 64
 

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
+from tvbank.storage import MemoryStorage
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
+from tvbank.storage import MemoryStorage
 
 #: Small, so that meeting at the catalog is what takes time.
 BASE = {"w": np.zeros(64, np.float32), "b": np.zeros(3, np.float16)}

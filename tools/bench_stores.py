@@ -65,7 +65,7 @@ def measure(base: Any, tuned: Any, count: int, *, exact: bool) -> dict[str, Any]
     import servers
 
     import tvbank
-    from tvbank.bank.storage import MemoryStorage
+    from tvbank.storage import MemoryStorage
 
     place = "s3://bucket/bank"
     with servers.s3_server() as port, tempfile.TemporaryDirectory() as folder:

@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import banks
 
 import tvbank
-from tvbank.bank.storage import Storage
 from tvbank.bank.verify import verify
 from tvbank.errors import TvbankError
+from tvbank.storage import Storage
 
 #: What was read, by the name of it, in a form that compares bit by bit.
 Numbers = dict[str, Any]

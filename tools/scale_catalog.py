@@ -31,7 +31,7 @@ import banks
 import tvbank
 from tvbank.bank.documents import encode_root
 from tvbank.bank.snapshot import read_root
-from tvbank.bank.storage import LocalStorage, Storage
+from tvbank.storage import LocalStorage, Storage
 
 BASE = {"w": np.linspace(-1, 1, 1000, dtype=np.float32)}
 REPEATS = 3

@@ -8,13 +8,14 @@
     tvbank.export(bank, "cats", base="base.safetensors", out="restored.safetensors")
 
 ====================  ==============================================================
+``storage/``          bytes under keys: folders, object stores, HTTP, zip files
 ``checkpoint/``       reading and writing checkpoints, unit by unit
 ``layout.py``         the address space of a base, and its fingerprints
 ``vector.py``         the task vector: a fine-tune beside its base
 ``compress/``         what to keep: ``TSwitch``, ``Budget``, ``Exact``
 ``flexswitch/``       what to keep, learned from examples: ``FlexSwitch``
 ``coding/``           how to store it: mask and value encodings, frames
-``bank/``             where: catalog, shards, stores, reader, writer
+``bank/``             where: catalog, shards, reader, writer
 ``building/``         many fine-tunes into a bank, on many workers: ``build``
 ``merging/``          back to weights: export, merge; ``Ties``, ``Dare``
 ``switching/``        a live model to a task and back: attach, ``Switch``
@@ -23,8 +24,10 @@
 ``report/``           what a fine-tune scores in many sizes: table, picture
 ``cli/``, ``demo/``   the command line, and its demonstration
 ``testing/``          hypothesis strategies
+``errors.py``         every error that tvbank raises; ``dtypes.py`` element types by name
 ====================  ==============================================================
 
+``_lazy.py`` exports names without importing, ``_version.py`` holds the package's version.
 Importing tvbank imports neither torch nor numba nor zarr; what needs them does.
 """
 

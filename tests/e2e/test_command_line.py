@@ -287,7 +287,7 @@ def test_an_interrupt_is_no_traceback(shell, monkeypatch):
     def interrupt(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tvbank.bank.storage._open.LocalStorage", interrupt)
+    monkeypatch.setattr("tvbank.storage._open.LocalStorage", interrupt)
     ended = shell("ls", shell.bank)
     assert ended.status == 130
     assert "Traceback" not in ended.err
@@ -297,7 +297,7 @@ def test_a_bug_of_ours_is_one_sentence_too(shell, monkeypatch):
     def fail(*_arguments):
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("tvbank.bank.storage._open.LocalStorage", fail)
+    monkeypatch.setattr("tvbank.storage._open.LocalStorage", fail)
     ended = shell("ls", shell.bank)
     assert ended.status == 1
     assert ended.err.count("\n") == 1

@@ -8,9 +8,9 @@ import pytest
 
 import tvbank
 from tvbank.bank.base_location import remember_base
-from tvbank.bank.storage import MemoryStorage
 from tvbank.bank.verify import verify
 from tvbank.errors import BankNotFoundError, CorruptionError, TvbankError
+from tvbank.storage import MemoryStorage
 
 BASE = {"a": np.linspace(-1, 1, 20, dtype=np.float32), "b": np.ones((3, 2), np.float16)}
 TUNED = {

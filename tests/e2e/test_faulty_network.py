@@ -8,9 +8,9 @@ import pytest
 import servers
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
-from tvbank.bank.storage.objects import ObjectStorage
 from tvbank.errors import ConflictError, CorruptionError, StorageError
+from tvbank.storage import MemoryStorage
+from tvbank.storage.objects import ObjectStorage
 
 #: Quick, so that tests are; as many tries as by default.
 RETRY = {
@@ -55,7 +55,7 @@ def storage(place):
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr("tvbank.bank.storage.objects.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("tvbank.storage.objects.time.sleep", lambda _seconds: None)
     monkeypatch.setattr("tvbank.bank.publish.time.sleep", lambda _seconds: None)
 
 

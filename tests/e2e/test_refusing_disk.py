@@ -13,8 +13,8 @@ from survival import assert_survived, go_on, states
 
 import tvbank
 from tvbank.bank.spool import Spool
-from tvbank.bank.storage import LocalStorage
 from tvbank.errors import StorageError
+from tvbank.storage import LocalStorage
 
 VERBS = ["add", "replace", "remove", "gc", "copy"]
 REFUSALS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "failing": errno.EIO}

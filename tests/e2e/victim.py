@@ -19,7 +19,7 @@ from pathlib import Path
 import banks
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
+from tvbank.storage import MemoryStorage
 
 KILLED = 9
 REFUSED = 3

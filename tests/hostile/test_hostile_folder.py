@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tvbank
-from tvbank.bank.storage import LocalStorage
 from tvbank.errors import InvalidNameError, StorageError, TvbankError
+from tvbank.storage import LocalStorage
 
 BASE = {"w": np.arange(20, dtype=np.float32)}
 TUNED = {"w": BASE["w"] + 1}

@@ -11,8 +11,8 @@ import tvbank
 from tools.bench import _codes, _peers
 from tools.bench._pairs import Family, deltas
 from tools.bench._rounds import Row
-from tvbank.bank.storage import MemoryStorage
 from tvbank.coding import read_header
+from tvbank.storage import MemoryStorage
 
 DENSITIES = (0.001, 0.01, 0.05, 0.1, 0.3, 0.5)
 #: [entries] of the synthetic unit.

@@ -12,7 +12,7 @@ import tvbank
 from tools import realtasks
 from tools.bench_compress._methods import Setting
 from tools.realtasks import Family, RealTask
-from tvbank.bank.storage import MemoryStorage
+from tvbank.storage import MemoryStorage
 
 
 @final

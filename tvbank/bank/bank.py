@@ -20,12 +20,12 @@ from tvbank.bank.snapshot import (
     refuse_later_minor,
 )
 from tvbank.bank.spool import Spool
-from tvbank.bank.storage import Location, Storage, open_storage
 from tvbank.bank.task import Task
 from tvbank.bank.verify import Fault, verify
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import TaskExistsError, TaskNotFoundError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
+from tvbank.storage import Location, Storage, open_storage
 from tvbank.vector import BaseModel, TaskVector
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from contextlib import suppress
 import msgspec
 
 from tvbank.bank.documents import MAX_DOCUMENT_BYTES, decode_document, encode_document
-from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.checkpoint import CheckpointSource
 from tvbank.errors import CorruptionError, FormatError, StorageError, UsageError
 from tvbank.layout import Digest
+from tvbank.storage import ObjectNotFoundError, Storage
 
 KEY = "base/location/zarr.json"
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from tvbank.bank.documents import Catalog, CatalogEntry, ObjectRecord, check_stored
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.snapshot import read_layout, read_root
-from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.task import Task
 from tvbank.errors import CorruptionError, TaskNotFoundError
 from tvbank.layout import Layout
+from tvbank.storage import ObjectNotFoundError, Storage
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from tvbank.bank.publish import Routers, Tasks, refuse_existing, replace_root
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.routers import refuse_existing as refuse_router
 from tvbank.bank.snapshot import read_layout, read_root_to_change
-from tvbank.bank.storage import Location, Storage, open_storage
 from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import BankNotFoundError, BaseMismatchError
 from tvbank.layout import Layout
+from tvbank.storage import Location, Storage, open_storage
 
 #: Names of units that an error about another base tells.
 _NAMED = 5

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from tvbank.bank.ahead import together
 from tvbank.bank.documents import ExtraRecord, ObjectRecord, Revision, check_stored
 from tvbank.bank.room import room
-from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.zarr_documents import (
     DELTA,
     EXTRAS,
@@ -31,6 +30,7 @@ from tvbank.bank.zarr_documents import (
 from tvbank.bank.zstd import compress, decompress
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
+from tvbank.storage import ObjectNotFoundError, Storage
 
 
 def encode_extra(record: ExtraRecord, array: NDArray[Any]) -> Iterator[tuple[str, bytes]]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from tvbank.bank.documents import Catalog
 from tvbank.bank.publish import revision_documents
 from tvbank.bank.snapshot import read_root_to_change
-from tvbank.bank.storage import ObjectNotFoundError, Storage, StoredObject
 from tvbank.bank.zarr_documents import markers
 from tvbank.errors import UsageError
+from tvbank.storage import ObjectNotFoundError, Storage, StoredObject
 
 #: Seconds that what is no longer named stays, by default.
 GRACE = 3600.0

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from tvbank.bank.base_location import KEY as BASE_LOCATION
 from tvbank.bank.documents import LAYOUT, ROOT, decode_layout, empty_catalog, encode_root
-from tvbank.bank.storage import Storage
 from tvbank.errors import BankExistsError, ConflictError
+from tvbank.storage import Storage
 
 
 def make_bank(storage: Storage, layout: bytes, note: Callable[[], None] = lambda: None) -> None:

@@ -15,9 +15,9 @@ import msgspec
 from tvbank.bank.contents import Contents, contents_of
 from tvbank.bank.documents import LAYOUT, ROOT, CatalogEntry, encode_root
 from tvbank.bank.routers import StoredRouter
-from tvbank.bank.storage import Location, open_storage
 from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import BankExistsError, StorageError, UsageError
+from tvbank.storage import Location, open_storage
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _READABLE = 0o644 << 16

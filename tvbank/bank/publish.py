@@ -19,9 +19,9 @@ from tvbank.bank.documents import (
     encode_root,
 )
 from tvbank.bank.snapshot import read_root_to_change
-from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.zarr_documents import MARKER
 from tvbank.errors import ConflictError, TaskExistsError, TaskNotFoundError
+from tvbank.storage import ObjectNotFoundError, Storage
 
 if TYPE_CHECKING:
     from tvbank.bank.writer import Prepared  # numba, which who removes a task does not need

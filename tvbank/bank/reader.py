@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from tvbank.bank.ahead import WINDOW, together
 from tvbank.bank.documents import CatalogEntry, ObjectRecord
 from tvbank.bank.shard import ShardIndex, check_frame, index_bytes, parse_index
-from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.coding.header import FrameHeader, read_header
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
+from tvbank.storage import ObjectNotFoundError, Storage
 
 
 @dataclass(frozen=True)

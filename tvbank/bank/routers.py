@@ -38,7 +38,6 @@ from tvbank.bank.router_documents import (
     refuse_array,
 )
 from tvbank.bank.snapshot import read_root_to_change
-from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import (
     CorruptionError,
@@ -49,6 +48,7 @@ from tvbank.errors import (
 )
 from tvbank.routing import Recipe, Router
 from tvbank.routing.router import Method, Metric, Rejection
+from tvbank.storage import ObjectNotFoundError, Storage
 
 
 @dataclass(frozen=True)

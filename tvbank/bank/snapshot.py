@@ -13,9 +13,9 @@ from tvbank.bank.documents import (
     decode_root,
 )
 from tvbank.bank.shard import index_bytes
-from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.errors import BankNotFoundError, CorruptionError, FormatError, UnsupportedError
 from tvbank.layout import Layout
+from tvbank.storage import ObjectNotFoundError, Storage
 
 
 def read_root(storage: Storage) -> tuple[Catalog, str]:

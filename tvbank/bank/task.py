@@ -21,10 +21,10 @@ from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
 from tvbank.bank.extras import Extras, check_extras
 from tvbank.bank.reader import DeltaReader, StoredFrame
 from tvbank.bank.room import room
-from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.coding.header import FrameHeader
 from tvbank.errors import CorruptionError, UnitNotFoundError
 from tvbank.layout import Layout, UnitRecord
+from tvbank.storage import ObjectNotFoundError, Storage
 
 
 @final

@@ -22,11 +22,11 @@ from tvbank.bank.extras import extras_documents
 from tvbank.bank.reader import DeltaReader
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.snapshot import read_layout, read_root
-from tvbank.bank.storage import ObjectNotFoundError, Storage
 from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import DELTA, MARKER, delta_document, markers
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
+from tvbank.storage import ObjectNotFoundError, Storage
 
 #: How often faults are looked for again because others changed the bank meanwhile.
 _TRIES = 20

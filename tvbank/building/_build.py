@@ -17,7 +17,6 @@ from tvbank.bank.documents import Catalog, CatalogEntry, encode_document
 from tvbank.bank.making import make_bank, refuse_occupied
 from tvbank.bank.publish import refuse_existing
 from tvbank.bank.snapshot import read_layout, read_root_to_change
-from tvbank.bank.storage import Storage, open_storage
 from tvbank.building._director import Director
 from tvbank.building._jobs import (
     CheckBase,
@@ -37,6 +36,7 @@ from tvbank.building._workers import Lost, Workers
 from tvbank.building.manifest import Manifest, PlannedTask, read_manifest
 from tvbank.errors import BankNotFoundError, StorageError, TaskExistsError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH
+from tvbank.storage import Storage, open_storage
 
 _Found = TypeVar("_Found", Measured, Surveyed)
 

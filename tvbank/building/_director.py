@@ -15,7 +15,6 @@ from tvbank.bank.documents import CatalogEntry
 from tvbank.bank.publish import publish_task
 from tvbank.bank.snapshot import read_root
 from tvbank.bank.spool import Spool
-from tvbank.bank.storage import Storage
 from tvbank.building._jobs import Failed, Survey, Surveyed, unpack
 from tvbank.building._report import BuildStep, Report
 from tvbank.building._task import BuiltTask, DamagedResult
@@ -23,6 +22,7 @@ from tvbank.building._work import Note, WorkFolder
 from tvbank.building._workers import Lost, Outcome, Workers
 from tvbank.errors import BaseMismatchError, TaskExistsError, TvbankError
 from tvbank.layout import Layout
+from tvbank.storage import Storage
 
 #: Jobs out at once, as a multiple of those that are done at once.
 _AHEAD = 2

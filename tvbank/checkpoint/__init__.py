@@ -14,7 +14,8 @@
 One kind of checkpoint a file: ``_state_dict`` (entries: ``_numpy_array``, ``_torch_tensor``),
 ``_safetensors`` (its header: ``_safetensors_header``), ``_torch_file``, ``_shards``; ``_remote``
 reads either kind of safetensors under a URL, by range. A folder is resolved to one of its files by
-``_folder``. Nothing read here is executed, and torch is imported only for files that torch wrote.
+``_folder``; ``_json`` reads what others wrote, and ``_files`` says what is wrong with a file.
+Nothing read here is executed, and torch is imported only for files that torch wrote.
 """
 
 from __future__ import annotations

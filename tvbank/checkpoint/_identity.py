@@ -8,12 +8,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from tvbank.bank.storage import ObjectNotFoundError
 from tvbank.checkpoint._files import regular_file_size, unreadable
 from tvbank.checkpoint._folder import SAFETENSORS_INDEX, TORCH_INDEX, checkpoint_in
 from tvbank.checkpoint._remote import locate
 from tvbank.checkpoint._shards import parse_index, read_index
 from tvbank.errors import CheckpointError
+from tvbank.storage import ObjectNotFoundError
 
 __all__ = ["identify_checkpoint"]
 

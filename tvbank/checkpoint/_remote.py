@@ -1,6 +1,6 @@
 """Checkpoints under a URL: safetensors files, and indices of them, of which only ranges are read.
 
-Whatever a bank can live in serves (``tvbank.bank.storage``). Opening a file takes its length, its
+Whatever a bank can live in serves (``tvbank.storage``). Opening a file takes its length, its
 header and no more; a tensor is one range, and tensors that are expected together are few requests.
 """
 
@@ -13,7 +13,6 @@ from typing import Any, final
 
 import numpy as np
 
-from tvbank.bank.storage import ObjectNotFoundError, Storage, open_storage
 from tvbank.checkpoint._checkpoint import Checkpoint
 from tvbank.checkpoint._folder import SAFETENSORS_INDEX
 from tvbank.checkpoint._json import MAX_JSON_BYTES
@@ -22,6 +21,7 @@ from tvbank.checkpoint._shards import ShardedCheckpoint
 from tvbank.checkpoint._spec import TensorSpec
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CheckpointError, UnitNotFoundError, UsageError
+from tvbank.storage import ObjectNotFoundError, Storage, open_storage
 
 __all__ = ["RemoteCheckpoint", "locate", "open_remote"]
 

@@ -70,8 +70,8 @@ def show(bank: BankArgument, task: OptionalTask = None, as_json: JsonOption = Fa
 @app.command("verify")
 def verify(bank: BankArgument, as_json: JsonOption = False) -> None:
     """Read and check every byte of a bank; exit status 1 if anything is wrong."""
-    from tvbank.bank.storage import open_storage
     from tvbank.bank.verify import verify as find_faults
+    from tvbank.storage import open_storage
 
     with progress_bar("verifying") as progress:
         faults = find_faults(open_storage(bank), progress)

@@ -11,6 +11,7 @@
 ``_ties.py``         ``Ties``: trim, elect a sign, average those that agree
 ``_trim.py``         the magnitudes from which TIES keeps entries
 ``_dare.py``         ``Dare``: drop at random, rescale, sum
+``_tensor.py``       arrays of every element type as torch tensors
 ===================  =================================================================
 """
 

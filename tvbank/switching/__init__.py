@@ -7,12 +7,15 @@
 
 ================  ===========================================================================
 ``_attach.py``    ``attach``: find the base's units in a model, and check that it is the base
+``_base.py``      whether its weights are the base's
+``_model.py``     what is known of it from then on
 ``_switch.py``    ``Switch``: what users hold
 ``_change.py``    one change of the weights, whole or not at all
 ``_request.py``   what was asked for: tasks, weights, heads
 ``_names.py``     under which prefix the model has the base's names
 ``_places.py``    the entries of a model's modules, by name
 ``_memory.py``    targets: the memory that units live in, each once, however many names it has
+``_bindings.py``  which of that memory each unit of a layout is
 ``_watch.py``     whether the model is still the one that was attached
 ``_load.py``      a task's frames, read from the bank and checked
 ``_resident.py``  a task in memory, its frames bound to the places that they go to
@@ -22,6 +25,7 @@
 ``_sums.py``      weighted sums of tasks, by these loops
 ``_indexed.py``   other devices and strides: torch's index operations
 ``_heads.py``     units kept whole: heads, buffers, resized embeddings
+``_split.py``     work in parts of one size
 ``_threads.py``   jobs side by side, none left behind
 ``_team.py``      the threads that torch's own operations run on
 ================  ===========================================================================

@@ -16,7 +16,6 @@ from tvbank.bank.shard import (
     index_bytes,
     parse_index,
 )
-from tvbank.bank.storage import ObjectNotFoundError
 from tvbank.bank.task import Task
 from tvbank.coding import decode_sparse, read_header
 from tvbank.coding.fused.batch import address_of
@@ -25,6 +24,7 @@ from tvbank.coding.fused.table import EXTENT, FRAME_COLUMNS, NONZEROS
 from tvbank.coding.header import HEADER_BYTES
 from tvbank.coding.sections import MASK_ENCODINGS, VALUE_ENCODINGS
 from tvbank.errors import CorruptionError, FormatError
+from tvbank.storage import ObjectNotFoundError
 
 _MASK_IDS = {name: number for number, name in enumerate(MASK_ENCODINGS)}
 _VALUE_IDS = {name: number for number, name in enumerate(VALUE_ENCODINGS)}

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from stories import bits_in, bits_of, folder, grids, models
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
 from tvbank.dtypes import DTYPES
 from tvbank.errors import NonFiniteError, UnitMismatchError, UsageError
 from tvbank.merging import export_merged
+from tvbank.storage import MemoryStorage
 
 weights = st.sampled_from([0.0, 1.0, -0.5, 0.3, 1e30]) | st.floats(-4, 4, width=32)
 

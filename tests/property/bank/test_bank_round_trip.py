@@ -19,8 +19,8 @@ from stories import (
 )
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
 from tvbank.errors import NonFiniteError
+from tvbank.storage import MemoryStorage
 
 drops = st.sampled_from([0.0, 0.3, 0.5, 0.9])
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from stories import bits_in, bits_of, folder, grids, models
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
 from tvbank.errors import NonFiniteError, UsageError
 from tvbank.merging import TaskArithmetic, export_merged
+from tvbank.storage import MemoryStorage
 
 TASKS = ("one", "three", "two")
 SHAPES = {"a": (5, 7), "b": (19,), "c": (), "d": (0, 3)}

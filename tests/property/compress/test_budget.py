@@ -8,8 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 import tvbank
 from tvbank import Budget
-from tvbank.bank.storage import MemoryStorage
 from tvbank.errors import NonFiniteError, UsageError
+from tvbank.storage import MemoryStorage
 
 FLOATS = st.floats(-(2.0**60), 2.0**60, width=32)
 ODD = st.sampled_from([-2.0, -1.0, -0.0, 0.0, 1.0, 1e-45, -1e-45, 3.0e38])

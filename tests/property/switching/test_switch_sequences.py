@@ -8,7 +8,6 @@ from safetensors.torch import load_file
 from torch import nn
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
 from tvbank.errors import (
     BaseMismatchError,
     CorruptionError,
@@ -16,6 +15,7 @@ from tvbank.errors import (
     TaskNotFoundError,
     UsageError,
 )
+from tvbank.storage import MemoryStorage
 
 TASKS = ("sparse", "exact", "dense")
 INTEGERS = {4: torch.int32, 2: torch.int16, 8: torch.int64}

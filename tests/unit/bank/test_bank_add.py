@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
 from tvbank.compress import Compressor
 from tvbank.errors import (
     BankExistsError,
@@ -15,6 +14,7 @@ from tvbank.errors import (
     UnitMismatchError,
     UsageError,
 )
+from tvbank.storage import MemoryStorage
 
 BASE = banks.base_model()
 

@@ -4,7 +4,6 @@ import banks
 import pytest
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage, open_storage
 from tvbank.errors import (
     BankExistsError,
     BankNotFoundError,
@@ -14,6 +13,7 @@ from tvbank.errors import (
     TaskExistsError,
     TaskNotFoundError,
 )
+from tvbank.storage import MemoryStorage, open_storage
 
 
 @pytest.fixture

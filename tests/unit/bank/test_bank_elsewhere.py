@@ -7,8 +7,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage, open_storage
 from tvbank.errors import BankNotFoundError, ConflictError, StorageError, UsageError
+from tvbank.storage import MemoryStorage, open_storage
 
 
 class Files(MemoryFileSystem):

@@ -10,11 +10,11 @@ from numcodecs.zstd import Zstd
 import tvbank
 from tvbank.bank import zarr_documents
 from tvbank.bank.documents import ExtraRecord
-from tvbank.bank.storage import MemoryStorage
 from tvbank.bank.zarr_documents import chunk_keys, chunk_shape
 from tvbank.bank.zstd import decompress
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
+from tvbank.storage import MemoryStorage
 
 SHAPES = [(), (0,), (1,), (7,), (5, 3), (3, 0, 2), (0, 4), (1, 1, 1), (2, 3, 4, 5)]
 BASE = {"w": np.zeros(3, np.float32)}

@@ -7,8 +7,8 @@ import pytest
 
 import tvbank
 from tvbank.bank.gc import GcReport, collect_garbage
-from tvbank.bank.storage import LocalStorage, MemoryStorage
 from tvbank.errors import BankNotFoundError, CorruptionError, UsageError
+from tvbank.storage import LocalStorage, MemoryStorage
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -8,13 +8,13 @@ import pytest
 import tvbank
 from tvbank.bank.documents import CatalogEntry, ObjectRecord, decode_layout, encode_document
 from tvbank.bank.shard import build_shard
-from tvbank.bank.storage import MemoryStorage
 from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import delta_document
 from tvbank.coding import encode_frame
 from tvbank.compress._difference import Difference
 from tvbank.errors import CorruptionError, NonFiniteError
 from tvbank.layout import Layout, UnitRecord
+from tvbank.storage import MemoryStorage
 
 CHUNK = 2**20
 PER_SHARD = 2**10

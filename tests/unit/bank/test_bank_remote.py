@@ -16,8 +16,8 @@ import pytest
 import servers
 
 import tvbank
-from tvbank.bank.storage import LocalStorage, open_storage
 from tvbank.errors import StorageError, UsageError
+from tvbank.storage import LocalStorage, open_storage
 
 
 @pytest.fixture
@@ -222,9 +222,9 @@ FAULTS = ["403", "404", "500", "429", "reset", "torn", "hang"]
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_credentials_in_errors_banks_or_logs(fault, s3_port, capfd, monkeypatch):
-    from tvbank.bank.storage.objects import ObjectStorage
+    from tvbank.storage.objects import ObjectStorage
 
-    monkeypatch.setattr("tvbank.bank.storage.objects._TRIES", 2)
+    monkeypatch.setattr("tvbank.storage.objects._TRIES", 2)
     with (
         servers.Proxy(s3_port) as proxy,
         servers.environment(servers.s3_environment(proxy.port)),

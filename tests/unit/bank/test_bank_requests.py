@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 import tvbank
 from tvbank.bank.inspect import inspect
-from tvbank.bank.storage import MemoryStorage
+from tvbank.storage import MemoryStorage
 
 #: One unit fills several shards, others share one.
 BASE = {

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
 from tvbank.errors import (
     CorruptionError,
     InvalidNameError,
@@ -15,6 +14,7 @@ from tvbank.errors import (
     RouterNotFoundError,
     TaskNotFoundError,
 )
+from tvbank.storage import MemoryStorage
 
 
 def features(tasks=("lossy", "exact"), count=12, width=5, seed=0):

@@ -5,14 +5,14 @@ import threading
 
 import pytest
 
-from tvbank.bank.storage import (
+from tvbank.errors import ConflictError, StorageError
+from tvbank.storage import (
     LocalStorage,
     MemoryStorage,
     ObjectNotFoundError,
     StoredObject,
     open_storage,
 )
-from tvbank.errors import ConflictError, StorageError
 
 UNSAFE = ["", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/./b", "a/..", "a\0b"]
 

@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
 from tvbank.errors import BaseMismatchError, UnitMismatchError, UnitNotFoundError
+from tvbank.storage import MemoryStorage
 
 SHARED = np.arange(6, dtype=np.float32).reshape(2, 3)
 COUNT = np.arange(4)

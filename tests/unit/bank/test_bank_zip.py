@@ -11,9 +11,6 @@ import pytest
 import servers
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage, open_storage
-from tvbank.bank.storage import zipped as zipped_module
-from tvbank.bank.storage.zipped import ZipStorage
 from tvbank.errors import (
     BankExistsError,
     BankNotFoundError,
@@ -22,6 +19,9 @@ from tvbank.errors import (
     TaskNotFoundError,
     UsageError,
 )
+from tvbank.storage import MemoryStorage, open_storage
+from tvbank.storage import zipped as zipped_module
+from tvbank.storage.zipped import ZipStorage
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import servers
 from safetensors.numpy import save_file
 
 import tvbank
-from tvbank.bank.storage import open_storage
 from tvbank.checkpoint import identify_checkpoint, open_checkpoint
 from tvbank.errors import CheckpointError, UnitNotFoundError, UsageError
+from tvbank.storage import open_storage
 
 WEIGHTS = {
     "a.weight": np.arange(6000, dtype=np.float32).reshape(60, 100),

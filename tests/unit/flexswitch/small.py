@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
+from tvbank.storage import MemoryStorage
 
 
 def model(seed=0):

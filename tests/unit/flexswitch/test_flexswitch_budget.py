@@ -7,8 +7,8 @@ import small
 import torch
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
 from tvbank.errors import UsageError
+from tvbank.storage import MemoryStorage
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import tvbank
-from tvbank.bank.storage import MemoryStorage
 from tvbank.errors import StorageError, UsageError
+from tvbank.storage import MemoryStorage
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tools.bench_compress.baselines.fitted import FittedTSwitch
 from tools.bench_compress.baselines.quantised import Quantised, quantise
 from tools.bench_compress.baselines.ultradelta import UltraDelta
 from tools.realtasks._vit import WIDTH, VisionTransformer
-from tvbank.bank.storage import MemoryStorage
+from tvbank.storage import MemoryStorage
 
 UPDATE = {
     "large": np.random.default_rng(0).standard_normal((60, 70)).astype(np.float32),

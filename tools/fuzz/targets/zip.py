@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 from tools.fuzz._agreement import attempt
 from tools.fuzz._mutate import mutate_bytes
-from tvbank.bank.storage import MemoryStorage, ObjectNotFoundError
-from tvbank.bank.storage._zip_directory import END_BYTES, directory_place, parse_directory
-from tvbank.bank.storage.zipped import ZipStorage
 from tvbank.errors import CorruptionError
+from tvbank.storage import MemoryStorage, ObjectNotFoundError
+from tvbank.storage._zip_directory import END_BYTES, directory_place, parse_directory
+from tvbank.storage.zipped import ZipStorage
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")

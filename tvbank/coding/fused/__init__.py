@@ -17,5 +17,6 @@ while they decode, several frames to a call, without the GIL, one call a thread.
   ``block`` (runs of one density) and ``bitmap`` (the marked cells, listed)
 - ``patterns``   every value encoding
 - ``elements``   float32, float16, bfloat16, and steps between floats
+- ``headers``    a frame's header, by address
 - ``memory``     loads, stores and sixteen additions by address
 """

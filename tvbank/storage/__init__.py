@@ -13,10 +13,10 @@
 Only what a bank's place asks for is imported.
 """
 
-from tvbank.bank.storage._open import Location, open_storage
-from tvbank.bank.storage._storage import ObjectNotFoundError, Storage, StoredObject
-from tvbank.bank.storage.local import LocalStorage
-from tvbank.bank.storage.memory import MemoryStorage
+from tvbank.storage._open import Location, open_storage
+from tvbank.storage._storage import ObjectNotFoundError, Storage, StoredObject
+from tvbank.storage.local import LocalStorage
+from tvbank.storage.memory import MemoryStorage
 
 __all__ = [
     "LocalStorage",

@@ -11,15 +11,15 @@ from contextlib import AbstractContextManager
 from threading import RLock
 from typing import Any, TypeVar, final
 
-from tvbank.bank.storage._by_content import TaggedByContent
-from tvbank.bank.storage._storage import (
+from tvbank.errors import StorageError
+from tvbank.storage._by_content import TaggedByContent
+from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
     StoredObject,
     key_parts,
 )
-from tvbank.bank.storage._url import redact
-from tvbank.errors import StorageError
+from tvbank.storage._url import redact
 
 _Result = TypeVar("_Result")
 

@@ -17,16 +17,16 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
-from tvbank.bank.storage._explain import code, explain, status, untried
-from tvbank.bank.storage._storage import (
+from tvbank.errors import ConflictError, StorageError, UsageError
+from tvbank.storage._explain import code, explain, status, untried
+from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
     Storage,
     StoredObject,
     key_parts,
 )
-from tvbank.bank.storage._url import refuse_credentials
-from tvbank.errors import ConflictError, StorageError, UsageError
+from tvbank.storage._url import refuse_credentials
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import final
 
-from tvbank.bank.storage._storage import (
+from tvbank.errors import ConflictError
+from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
     Storage,
     StoredObject,
     key_parts,
 )
-from tvbank.errors import ConflictError
 
 
 @final

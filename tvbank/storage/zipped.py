@@ -6,15 +6,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import final
 
-from tvbank.bank.storage._by_content import ReadOnlyStorage
-from tvbank.bank.storage._storage import (
+from tvbank.storage._by_content import ReadOnlyStorage
+from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
     Storage,
     StoredObject,
     key_parts,
 )
-from tvbank.bank.storage._zip_directory import END_BYTES, directory_place, parse_directory
+from tvbank.storage._zip_directory import END_BYTES, directory_place, parse_directory
 
 #: Bytes at the end of the file that are fetched first: `pack` puts directory and documents there.
 _TAIL = 2**18

@@ -11,8 +11,8 @@ import stat
 import struct
 from typing import NoReturn
 
-from tvbank.bank.storage._storage import ByteRange, key_parts
 from tvbank.errors import CorruptionError, StorageError
+from tvbank.storage._storage import ByteRange, key_parts
 
 #: Bytes of a file's end that hold the end record, zip64's record and locator.
 END_BYTES = 22 + 20 + 56

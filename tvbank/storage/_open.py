@@ -7,12 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from tvbank.bank.storage._storage import Storage
-from tvbank.bank.storage._url import refuse_credentials
-from tvbank.bank.storage.by_icechunk import IcechunkStorage, is_icechunk
-from tvbank.bank.storage.local import LocalStorage
-from tvbank.bank.storage.memory import MemoryStorage
 from tvbank.errors import UsageError
+from tvbank.storage._storage import Storage
+from tvbank.storage._url import refuse_credentials
+from tvbank.storage.by_icechunk import IcechunkStorage, is_icechunk
+from tvbank.storage.local import LocalStorage
+from tvbank.storage.memory import MemoryStorage
 
 #: A bank's place: a path, a URL, a store of one's own, or that of an Icechunk session.
 Location = str | os.PathLike[str] | Storage | Any
@@ -51,7 +51,7 @@ def open_storage(location: Location) -> Storage:
 def _open_path(path: str) -> Storage:
     if not path.lower().endswith(".zip") or os.path.isdir(path):
         return LocalStorage(path)
-    from tvbank.bank.storage.zipped import ZipStorage
+    from tvbank.storage.zipped import ZipStorage
 
     folder, name = os.path.split(path)
     return ZipStorage(LocalStorage(folder or "."), name)
@@ -62,7 +62,7 @@ def _open_url(url: str) -> Storage:
     if scheme == "file":
         return _open_path(url2pathname(urlsplit(url).path))
     if scheme != "memory" and url.lower().endswith(".zip"):
-        from tvbank.bank.storage.zipped import ZipStorage
+        from tvbank.storage.zipped import ZipStorage
 
         folder, _, name = url.rpartition("/")
         return ZipStorage(_open_url(folder), name)
@@ -70,9 +70,9 @@ def _open_url(url: str) -> Storage:
         name = url.partition("://")[2].strip("/")
         return _memories.setdefault(name, MemoryStorage(name))
     if scheme in _OBJECTS:
-        from tvbank.bank.storage.objects import ObjectStorage  # obstore, which no folder needs
+        from tvbank.storage.objects import ObjectStorage  # obstore, which no folder needs
 
         return ObjectStorage(url)
-    from tvbank.bank.storage.by_fsspec import FsspecStorage
+    from tvbank.storage.by_fsspec import FsspecStorage
 
     return FsspecStorage(url)

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, final
 
-from tvbank.bank.storage._by_content import ReadOnlyStorage
-from tvbank.bank.storage._storage import (
+from tvbank.errors import StorageError, UsageError
+from tvbank.storage._by_content import ReadOnlyStorage
+from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
     StoredObject,
     key_parts,
 )
-from tvbank.bank.storage._url import redact
-from tvbank.errors import StorageError, UsageError
+from tvbank.storage._url import redact
 
 _Result = TypeVar("_Result")
 

@@ -13,15 +13,15 @@ from io import FileIO
 from pathlib import Path
 from typing import final
 
-from tvbank.bank.storage._by_content import TaggedByContent
-from tvbank.bank.storage._folder_lock import LOCK_FILE, FolderLock
-from tvbank.bank.storage._storage import (
+from tvbank.errors import StorageError
+from tvbank.storage._by_content import TaggedByContent
+from tvbank.storage._folder_lock import LOCK_FILE, FolderLock
+from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
     StoredObject,
     key_parts,
 )
-from tvbank.errors import StorageError
 
 _TEMPORARY = ".tmp-"
 

@@ -6,8 +6,8 @@ import hashlib
 from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn
 
-from tvbank.bank.storage._storage import ObjectNotFoundError, Storage, key_parts
 from tvbank.errors import ConflictError
+from tvbank.storage._storage import ObjectNotFoundError, Storage, key_parts
 
 
 class TaggedByContent(Storage):
