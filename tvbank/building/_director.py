@@ -17,7 +17,7 @@ from tvbank.bank.snapshot import read_root
 from tvbank.bank.spool import Spool
 from tvbank.building._jobs import Failed, Survey, Surveyed, unpack
 from tvbank.building._report import BuildStep, Report
-from tvbank.building._task import BuiltTask, DamagedResult
+from tvbank.building._task import BuiltTask, DamagedResultError
 from tvbank.building._work import Note, WorkFolder
 from tvbank.building._workers import Lost, Outcome, Workers
 from tvbank.errors import BaseMismatchError, TaskExistsError, TvbankError
@@ -155,7 +155,7 @@ class Director:
         Raises:
             TaskExistsError: another task of that name is there, and is not to be replaced.
             StorageError: the store refused.
-            DamagedResult: a job must be done again.
+            DamagedResultError: a job must be done again.
         """
         name = task.plan.name
         with Spool() as spool:
@@ -185,7 +185,7 @@ class Director:
             task = self._publishing.pop(future)
             try:
                 (self.built if future.result() else self.present).add(task.plan.name)
-            except DamagedResult as damaged:
+            except DamagedResultError as damaged:
                 task.missing.add(damaged.job)
                 self._ready.appendleft((task, damaged.job))
             except TvbankError as error:

@@ -26,6 +26,7 @@ from tvbank.building._jobs import (
 from tvbank.building._opened import Base, Tuned
 from tvbank.building._work import WorkFolder
 from tvbank.building.manifest import PlannedTask
+from tvbank.errors import TvbankError
 from tvbank.layout import Layout
 
 _Kind = TypeVar("_Kind", Encoded, Whole)
@@ -35,11 +36,14 @@ _Kind = TypeVar("_Kind", Encoded, Whole)
 _GRAIN = 2**25
 
 
-class DamagedResult(Exception):  # noqa: N818 - no error: the job is done again
-    """A result in the work folder was cut short or damaged; ``job`` is its number."""
+class DamagedResultError(TvbankError, ValueError):
+    """A result in the work folder was cut short or damaged; ``job`` is its number.
+
+    Nobody outside sees it: the job is done again.
+    """
 
     def __init__(self, job: int) -> None:
-        super().__init__(job)
+        super().__init__(f"the result of job {job} in the work folder was cut short or damaged")
         self.job = job
 
 
@@ -111,7 +115,7 @@ class BuiltTask:
         """Make the revision of all results, whose frames are read one job after the other.
 
         Raises:
-            DamagedResult: a result that was cut short or damaged; it has been forgotten.
+            DamagedResultError: a result that was cut short or damaged; it has been forgotten.
         """
         if len(self.jobs) == 1 and isinstance(self.jobs[0], EncodeTask):
             whole = self._read(work, 0, Whole)
@@ -140,5 +144,5 @@ class BuiltTask:
         found = unpack(work.get(self.key, job), kind)
         if found is None:
             work.drop(self.key, job)
-            raise DamagedResult(job)
+            raise DamagedResultError(job)
         return found

@@ -15,8 +15,9 @@ from tvbank.errors import NonFiniteError
 
 #: Entries worked on at a time.
 BLOCK = 2**17
-#: float32 keeps thresholds, slopes and levels apart for magnitudes between these.
-SMALLEST, LARGEST = 2.0**-100, 2.0**100
+#: float32 keeps thresholds, slopes and levels apart for magnitudes between these. A sign whose
+#: entries are all smaller is taken not to occur: none of them is kept.
+SMALLEST, LARGEST = 2.0**-80, 2.0**100
 
 
 @final
@@ -88,15 +89,16 @@ def _join(unit: str, size: int, parts: Iterable[NDArray[np.float64]]) -> Facts:
         total[:2] = np.minimum(total[:2], part[:2])
         total[2:4] = np.maximum(total[2:4], part[2:4])
         total[4:] += part[4:]
-    greatest = total[2:4].max(initial=0.0)
+    there = total[2:4] >= SMALLEST
+    total[2:4] = np.where(there, total[2:4], 0.0)
+    greatest = total[2:4].max()
     if greatest > LARGEST:
         raise NonFiniteError(
             f"unit {unit!r} has a difference of {greatest:.3g}, more than FlexSwitch can take: "
             "use Exact (--method exact) or repair the checkpoint"
         )
-    if greatest < SMALLEST:
+    if not there.any():
         return Facts(size, 0, (0.0, 0.0), (0.0, 0.0), 0.0)
-    there = total[2:4] > 0
     least = np.where(there, total[:2], 0.0)
     return Facts(
         size,

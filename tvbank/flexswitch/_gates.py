@@ -27,8 +27,6 @@ CONSTANTS: Final = 6 + 4 * len(WIDTHS)
 _LOG2E = 1 / math.log(2)
 #: So far away that no entry reaches it: the threshold of a sign that does not occur.
 FAR = 2.0**120
-#: A sign may have tiny magnitudes only; steeper gates than this are beyond float32.
-_STEEPEST = 2.0**120
 
 
 def initial(units: int) -> NDArray[np.float64]:
@@ -113,7 +111,7 @@ def constants(facts: Facts, row: NDArray[np.float64], temperature: float) -> NDA
     for sign, logit in ((0, row[PLUS]), (1, row[MINUS])):
         length = facts.range(sign)[1]
         found[2 * sign] = threshold(facts, sign, logit) if length else FAR
-        found[2 * sign + 1] = min(_LOG2E / (temperature * (length or 1.0)), _STEEPEST)
+        found[2 * sign + 1] = _LOG2E / (temperature * (length or 1.0))
     found[4] = facts.greatest[1]
     found[5] = 2 ** WIDTHS[-1] / sum(facts.greatest)
     weights = shares(row[LOGITS], temperature)
