@@ -208,8 +208,8 @@ def test_the_command(folder, monkeypatch, capsys):
     ended = shell("build", path, "--workers", "1")
     assert ended.status == 1
     assert "task 'missing': " in ended.out
-    assert "built 1 tasks in" in ended.out
-    assert "1 tasks failed" in ended.out
+    assert "built 1 task in" in ended.out
+    assert "1 task failed" in ended.out
     found = json.loads(shell("build", path, "--workers", "1", "--json").out)
     assert found["present"] == ["half"]
     assert found["failed"].keys() == {"missing"}

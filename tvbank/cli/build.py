@@ -13,7 +13,7 @@ import typer
 import tvbank
 from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import JsonOption
-from tvbank.cli._output import print_json, print_table
+from tvbank.cli._output import counted, print_json, print_table
 
 if TYPE_CHECKING:
     from tvbank.building import BuildStep
@@ -71,16 +71,17 @@ def build(
     else:
         for name, why in done.failed.items():
             typer.echo(f"task {name!r}: {why}")
-        encoded = f"{done.units} units encoded"
+        encoded = f"{counted(done.units, 'unit')} encoded"
         if done.resumed:
-            encoded += f", {done.resumed} were there from a build that was interrupted"
+            encoded += f", {done.resumed:,} were there from a build that was interrupted"
         typer.echo(
-            f"built {len(done.built)} tasks in {done.location}: {encoded}, {done.seconds:.1f} s"
+            f"built {counted(len(done.built), 'task')} in {done.location}: {encoded}, "
+            f"{done.seconds:.1f} s"
         )
         if done.present:
-            typer.echo(f"{len(done.present)} tasks were there already")
+            typer.echo(f"{counted(len(done.present), 'task')} there already")
         if done.failed:
-            typer.echo(f"{len(done.failed)} tasks failed: mend them, and build again")
+            typer.echo(f"{counted(len(done.failed), 'task')} failed: mend them, and build again")
     if done.failed:
         raise typer.Exit(AT_FAULT)
 

@@ -33,7 +33,14 @@ from tvbank.cli._flexswitch import (
     StepsOption,
     flexswitch,
 )
-from tvbank.cli._output import compressor_text, halves, human_bytes, print_json, progress_bar
+from tvbank.cli._output import (
+    compressor_text,
+    counted,
+    halves,
+    human_bytes,
+    print_json,
+    progress_bar,
+)
 from tvbank.errors import UsageError
 from tvbank.flexswitch._progress import step_bar
 
@@ -69,7 +76,7 @@ def init(
     with progress_bar("fingerprinting the base") as progress:
         made = tvbank.create(bank, base=base, progress=progress)
     typer.echo(
-        f"made {made.location}: {len(made.layout.units)} units, "
+        f"made {made.location}: {counted(len(made.layout.units), 'unit')}, "
         f"{made.layout.parameters:,} parameters"
     )
 

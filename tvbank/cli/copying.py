@@ -11,7 +11,7 @@ import typer
 
 from tvbank.cli._app import app
 from tvbank.cli._arguments import BankArgument, ForceOption, JsonOption, complete_task
-from tvbank.cli._output import human_bytes, print_json, progress_bar
+from tvbank.cli._output import counted, human_bytes, print_json, progress_bar
 
 _Tasks = Annotated[
     list[str] | None,
@@ -43,13 +43,14 @@ def copy(
         print_json(dataclasses.asdict(report))
         return
     typer.echo(
-        f"copied {len(report.tasks)} tasks, {len(report.routers)} routers: {report.objects} "
-        f"objects, {human_bytes(report.bytes)}, {time.monotonic() - start:.1f} s"
+        f"copied {counted(len(report.tasks), 'task')}, {counted(len(report.routers), 'router')}: "
+        f"{counted(report.objects, 'object')}, {human_bytes(report.bytes)}, "
+        f"{time.monotonic() - start:.1f} s"
     )
     if report.resumed:
-        typer.echo(f"{report.resumed} objects were there from a copy that was interrupted")
+        typer.echo(f"{counted(report.resumed, 'object')} there from a copy that was interrupted")
     if report.present:
-        typer.echo(f"{len(report.present)} tasks were there already")
+        typer.echo(f"{counted(len(report.present), 'task')} there already")
 
 
 @app.command("pack")
@@ -68,4 +69,5 @@ def pack(
     if as_json:
         print_json(dataclasses.asdict(report))
     else:
-        typer.echo(f"wrote {report.path}: {len(report.tasks)} tasks, {human_bytes(report.bytes)}")
+        tasks_written = counted(len(report.tasks), "task")
+        typer.echo(f"wrote {report.path}: {tasks_written}, {human_bytes(report.bytes)}")

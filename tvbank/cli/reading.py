@@ -12,6 +12,7 @@ from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import BankArgument, JsonOption, OptionalTask
 from tvbank.cli._output import (
     compressor_text,
+    counted,
     human_bytes,
     print_json,
     print_table,
@@ -80,7 +81,7 @@ def verify(bank: BankArgument, as_json: JsonOption = False) -> None:
     else:
         for fault in faults:
             typer.echo(f"{fault.reason}: {fault.message}")
-        typer.echo(f"{len(faults)} faults" if faults else "sound")
+        typer.echo(counted(len(faults), "fault") if faults else "sound")
     if faults:
         raise typer.Exit(AT_FAULT)
 
