@@ -53,10 +53,12 @@ def main() -> NoReturn:
     try:
         app()
         sys.exit(0)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:  # typer says nothing where it is interrupted
+            _fail("interrupted; what was published before stays", _INTERRUPTED)
+        raise
     except TvbankError as error:
         _fail(str(error), USAGE if isinstance(error, UsageError | InvalidNameError) else AT_FAULT)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was published before stays", _INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone: nothing to report to anyone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(AT_FAULT)
