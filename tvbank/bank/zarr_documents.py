@@ -83,7 +83,9 @@ def chunk_shape(extra: ExtraRecord) -> tuple[int, ...]:
 
 
 def chunk_bytes(extra: ExtraRecord) -> int:
-    """Size of one chunk before compression."""
+    """Size of one chunk before compression; 0 of an extra without elements, which has none."""
+    if not chunk_count(extra):
+        return 0
     return math.prod(chunk_shape(extra)) * stored_dtype(extra.dtype).itemsize
 
 

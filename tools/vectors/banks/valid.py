@@ -68,6 +68,14 @@ def valid_banks() -> Iterator[tuple[str, str, Plan, Edits]]:
         edits,
     )
     yield "routed", "two routers: with and without a metric, and rejection", routed(), Edits()
+    empty = Tensor("nothing", "float32", (0, 2**29), b"")
+    task = TaskPlan("float32", {}, (empty,))
+    yield (
+        "wide-and-empty",
+        "an extra without elements, whose chunks would be too large if it had any",
+        Plan(plan.units, {"t": task}, plan.whole, plan.tied),
+        Edits(),
+    )
     yield "newer-minor", "format 1.9: unknown members, unknown objects", _small(), _newer_minor()
     yield "spaced", "documents with white space and escapes, within the rules", _small(), _spaced()
 
