@@ -250,5 +250,5 @@ def router_numbers(router: tvbank.Router) -> dict[str, Any]:
     metric = router.metric
     arrays = [router.keys, router.owners]
     arrays += [] if metric is None else [metric.centre, metric.matrix]
-    held = (router.tasks, router.recipe, router.method, router.rejection)
+    held = (router.tasks, router.recipe, router.method, router.spread, router.rejection)
     return {"held": repr(held), "arrays": [(each.tobytes(), each.shape) for each in arrays]}

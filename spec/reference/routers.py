@@ -34,6 +34,7 @@ class Router(NamedTuple):
     pooling: str
     width: int
     neighbours: int
+    spread: float
     rejection: tuple[float, float] | None
     objects: dict[str, Stored]
     extras: list[Tensor]
@@ -56,6 +57,8 @@ def read_router(data: bytes, layout: str) -> Router:
     if body["rejection"] is not None:
         thresholds = body.object("rejection")
         rejection = (thresholds.number("evidence"), thresholds.number("distance"))
+    spread = body.number("spread")
+    require(spread > 0, "document-syntax", "a spread that is not positive")
     router = Router(
         body.digest("layout"),
         [task.text("name") for task in tasks],
@@ -64,6 +67,7 @@ def read_router(data: bytes, layout: str) -> Router:
         recipe.text("pooling", POOLINGS),
         recipe.integer("width", 1, 2**31 - 1),
         body.integer("neighbours", 1, 2**31 - 1),
+        spread,
         rejection,
         read_objects(body),
         [tensor(Object(each, "an array"), tuple(DTYPE_BYTES)) for each in body.array("extras", 4)],
@@ -137,6 +141,25 @@ def route(router: Router, arrays: Sequence[bytes], features: Sequence[float]) ->
     typical = sum(distances[i] for i in nearest) / router.neighbours
     known = speaks >= evidence and typical <= distance
     return shares if known else [0.0] * count
+
+
+def likelihoods(
+    router: Router, arrays: Sequence[bytes], features: Sequence[float]
+) -> list[float]:
+    """How likely each task is for an input, were they equally frequent; arguments as ``route``."""
+    found = {e.name: values(e, data) for e, data in zip(router.extras, arrays, strict=True)}
+    width = router.width
+    point = _project(found, width, features)
+    squares = []
+    for task in range(len(router.tasks)):
+        own = [
+            _project(found, width, found["keys"][i * width : (i + 1) * width])
+            for i, owner in enumerate(found["owners"])
+            if owner == task
+        ]
+        squares.append(math.dist(point, _mean(own)) ** 2)
+    shares = [math.exp((min(squares) - each) / (2 * router.spread)) for each in squares]
+    return [each / sum(shares) for each in shares]
 
 
 def _project(found: dict[str, tuple[float, ...]], width: int, x: Sequence[float]) -> list[float]:

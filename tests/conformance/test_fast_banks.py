@@ -35,7 +35,7 @@ def test_valid_bank(vector):
         router = bank.router(name)
         assert list(router.tasks) == expected["tasks"]
         assert (list(router.recipe.at), router.recipe.width) == (expected["at"], expected["width"])
-        assert router.neighbours == expected["neighbours"]
+        assert (router.neighbours, router.spread) == (expected["neighbours"], expected["spread"])
         arrays = {each: bytes.fromhex(data) for each, data in expected["arrays"].items()}
         assert router.owners.tobytes() == arrays["owners"]
         half = len(arrays["keys"]) < 4 * router.keys.size

@@ -83,6 +83,7 @@ def test_valid_bank(vector):
         router, arrays = bank.router(name)
         assert (router.tasks, router.at) == (expected["tasks"], expected["at"])
         assert (router.width, router.neighbours) == (expected["width"], expected["neighbours"])
+        assert router.spread == expected["spread"]
         thresholds = expected["rejection"] and tuple(expected["rejection"].values())
         assert router.rejection == thresholds
         found = {e.name: data.hex() for e, data in zip(router.extras, arrays, strict=True)}

@@ -118,6 +118,8 @@ REFUSED: list[tuple[str, tuple[str | int, ...], Any]] = [
     ("router", (*ATTRIBUTES, "recipe", "pooling"), "median"),
     ("router", (*ATTRIBUTES, "recipe", "width"), 0),
     ("router", (*ATTRIBUTES, "neighbours"), 0),
+    ("router", (*ATTRIBUTES, "spread"), 0),
+    ("router", (*ATTRIBUTES, "spread"), DELETED),
     ("router", (*ATTRIBUTES, "rejection"), {"evidence": 1}),
     ("router", (*ATTRIBUTES, "rejection"), DELETED),
     ("router", (*ATTRIBUTES, "objects", "../x"), {"size": 1, "sha256": DIGEST}),

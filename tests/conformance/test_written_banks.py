@@ -9,7 +9,7 @@ from test_schemas import documents, schema_of, validator
 
 import tvbank
 from spec.reference.bank import open_bank
-from spec.reference.routers import route
+from spec.reference.routers import likelihoods, route
 from spec.reference.verify import verify
 
 
@@ -98,6 +98,8 @@ def test_both_readers_route_alike(written, tmp_path):
     for name in bank.routers:
         expected = [route(*slow.router(name), query.tolist()) for query in queries]
         assert np.allclose(bank.router(name).weights(queries), expected, atol=1e-12)
+        expected = [likelihoods(*slow.router(name), query.tolist()) for query in queries]
+        assert np.allclose(bank.router(name).posterior(queries), expected, atol=1e-5)
     for key, document in documents(folder).items():
         if not key.startswith("base/location/"):
             validator(schema_of(key)).validate(document)

@@ -89,7 +89,8 @@ class AutoSwitch:
             pool: whether the batch is evidence too: which tasks are in it, and how often, is found
                 from all of its examples, and each goes wholly to the task that is then the most
                 likely. More often right, and cheaper, where batches hold few of the tasks; but
-                an example's output then depends on its company.
+                an example's output then depends on its company, and one that is all alone of its
+                task in a batch of 32 mostly goes with the others.
             reuse: whether modules that the chosen tasks do not touch are spared a second run when
                 their inputs are bit for bit those of the pass for features, as in front of the
                 first block that a task changes. Modules must be functions of their inputs. Of no

@@ -58,6 +58,7 @@ class RouterRevision(msgspec.Struct, frozen=True, kw_only=True):
     tasks: Annotated[tuple[RoutedTask, ...], Meta(min_length=2, max_length=MAX_UNITS)]
     recipe: RecipeRecord
     neighbours: Count
+    spread: Annotated[float, Meta(gt=0)]
     rejection: RejectionRecord | None
     objects: dict[ObjectKey, ObjectRecord]
     extras: Annotated[tuple[ExtraRecord, ...], Meta(max_length=4)]

@@ -155,6 +155,7 @@ def prepare_router(catalog: Catalog, router: Router, location: str) -> PreparedR
         tasks=tuple(RoutedTask(task, catalog.tasks[task].revision) for task in router.tasks),
         recipe=RecipeRecord(router.recipe.at, router.recipe.pooling, router.width),  # type: ignore[arg-type]
         neighbours=router.neighbours,
+        spread=router.spread,
         rejection=None if given is None else RejectionRecord(given.evidence, given.distance),
         objects={key: record_of(data) for key, data in objects.items()},
         extras=extras,
@@ -285,6 +286,7 @@ class StoredRouter:
             _method(document),
             found[KEYS].astype(np.float32),
             found[OWNERS],
+            document.spread,
             metric,
             None if rejection is None else Rejection(rejection.evidence, rejection.distance),
         )

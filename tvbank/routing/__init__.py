@@ -16,6 +16,7 @@
 ``_centres.py``       k-means centres in place of examples
 ``_discriminant.py``  the metric: shrinkage LDA; ``_learned.py``: refined by [F] Eq. 19
 ``_neighbourhood.py`` what the keys around an input say; ``_search.py`` finds them
+``_held_out.py``      what a router says of examples that it was not fitted to
 ``_rejection.py``     when an input is of no known task
 ``_fit.py``           ``fit``: a router from inputs, its layer chosen; ``_layers.py``: among which
 ``cascade.py``        ``Cascade``: a deeper router only where a shallow one is unsure

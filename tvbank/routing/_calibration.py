@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.errors import UsageError
-from tvbank.routing._confidence import TEMPERATURES, Likelihood, surprise
+from tvbank.routing._examples import Examples
 from tvbank.routing._stage import ALWAYS, Stage, Verdict
 from tvbank.routing.router import Router
 
@@ -23,8 +24,7 @@ def judge_held_out(
     """What routers say of examples that none was fitted to.
 
     Returns:
-        The routers with the temperatures that suit these examples, what each says of them, and the
-        number of each example's task.
+        The routers, what each says of these examples, and the number of each example's task.
 
     Raises:
         UsageError: a task without examples, or different numbers of them for each router.
@@ -34,9 +34,7 @@ def judge_held_out(
     stages, verdicts, truths = [], [], []
     for router, examples in zip(routers, held_out, strict=True):
         rows, truth = _stacked(router, examples)
-        stages.append(
-            Stage(router, temperature=_best_temperature([Likelihood(router)], [rows], [truth]))
-        )
+        stages.append(Stage(router))
         verdicts.append(stages[-1].judge(rows))
         truths.append(truth)
     if any(len(truth) != len(truths[0]) for truth in truths):
@@ -70,16 +68,8 @@ def judge_crosswise(
     parts = [part for part in parts if len(part)]
     stages, verdicts = [], []
     for router in routers:
-        fitted = [_without(router, part) for part in parts]
-        rows = [router.keys[part] for part in parts]
-        truths = [owners[part].astype(np.int64) for part in parts]
-        likelihoods = [Likelihood(each) for each in fitted]
-        temperature = _best_temperature(likelihoods, rows, truths)
-        stages.append(Stage(router, temperature=temperature))
-        said = [
-            Stage(each, temperature=temperature).judge(x)
-            for each, x in zip(fitted, rows, strict=True)
-        ]
+        stages.append(Stage(router))
+        said = [Stage(_without(router, part)).judge(router.keys[part]) for part in parts]
         order = np.argsort(np.concatenate(parts), kind="stable")
         verdicts.append(
             Verdict(
@@ -94,26 +84,13 @@ def judge_crosswise(
 def _without(router: Router, part: NDArray[np.int64]) -> Router:
     """The same way of fitting, to all examples but some; it rejects nothing."""
     kept = np.setdiff1d(np.arange(len(router.keys)), part)
-    owners, keys = router.owners[kept], router.keys[kept]
-    features = {task: keys[owners == number] for number, task in enumerate(router.tasks)}
-    options = {**router.method.to_json(), "reject": None}
-    options["neighbours"] = min(router.neighbours, len(kept))
-    return Router.fit(features, at=router.recipe.at, pooling=router.recipe.pooling, **options)
-
-
-def _best_temperature(
-    likelihoods: Sequence[Likelihood],
-    rows: Sequence[NDArray[Any]],
-    truths: Sequence[NDArray[np.int64]],
-) -> float:
-    """The temperature under which examples are most likely of their tasks."""
-
-    def total(temperature: float) -> float:
-        parts = zip(likelihoods, rows, truths, strict=True)
-        return sum(surprise(each.posterior(x, temperature), truth) for each, x, truth in parts)
-
-    best: float = min(TEMPERATURES, key=total)
-    return best
+    owners, points = router.owners[kept], router.keys[kept]
+    examples = Examples(router.tasks, points, owners)
+    method = replace(router.method, neighbours=min(router.neighbours, len(kept)))
+    keys, metric = method.build(examples)
+    return replace(
+        router, method=method, keys=keys.points, owners=keys.owners, metric=metric, rejection=None
+    )
 
 
 def choose_thresholds(

@@ -1,79 +1,90 @@
-"""How likely each task is, given an input's features, or those of a whole batch."""
+"""How likely each task is, given an input's features, or those of a whole batch.
+
+Shares among ten neighbours take eleven values, too few to tell who is sure. Here
+log p_k = -|x - m_k|² / (2 · spread) + const, in the router's metric, m_k the mean of the keys of k.
+The keys themselves lie closer to their means than inputs do, all the more so the wider the
+features: the spread is the one under which held-out examples are most likely of their tasks.
+"""
 
 from __future__ import annotations
-
-from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.routing._examples import checked_rows
-from tvbank.routing.router import Router
+from tvbank.routing._held_out import HeldOut
+
+Doubles = NDArray[np.float64]
 
 #: Keeps the logarithm of what is all but impossible finite.
 _TINY = 1e-12
 
 #: Rounds of expectation maximisation at most, and the change of a share that ends them.
-_ROUNDS, _SETTLED = 100, 1e-6
+_ROUNDS, _SETTLED = 200, 1e-6
 
-#: Temperatures that are tried.
-TEMPERATURES = tuple(2.0 ** (step / 2) for step in range(-2, 15))
+#: A task is in a batch if it accounts for more than an example, or this share of a small batch.
+_LEAST, _LEAST_SHARE = 1.0, 1 / 32
+
+#: A batch of which that would be so much, over all tasks, is a mix of many: none is ruled out.
+_MANY = 1 / 4
+
+#: The spread in units of the keys' variance: what is tried, and what is taken if no example can be
+#: held out.
+_FACTORS, _USUAL = tuple(2.0 ** (step / 2) for step in range(-2, 31)), 4.0
 
 
-@final
-class Likelihood:
-    """p(task | input) if tasks were equally frequent, and round in a router's metric.
+def posterior(squares: Doubles, spread: float) -> Doubles:
+    """p(task | input), all tasks equally frequent: float64 [n, K], rows sum to one.
 
-    Shares among ten neighbours take eleven values, too few to tell who is sure. Here
-    log p_k = -d(x, mean of the keys of k)² / (2 s² · temperature) + const, with s² the variance of
-    keys around their means, a dimension.
+    Args:
+        squares: [n, K], to the tasks' means; of each row only the differences matter.
+        spread: above 0.
     """
-
-    def __init__(self, router: Router) -> None:
-        """Find the means of the tasks' keys."""
-        keys = router._projected.astype(np.float64)
-        counts = np.bincount(router.owners, minlength=len(router.tasks))
-        means = np.zeros((len(counts), keys.shape[1]))
-        np.add.at(means, router.owners, keys)
-        self._router, self._means = router, means / counts[:, None]
-        self._variance = float(np.mean((keys - self._means[router.owners]) ** 2)) or 1.0
-
-    def posterior(self, features: Any, temperature: float) -> NDArray[np.float64]:
-        """How likely each task is.
-
-        Args:
-            features: [n, d] of the router's recipe.
-            temperature: above 1 where the keys are few and flatter the metric.
-
-        Returns:
-            float64 [n, K], rows sum to one.
-        """
-        rows = self._router._project(checked_rows(features, "routing")).astype(np.float64)
-        # Less the squared length of the row, which all tasks have in common.
-        distances = (self._means**2).sum(1) - 2 * rows @ self._means.T
-        logits = -distances / (2 * self._variance * temperature)
-        likely: NDArray[np.float64] = np.exp(logits - logits.max(1, keepdims=True))
-        likely /= likely.sum(1, keepdims=True)
-        return likely
+    behind = squares - squares.min(1, keepdims=True)
+    with np.errstate(over="ignore"):  # so far behind that it is impossible
+        likely: Doubles = np.exp(-behind / (2 * spread))
+    likely /= likely.sum(1, keepdims=True)
+    return likely
 
 
-def surprise(likely: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+def spread_of(held: HeldOut | None, variance: float) -> float:
+    """The spread under which held-out examples are most likely of their tasks.
+
+    Args:
+        held: those, if any.
+        variance: of the router's keys around their tasks' means, a dimension.
+    """
+    if held is None:
+        return _USUAL * variance
+    best, least = _USUAL, np.inf
+    for factor in _FACTORS:  # the surprise falls, then rises
+        found = surprise(posterior(held.squares, factor), held.owners)
+        if found >= least:
+            break
+        best, least = factor, found
+    return best * variance
+
+
+def surprise(likely: Doubles, truth: NDArray[np.int64]) -> float:
     """The sum of -log p(task of each input)."""
     return -float(np.log(likely[np.arange(len(truth)), truth] + _TINY).sum())
 
 
-def pooled(likely: NDArray[np.float64], prior: float = 0.5) -> NDArray[np.float64]:
-    """Posteriors of a batch, once it has told how frequent each task is in it.
+def pooled(likely: Doubles, least: float = _LEAST) -> Doubles:
+    """Posteriors of a batch, once it has told which tasks are in it, and how frequent each is.
 
     The mixture of tasks that makes the batch most likely, found by expectation maximisation (as M.
     Saerens, P. Latinne and C. Decaestecker, 2002, for classifiers met with other frequencies),
     stands in for equal frequencies: in a batch that is evidently of one task, an input that could
-    be of either of two tasks is of this one.
+    be of either of two tasks is of this one. Tasks that account for hardly any example are ruled
+    out on the way, so that the others account for those (as M. Figueiredo and A. K. Jain, 2002, rid
+    mixtures of components: the prior of the shares is an improper Dirichlet one); not in a batch
+    that is a mix of very many.
 
     Args:
-        likely: float64 [n, K], posteriors; rows of zeros have no say and stay as they are.
-        prior: examples of each task that are taken to have been seen, 0 or more: by how much a
-            small batch is kept from ruling a task out.
+        likely: float64 [n, K], posteriors; rows of zeros have no say and stay as they are, as do
+            those that are of none of the tasks that are left.
+        least: how many examples a task must account for, more than that, to be in the batch at all;
+            of a small batch, more than a thirty-second.
 
     Returns:
         float64 [n, K]
@@ -82,15 +93,18 @@ def pooled(likely: NDArray[np.float64], prior: float = 0.5) -> NDArray[np.float6
     if not len(known):
         return np.zeros_like(likely)
     count = likely.shape[1]
+    least = min(least, _LEAST_SHARE * len(known))
     share = np.full(count, 1 / count)
     for _ in range(_ROUNDS):
         before, weighed = share, known * share
-        share = (weighed / weighed.sum(1, keepdims=True)).sum(0) + prior
+        claimed = (weighed / np.maximum(weighed.sum(1, keepdims=True), _TINY)).sum(0)
+        taken = np.minimum(claimed, least)
+        share = claimed if taken.sum() > _MANY * len(known) else claimed - taken
         share /= share.sum()
         if np.abs(share - before).max() < _SETTLED:
             break
     weighed = likely * share
     total = weighed.sum(1, keepdims=True)
-    refined: NDArray[np.float64] = np.zeros_like(weighed)
+    refined: Doubles = likely.copy()
     np.divide(weighed, total, out=refined, where=total > 0)
     return refined

@@ -14,11 +14,11 @@ from torch import nn
 from tvbank.errors import UsageError
 from tvbank.routing._examples import Examples, gather
 from tvbank.routing._features import Mask, variously_pooled
+from tvbank.routing._held_out import FOLDS, folded
 from tvbank.routing._inputs import Forward, Inputs, batches, checked_inputs, count, run_model, take
 from tvbank.routing._layers import candidate_layers
 from tvbank.routing._method import Method
 from tvbank.routing._neighbourhood import Neighbourhood
-from tvbank.routing._rejection import FOLDS, folded
 from tvbank.routing.recipe import BEFORE_CLASSIFIER
 from tvbank.routing.router import Router
 

@@ -65,6 +65,20 @@ class Neighbourhood:
         evidence -= np.einsum("nr,nr->n", mean, mean) / 2
         return Found(distances, found, shares, top, evidence)
 
+    def squares(self, rows: Floats) -> Doubles:
+        """|x - m|² for the mean m of each task's keys, less what all have in common: [n, K]."""
+        middle, means = self._means
+        near = self.project(rows) - middle
+        found: Doubles = np.einsum("kr,kr->k", means, means) - 2 * near @ means.T
+        return found
+
+    @cached_property
+    def variance(self) -> float:
+        """Of the keys around the means of their tasks, a dimension; 1 if there is none."""
+        middle, means = self._means
+        apart = self.points - (middle + means)[self._keys.owners]
+        return float(np.mean(apart**2)) or 1.0
+
     def project(self, rows: Floats) -> Floats:
         """Inputs [n, d] in the metric, [n, r]."""
         return rows - self._centre if self._metric is None else self._metric.project(rows)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.errors import UsageError
-from tvbank.routing._confidence import Likelihood
 from tvbank.routing.router import NO_TASK, Router
 
 #: The threshold of a last stage.
 ALWAYS = 0.0
 
-#: Of routers that were not calibrated together: how sure is sure, and what a metric fitted to a
-#: hundred examples a task flatters them by.
-SURE, FLATTERY = 0.9, 4.0
+#: How sure is sure, of routers that were not calibrated together.
+SURE = 0.9
 
 
 @final
@@ -30,30 +27,21 @@ class Stage:
         router: any.
         threshold: inputs of at least this confidence, 0..1, are decided here; of no effect in the
             last stage.
-        temperature: by which the log-posterior is divided, above 0: how far to trust it.
     """
 
     router: Router
     threshold: float = SURE
-    temperature: float = FLATTERY
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise UsageError(f"a cascade's threshold is 0 to 1, got {self.threshold}")
-        if not 0 < self.temperature < np.inf:
-            raise UsageError(f"a cascade's temperature is above 0, got {self.temperature}")
 
     def judge(self, features: Any) -> Verdict:
         """Ask about features [n, d] of the router's recipe."""
         weights, top = self.router.weights(features), self.router.top(features)
-        likely = self.likelihood.posterior(features, self.temperature)
+        likely = self.router.posterior(features)
         likely[top == NO_TASK] = 0
         return Verdict(weights, top, likely)
-
-    @cached_property
-    def likelihood(self) -> Likelihood:
-        """Of the router's tasks."""
-        return Likelihood(self.router)
 
 
 @final

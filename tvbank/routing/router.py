@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.errors import TaskExistsError, TaskNotFoundError, UsageError
+from tvbank.routing._confidence import posterior, spread_of
 from tvbank.routing._discriminant import Metric as Metric
 from tvbank.routing._examples import Examples, Floats, checked_rows, gather
+from tvbank.routing._held_out import hold_out
 from tvbank.routing._method import Method as Method
 from tvbank.routing._neighbourhood import Found, Neighbourhood
 from tvbank.routing._rejection import Rejection as Rejection
@@ -35,6 +37,8 @@ class Router:
         keys: float32 [m, d], what inputs are compared with: examples or centres of all tasks.
         owners: int32 [m], the number of each key's task, ascending.
         metric: None for the Euclidean distance of the features themselves.
+        spread: how far inputs lie from the mean of their task's keys, the variance a dimension of
+            the metric under which held-out examples are most likely of their tasks.
         rejection: when an input is of no known task; None if it always is of one.
     """
 
@@ -43,6 +47,7 @@ class Router:
     method: Method
     keys: Floats
     owners: NDArray[np.int32]
+    spread: float
     metric: Metric | None = None
     rejection: Rejection | None = None
 
@@ -104,15 +109,19 @@ class Router:
                 f"neighbours= is at most the number of examples or centres, {len(keys.points)}, "
                 f"got {method.neighbours}"
             )
-        rejection = None if method.reject is None else calibrate(examples, method)
-        return cls(keys.tasks, recipe, method, keys.points, keys.owners, metric, rejection)
+        held = hold_out(examples, method)
+        spread = spread_of(held, Neighbourhood(keys, metric, len(keys.tasks)).variance)
+        rejection = None
+        if held is not None and method.reject is not None:
+            rejection = calibrate(held, method.reject)
+        return cls(keys.tasks, recipe, method, keys.points, keys.owners, spread, metric, rejection)
 
     def with_task(self, task: str, features: Any) -> Router:
         """A router that knows one task more, from examples [n, d] of that task alone.
 
         Where the router keeps examples, it is the router that ``fit`` would make of all tasks: the
-        metric and the thresholds are found anew from the examples it has. Where it keeps centres,
-        metric and thresholds stay, and only centres are added: fit anew to have the metric tell the
+        metric, the spread and the thresholds are found anew from the examples it has. Where it
+        keeps centres, these stay, and only centres are added: fit anew to have the metric tell the
         new task apart as well as it can.
 
         Raises:
@@ -148,8 +157,8 @@ class Router:
 
     def _keeping(self, keys: Examples) -> Router:
         return Router(
-            keys.tasks, self.recipe, self.method, keys.points, keys.owners, self.metric,
-            self.rejection,
+            keys.tasks, self.recipe, self.method, keys.points, keys.owners, self.spread,
+            self.metric, self.rejection,
         )  # fmt: skip
 
     def _by_task(self) -> dict[str, Any]:
@@ -195,10 +204,24 @@ class Router:
         found = self._look(features)
         return np.where(self._known(found), found.top, NO_TASK).astype(np.int64)
 
+    def posterior(self, features: Any) -> NDArray[np.float64]:
+        """How likely each task is, all of them equally frequent: ``exp(-|x - m|² / (2 spread))``.
+
+        Finer than ``weights``, of which there are but a few different ones; m is the mean of a
+        task's keys. Arguments and errors as there; nothing is rejected.
+
+        Returns:
+            float64 [n, K], a column a task; rows sum to 1.
+        """
+        return posterior(self._around.squares(self._checked(features)), self.spread)
+
     def _look(self, features: Any) -> Found:
+        return self._around.of(self._checked(features), self.neighbours)
+
+    def _checked(self, features: Any) -> Floats:
         rows = checked_rows(features, "routing")
         self._check_width(rows)
-        return self._around.of(rows, self.neighbours)
+        return rows
 
     def _known(self, found: Found) -> NDArray[np.bool_]:
         if self.rejection is None:
@@ -217,13 +240,6 @@ class Router:
     def _around(self) -> Neighbourhood:
         keys = Examples(self.tasks, self.keys, self.owners)
         return Neighbourhood(keys, self.metric, len(self.tasks))
-
-    def _project(self, rows: Floats) -> Floats:
-        return self._around.project(rows)
-
-    @property
-    def _projected(self) -> Floats:
-        return self._around.points
 
     def __repr__(self) -> str:
         return (

@@ -48,7 +48,7 @@ BATCHES = st.lists(
 def test_sequences(batches, mode, reject, cascaded, pool, twin, listed):
     router = ROUTERS["body", reject]
     if cascaded:
-        router = Cascade([Stage(ROUTERS["embed", reject], 0.7, 2.0), router])
+        router = Cascade([Stage(ROUTERS["embed", reject], 0.7), router])
     failing = []
 
     def forward(model, rows):

@@ -24,7 +24,7 @@ def test_only_what_the_first_router_is_unsure_of_goes_to_the_second():
         seen.append(len(batch))
         return model(batch)
 
-    cascade = Cascade([Stage(first, 0.8, 1.0), Stage(second, 0.8, 1.0)])
+    cascade = Cascade([Stage(first, 0.8), Stage(second, 0.8)])
     with tvbank.AutoSwitch(model, bank, cascade, "top1", forward=forward) as auto:
         found = auto.route(inputs)
     unsure = int((found.stages == 1).sum())

@@ -35,7 +35,7 @@ def assert_same(found, wanted):
     assert found.tasks == wanted.tasks
     assert found.recipe == wanted.recipe
     assert found.method == wanted.method
-    assert found.rejection == wanted.rejection
+    assert (found.spread, found.rejection) == (wanted.spread, wanted.rejection)
     assert found.keys.tobytes() == wanted.keys.tobytes()
     assert found.owners.tobytes() == wanted.owners.tobytes()
     assert (found.metric is None) == (wanted.metric is None)
@@ -236,6 +236,7 @@ def chunk(array):
         ("document-syntax", put("recipe", "at", value=[])),
         ("document-syntax", put("rejection", value={"evidence": None, "distance": 1.0})),
         ("document-syntax", put("neighbours", value=0)),
+        ("document-syntax", put("spread", value=0.0)),
         ("document-syntax", put("objects", "../x", value={"size": 1, "sha256": "0" * 64})),
         ("name", put("tasks", 0, "name", value="a/b")),
         ("router", put("tasks", 0, "name", value="Exact")),

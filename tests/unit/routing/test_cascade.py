@@ -129,10 +129,10 @@ def test_confidence_is_calibrated_and_rejection_has_none():
     ),
     st.floats(0, 3),
 )  # fmt: skip
-def test_pooled_posteriors_are_posteriors(likely, prior):
+def test_pooled_posteriors_are_posteriors(likely, least):
     likely /= likely.sum(1, keepdims=True)
     likely[0] = 0
-    found = pooled(likely, prior)
+    found = pooled(likely, least)
     assert not found[0].any()
     np.testing.assert_allclose(found[1:].sum(1), 1)
     assert (found >= 0).all()
@@ -144,7 +144,59 @@ def test_pooling_follows_the_batch():
     assert pooled(np.concatenate([one_task, doubtful]))[-1].argmax() == 0
     both = np.concatenate([one_task, np.tile([0.1, 0.85, 0.05], (30, 1)), doubtful])
     assert pooled(both)[-1].argmax() == 1
-    np.testing.assert_array_equal(pooled(doubtful, 1e9).round(6), doubtful)
+
+
+def test_a_task_with_hardly_an_example_is_not_in_the_batch():
+    one_task = np.tile([0.8, 0.15, 0.05], (31, 1))
+    wrong = np.array([[0.001, 0.998, 0.001]])
+    batch = np.concatenate([one_task, wrong])
+    assert pooled(batch)[-1].argmax() == 0
+    assert pooled(batch, 0.0)[-1].argmax() == 1
+    assert pooled(np.concatenate([batch, wrong, wrong]))[-1].argmax() == 1
+    assert pooled(np.concatenate([one_task[:3], wrong]))[-1].argmax() == 1  # one in four is much
+    impossible = np.array([[0.0, 1.0, 0.0]])
+    assert pooled(np.concatenate([one_task, impossible]))[-1].tolist() == [0, 1, 0]
+    each = np.eye(100) * 0.9 + 0.001
+    np.testing.assert_array_equal(pooled(each).argmax(1), np.arange(100))
+
+
+@pytest.mark.parametrize("options", [{}, {"centres": 10}, {"metric": "euclidean"}])
+def test_posteriors_are_as_often_right_as_they_say(options):
+    fitted = tvbank.Router.fit(examples(1.5, 60), reject=None, **options)
+    fresh = examples(1.5, 400, 7)
+    rows = np.concatenate([fresh[name] for name in NAMES])
+    likely = fitted.posterior(rows)
+    np.testing.assert_allclose(likely.sum(1), 1)
+    right = likely.argmax(1) == np.repeat(np.arange(3), 400)
+    assert abs(likely.max(1).mean() - right.mean()) < 0.05
+    means = np.stack([fitted.keys[fitted.owners == k].mean(0) for k in range(3)])
+    if fitted.metric is not None:
+        means, rows = fitted.metric.project(means), fitted.metric.project(rows.astype("f4"))
+    squares = ((rows[:, None] - means) ** 2).sum(2)
+    plain = np.exp(-(squares - squares.min(1, keepdims=True)) / (2 * fitted.spread))
+    np.testing.assert_allclose(likely, plain / plain.sum(1, keepdims=True), rtol=1e-3, atol=1e-6)
+
+
+def test_features_that_overfit_are_trusted_less():
+    rng = np.random.default_rng(0)
+
+    def wide(count, seed):
+        noise = np.random.default_rng(seed).standard_normal((3, count, 400))
+        return {n: centres[k] + noise[k] for k, n in enumerate(NAMES)}
+
+    centres = 0.15 * rng.standard_normal((3, 400))
+    fitted = tvbank.Router.fit(wide(30, 1), reject=None)
+    fresh = wide(300, 2)
+    likely = fitted.posterior(np.concatenate([fresh[name] for name in NAMES]))
+    right = likely.argmax(1) == np.repeat(np.arange(3), 300)
+    assert abs(likely.max(1).mean() - right.mean()) < 0.06
+    assert fitted.spread > 2 * fitted._around.variance
+
+
+def test_a_spread_without_anything_held_out():
+    lone = tvbank.Router.fit({"a": np.eye(6)[:1], "b": -np.eye(6)[:1]}, neighbours=1)
+    assert lone.spread == 4 * lone._around.variance
+    assert lone.posterior(np.eye(6)[:1]).argmax() == 0
 
 
 def test_routers_of_different_tasks_and_senseless_arguments():
@@ -157,9 +209,6 @@ def test_routers_of_different_tasks_and_senseless_arguments():
     for threshold in (-0.1, 1.1, np.nan):
         with pytest.raises(UsageError, match="threshold"):
             Stage(first, threshold)
-    for temperature in (0.0, -1.0, np.inf, np.nan):
-        with pytest.raises(UsageError, match="temperature"):
-            Stage(first, 0.5, temperature)
     with pytest.raises(UsageError, match="2 routers, but held-out features for 1"):
         Cascade.calibrate([first, first], [examples(0.5)])
     with pytest.raises(UsageError, match="no held-out examples of task 'b'"):
@@ -179,7 +228,6 @@ def test_without_held_out_examples_the_kept_ones_are_held_out_in_turn():
     assert 0 < found.stages[0].threshold < 1
     again = Cascade.calibrate(made)
     assert [vars(s)["threshold"] for s in again.stages] == [s.threshold for s in found.stages]
-    assert [s.temperature for s in again.stages] == [s.temperature for s in found.stages]
     fresh = [examples(spread, 300, 6) for spread in (1.5, 0.5)]
     rows = [np.concatenate([each[name] for name in NAMES]) for each in fresh]
     truth = np.repeat(np.arange(3), 300)

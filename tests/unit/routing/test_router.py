@@ -242,7 +242,7 @@ def test_the_metric_is_that_of_the_shrunk_covariance(width):
     shrunk = (1 - share) * covariance + share * mean * np.eye(width)
     apart = means[:, None] - means
     wanted = np.einsum("abi,ij,abj->ab", apart, np.linalg.inv(shrunk), apart)
-    middles = router._project(parts.mean(1).astype(np.float32))
+    middles = router._around.project(parts.mean(1).astype(np.float32))
     found = ((middles[:, None] - middles) ** 2).sum(2)
     assert np.allclose(found, wanted, rtol=1e-3, atol=1e-3)
 

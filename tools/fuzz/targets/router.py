@@ -50,7 +50,7 @@ def check(data: bytes) -> None:
     assert (found.recipe.at, found.recipe.pooling, found.recipe.width) == (
         tuple(other.at), other.pooling, other.width
     )  # fmt: skip
-    assert found.neighbours == other.neighbours
+    assert (found.neighbours, found.spread) == (other.neighbours, other.spread)
     rejection = found.rejection
     assert (rejection and (rejection.evidence, rejection.distance)) == other.rejection
     assert [(extra.name, extra.dtype, extra.shape) for extra in found.extras] == [

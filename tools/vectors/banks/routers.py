@@ -106,6 +106,8 @@ def _document_faults() -> Iterator[BankFault]:
         ("router", "a recipe of another width than the keys", put("recipe", "width", value=3)),
         ("document-syntax", "no neighbours", put("neighbours", value=0)),
         ("router", "more neighbours than keys", put("neighbours", value=5)),
+        ("document-syntax", "no spread", drop("spread")),
+        ("document-syntax", "a spread of zero", put("spread", value=0)),
         ("document-syntax", "no rejection, nor null", drop("rejection")),
         ("document-syntax", "a threshold that is no number", put(
             "rejection", "evidence", value="low")),

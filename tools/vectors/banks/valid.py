@@ -290,6 +290,7 @@ def _expected(plan: Plan) -> dict[str, Any]:
                 "at": router.at,
                 "width": router.width,
                 "neighbours": router.neighbours,
+                "spread": router.spread,
                 "rejection": router.rejection,
                 "arrays": {each.name: each.data.hex() for each in router.arrays},
             }

@@ -60,6 +60,7 @@ class RouterPlan:
     pooling: str = "auto"
     width: int = 2
     neighbours: int = 2
+    spread: float = 0.75
     rejection: Json | None = field(default_factory=lambda: {"evidence": -0.5, "distance": 3.25})
     method: Json = field(default_factory=lambda: {"metric": "discriminant", "seed": 0})
 
@@ -252,6 +253,7 @@ def _router(
         "tasks": [{"name": n, "revision": catalog[n]["revision"]} for n in router.tasks],
         "recipe": {"at": list(router.at), "pooling": router.pooling, "width": router.width},
         "neighbours": router.neighbours,
+        "spread": router.spread,
         "rejection": router.rejection,
         "objects": {key: _record(data) for key, data in sorted(objects.items())},
         "extras": [
