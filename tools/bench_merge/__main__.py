@@ -1,10 +1,11 @@
 """Every way to have many tasks in one model, on real fine-tunes, from bank bytes.
 
-    python -m tools.bench_merge --tasks FOLDER --family minilm [--json] [--tests 400]
+    python -m tools.bench_merge --tasks FOLDER --family minilm [--parts static] [--json OUT]
 
 FOLDER is what `python -m tools.realtasks build` writes. Parameters are chosen on training examples
-(`--tuning` of each task) that neither the routers (`--routing` of each) nor the tests see, the
-layer to route at on others (`--choosing`), whose labels are not used.
+(`--tuning` of each task) that neither the routers (`--routing` of each, drawn once for each of
+`--seeds`) nor the tests see; FlexSwitch learns from the first hundred of each, without labels.
+Parts can be run apart: `--beside` shows the rows of an earlier `--json` in the same tables.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,30 +30,36 @@ from tools.bench_merge._show import show
 from tools.bench_merge._trial import Row, Trial, trial_of
 from tools.realtasks import FAMILIES, Family, load
 
-PARTS = ("switched", "routed", "static")
+PARTS = ("static", "switched", "flexswitch", "routed")
 
 
 def measure(trial: Trial, folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     """All rows of the parts that are asked for; banks are written to a folder."""
-    exact = bank_of(trial, folder / "exact", tvbank.Exact())
+    parts = arguments.parts
+    exact = bank_of(trial, folder / "exact", lambda _: tvbank.Exact())
+    if "static" in parts:
+        yield from _static.rows(trial, exact, _say)
     emr = _switched.emr_of_bank(trial, exact)
-    if "switched" in arguments.parts:
+    if "switched" in parts:
         yield _switched.base_row(trial)
         yield _switched.tuned_row(trial, exact)
         yield _switched.emr_row(trial, emr)
-    if "switched" in arguments.parts or "routed" in arguments.parts:
+    known: dict[str, _switched.Known] = {}
+    if "switched" in parts or "routed" in parts:
         allowed = int(arguments.share * emr.stored)
-        made = list(_switched.tswitch_rows(trial, folder, allowed, arguments.drops, _say))
-        yield from (row for row, _ in made)
-        if "routed" in arguments.parts:
-            _, smallest = made[-1]
-            known, planned = _switched.budget_row(trial, folder, smallest)
-            yield known
-            routers = _routed.routers_of(trial, _say)
-            for label, bank in (("", smallest), (" of Budget", planned)):
-                yield from _routed.rows(trial, bank, label, routers, arguments.timed)
-    if "static" in arguments.parts:
-        yield from _static.rows(trial, exact, _say)
+        found = list(_switched.tswitch(trial, folder, allowed, arguments.drops, _say))
+        known[""] = found[-1]
+        known[" of Budget"] = _switched.budget(trial, folder, known[""].bank)
+        if "switched" in parts:
+            yield from (each.row for each in (*found, known[" of Budget"]))
+    if "flexswitch" in parts:
+        known[" of FlexSwitch"] = _switched.flexswitch(trial, folder, arguments.lambdas, _say)
+        yield known[" of FlexSwitch"].row
+    if "routed" in parts:
+        drawn = {seed: _routed.routers(trial, seed, _say) for seed in range(arguments.seeds)}
+        for label, (_, bank) in known.items():
+            for way in _routed.FEW if label else _routed.WAYS:
+                yield _routed.routed(trial, bank, label, way, drawn, arguments.timed)
 
 
 def _say(line: str) -> None:
@@ -76,36 +83,44 @@ def main() -> None:
     parser.add_argument("--family", choices=list(FAMILIES), required=True)
     parser.add_argument("--only", nargs="+", metavar="TASK", help="by default all tasks")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--tests", type=int, default=400, help="of each task")
-    parser.add_argument("--tuning", type=int, default=50, help="examples of each task")
+    parser.add_argument("--tests", type=int, help="of each task; by default all")
+    parser.add_argument("--tuning", type=int, default=200, help="examples of each task")
     parser.add_argument("--routing", type=int, default=100, help="examples of each task")
-    parser.add_argument("--choosing", type=int, default=100, help="examples of each task")
+    parser.add_argument("--seeds", type=int, default=3, help="draws of examples for the routers")
     parser.add_argument("--drops", type=float, nargs="+", default=_switched.DROPS, metavar="DROP")
+    parser.add_argument("--lambdas", type=float, nargs="+", default=(0.1, 0.3), metavar="LAMBDA")
     parser.add_argument("--timed", type=int, default=20, help="batches of each kind; 0 for none")
     parser.add_argument("--share", type=float, default=0.1, help="of EMR's bytes for a small bank")
     parser.add_argument("--threads", type=int, help="of torch; by default as it likes")
-    parser.add_argument("--folder", type=Path, help="for banks; by default a temporary one")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--folder", type=Path, help="for banks, which stay; by default a temporary one"
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT", help="every row, test by test")
+    parser.add_argument("--beside", type=Path, nargs="+", default=(), metavar="JSON")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     family = _family(arguments)
-    sizes = (arguments.routing, arguments.choosing, arguments.tuning, arguments.tests)
-    trial = trial_of(family, *sizes)
+    trial = trial_of(family, arguments.routing, arguments.tuning, arguments.tests)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        for row in measure(trial, Path(folder), arguments):
-            rows.append(row)
+    for path in arguments.beside:
+        rows += map(Row.from_json, json.loads(path.read_text())["rows"])
+    mine: list[Row] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for row in measure(trial, folder, arguments):
+            mine.append(row)
             _say(f"{row.method} ({row.setting}): {row.mean:.4f}, {row.stored / 2**20:.2f} MiB")
-    if arguments.json:
-        settings = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in vars(arguments).items()
-        }
-        report = [asdict(row) | {"mean": row.mean} for row in rows]
-        print(json.dumps({"machine": machine(), "settings": settings, "rows": report}, indent=1))
-        return
-    show(rows, list(trial.tasks), Console(width=240))
+            if arguments.json:
+                _write(arguments.json, mine, arguments)
+    show([*rows, *mine], list(trial.tasks), Console(width=None if sys.stdout.isatty() else 240))
+
+
+def _write(path: Path, rows: list[Row], arguments: argparse.Namespace) -> None:
+    settings = {name: str(value) for name, value in vars(arguments).items()}
+    report = {"machine": machine(), "settings": settings, "rows": [row.to_json() for row in rows]}
+    path.write_text(json.dumps(report))
 
 
 if __name__ == "__main__":

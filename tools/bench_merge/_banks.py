@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 
 import tvbank
-from tools.bench_merge._trial import Examples, Scores, Trial, scores_of
+from tools.bench_merge._trial import Examples, Hits, Trial, hits_of
+from tools.realtasks import RealTask
 from tvbank import Bank
 from tvbank.compress import Compressor
 
 State = dict[str, torch.Tensor]
 
 
-def bank_of(trial: Trial, path: Path, compressor: Compressor) -> Bank:
-    """Write a bank of all fine-tunes; what is returned reads its bytes anew."""
-    bank = tvbank.create(path, base=trial.family.base)
+def bank_of(trial: Trial, path: Path, compressor: Callable[[RealTask], Compressor]) -> Bank:
+    """Write a bank of all fine-tunes; what is returned reads its bytes anew.
+
+    A bank that lies there is taken as it is, its missing tasks added.
+    """
+    bank = tvbank.open(path) if path.exists() else tvbank.create(path, base=trial.family.base)
     for name, task in trial.tasks.items():
-        bank.add(name, task.tuned, compressor)
+        if name not in bank:
+            bank.add(name, task.tuned, compressor(task))
     return tvbank.open(path)
 
 
@@ -28,8 +33,8 @@ def stored_bytes(bank: Bank) -> int:
     return sum(task.stored_bytes for task in bank.values())
 
 
-def switched_scores(trial: Trial, examples: dict[str, Examples], bank: Bank) -> Scores:
-    """Accuracy with the task known, from a live model that the bank is attached to."""
+def switched_hits(trial: Trial, examples: Mapping[str, Examples], bank: Bank) -> Hits:
+    """What is right with the task known, from a live model that the bank is attached to."""
     model = trial.family.model()
     switch = tvbank.attach(model, bank)
 
@@ -37,7 +42,7 @@ def switched_scores(trial: Trial, examples: dict[str, Examples], bank: Bank) -> 
         switch.to(name)
         return model
 
-    return scores_of(trial, examples, to)
+    return hits_of(trial, examples, to)
 
 
 def loader(trial: Trial) -> Callable[[State], torch.nn.Module]:

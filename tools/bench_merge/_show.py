@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from tools.bench_merge._trial import Row, mean
 
+#: What others are compared with, test by test.
+_REFERENCES = ("fine-tuned", "EMR-Merging", "T-Switch, small", "Budget", "FlexSwitch")
+
 
 def show(rows: Sequence[Row], tasks: Sequence[str], console: Console) -> None:
-    """Print accuracy, storage and cost of each method, then where inputs went."""
+    """Print accuracy, storage and cost of each method, differences, and where inputs went."""
     table = Table()
     for name in ("method", "setting", *tasks, "mean", "MiB", "routed", "own head", "passes"):
         table.add_column(name, justify="left" if name in ("method", "setting") else "right")
@@ -32,9 +36,26 @@ def show(rows: Sequence[Row], tasks: Sequence[str], console: Console) -> None:
         "the input was routed elsewhere. passes: time of a batch of 32 over one forward pass of "
         "the base, of one task / of four."
     )
+    _show_differences(rows, console)
     for row in rows:
         if row.confusion:
             _show_confusion(row, console)
+
+
+def _show_differences(rows: Sequence[Row], console: Console) -> None:
+    """Points above each reference, with standard errors of the same tests, and over seeds."""
+    others = [row for name in _REFERENCES for row in rows if row.method == name]
+    table = Table(title="points above … ± standard error, paired", title_justify="left")
+    table.add_column("")
+    for other in others:
+        table.add_column(other.method, justify="right")
+    table.add_column("± over draws of the router's examples", justify="right")
+    for row in rows:
+        found = [row.less(other) for other in others]
+        cells = [f"{100 * apart:+.2f} ± {100 * error:.2f}" for apart, error in found]
+        spread = f"{100 * np.std(row.seeds, ddof=1):.2f}" if len(row.seeds) > 1 else ""
+        table.add_row(row.method, *cells, spread)
+    console.print(table)
 
 
 def _show_confusion(row: Row, console: Console) -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import tvbank
 from tools.bench_merge._banks import State, loader
-from tools.bench_merge._trial import Examples, Row, Scores, Trial, mean, scores_of
+from tools.bench_merge._trial import Hits, Row, Trial, hits_of, mean
 from tvbank import Bank
 from tvbank.merging import MergeMethod, TaskArithmetic
 
@@ -36,7 +36,7 @@ def rows(trial: Trial, bank: Bank, say: Say) -> Iterator[Row]:
         )
         model = load(merged)
         return Row(
-            name, setting, scores_of(trial, trial.tests, lambda _: model), size,
+            name, setting, hits_of(trial, trial.tests, lambda _: model), size,
             note="one set of weights, instead of the base",
         )  # fmt: skip
 
@@ -50,8 +50,8 @@ def rows(trial: Trial, bank: Bank, say: Say) -> Iterator[Row]:
         found: list[tuple[float, MergeMethod, float]] = []
         for method in methods:
             near = _near(scales, found[0][2]) if found else scales
-            for scale, scores in _scaled(trial, bank, base, method, near, load):
-                found.append((mean(scores), method, scale))
+            for scale, hits in _scaled(trial, bank, base, method, near, load):
+                found.append((mean(hits), method, scale))
             found.sort(key=lambda each: -each[0])
         tuning, method, scale = found[0]
         say(f"{name}: best of {len(found)} settings on the tuning examples: {tuning:.4f}")
@@ -72,11 +72,10 @@ def _scaled(
     method: MergeMethod,
     scales: Sequence[float],
     load: Callable[[State], torch.nn.Module],
-) -> Iterator[tuple[float, Scores]]:
-    """Scores at each scale on the tuning examples; merged once, as a scale only scales."""
+) -> Iterator[tuple[float, Hits]]:
+    """What is right at each scale on the tuning examples; merged once, as a scale only scales."""
     merged = tvbank.merge(bank, dict.fromkeys(bank, 1.0), base=trial.family.base, method=method)
     vector = {name: merged[name] - weights for name, weights in base.items()}
-    tuning: dict[str, Examples] = dict(trial.tuning)
     for scale in scales:
         model = load({name: weights + scale * vector[name] for name, weights in base.items()})
-        yield scale, scores_of(trial, tuning, lambda _, model=model: model)
+        yield scale, hits_of(trial, trial.tuning, lambda _, model=model: model)

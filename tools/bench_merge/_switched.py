@@ -1,39 +1,52 @@
-"""The task known: fine-tunes, EMR-Merging, T-Switch."""
+"""The task known: fine-tunes, EMR-Merging, T-Switch, Budget, FlexSwitch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from safetensors.torch import load_file
 
 import tvbank
-from tools.bench_merge._banks import State, bank_of, loader, stored_bytes, switched_scores
+from tools.bench_compress._learning import learner
+from tools.bench_merge._banks import State, bank_of, loader, stored_bytes, switched_hits
 from tools.bench_merge._emr import Emr, emr_of
-from tools.bench_merge._trial import Row, Trial, mean, scores_of
+from tools.bench_merge._trial import Row, Trial, hits_of, mean
+from tools.realtasks import RealTask
 from tvbank import Bank
+from tvbank.compress import Compressor
 
 #: What T-Switch is chosen from.
 DROPS = (0.5, 0.7, 0.8, 0.9, 0.95)
 KNOBS: tuple[Literal["rms", "norm"], ...] = ("rms", "norm")
 
+_STEPS = 200  # of FlexSwitch
+
 Say = Callable[[str], None]
+
+
+class Known(NamedTuple):
+    """A row with the task known, and the bank it was read from."""
+
+    row: Row
+    bank: Bank
 
 
 def base_row(trial: Trial) -> Row:
     """The base under the tasks' heads."""
     model = trial.family.model()
-    return Row("base", "", scores_of(trial, trial.tests, lambda _: model), 0)
+    return Row("base", "", hits_of(trial, trial.tests, lambda _: model), 0)
 
 
 def tuned_row(trial: Trial, exact: Bank) -> Row:
     """Every task's own fine-tune, read from the bank of exact tasks."""
-    scores = switched_scores(trial, dict(trial.tests), exact)
+    hits = switched_hits(trial, trial.tests, exact)
     whole = sum(task.tuned.stat().st_size for task in trial.tasks.values())
     note = f"as tvbank.Exact: {stored_bytes(exact) / 2**20:.1f} MiB"
-    return Row("fine-tuned", "", scores, whole, note=note)
+    return Row("fine-tuned", "", hits, whole, note=note)
 
 
 def emr_of_bank(trial: Trial, exact: Bank) -> Emr:
@@ -53,12 +66,12 @@ def emr_row(trial: Trial, merged: Emr) -> Row:
     def model_for(task: str) -> torch.nn.Module:
         return load(merged.state(base, task))
 
-    return Row("EMR-Merging", "", scores_of(trial, trial.tests, model_for), merged.stored)
+    return Row("EMR-Merging", "", hits_of(trial, trial.tests, model_for), merged.stored)
 
 
-def tswitch_rows(
+def tswitch(
     trial: Trial, folder: Path, allowed: int, drops: Sequence[float], say: Say
-) -> Iterator[tuple[Row, Bank]]:
+) -> Iterator[Known]:
     """T-Switch at the setting that does best on the tuning examples: of all, and of small ones.
 
     Args:
@@ -68,24 +81,64 @@ def tswitch_rows(
         drops: shares to drop to choose among.
         say: takes progress.
     """
-    found: list[tuple[float, str, Bank]] = []
+    makes: dict[str, Callable[[RealTask], Compressor]] = {}
     for drop in drops:
         for knob in KNOBS:
-            bank = bank_of(trial, folder / f"tswitch-{drop}-{knob}", tvbank.TSwitch(drop, knob))
-            tuning = mean(switched_scores(trial, dict(trial.tuning), bank))
-            found.append((tuning, f"drop={drop} knob={knob}", bank))
-            say(f"T-Switch {found[-1][1]}: {stored_bytes(bank) / 2**20:.2f} MiB, {tuning:.4f}")
-    small = [each for each in found if stored_bytes(each[2]) <= allowed]
-    for name, some in (("T-Switch", found), ("T-Switch, small", small)):
-        if some:
-            _, setting, bank = max(some, key=lambda each: each[0])
-            scores = switched_scores(trial, dict(trial.tests), bank)
-            yield Row(name, setting, scores, stored_bytes(bank)), bank
+            makes[f"drop={drop} knob={knob}"] = partial(_same, tvbank.TSwitch(drop, knob))
+    found = _tried(trial, folder, "T-Switch", makes, say)
+    yield _best(trial, "T-Switch", found)
+    if small := [each for each in found if stored_bytes(each[2]) <= allowed]:
+        yield _best(trial, "T-Switch, small", small)
 
 
-def budget_row(trial: Trial, folder: Path, other: Bank) -> tuple[Row, Bank]:
+def budget(trial: Trial, folder: Path, other: Bank) -> Known:
     """Budget at the bytes of another bank of the same tasks."""
     bits = sum(task.bits_per_parameter for task in other.values()) / len(other)
-    bank = bank_of(trial, folder / "budget", tvbank.Budget(f"{bits:.4f} bits/param"))
-    scores = switched_scores(trial, dict(trial.tests), bank)
-    return Row("Budget", f"{bits:.3f} bits/param", scores, stored_bytes(bank)), bank
+    compressor = tvbank.Budget(f"{bits:.4f} bits/param")
+    bank = bank_of(trial, folder / f"Budget {bits:.4f}", lambda _: compressor)
+    return _known(trial, "Budget", f"{bits:.3f} bits/param", bank)
+
+
+def flexswitch(trial: Trial, folder: Path, lambdas: Sequence[float], say: Say) -> Known:
+    """FlexSwitch at the lambda of some that does best on the tuning examples."""
+
+    def make(lam: float, task: RealTask) -> Compressor:
+        say(f"FlexSwitch lambda={lam}: {task.name}")
+        return learner(trial.family, task, 0, 1.0, loss="kl", lam=lam, steps=_STEPS, budget=None)
+
+    makes = {f"lambda={lam}": partial(make, lam) for lam in lambdas}
+    return _best(trial, "FlexSwitch", _tried(trial, folder, "FlexSwitch", makes, say))
+
+
+#: Accuracy on the tuning examples, setting, bank.
+_Found = tuple[float, str, Bank]
+
+
+def _tried(
+    trial: Trial,
+    folder: Path,
+    method: str,
+    makes: Mapping[str, Callable[[RealTask], Compressor]],
+    say: Say,
+) -> list[_Found]:
+    found: list[_Found] = []
+    for setting, make in makes.items():
+        bank = bank_of(trial, folder / f"{method} {setting}", make)
+        tuning = mean(switched_hits(trial, trial.tuning, bank))
+        found.append((tuning, setting, bank))
+        say(f"{method} {setting}: {stored_bytes(bank) / 2**20:.2f} MiB, {tuning:.4f}")
+    return found
+
+
+def _best(trial: Trial, method: str, found: Sequence[_Found]) -> Known:
+    _, setting, bank = max(found, key=lambda each: each[0])
+    return _known(trial, method, setting, bank)
+
+
+def _known(trial: Trial, method: str, setting: str, bank: Bank) -> Known:
+    hits = switched_hits(trial, trial.tests, bank)
+    return Known(Row(method, setting, hits, stored_bytes(bank)), bank)
+
+
+def _same(compressor: Compressor, _: RealTask) -> Compressor:
+    return compressor

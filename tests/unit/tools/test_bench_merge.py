@@ -1,6 +1,8 @@
 """Baselines of the merge benchmark against plain implementations, and which examples see what."""
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import tvbank
-from tools.bench_merge._banks import bank_of, loader, switched_scores
+from tools.bench_merge import _routed
+from tools.bench_merge._banks import bank_of, loader, switched_hits
 from tools.bench_merge._emr import emr_of
 from tools.bench_merge._static import SCALES, _scaled
-from tools.bench_merge._trial import Row, scores_of, trial_of
+from tools.bench_merge._trial import Row, averaged, hits_of, trial_of
 from tools.realtasks import load
 from tools.realtasks._vit import WIDTH, VisionTransformer
 
@@ -82,29 +85,77 @@ def trial(tmp_path_factory):
         np.savez(folder / "data.npz", x_train=x[:12], y_train=y[:12], x_test=x[12:], y_test=y[12:])
         head = {"weight": torch.randn(3, WIDTH), "bias": torch.zeros(3)}
         save_file(head, folder / "head.safetensors")
-    return trial_of(load(root, "vit"), routing=5, choosing=2, tuning=4, tests=6)
+    return trial_of(load(root, "vit"), routing=5, tuning=4, tests=6)
 
 
 def test_no_example_serves_two_purposes(trial):
     for name, task in trial.tasks.items():
-        parts = [
-            trial.routing[name], trial.choosing[name], trial.tuning[name].x, trial.tests[name].x
-        ]  # fmt: skip
-        assert [len(part) for part in parts] == [5, 2, 4, 6]
-        assert len({image.tobytes() for part in parts for image in part}) == 17
+        parts = [trial.examples(1)[name], trial.tuning[name].x, trial.tests[name].x]
+        assert [len(part) for part in parts] == [5, 4, 6]
+        assert len({image.tobytes() for part in parts for image in part}) == 15
         assert len(task.x_test) == 8
+    drawn = [trial.examples(seed)["first"].tobytes() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_scores_of_an_exact_bank_are_those_of_the_files(trial, tmp_path):
-    bank = bank_of(trial, tmp_path / "bank", tvbank.Exact())
+    bank = bank_of(trial, tmp_path / "bank", lambda _: tvbank.Exact())
     model = loader(trial)
-    direct = scores_of(trial, trial.tests, lambda name: model(tvbank.merge(bank, {name: 1.0})))
-    assert switched_scores(trial, dict(trial.tests), bank) == direct
-    assert Row("method", "", direct, 0).mean == sum(direct.values()) / 2
+    direct = hits_of(trial, trial.tests, lambda name: model(tvbank.merge(bank, {name: 1.0})))
+    found = switched_hits(trial, trial.tests, bank)
+    assert {name: some.tolist() for name, some in found.items()} == {
+        name: some.tolist() for name, some in direct.items()
+    }
+    row = Row("method", "", direct, 0)
+    assert row.mean == sum(row.scores.values()) / 2
+
+
+def test_differences_are_paired():
+    ours = Row("a", "", {"x": np.array([1.0, 1, 0, 1]), "y": np.array([1.0, 1])}, 5, seeds=(0.5,))
+    other = Row("b", "", {"x": np.array([1.0, 0, 0, 1]), "y": np.array([1.0, 0])}, 7)
+    apart, error = ours.less(other)
+    assert apart == pytest.approx(0.375)
+    assert error == pytest.approx(math.sqrt(0.25 / 4 + 0.5 / 2) / 2)
+    assert ours.less(ours) == (0, 0)
+    again = Row.from_json(json.loads(json.dumps(ours.to_json())))
+    assert again.to_json() == ours.to_json()
+    both = averaged([replace(row, routed=1.0) for row in (ours, other)])
+    assert both.seeds == (ours.mean, other.mean)
+    assert both.mean == pytest.approx((ours.mean + other.mean) / 2)
+    assert both.stored == 6
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 0])
+def test_batches_hold_every_test_once(trial, monkeypatch, tasks):
+    monkeypatch.setattr(_routed, "_SIZES", {1: 4, 2: 4, 0: 8})
+    batches = _routed._batches(trial, tasks, 0)
+    assert [len(batch.owners) for batch in batches].count(0) == 0
+    seen = sorted((o, p) for b in batches for o, p in zip(b.owners, b.places, strict=True))
+    assert seen == [(name, place) for name in ("first", "second") for place in range(6)]
+    for batch in batches:
+        assert len(set(batch.owners)) == (tasks or 2)
+        for x, owner, place in zip(batch.x, batch.owners, batch.places, strict=True):
+            assert (x == trial.tests[owner].x[place]).all()
+
+
+def test_routed_rows_are_those_of_the_model_that_is_told(trial, tmp_path):
+    bank = bank_of(trial, tmp_path / "bank", lambda _: tvbank.Exact())
+    known = switched_hits(trial, trial.tests, bank)
+    drawn = {seed: _routed.routers(trial, seed, lambda _: None) for seed in (0, 1)}
+    way = _routed.Way("Auto-Switch", "discriminant", tasks=1, pool=True)
+    row = _routed.routed(trial, bank, " of x", way, drawn, 0)
+    assert row.method == "Auto-Switch of x"
+    assert len(row.seeds) == 2
+    for name in trial.tasks:
+        assert row.own_head[name].shape == row.hits[name].shape
+        assert (row.hits[name] <= row.own_head[name]).all()
+        assert sum(row.confusion[name].values()) == 12
+        if row.confusion[name] == {name: 12}:
+            assert row.hits[name].tolist() == known[name].tolist()
 
 
 def test_a_merge_is_scaled_instead_of_made_anew(trial, tmp_path):
-    bank = bank_of(trial, tmp_path / "bank", tvbank.Exact())
+    bank = bank_of(trial, tmp_path / "bank", lambda _: tvbank.Exact())
     seen = []
 
     def keep(state):
