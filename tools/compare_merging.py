@@ -1,0 +1,168 @@
+"""Task arithmetic, TIES and DARE out of a bank against mergekit's, entry by entry.
+
+    python tools/compare_merging.py [BASE TUNED TUNED ...]
+
+Wants mergekit, one of the peers of the `bench` extra. Files are
+safetensors; by default three small random models are made. mergekit merges in the way it would from
+its command line, with three things set:
+
+- TIES: it trims each tensor by itself, as ``Ties(across="unit")`` does, but keeps the whole part of
+  ``density * n`` entries where the paper's top-k per cent are rounded up here; so an entry may be
+  kept here and not there in units whose n does not divide.
+- DARE: it draws from torch's generator; it is given the draws that ``Dare`` specifies, made here
+  by Python's own integers.
+- DARE: it rescales by what is left of the L1 norm, the paper by 1 / (1 - drop); that is switched
+  off, and the weight multiplied by the latter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from safetensors.torch import load_file, save_file
+
+import tvbank
+from tvbank.merging import MergeMethod, TaskArithmetic
+
+_SHAPES = {"a": (60, 50), "b": (40,), "c": (10, 20, 5)}
+_WEIGHTS, _DENSITIES, _DROPS = (0.3, 1.0), (0.1, 0.5), (0.5, 0.9)
+
+State = dict[str, torch.Tensor]
+
+
+def small_models(folder: Path) -> list[Path]:
+    """A base and three fine-tunes, float32."""
+    torch.manual_seed(0)
+    base = {name: torch.randn(shape) for name, shape in _SHAPES.items()}
+    paths = [folder / f"model-{number}.safetensors" for number in range(4)]
+    save_file(base, paths[0])
+    for path in paths[1:]:
+        save_file({name: w + 0.01 * torch.randn(w.shape) for name, w in base.items()}, path)
+    return paths
+
+
+def theirs(paths: list[Path], out: Path, method: str, weight: float, **shared: Any) -> State:
+    """What mergekit makes of a base and fine-tunes."""
+    import mergekit.scripts.merge_raw_pytorch as raw
+    from mergekit.graph import Executor
+    from mergekit.options import MergeOptions
+
+    base, *tuned = map(str, paths)
+    density = {"density": shared.pop("density")} if "density" in shared else {}
+    config = raw.RawPyTorchMergeConfig.model_validate(
+        {
+            "merge_method": method,
+            "base_model": base,
+            "models": [{"model": m, "parameters": {"weight": weight, **density}} for m in tuned],
+            "parameters": shared,
+            "dtype": "float32",
+        }
+    )
+    tasks = raw.plan_flat_merge(config, str(out), False, False, MergeOptions(quiet=True))
+    Executor(tasks, math_device="cpu", storage_device="cpu").execute()
+    return load_file(next(out.glob("*.safetensors")))
+
+
+def keeps(count: int, seed: int, task: str, unit: str, drop: float) -> torch.Tensor:
+    """Which entries ``Dare`` keeps, by its specification."""
+    digest = hashlib.sha256(f"{seed}\0{task}\0{unit}".encode()).digest()
+    state, whole = int.from_bytes(digest[:8], "little"), 2**64 - 1
+    kept = []
+    for position in range(count):
+        mixed = state + (position + 1) * 0x9E3779B97F4A7C15 & whole
+        mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & whole
+        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & whole
+        kept.append(((mixed ^ mixed >> 31) >> 11) * 2.0**-53 >= drop)
+    return torch.tensor(kept)
+
+
+@contextmanager
+def drawing(paths: list[Path], seed: int, drop: float) -> Iterator[None]:
+    """Give mergekit's DARE the draws of ``Dare``: a difference is known by its numbers."""
+    import mergekit.sparsify
+
+    base, masks = load_file(paths[0]), {}
+    for path in paths[1:]:
+        for unit, weights in load_file(path).items():
+            key = (weights - base[unit]).numpy().tobytes()
+            mask = keeps(weights.numel(), seed, path.stem, unit, drop)
+            masks[key] = mask.reshape(weights.shape).float()
+    original = mergekit.sparsify.bernoulli
+
+    def bernoulli(tensor: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        with patch("torch.bernoulli", lambda _: masks[tensor.numpy().tobytes()]):
+            found: torch.Tensor = original(tensor, *rest, **named)
+            return found
+
+    with patch("mergekit.sparsify.bernoulli", bernoulli):
+        yield
+
+
+def difference(ours: State, other: State, base: State) -> str:
+    """How far apart two merges are, and how much there is to differ in."""
+    assert ours.keys() == other.keys()
+    apart = torch.cat([(ours[name] - other[name]).abs().flatten() for name in ours])
+    moved = torch.cat([(ours[name] - base[name]).abs().flatten() for name in ours])
+    size = float(moved.max())
+    return (
+        f"largest difference {float(apart.max()):.1e} of {size:.1e}; more than a millionth of "
+        f"that: {int((apart > 1e-6 * max(size, 1.0)).sum())} of {apart.numel()} entries"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Merges against mergekit's, entry by entry.")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="base, then fine-tunes")
+    files = parser.parse_args().files
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        paths = files or small_models(folder)
+        base = load_file(paths[0])
+        bank = tvbank.create(folder / "bank", base=paths[0])
+        names = {path.stem if not files else f"t{k}": path for k, path in enumerate(paths[1:])}
+        linked = [paths[0]]
+        for name, path in names.items():
+            linked.append(folder / f"{name}.safetensors")
+            if not linked[-1].exists():
+                linked[-1].symlink_to(path.absolute())
+            bank.add(name, path, tvbank.Exact())
+        for number, (label, method, weight, named) in enumerate(_cases()):
+            ours = tvbank.merge(bank, dict.fromkeys(bank, weight), base=paths[0], method=method)
+            out = folder / f"out-{number}"
+            if isinstance(method, tvbank.Dare):
+                with drawing(linked, method.seed, method.drop):
+                    other = theirs(linked, out, weight=weight / (1 - method.drop), **named)
+            elif isinstance(method, tvbank.Ties):  # of equal weights, whatever they are, the mean
+                other = theirs(linked, out, weight=1.0, **named, **{"lambda": weight})
+            else:
+                other = theirs(linked, out, weight=weight, **named)
+            print(f"{label}, weight {weight}: {difference(ours, other, base)}")
+    sys.stdout.flush()
+
+
+def _cases() -> Iterator[tuple[str, MergeMethod, float, dict[str, Any]]]:
+    for weight in _WEIGHTS:
+        linear = {"method": "task_arithmetic", "normalize": False}
+        yield "task arithmetic", TaskArithmetic(), weight, linear
+        for density in _DENSITIES:
+            ties = {"method": "ties", "density": density, "normalize": True}
+            yield f"TIES {density}", tvbank.Ties(density, across="unit"), weight, ties
+        for drop in _DROPS:
+            dare = {"method": "dare_linear", "density": 1 - drop, "rescale": False}
+            dare["normalize"] = False
+            yield f"DARE {drop}", tvbank.Dare(drop, seed=0), weight, dare
+
+
+if __name__ == "__main__":
+    main()
