@@ -2,13 +2,13 @@
 
     python tools/compare_merging.py [BASE TUNED TUNED ...]
 
-Wants mergekit, one of the peers of the `bench` extra. Files are
-safetensors; by default three small random models are made. mergekit merges in the way it would from
-its command line, with three things set:
+Wants mergekit, one of the peers of the `bench` extra. Files are safetensors; by default three small
+random models are made. mergekit merges in the way it would from its command line, with three things
+minded:
 
 - TIES: it trims each tensor by itself, as ``Ties(across="unit")`` does, but keeps the whole part of
-  ``density * n`` entries where the paper's top-k per cent are rounded up here; so an entry may be
-  kept here and not there in units whose n does not divide.
+  ``density * n`` entries, of equal ones any; here that is rounded up, and equal ones are all kept.
+  So entries at which some task has just the magnitude where it is cut are counted apart.
 - DARE: it draws from torch's generator; it is given the draws that ``Dare`` specifies, made here
   by Python's own integers.
 - DARE: it rescales by what is left of the L1 norm, the paper by 1 / (1 - drop); that is switched
@@ -108,15 +108,32 @@ def drawing(paths: list[Path], seed: int, drop: float) -> Iterator[None]:
         yield
 
 
-def difference(ours: State, other: State, base: State) -> str:
+def edges(paths: list[Path], density: float) -> State:
+    """Where some task has just the magnitude at which its unit is cut, either way rounded."""
+    base = load_file(paths[0])
+    found = {name: torch.zeros(weights.shape, dtype=torch.bool) for name, weights in base.items()}
+    for path in paths[1:]:
+        for name, weights in load_file(path).items():
+            sizes = (weights - base[name]).abs()
+            ranked = sizes.flatten().sort(descending=True).values
+            last = int(density * len(ranked))
+            for cut in ranked[max(last - 1, 0) : last + 1]:
+                found[name] |= sizes == cut
+    return found
+
+
+def difference(ours: State, other: State, base: State, edge: State | None) -> str:
     """How far apart two merges are, and how much there is to differ in."""
     assert ours.keys() == other.keys()
     apart = torch.cat([(ours[name] - other[name]).abs().flatten() for name in ours])
     moved = torch.cat([(ours[name] - base[name]).abs().flatten() for name in ours])
-    size = float(moved.max())
+    told = f" of {float(moved.max()):.1e}, {apart.numel()} entries"
+    if edge is None:
+        return f"largest difference {float(apart.max()):.1e}{told}"
+    cut = torch.cat([edge[name].flatten() for name in ours])
     return (
-        f"largest difference {float(apart.max()):.1e} of {size:.1e}; more than a millionth of "
-        f"that: {int((apart > 1e-6 * max(size, 1.0)).sum())} of {apart.numel()} entries"
+        f"largest difference {float(apart[~cut].max()):.1e}{told}; of {int(cut.sum())} where tasks "
+        f"are cut {int((apart[cut] > 1e-6).sum())} differ"
     )
 
 
@@ -139,15 +156,16 @@ def main() -> None:
             bank.add(name, path, tvbank.Exact())
         for number, (label, method, weight, named) in enumerate(_cases()):
             ours = tvbank.merge(bank, dict.fromkeys(bank, weight), base=paths[0], method=method)
-            out = folder / f"out-{number}"
+            out, edge = folder / f"out-{number}", None
             if isinstance(method, tvbank.Dare):
                 with drawing(linked, method.seed, method.drop):
                     other = theirs(linked, out, weight=weight / (1 - method.drop), **named)
             elif isinstance(method, tvbank.Ties):  # of equal weights, whatever they are, the mean
                 other = theirs(linked, out, weight=1.0, **named, **{"lambda": weight})
+                edge = edges(linked, method.density)
             else:
                 other = theirs(linked, out, weight=weight, **named)
-            print(f"{label}, weight {weight}: {difference(ours, other, base)}")
+            print(f"{label}, weight {weight}: {difference(ours, other, base, edge)}")
     sys.stdout.flush()
 
 
