@@ -76,7 +76,7 @@ def growth(fitted: dict[str, np.ndarray], queries: np.ndarray, truth: np.ndarray
     seconds, router = timed(lambda: Router.fit(fitted, neighbours=NEIGHBOURS, reject=None))
     calibrate, rejecting = timed(lambda: Router.fit(fitted, neighbours=NEIGHBOURS))
     store, load, size = stored(rejecting)
-    keys, inputs = router._projected, router._project(queries)
+    keys, inputs = router._around.points, router._around.project(queries)
     times, found = {}, {}
     for search in (Exact, Faiss):
         index: Search = search(keys)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,12 @@ from tvbank.routing._examples import Examples
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+
+#: Least share of shrinkage, and how many are tried from there on to one.
+_LEAST, _TRIED = 1e-6, 50
+
+#: Stands in for zero where that would be divided by.
+_TINY = 1e-200
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,65 +41,88 @@ class Metric:
 def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     """The metric of shrinkage LDA, tasks weighing the same whatever their number of examples.
 
-    L whitens what varies within tasks (features scaled to unit variance, the covariance shrunk
-    towards a multiple of the identity, see ``_whitening``), then keeps the directions in
-    which the tasks' means vary, at most K - 1.
+    L whitens what varies within tasks (features scaled to unit variance, their covariance shrunk
+    towards a multiple of the identity, see ``_shrunk``), then keeps the directions in which the
+    tasks' means vary, at most K - 1. It is found along the principal directions of the examples, of
+    which there are no more than examples or features.
 
     Args:
         examples: of two tasks or more.
         rank: directions to keep; by default all that tell tasks apart.
     """
+    counts, total = examples.counts, len(examples.points)
     points = examples.points.astype(np.float64)
-    means = task_means(examples)
-    centre = means.mean(0)
-    within = points - means[examples.owners]
-    scale = np.sqrt(np.mean(within**2, axis=0))
+    means = _means(points, counts)
+    squares = (points - means[examples.owners]) ** 2
+    scale = np.sqrt(np.mean(squares, axis=0))
     scale[scale <= 1e-6 * scale.max(initial=0.0)] = scale.max(initial=0.0) or 1.0
-    whiten = _whitening(within / scale)
-    _, strength, axes = np.linalg.svd(whiten((means - centre) / scale), full_matrices=False)
-    kept = int((strength > 1e-7 * strength.max(initial=0.0)).sum())
+    lengths = squares @ scale**-2.0
+    middle = counts @ means / total
+    points -= middle
+    points /= scale
+    wide = points.shape[1] > total
+    scatter, axes = np.linalg.eigh(points @ points.T if wide else points.T @ points)
+    found = scatter > 1e-12 * scatter.max()
+    found[-1] = True
+    scatter, axes = np.maximum(scatter[found], _TINY), axes[:, found]
+    apart = (means - middle) / scale
+    along = _means(axes * np.sqrt(scatter), counts) if wide else apart @ axes
+    # What varies within tasks is what varies at all, less what does between them.
+    within = (np.diag(scatter) - (along.T * counts) @ along) / total
+    between = counts @ along**2 / scatter
+    within = _shrunk(examples, within, lengths, scatter, between)
+    along -= along.mean(0)
+    solved = np.linalg.solve(within, along.T).T
+    strength, turn = np.linalg.eigh(solved @ along.T)
+    kept = int((strength > 1e-14 * strength.max()).sum())
     kept = max(1, min(kept, len(means) - 1, rank or kept))
-    return Metric(centre.astype(np.float32), (whiten(axes[:kept]) / scale).astype(np.float32))
+    strength, turn = np.maximum(strength[-kept:], _TINY)[::-1], turn[:, -kept:][:, ::-1]
+    rows = turn.T @ solved / np.sqrt(strength)[:, None]
+    matrix = (rows / np.sqrt(scatter) @ axes.T @ points if wide else rows @ axes.T) / scale
+    return Metric(means.mean(0).astype(np.float32), matrix.astype(np.float32))
+
+
+def _shrunk(
+    examples: Examples, within: Doubles, lengths: Doubles, scatter: Doubles, between: Doubles
+) -> Doubles:
+    """The covariance within tasks, shrunk towards a multiple of the identity.
+
+    The share that O. Ledoit and M. Wolf (2004) give is the best for the covariance, and too little
+    for telling tasks apart; so its square root is the least that is tried. Of what is tried, up to
+    one, that share is taken which tells the tasks of examples left out best: LDA is, up to
+    scale, ridge regression on which task an example is of, and the error of that on new examples is
+    estimated by generalised cross-validation (G. Golub, M. Heath and G. Wahba, 1979).
+
+    Args:
+        examples: n of K tasks, of width d.
+        within: the covariance within tasks along principal directions, float64 [r, r].
+        lengths: squared, of the examples seen from their tasks' means, [n].
+        scatter: sums of squares along the principal directions, [r].
+        between: the shares of them that lie between tasks, [r], 0..1.
+    """
+    count, width = examples.points.shape
+    mean, square = float(np.mean(lengths)) / width or 1.0, float(np.sum(within**2))
+    noise = (float(np.mean(lengths**2)) - square) / count
+    spread = square - width * mean**2
+    least = 1.0 if spread <= 0 else math.sqrt(min(1.0, max(0.0, noise / spread)))
+    shares = np.linspace(max(least, _LEAST), 1.0, _TRIED)
+    weighed = (1 - shares[:, None]) * scatter
+    fitted = weighed / (weighed + count * mean * shares[:, None])
+    beyond = max(0.0, len(examples.tasks) - 1 - float(between.sum()))
+    errors = (1 - fitted) ** 2 @ between + beyond
+    share = float(shares[np.argmin(errors / (count - 1 - fitted.sum(1)) ** 2)])
+    shrunk: Doubles = (1 - share) * within + share * mean * np.eye(len(within))
+    return shrunk
 
 
 def task_means(examples: Examples) -> Doubles:
     """The mean of each task's points, [K, d]."""
-    counts = examples.counts
-    starts = np.cumsum(counts) - counts
-    sums: Doubles = np.add.reduceat(examples.points.astype(np.float64), starts)
+    return _means(examples.points.astype(np.float64), examples.counts)
+
+
+def _means(rows: Doubles, counts: NDArray[np.int64]) -> Doubles:
+    sums: Doubles = np.add.reduceat(rows, np.cumsum(counts) - counts)
     return sums / counts[:, None]
-
-
-def _whitening(rows: Doubles) -> Callable[[Doubles], Doubles]:
-    """What makes centred rows [n, d] uncorrelated and of unit variance: a symmetric map of rows.
-
-    The covariance is shrunk by the square root of the share that O. Ledoit and M. Wolf (2004) give:
-    theirs is the best for the covariance, and too little for telling tasks apart. Directions in
-    which no row varies all have the same variance then, so that it takes no more than the smaller
-    of n and d.
-    """
-    count, width = rows.shape
-    wide = width > count
-    product = (rows @ rows.T if wide else rows.T @ rows) / count
-    mean, square = float(np.trace(product)) / width, float(np.sum(product**2))
-    noise = (float(np.sum(np.sum(rows**2, axis=1) ** 2)) / count - square) / count
-    spread = square - width * mean**2
-    share = 1.0 if spread <= 0 else math.sqrt(min(1.0, max(0.0, noise / spread)))
-    variances, directions = np.linalg.eigh(product)
-    if wide:
-        found = variances > 1e-12 * variances.max(initial=0.0)
-        variances = variances[found]
-        directions = rows.T @ directions[:, found] / np.sqrt(count * variances)
-    shrunk = (1 - share) * variances + share * mean
-    floor = max(float(shrunk.max(initial=0.0)) * 1e-10, 1e-30)
-    elsewhere = 1 / np.sqrt(max(share * mean, floor)) if wide else 0.0
-    scales = 1 / np.sqrt(np.maximum(shrunk, floor)) - elsewhere
-
-    def whiten(points: Doubles) -> Doubles:
-        whitened: Doubles = elsewhere * points + (points @ directions * scales) @ directions.T
-        return whitened
-
-    return whiten
 
 
 def spread_directions(examples: Examples, metric: Metric) -> Floats:

@@ -224,24 +224,34 @@ def test_grouped_keys_hide_no_neighbour(count):
     assert np.allclose(distances, np.sort(every, axis=1)[:, :7], atol=1e-5)
 
 
-@pytest.mark.parametrize("width", [3, 11, 12, 40])
-def test_the_metric_is_that_of_the_shrunk_covariance(width):
+@pytest.mark.parametrize(("width", "apart"), [(3, 2.0), (11, 0.2), (12, 0.5), (40, 0.1), (40, 2.0)])
+def test_the_metric_is_that_of_the_shrunk_covariance(width, apart):
     rng = np.random.default_rng(width)
-    parts = rng.standard_normal((3, 4, width)) + 2 * rng.standard_normal((3, 1, width))
+    parts = rng.standard_normal((3, 8, width)) * np.geomspace(0.1, 1, width)
+    parts = parts @ rng.standard_normal((width, width)) + apart * rng.standard_normal((3, 1, width))
     parts = parts.astype(np.float16).astype(np.float64)
     router = tvbank.Router.fit(dict(zip("abc", parts, strict=True)), neighbours=1, reject=None)
     means = parts.mean(1)
-    within = (parts - means[:, None]).reshape(12, width)
+    within = (parts - means[:, None]).reshape(24, width)
     scale = np.sqrt((within**2).mean(0))
-    within, means = within / scale, means / scale
-    covariance = within.T @ within / 12
+    within, means, points = within / scale, means / scale, parts.reshape(24, width) / scale
+    covariance = within.T @ within / 24
     mean = np.trace(covariance) / width
     spread = np.sum((covariance - mean * np.eye(width)) ** 2)
-    noise = sum(np.sum((np.outer(row, row) - covariance) ** 2) for row in within) / 12**2
-    share = np.sqrt(min(1.0, noise / spread))
+    noise = sum(np.sum((np.outer(row, row) - covariance) ** 2) for row in within) / 24**2
+    points -= points.mean(0)
+    tasks = np.repeat(np.eye(3), 8, axis=0)
+
+    def error(share):
+        """Generalised cross-validation of ridge regression on which task an example is of."""
+        scatter = (1 - share) * points.T @ points + 24 * share * mean * np.eye(width)
+        hat = (1 - share) * points @ np.linalg.inv(scatter) @ points.T + 1 / 24
+        return np.sum((tasks - hat @ tasks) ** 2) / (24 - np.trace(hat)) ** 2
+
+    share = min(np.linspace(np.sqrt(min(1.0, noise / spread)), 1, 50), key=error)
     shrunk = (1 - share) * covariance + share * mean * np.eye(width)
-    apart = means[:, None] - means
-    wanted = np.einsum("abi,ij,abj->ab", apart, np.linalg.inv(shrunk), apart)
+    between = means[:, None] - means
+    wanted = np.einsum("abi,ij,abj->ab", between, np.linalg.inv(shrunk), between)
     middles = router._around.project(parts.mean(1).astype(np.float32))
     found = ((middles[:, None] - middles) ** 2).sum(2)
     assert np.allclose(found, wanted, rtol=1e-3, atol=1e-3)
