@@ -8,7 +8,8 @@ minded:
 
 - TIES: it trims each tensor by itself, as ``Ties(across="unit")`` does, but keeps the whole part of
   ``density * n`` entries, of equal ones any; here that is rounded up, and equal ones are all kept.
-  So entries at which some task has just the magnitude where it is cut are counted apart.
+  Where both signs weigh the same, it takes plus, and here the base stays. Such entries are counted
+  apart.
 - DARE: it draws from torch's generator; it is given the draws that ``Dare`` specifies, made here
   by Python's own integers.
 - DARE: it rescales by what is left of the L1 norm, the paper by 1 / (1 - drop); that is switched
@@ -109,16 +110,22 @@ def drawing(paths: list[Path], seed: int, drop: float) -> Iterator[None]:
 
 
 def edges(paths: list[Path], density: float) -> State:
-    """Where some task has just the magnitude at which its unit is cut, either way rounded."""
+    """Where some task has just the magnitude at which it is cut, or both signs weigh the same."""
     base = load_file(paths[0])
-    found = {name: torch.zeros(weights.shape, dtype=torch.bool) for name, weights in base.items()}
-    for path in paths[1:]:
-        for name, weights in load_file(path).items():
-            sizes = (weights - base[name]).abs()
+    vectors = [{n: w - base[n] for n, w in load_file(path).items()} for path in paths[1:]]
+    found: State = {}
+    for name, weights in base.items():
+        cut, total = torch.zeros(weights.shape, dtype=torch.bool), weights.double() * 0
+        kept = cut.clone()
+        for vector in vectors:
+            sizes = vector[name].abs()
             ranked = sizes.flatten().sort(descending=True).values
-            last = int(density * len(ranked))
-            for cut in ranked[max(last - 1, 0) : last + 1]:
-                found[name] |= sizes == cut
+            last = max(int(density * len(ranked)), 1)
+            for either in ranked[last - 1 : last + 1]:  # as n is rounded down, or up
+                cut |= sizes == either
+            kept |= (sizes >= ranked[last - 1]) & (sizes > 0)
+            total += vector[name] * (sizes >= ranked[last - 1])
+        found[name] = cut | kept & (total == 0)
     return found
 
 
@@ -132,8 +139,8 @@ def difference(ours: State, other: State, base: State, edge: State | None) -> st
         return f"largest difference {float(apart.max()):.1e}{told}"
     cut = torch.cat([edge[name].flatten() for name in ours])
     return (
-        f"largest difference {float(apart[~cut].max()):.1e}{told}; of {int(cut.sum())} where tasks "
-        f"are cut {int((apart[cut] > 1e-6).sum())} differ"
+        f"largest difference {float(apart[~cut].max()):.1e}{told}; of {int(cut.sum())} more, cut "
+        f"or tied, {int((apart[cut] > 1e-6).sum())} differ"
     )
 
 
