@@ -11,8 +11,9 @@ from rich.console import Console
 
 from tools import realtasks
 from tools.bench_compress import __doc__ as description
+from tools.bench_compress._learning import Learning
 from tools.bench_compress._measure import Bench
-from tools.bench_compress._methods import LAMBDAS, METHODS, Learning, settings
+from tools.bench_compress._methods import LAMBDAS, METHODS, settings
 from tools.bench_compress._record import Record
 from tools.bench_compress._summary import lines, show, summarise
 from tvbank.report import draw
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="of FlexSwitch")
     parser.add_argument("--losses", nargs="+", default=list(LAMBDAS), choices=list(LAMBDAS),
                         help="of FlexSwitch")  # fmt: skip
+    parser.add_argument("--device", default="cpu", help="where models run: cpu or cuda")
     parser.add_argument("--held-out", type=int, default=400, metavar="N",
                         help="training examples, the last ones, that choose scales")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="OUT",
@@ -46,13 +48,13 @@ def main() -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     record = Record.load(arguments.json)
-    learning = Learning(arguments.steps, arguments.losses)
+    learning = Learning(arguments.steps, arguments.losses, arguments.device)
     for name in arguments.family:
         family = realtasks.load(arguments.tasks, name)
         tasks = [t for t in family.tasks.values() if not arguments.only or t.name in arguments.only]
         if not tasks:
             continue
-        bench = Bench(family, arguments.held_out)
+        bench = Bench(family, arguments.held_out, arguments.device)
         for task in tasks:
             if (name, task.name) not in record.tuned:
                 record.refer(name, task.name, *bench.reference(task))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, final
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -13,6 +15,22 @@ from tvbank import FlexSwitch
 _EXAMPLES: Final = 100
 
 
+@final
+@dataclass(frozen=True)
+class Learning:
+    """What is asked of FlexSwitch.
+
+    Attributes:
+        steps: of each run.
+        losses: names of those to learn by.
+        device: where models run: ``"cpu"`` or ``"cuda"``.
+    """
+
+    steps: int
+    losses: Sequence[str]
+    device: str
+
+
 def learner(
     family: Family,
     task: RealTask,
@@ -21,8 +39,9 @@ def learner(
     *,
     loss: str,
     lam: float,
-    steps: int,
-    budget: str | None,
+    learning: Learning,
+    objective: Literal["paper", "bytes"] = "paper",
+    budget: str | None = None,
 ) -> FlexSwitch:
     """FlexSwitch for a task.
 
@@ -35,17 +54,22 @@ def learner(
         task: whose training examples are used.
         seed: of the order of the examples.
         loss: ``"kl"``, ``"mse"`` or ``"cka"``.
-        lam: weight of the loss; with a budget, where it starts.
-        steps: of the optimiser.
-        budget: the size to end at, by the objective of bytes; None for the paper's objective.
+        lam: weight of the loss; without meaning under a budget.
+        learning: what holds for all runs.
+        objective: what is charged for.
+        budget: the size to end at, by the objective of bytes.
     """
 
+    weight, bias = task.head_weight.to(learning.device), task.head_bias.to(learning.device)
+
     def logits(model: torch.nn.Module, inputs: Inputs) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with torch.autocast(learning.device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             features = family.pooled(model, inputs)
-        return features.float() @ task.head_weight.T + task.head_bias
+        return features.float() @ weight.T + bias
 
     inputs = family.inputs(task.x_train[:_EXAMPLES])
+    model = family.model().to(learning.device)
     return FlexSwitch(
-        family.model(), inputs, logits, loss=loss, lam=lam, steps=steps, seed=seed, budget=budget
-    )
+        model, inputs, logits, loss=loss, lam=lam, steps=learning.steps, seed=seed,
+        objective=objective, budget=budget,
+    )  # fmt: skip

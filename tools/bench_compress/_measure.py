@@ -46,15 +46,16 @@ class Measured:
 class Bench:
     """A bank and a model for one family."""
 
-    def __init__(self, family: Family, held_out: int) -> None:
+    def __init__(self, family: Family, held_out: int, device: str) -> None:
         """Make an empty bank.
 
         Args:
             family: whose tasks to measure.
             held_out: examples at the end of the training data that choose scales.
+            device: where the model runs.
         """
         self.family, self._held_out = family, held_out
-        self._model = family.model()
+        self._model = family.model().to(device)
         self._bank = tvbank.create(MemoryStorage(), base=family.base)
         self._bytes = 4 * self._bank.layout.parameters
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, final
 
-from tools.bench_compress._learning import learner
+from tools.bench_compress._learning import Learning, learner
 from tools.bench_compress.baselines.bitdelta import BitDelta
 from tools.bench_compress.baselines.compeft import ALPHAS, ComPEFT
 from tools.bench_compress.baselines.fitted import FittedTSwitch
@@ -16,7 +16,7 @@ from tools.bench_compress.baselines.ultradelta import FACTORS, UltraDelta
 from tools.realtasks import Family, RealTask
 from tvbank import Budget, Compressor, TSwitch
 
-TARGETS: Final = ("0.15 %", "0.25 %", "0.35 %", "0.5 %", "1 %", "2 %")
+TARGETS: Final = ("0.15 %", "0.25 %", "0.35 %", "0.5 %", "0.8 %", "1 %", "2 %")
 DROPS: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 #: [F]'s grids of lambda.
 LAMBDAS: Final = {
@@ -24,8 +24,6 @@ LAMBDAS: Final = {
     "mse": (0.01, 0.05, 0.09, 0.13, 0.17),
     "cka": (1, 3, 5, 7, 9),
 }
-#: Sizes for FlexSwitch to learn to; its lambda starts in the middle of the grid.
-LEARNED_TARGETS: Final = ("0.15 %", "0.35 %", "0.8 %")
 
 
 @final
@@ -47,20 +45,6 @@ class Setting:
     make: Callable[[Family, RealTask, int, float], Compressor]
     scales: tuple[float, ...] = (1.0,)
     seeded: bool = False
-
-
-@final
-@dataclass(frozen=True)
-class Learning:
-    """What is asked of FlexSwitch.
-
-    Attributes:
-        steps: of each run.
-        losses: of ``LAMBDAS``.
-    """
-
-    steps: int = 200
-    losses: Sequence[str] = tuple(LAMBDAS)
 
 
 def settings(methods: Sequence[str], learning: Learning) -> Iterator[Setting]:
@@ -119,15 +103,21 @@ def _ultradelta(_: Learning) -> Iterator[Setting]:
 def _flexswitch(learning: Learning) -> Iterator[Setting]:
     for loss in learning.losses:
         for lam in LAMBDAS[loss]:
-            make = partial(learner, loss=loss, lam=lam, steps=learning.steps, budget=None)
+            make = partial(learner, loss=loss, lam=lam, learning=learning)
             yield Setting(f"FlexSwitch, {loss}", f"λ {lam}", make, seeded=True)
+
+
+def _by_bytes(learning: Learning) -> Iterator[Setting]:
+    for loss in learning.losses:
+        for lam in LAMBDAS[loss]:
+            make = partial(learner, loss=loss, lam=lam, learning=learning, objective="bytes")
+            yield Setting(f"FlexSwitch by bytes, {loss}", f"λ {lam}", make, seeded=True)
 
 
 def _sized(learning: Learning) -> Iterator[Setting]:
     for loss in learning.losses:
-        middle = LAMBDAS[loss][len(LAMBDAS[loss]) // 2]
-        for target in LEARNED_TARGETS:
-            make = partial(learner, loss=loss, lam=middle, steps=learning.steps, budget=target)
+        for target in TARGETS:
+            make = partial(learner, loss=loss, lam=1.0, learning=learning, budget=target)
             yield Setting(f"FlexSwitch to size, {loss}", target, make, seeded=True)
 
 
@@ -141,5 +131,6 @@ METHODS: Final[dict[str, Callable[[Learning], Iterator[Setting]]]] = {
     "tvq": _tvq,
     "ultradelta": _ultradelta,
     "flexswitch": _flexswitch,
+    "flexswitch-bytes": _by_bytes,
     "flexswitch-sized": _sized,
 }

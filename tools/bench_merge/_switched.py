@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import tvbank
-from tools.bench_compress._learning import learner
+from tools.bench_compress._learning import Learning, learner
 from tools.bench_merge._banks import State, bank_of, loader, stored_bytes, switched_hits
 from tools.bench_merge._emr import Emr, emr_of
 from tools.bench_merge._trial import Row, Trial, hits_of, mean
@@ -23,7 +23,7 @@ from tvbank.compress import Compressor
 DROPS = (0.5, 0.7, 0.8, 0.9, 0.95)
 KNOBS: tuple[Literal["rms", "norm"], ...] = ("rms", "norm")
 
-_STEPS = 200  # of FlexSwitch
+_LEARNING = Learning(200, ("kl",), "cpu")  # of FlexSwitch
 
 Say = Callable[[str], None]
 
@@ -104,7 +104,7 @@ def flexswitch(trial: Trial, folder: Path, lambdas: Sequence[float], say: Say) -
 
     def make(lam: float, task: RealTask) -> Compressor:
         say(f"FlexSwitch lambda={lam}: {task.name}")
-        return learner(trial.family, task, 0, 1.0, loss="kl", lam=lam, steps=_STEPS, budget=None)
+        return learner(trial.family, task, 0, 1.0, loss="kl", lam=lam, learning=_LEARNING)
 
     makes = {f"lambda={lam}": partial(make, lam) for lam in lambdas}
     return _best(trial, "FlexSwitch", _tried(trial, folder, "FlexSwitch", makes, say))

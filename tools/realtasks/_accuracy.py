@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tools.realtasks._family import Family, RealTask
+from tools.realtasks._family import Family, RealTask, moved
 
 _BATCH = 100
 
@@ -17,17 +17,18 @@ _BATCH = 100
 def pooled_features(
     family: Family, model: torch.nn.Module, x: NDArray[Any], batch: int = _BATCH
 ) -> torch.Tensor:
-    """Features before the head, float32 [n, width]; similar lengths share a batch.
+    """Features before the head, float32 [n, width], in main memory; similar lengths share a batch.
 
     Args:
         family: how to run the model.
-        model: an encoder of the family.
+        model: an encoder of the family, on any device.
         x: rows as in ``RealTask.x_test``.
         batch: how many rows to run at a time.
     """
     order = np.argsort((x != 0).reshape(len(x), -1).sum(1), kind="stable")
+    device = next(model.parameters()).device
     parts = [
-        family.pooled(model, family.inputs(x[order[i : i + batch]]))
+        family.pooled(model, moved(family.inputs(x[order[i : i + batch]]), device)).cpu()
         for i in range(0, len(x), batch)
     ]
     features = torch.empty(len(x), *parts[0].shape[1:])

@@ -15,6 +15,13 @@ from safetensors.torch import load_file
 Inputs = torch.Tensor | dict[str, torch.Tensor]
 
 
+def moved(inputs: Inputs, device: torch.device) -> Inputs:
+    """The same inputs where a model is."""
+    if isinstance(inputs, dict):
+        return {name: each.to(device) for name, each in inputs.items()}
+    return inputs.to(device)
+
+
 @final
 @dataclass(frozen=True)
 class RealTask:

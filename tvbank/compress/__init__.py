@@ -5,8 +5,9 @@
 ``tswitch.py``      ``TSwitch``: the largest entries of each sign as one magnitude ([F] Eq. 2-4)
 ``budget.py``       ``Budget``: the least harm for a size, which ``_target.py`` reads
 ``_candidates.py``  what a budget can keep of a unit: by ``_rows.py``, ``_magnitudes.py``,
-                    ``_choices.py``, at the price of ``_rate.py``; shared out by ``_allocate.py``
-``_draw.py``        ``Budget``'s rounding: by chance, right on average
+                    ``_choices.py``, at the price of ``_rate.py``; shared out by ``_allocate.py``,
+                    the last bytes by ``_fill.py``
+``_draw.py``        ``Budget``'s rounding: by chance, right on average; ``_planned.py`` does it
 ``exact.py``        ``Exact``: integer steps between floats; restores every bit
 ``_named.py``       ``compressor_named``: by name and options, as users give them
 ``_pairs.py``       ``Pairs``: the whole task vector, for those that must see all of it first

@@ -39,12 +39,14 @@ class Draw:
         step: between levels, above 0: it is rounded to whole numbers of that.
         levels: the highest level, in steps; at least 1.
         size: float32, above 0: what a step becomes.
+        turn: another number draws other entries.
     """
 
     power: int
     step: float
     levels: int
     size: float
+    turn: int = 0
 
 
 def draw(delta: Difference, rows: Rows, how: Draw, start: int, stop: int) -> NDArray[np.float32]:
@@ -61,7 +63,7 @@ def draw(delta: Difference, rows: Rows, how: Draw, start: int, stop: int) -> NDA
     block = delta.block(first, stop)
     greatest = float(np.finfo(np.float32).max)
     values = np.minimum(np.arange(how.levels + 1) * how.size, greatest).astype(np.float32)
-    key = np.uint64(zlib.crc32(delta.unit.encode()) << 32)
+    key = np.uint64(zlib.crc32(delta.unit.encode(), how.turn) << 32)
     factors = rows.factors[how.power] / how.step
     _draw(block, first, rows.width, STRETCH, key, HALVES[how.power], factors, values)
     return block[start - first :]

@@ -15,12 +15,14 @@ from typing import Any, ClassVar, Literal, final
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
-from tvbank.compress._allocate import ROUNDS, Allowance, allocate
-from tvbank.compress._candidates import Kept, entries_of, survey
+from tvbank.compress._allocate import ROUNDS, allocate
+from tvbank.compress._candidates import survey
 from tvbank.compress._compressor import Compressor, Entries
-from tvbank.compress._difference import Difference, is_float
+from tvbank.compress._difference import is_float
 from tvbank.compress._each import Each
+from tvbank.compress._fill import Allowance
 from tvbank.compress._pairs import Pairs
+from tvbank.compress._planned import Planned
 from tvbank.compress._target import Target
 from tvbank.errors import UsageError
 
@@ -83,7 +85,7 @@ class Budget(Compressor):
         kept = allocate(candidates, allowance, pairs, work.advance)
         if pairs.units:
             work.end()
-        return _Planned(self, kept)
+        return Planned(self.describe(), kept)
 
     def prepare(
         self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
@@ -114,25 +116,3 @@ class _Work:
         """No round is needed any more."""
         self._done = self._most - 1
         self.advance()
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Planned(Compressor):
-    """What a budget came to for one task."""
-
-    budget: Budget
-    kept: dict[str, Kept]
-
-    element: ClassVar[Literal["float32", "int32"]] = "float32"
-
-    def describe(self) -> dict[str, Any]:
-        return self.budget.describe()
-
-    def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
-        return self.budget.accepts(base, tuned)
-
-    def prepare(
-        self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
-    ) -> Entries:
-        return entries_of(Difference(unit, base, tuned), self.kept[unit])

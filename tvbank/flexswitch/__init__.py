@@ -2,18 +2,14 @@
 
 ==================  ====================================================================
 ``_flexswitch.py``  ``FlexSwitch``, the compressor: settings, checks, one run
-``_learn.py``       the optimisation: teacher, steps
-``_schedule.py``    how fast gates and widths harden
+``_learn.py``       the optimisation: teacher, batches, gradients
+``_relaxation.py``  what is learned of units, as the optimisation sees it: one of
+``gated/``          the paper's: soft gates that harden, a mixture of bit widths
+``drawn/``          by bytes: entries drawn by chance, as they will be stored
 ``_state.py``       the learned scalars and Adam's moments, saved and restored
 ``_student.py``     the model, run under other weights without being touched
-``_units.py``       soft weights of all units out, gradients in, on all cores
-``_gates.py``       thresholds, levels and widths of one unit as functions of its scalars
-``_kernels.py``     one pass over entries: soft weights, gradients, hard entries
-``_facts.py``       smallest and largest magnitude of each sign
+``_weights.py``     weights of all units for it, block by block on all cores
 ``_losses.py``      KL, MSE, CKA
-``_rates.py``       what size costs: the paper's terms, or bytes
-``_meter.py``       exact bytes while learning; budgets
-``_learned.py``     the outcome: hard gates, one width a unit
 ``_progress.py``    what is reported after each step; a bar
 ==================  ====================================================================
 """

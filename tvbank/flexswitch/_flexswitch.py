@@ -12,28 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from tvbank.checkpoint import TensorSpec
-from tvbank.compress import Compressor, Difference, Entries, Pairs, TSwitch
+from tvbank.compress import Compressor, Entries, Pairs
 from tvbank.compress._difference import is_float
 from tvbank.compress._each import Each
 from tvbank.compress._target import Target
 from tvbank.errors import UsageError
 from tvbank.flexswitch._learn import Learner
-from tvbank.flexswitch._learned import Choice, Learned
 from tvbank.flexswitch._losses import LOSSES
-from tvbank.flexswitch._meter import Meter
 from tvbank.flexswitch._progress import Report, step_bar
-from tvbank.flexswitch._schedule import Schedule
+from tvbank.flexswitch._relaxation import Relaxation
 from tvbank.flexswitch._state import State
 from tvbank.flexswitch._student import Forward, Inputs, Student, call, count_examples
-from tvbank.flexswitch._units import Units
-
-#: What T-Switch drops of units that the loss does not reach, where nothing was learned at all.
-_USUAL_DROP = 0.9
+from tvbank.flexswitch.drawn._drawn import Drawn
+from tvbank.flexswitch.gated._gated import Gated
 
 
 @final
@@ -133,10 +130,6 @@ class FlexSwitch(Compressor):
     def _charged(self) -> str:
         return self.objective if self.budget is None else "bytes"
 
-    @property
-    def _schedule(self) -> Schedule:
-        return Schedule(self.steps)
-
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""
         return is_float(tuned.dtype)
@@ -151,35 +144,25 @@ class FlexSwitch(Compressor):
         """
         with torch.inference_mode(False), torch.enable_grad():
             student = Student(self.model, self.forward or call, pairs)
-            units = Units(pairs)
-            goal = None
-            if self.budget is not None:
-                goal = Target.parse(self.budget).in_bytes(pairs.parameters, pairs.base_bytes)
-            meter = Meter(pairs, units, self._schedule, goal)
-            run = self._fingerprint(units)
+            relaxation = self._relaxation(pairs, student)
+            run = self._fingerprint(pairs)
             path = None if self.checkpoint is None else Path(self.checkpoint)
             if path is not None and not path.parent.is_dir():
                 raise UsageError(f"there is no folder {path.parent} for the checkpoint {path.name}")
-            state = State.start(len(units.names), float(self.lam))
             if path is not None and path.exists():
-                state = State.load(path, run)
-            units.reached |= state.reached
+                relaxation.state = State.load(path, run)
+            examples = count_examples(self.inputs)
             learner = Learner(
-                student, units, self.inputs, count_examples(self.inputs), self.loss, self.batch,
-                self.seed, state, self._schedule, by_bytes=self._charged == "bytes",
-            )  # fmt: skip
+                student, relaxation, self.inputs, examples, self.loss, self.batch, self.seed
+            )
 
             def save(state: State) -> None:
                 if path is not None:
                     state.save(path, run)
 
             with self._reporting() as report:
-                adjust = meter.adjust if self._charged == "bytes" else _nothing
-                learner.run(report, pairs.fixed_bytes, adjust, save)
-            learned = self._outcome(units, state)
-            if self._charged == "bytes":
-                learned = learned.one_sided(lambda name: Difference(name, *pairs.read(name)))
-            return meter.fit(learned)
+                learner.run(self.steps, report, save)
+            return relaxation.outcome()
 
     def prepare(
         self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
@@ -191,27 +174,22 @@ class FlexSwitch(Compressor):
         """
         raise UsageError("FlexSwitch learns from a whole fine-tune: give it to bank.add")
 
-    def _outcome(self, units: Units, state: State) -> Learned:
-        heat = self._schedule.end
-        choices = {
-            name: Choice.of(facts, row, heat)
-            for name, facts, row, reached in zip(
-                units.names, units.facts, state.rows, state.reached, strict=True
-            )
-            if reached and not facts.empty
-        }
-        counts = units.count_open(state.rows, heat)
-        reached = state.reached & units.full
-        total = float(units.sizes[reached].sum())
-        density = float(counts[reached].sum()) / total if total else 1 - _USUAL_DROP
-        drop = min(max(round(1 - density, 6), 0.0), 0.999999)
-        return Learned(choices, TSwitch(drop=drop, knob="norm"), self.describe())
+    def _relaxation(self, pairs: Pairs, student: Student) -> Relaxation:
+        lam, described = float(self.lam), self.describe()
+        if self._charged == "paper":
+            return Gated(pairs, student.placement, lam, self.steps, described)
+        goal = None
+        if self.budget is not None:
+            goal = Target.parse(self.budget).in_bytes(pairs.parameters, pairs.base_bytes)
+        return Drawn(pairs, student.placement, goal, lam, self.steps, self.seed, described)
 
-    def _fingerprint(self, units: Units) -> str:
+    def _fingerprint(self, pairs: Pairs) -> str:
         """Settings, examples and weights that a checkpoint belongs to, as a digest."""
         digest = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
-        for name, facts in zip(units.names, units.facts, strict=True):
-            digest.update(repr((name, facts)).encode())
+        for unit in pairs.units:
+            digest.update(repr((unit.name, unit.shape)).encode())
+            for version in pairs.read(unit.name):
+                digest.update(np.ascontiguousarray(version).reshape(-1).view(np.uint8).data)
         named = self.inputs.items() if isinstance(self.inputs, dict) else [("", self.inputs)]
         for name, tensor in named:
             array = tensor.detach().cpu().contiguous()

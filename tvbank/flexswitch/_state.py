@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -13,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.errors import StorageError, UsageError
-from tvbank.flexswitch._gates import SCALARS, initial
 
-#: Adam ([F]: rates of the gates and of the bit widths).
-GATE_RATE, WIDTH_RATE = 0.05, 0.1
+#: Of Adam.
 _DECAY_1, _DECAY_2, _EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -26,40 +25,37 @@ class State:
     """Scalars and moments of Adam of every unit; a few kilobytes, whatever the model.
 
     Attributes:
-        rows: the scalars, float64 [units, 7].
-        first: first moments, float64 [units, 7].
-        second: second moments, float64 [units, 7].
-        factors: measured bytes of each unit's mask over those of a random one, [units].
+        rows: the scalars, float64 [units, scalars].
+        first: first moments, of the same shape.
+        second: second moments, of the same shape.
         reached: which units the loss has had a gradient in, bool [units].
-        lam: the weight of the loss; changes only with a budget.
         step: steps done.
     """
 
     rows: NDArray[np.float64]
     first: NDArray[np.float64]
     second: NDArray[np.float64]
-    factors: NDArray[np.float64]
     reached: NDArray[np.bool_]
-    lam: float
     step: int = 0
-    rates: NDArray[np.float64] = field(
-        default_factory=lambda: np.array([GATE_RATE] * 3 + [WIDTH_RATE] * (SCALARS - 3))
-    )
 
     @staticmethod
-    def start(units: int, lam: float) -> State:
+    def start(rows: NDArray[np.float64]) -> State:
         """The state before the first step."""
-        first, second = np.zeros((units, SCALARS)), np.zeros((units, SCALARS))
-        return State(initial(units), first, second, np.ones(units), np.zeros(units, bool), lam)
+        return State(rows, np.zeros_like(rows), np.zeros_like(rows), np.zeros(len(rows), bool))
 
-    def move(self, gradient: NDArray[np.float64]) -> None:
-        """One step of Adam: what the gradient of the objective is, [units, 7]."""
+    def move(self, gradient: NDArray[np.float64], rates: NDArray[np.float64]) -> None:
+        """One step of Adam.
+
+        Args:
+            gradient: of the objective, [units, scalars].
+            rates: of each scalar, [scalars].
+        """
         self.step += 1
         self.first += (1 - _DECAY_1) * (gradient - self.first)
         self.second += (1 - _DECAY_2) * (gradient**2 - self.second)
         mean = self.first / (1 - _DECAY_1**self.step)
         square = self.second / (1 - _DECAY_2**self.step)
-        self.rows -= self.rates * mean / (np.sqrt(square) + _EPSILON)
+        self.rows -= rates * mean / (np.sqrt(square) + _EPSILON)
 
     def save(self, path: Path, run: str) -> None:
         """Write a checkpoint that takes the place of an earlier one, whole or not at all.
@@ -87,8 +83,7 @@ class State:
         with open(path, "wb") as file:
             np.savez(
                 file, run=np.array(run), rows=self.rows, first=self.first, second=self.second,
-                factors=self.factors, reached=self.reached, lam=np.array(self.lam),
-                step=np.array(self.step),
+                reached=self.reached, step=np.array(self.step),
             )  # fmt: skip
             file.flush()
             os.fsync(file.fileno())
@@ -104,8 +99,8 @@ class State:
             with np.load(path, allow_pickle=False) as saved:
                 same = str(saved["run"]) == run
                 state = State(
-                    saved["rows"], saved["first"], saved["second"], saved["factors"],
-                    saved["reached"], float(saved["lam"]), int(saved["step"]),
+                    saved["rows"], saved["first"], saved["second"], saved["reached"],
+                    int(saved["step"]),
                 )  # fmt: skip
         except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError,
                 zipfile.BadZipFile) as error:  # fmt: skip
@@ -119,3 +114,17 @@ class State:
                 "remove it, or name another file"
             )
         return state
+
+
+def check_finite(gradient: NDArray[np.float64], names: Sequence[str], step: int) -> None:
+    """Refuse a gradient [units, scalars] that is not finite.
+
+    Raises:
+        UsageError: names the unit.
+    """
+    finite = np.isfinite(gradient).all(1)
+    if not finite.all():
+        raise UsageError(
+            f"the loss has no finite gradient in unit {names[int(np.argmin(finite))]!r} at step "
+            f"{step + 1}: check the forward function, or choose another loss"
+        )

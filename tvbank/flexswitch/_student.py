@@ -16,6 +16,7 @@ from torch import nn
 
 from tvbank.compress import Pairs
 from tvbank.errors import BaseMismatchError, UnitMismatchError, UsageError
+from tvbank.flexswitch._weights import Placement
 from tvbank.merging._tensor import to_torch
 from tvbank.switching._names import fit_prefix
 
@@ -74,8 +75,7 @@ class Student:
     """Runs the model with given weights of the base's units.
 
     Attributes:
-        dtypes: element type of each unit's weights in the model, by the bank's name.
-        devices: where they are.
+        placement: how it takes the weights of units.
     """
 
     def __init__(self, model: nn.Module, forward: Forward, pairs: Pairs) -> None:
@@ -96,8 +96,10 @@ class Student:
             for names in units
         }
         first = {unit: tensors[places[0]] for unit, places in self._places.items()}
-        self.dtypes = {unit: tensor.dtype for unit, tensor in first.items()}
-        self.devices = {unit: tensor.device for unit, tensor in first.items()}
+        self.placement = Placement(
+            {unit: tensor.dtype for unit, tensor in first.items()},
+            {unit: tensor.device for unit, tensor in first.items()},
+        )
         _check(pairs, first)
         self._kept = _kept(pairs, tensors, prefix)
         self._called = _Called(_clone(model), forward)

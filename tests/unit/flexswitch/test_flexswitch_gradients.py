@@ -5,10 +5,10 @@ import pytest
 import torch
 from reference import soft
 
-from tvbank.flexswitch._facts import survey
-from tvbank.flexswitch._gates import KAPPA, WIDTHS, constants, gradient, shares, softplus
-from tvbank.flexswitch._kernels import reduce, soften
-from tvbank.flexswitch._rates import BlendedRate, ByteRate, PaperRate, entropy
+from tvbank.flexswitch.gated._facts import survey
+from tvbank.flexswitch.gated._gates import KAPPA, WIDTHS, constants, gradient, shares, softplus
+from tvbank.flexswitch.gated._kernels import reduce, soften
+from tvbank.flexswitch.gated._rates import PaperRate, entropy
 
 RNG = np.random.default_rng(0)
 
@@ -75,14 +75,11 @@ def test_soft_weights_and_gradients_are_those_of_autograd(kind, temperature):
     )
 
 
-@pytest.mark.parametrize("by_bytes", [False, True])
-def test_prices_have_the_gradient_of_autograd(by_bytes):
+def test_prices_have_the_gradient_of_autograd():
     temperature, sizes, full = 0.3, np.array([4000.0, 900.0, 50.0]), np.array([True, True, False])
     rows = RNG.standard_normal((3, 7)) * 0.3
     deltas = [entries("normal", 4000), entries("lopsided", 900)]
-    rate = (ByteRate if by_bytes else PaperRate)(sizes, full)
-    if by_bytes:
-        rate.factors[:] = 0.7, 1.1, 1.0
+    rate = PaperRate(sizes, full)
     gates = np.zeros((3, 3))
     scalars = torch.tensor(rows, requires_grad=True)
     opened, widths = [], []
@@ -97,16 +94,7 @@ def test_prices_have_the_gradient_of_autograd(by_bytes):
         chosen = torch.softmax(scalars[number, 3:] / temperature, 0)
         widths.append(chosen @ torch.tensor(WIDTHS).double())
     price, found = rate.price(rows, temperature, gates)
-    if by_bytes:
-        wanted = 0
-        for number in range(2):
-            d = (opened[number] / sizes[number]).clamp(1e-9, 1)
-            low = d.clamp(max=0.5)
-            masks = -low * low.log2() - (1 - low) * (1 - low).log2()
-            wanted = wanted + sizes[number] * (rate.factors[number] * masks + d * widths[number])
-        wanted = wanted / (8 * sizes.sum())
-    else:
-        wanted = sum(opened) / sizes.sum() + sum(widths) / (2 * 8)
+    wanted = sum(opened) / sizes.sum() + sum(widths) / (2 * 8)
     wanted.backward()
     np.testing.assert_allclose(price, float(wanted.detach()), rtol=1e-5)
     np.testing.assert_allclose(found, scalars.grad.numpy(), rtol=1e-4, atol=1e-9)
@@ -115,20 +103,3 @@ def test_prices_have_the_gradient_of_autograd(by_bytes):
 def test_entropy_and_shares():
     np.testing.assert_allclose(entropy(np.array([0.5, 0.9, 0.11])), [1, 1, 0.49992], rtol=1e-4)
     np.testing.assert_allclose(shares(np.array([1e6, 0, 0, 0.0]), 1e-3), [1, 0, 0, 0], atol=1e-9)
-
-
-def test_the_price_of_bytes_begins_as_the_papers():
-    sizes, full = np.array([4000.0, 900.0]), np.array([True, True])
-    paper, exact = PaperRate(sizes, full), ByteRate(sizes, full)
-    rows, gates = RNG.standard_normal((2, 7)), np.array([[400.0, 30, 40], [9, 3, 2]])
-    blended = BlendedRate(paper, exact)
-    for heat, wanted in ((1.0, paper), (0.25, None), (1e-12, exact)):
-        price, slopes = blended.price(rows, heat, gates)
-        if wanted is not None:
-            expected, expected_slopes = wanted.price(rows, heat, gates)
-        else:
-            parts = [rate.price(rows, heat, gates) for rate in (paper, exact)]
-            expected = 0.25 * parts[0][0] + 0.75 * parts[1][0]
-            expected_slopes = 0.25 * parts[0][1] + 0.75 * parts[1][1]
-        np.testing.assert_allclose(price, expected)
-        np.testing.assert_allclose(slopes, expected_slopes)

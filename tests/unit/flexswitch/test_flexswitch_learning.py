@@ -44,7 +44,7 @@ def test_what_is_learned_is_smaller_and_better_than_thresholds_alone(base, loss,
     options = {"loss": loss, "objective": objective, "lam": lam, "progress": seen.append}
     task = bank.add("flex", small.tuned(base), flex(base, **options))
     assert [step.step for step in seen] == list(range(1, 121))
-    assert seen[-1].density < seen[0].density
+    assert objective == "bytes" or seen[-1].density < seen[0].density
     assert 0 < task.nonzeros < 0.6 * sum(unit.size for unit in bank.layout.units)
     share = task.nonzeros / sum(unit.size for unit in bank.layout.units)
     bank.add("tswitch", small.tuned(base), tvbank.TSwitch(drop=1 - share))

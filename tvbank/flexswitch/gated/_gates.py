@@ -13,7 +13,7 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.flexswitch._facts import Facts
+from tvbank.flexswitch.gated._facts import Facts
 
 #: Bit widths to choose from, W in the paper.
 WIDTHS: Final = (1, 2, 4, 8)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
@@ -13,25 +13,17 @@ from tvbank.checkpoint import TensorSpec
 from tvbank.compress import Compressor, Difference, Entries, TSwitch
 from tvbank.compress._difference import is_float
 from tvbank.compress._each import Each
-from tvbank.flexswitch._facts import BLOCK, Facts
-from tvbank.flexswitch._gates import (
-    FAR,
+from tvbank.flexswitch.gated._facts import Facts
+from tvbank.flexswitch.gated._gates import (
     KAPPA,
     LOGITS,
-    MINUS,
-    PLUS,
     WIDTHS,
     Levels,
     constants,
-    initial,
     softplus,
 )
-from tvbank.flexswitch._kernels import harden
+from tvbank.flexswitch.gated._kernels import harden
 
-#: A sign that has fewer entries than the other by this factor is worth less than its bits: an entry
-#: and its position take about 6 bits where a per cent is kept, and those that are left last matter
-#: more than others.
-_RARE = 64
 _FINEST = 2 ** WIDTHS[-1]
 _LARGEST = float(np.finfo(np.float32).max)
 _TINIEST = float(np.finfo(np.float32).tiny)
@@ -46,17 +38,13 @@ class Choice:
         facts: of the unit, which is not empty.
         row: its scalars, float64 [7].
         temperature: ρ at the end.
-        reach: both thresholds are multiplied by this; 1 but for a budget.
         bits: width of the codes.
-        closed: signs of which nothing is kept.
     """
 
     facts: Facts
     row: NDArray[np.float64]
     temperature: float
     bits: int
-    reach: float = 1.0
-    closed: tuple[bool, bool] = (False, False)
 
     @staticmethod
     def of(facts: Facts, row: NDArray[np.float64], temperature: float) -> Choice:
@@ -66,11 +54,6 @@ class Choice:
     def entries(self, delta: Difference) -> Entries:
         """The unit's entries: zero, or a value that has the sign of the difference."""
         table = constants(self.facts, self.row, self.temperature)
-        table[0] *= self.reach
-        table[2] *= self.reach
-        for sign in (PLUS, MINUS):
-            if self.closed[sign]:
-                table[2 * sign] = FAR
         first, values = self.values()
         divisor = _FINEST // 2**self.bits
 
@@ -80,29 +63,6 @@ class Choice:
             return block
 
         return entries
-
-    def one_sided(self, delta: Difference) -> Choice:
-        """The same without a sign that has few of the entries, where values are signs.
-
-        A threshold never closes a sign wholly, as φ < 1. But where all values are the same they
-        take no bytes, so a last few entries of the other sign cost a bit for every entry.
-        """
-        if self.bits != WIDTHS[0]:
-            return self
-        entries, counts = self.entries(delta), np.zeros(2)
-        for start in range(0, delta.size, BLOCK):
-            block = entries(start, min(start + BLOCK, delta.size))
-            counts += np.count_nonzero(block > 0), np.count_nonzero(block < 0)
-        rare = counts * _RARE <= counts[::-1]
-        return replace(self, closed=(bool(rare[0]), bool(rare[1]))) if counts.any() else self
-
-    def widened(self) -> Choice:
-        """The next width, at scale 1; the same if there is none."""
-        if self.bits == WIDTHS[-1]:
-            return self
-        row = self.row.copy()
-        row[KAPPA] = initial(1)[0, KAPPA]
-        return replace(self, bits=WIDTHS[WIDTHS.index(self.bits) + 1], row=row)
 
     def values(self) -> tuple[int, NDArray[np.float32]]:
         """The first positive code, and the value of each, float32 [2^bits].
@@ -157,23 +117,3 @@ class Learned(Compressor):
         if unit not in self.choices:
             return self.rest.prepare(unit, base, tuned, each)
         return self.choices[unit].entries(Difference(unit, base, tuned))
-
-    def one_sided(self, differences: Callable[[str], Difference]) -> Learned:
-        """The same without signs that are rare in their units (``Choice.one_sided``)."""
-        sided = {name: each.one_sided(differences(name)) for name, each in self.choices.items()}
-        return replace(self, choices=sided)
-
-    def reaching(self, reach: float) -> Learned:
-        """The same with all thresholds multiplied."""
-        moved = {name: replace(choice, reach=reach) for name, choice in self.choices.items()}
-        return replace(self, choices=moved)
-
-    @property
-    def narrow(self) -> bool:
-        """Whether any unit has less than the greatest width."""
-        return any(choice.bits < WIDTHS[-1] for choice in self.choices.values())
-
-    def widened(self) -> Learned:
-        """The same with the next width of each unit, at scale 1: finer levels need no other."""
-        wider = {name: choice.widened() for name, choice in self.choices.items()}
-        return replace(self, choices=wider)

@@ -1,0 +1,248 @@
+"""All units as they would be stored: entries drawn by chance, anew at every step of learning.
+
+A unit's entries are drawn as ``Budget`` draws them (``tvbank/compress/_draw.py``). What is learned
+of a unit is how many bytes it gets, from which its step, power and levels follow
+(``_frontier.py``), and a factor of its scale. Learning starts where ``Budget`` shares the bytes out
+without data. The model sees a draw, not an average, so that the gradient tells of the noise, too
+(``_kernels.py``).
+
+How bytes are shared and how many there are is learned apart: units move along directions that
+leave the sum of their bytes as it is, and a last row of scalars holds the level, which is added to
+the logarithms of all bytes. A budget sets the level; without one it follows the gradient.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tvbank.compress import Difference, Pairs
+from tvbank.compress._allocate import allocate
+from tvbank.compress._candidates import Kept, entries_of, survey
+from tvbank.compress._fill import Allowance, exact_bytes, fill
+from tvbank.compress._planned import Planned
+from tvbank.compress._rows import HALVES
+from tvbank.errors import UsageError
+from tvbank.flexswitch._relaxation import Outlook, Relaxation
+from tvbank.flexswitch._state import State, check_finite
+from tvbank.flexswitch._weights import Placement, Weights, flat_slopes, flattened
+from tvbank.flexswitch.drawn._fit import bracket
+from tvbank.flexswitch.drawn._frontier import Frontier
+from tvbank.flexswitch.drawn._kernels import correlate
+
+#: Scalars of a unit: the logarithms of its bytes, and of the factor of its scale.
+BYTES, SCALE = 0, 1
+#: Adam's rates at the start; they fall to nothing, as draws make gradients noisy.
+_RATES: Final = np.array([0.1, 0.02])
+#: Where to start if a weight of the loss decides, not a budget: share of the base's bytes, and
+#: bytes for each unit, so that none is left out.
+_START: Final = 0.01
+_START_BYTES: Final = 256
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Drawing:
+    """A unit of which something is kept.
+
+    Attributes:
+        number: of the unit.
+        delta: its entries.
+        frontier: what can be kept of it.
+    """
+
+    number: int
+    delta: Difference
+    frontier: Frontier
+
+    def bytes(self, rows: NDArray[np.float64]) -> float:
+        """What it gets: its own share at the level of all, as far as anything is known of it."""
+        wanted = float(rows[self.number, BYTES] + rows[-1, BYTES])
+        least, most = self.frontier.bytes[[0, -1]]
+        return min(max(math.exp(min(wanted, 700.0)), float(least)), float(most))
+
+    def at(self, rows: NDArray[np.float64], turn: int = 0) -> Kept:
+        """What is kept of it with some scalars of all units."""
+        kept = self.frontier.keep(self.bytes(rows))
+        assert kept.how is not None
+        size = min(kept.how.size * math.exp(rows[self.number, SCALE]), _FLOAT32_MAX)
+        return replace(kept, how=replace(kept.how, size=size, turn=turn))
+
+
+@final
+class Drawn(Relaxation):
+    """Units drawn by chance, under a budget or at a price of bytes."""
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        placement: Placement,
+        goal: int | None,
+        lam: float,
+        steps: int,
+        seed: int,
+        described: Mapping[str, Any],
+    ) -> None:
+        """Survey every unit, and share the bytes out as ``Budget`` does.
+
+        Args:
+            pairs: the task vector.
+            placement: of the model's weights.
+            goal: bytes of the task in the bank; None for λ to decide.
+            lam: λ, the weight of the loss.
+            steps: of the run.
+            seed: of the draws.
+            described: name and settings.
+
+        Raises:
+            NonFiniteError: names the unit.
+            UsageError: the goal is below what the task takes without any entry.
+        """
+        if goal is not None and goal < pairs.fixed_bytes:
+            raise _unreachable(goal, pairs)
+        self._pairs, self._goal, self._lam = pairs, goal, lam
+        self._steps, self._seed, self._described = steps, seed, described
+        self._weights = Weights(pairs, placement)
+        self.names = self._weights.names
+        room = int(_START * pairs.base_bytes) + _START_BYTES * len(self.names)
+        if goal is not None:
+            room = goal - pairs.fixed_bytes
+        candidates = [survey(pairs, unit) for unit in pairs.units]
+        self._kept = allocate(candidates, Allowance.under(room), pairs)
+        self._drawings: dict[int, _Drawing] = {}
+        rows = np.zeros((len(self.names) + 1, 2))
+        for number, candidate in enumerate(candidates):
+            how, frontier = self._kept[candidate.name].how, Frontier.of(candidate)
+            if how is not None and frontier is not None:
+                delta = Difference(candidate.name, *self._weights.both(number))
+                self._drawings[number] = _Drawing(number, delta, frontier)
+                rows[number, BYTES] = math.log(frontier.bytes_of(how))
+        self.state = State.start(rows)
+        self._gradient = np.zeros_like(rows)
+        self._allowed = self._bytes(rows)
+        self._drawn: dict[int, Kept] = {}
+
+    @property
+    def _turn(self) -> int:
+        """Which draw the step takes; the one that is stored is 0."""
+        return zlib.crc32(f"{self._seed} {self.state.step}".encode()) or 1
+
+    def tuned(self) -> dict[str, torch.Tensor]:
+        """See ``Relaxation.tuned``."""
+        return self._weights.tuned()
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Base plus a draw of every unit."""
+        turn, rows = self._turn, self.state.rows
+        self._drawn = {number: each.at(rows, turn) for number, each in self._drawings.items()}
+
+        def fill(number: int, start: int, stop: int, out: NDArray[np.float32]) -> None:
+            out[:] = self._weights.block(number, start, stop)[0]
+            if number in self._drawn:
+                out += entries_of(self._drawings[number].delta, self._drawn[number])(start, stop)
+
+        return self._weights.make(fill)
+
+    def take(self, number: int, slopes: torch.Tensor) -> None:
+        """See ``Relaxation.take``."""
+        if number not in self._drawings:
+            return
+        self.state.reached[number] = True
+        delta, flat, kept = self._drawings[number].delta, flattened(slopes), self._drawn[number]
+        how, rows = kept.how, kept.rows
+        assert how is not None
+        factors = rows.factors[how.power] / how.step
+
+        def work(start: int, stop: int) -> NDArray[np.float64]:
+            sums = np.zeros(2)
+            correlate(
+                delta.block(start, stop), entries_of(delta, kept)(start, stop),
+                flat_slopes(flat, start, stop), start, rows.width, HALVES[how.power], factors,
+                float(how.levels), how.size, sums,
+            )  # fmt: skip
+            return sums
+
+        of_step, of_scale = np.sum(self._weights.over_blocks(number, work), axis=0)
+        self._gradient[number] += -of_step, of_scale
+
+    def move(self) -> None:
+        """See ``Relaxation.move``; under a budget, without changing the bytes of all units."""
+        rows, total = self.state.rows, self._gradient
+        price = np.zeros(len(rows))
+        for number, drawing in self._drawings.items():
+            price[number] = drawing.bytes(rows)
+        of_bytes = total[:, BYTES]
+        of_level = of_bytes.sum() + price.sum() / (max(self._pairs.parameters, 1) * self._lam)
+        length = max(float(price @ price), np.finfo(np.float64).tiny)
+        of_bytes -= float(price @ of_bytes) / length * price
+        of_bytes[-1] = 0 if self._goal is not None else of_level
+        check_finite(total, self.names, self.state.step)
+        self.state.move(total, _RATES * (1 - self.state.step / self._steps))
+        if self._goal is not None:
+            rows[-1, BYTES] += math.log(self._allowed / self._bytes(rows))
+        total[:] = 0
+
+    def outlook(self) -> Outlook:
+        """See ``Relaxation.outlook``."""
+        kept = widths = 0.0
+        for drawing in self._drawings.values():
+            size = drawing.bytes(self.state.rows)
+            count = drawing.frontier.entries_for(size)
+            kept += count
+            widths += count * drawing.frontier.bits_for(size)
+        return Outlook(
+            kept / max(sum(self._weights.sizes), 1),
+            widths / max(kept, 1e-12),
+            int(self._pairs.fixed_bytes + self._bytes(self.state.rows)),
+        )
+
+    def outcome(self) -> Planned:
+        """What is stored: the draw of turn 0, within a budget by the exact encoder."""
+        if self._goal is not None:
+            return Planned(self._described, self._kept | self._fitted(self._goal))
+        return Planned(self._described, self._kept | self._learned())
+
+    def _learned(self, change: float = 0.0) -> dict[str, Kept]:
+        """What is kept, with another level."""
+        rows = self.state.rows.copy()
+        rows[-1, BYTES] += change
+        return {each.delta.unit: each.at(rows) for each in self._drawings.values()}
+
+    def _fitted(self, goal: int) -> dict[str, Kept]:
+        """What is kept, with the level that the exact encoder says is the budget's."""
+        allowance = Allowance.under(goal - self._pairs.fixed_bytes)
+
+        def measure(change: float) -> list[int]:
+            kept = self._learned(change).items()
+            return [exact_bytes(name, each, self._pairs) for name, each in kept]
+
+        below, above = bracket(lambda c: sum(measure(c)), allowance.least, allowance.most)
+        kept = self._learned(below)
+        if above is None:
+            return kept
+        candidates = [each.frontier.candidate for each in self._drawings.values()]
+        larger = list(self._learned(above).values())
+        filled = fill(candidates, list(kept.values()), measure(below), larger, measure(above),
+                      allowance, self._pairs)  # fmt: skip
+        return dict(zip(kept, filled, strict=True))
+
+    def _bytes(self, rows: NDArray[np.float64]) -> float:
+        """Predicted bytes of all frames; never 0."""
+        return sum(each.bytes(rows) for each in self._drawings.values()) or 1.0
+
+
+def _unreachable(goal: int, pairs: Pairs) -> UsageError:
+    least = pairs.fixed_bytes
+    bits = 8 * least / max(pairs.parameters, 1)
+    return UsageError(
+        f"the budget of {goal} bytes cannot be reached: documents, indices and what is kept "
+        f"whole take {least} bytes ({bits:.3f} bits/param) already; give more than that"
+    )
