@@ -5,7 +5,8 @@
 FOLDER is what `python -m tools.realtasks build` writes. Parameters are chosen on training examples
 (`--tuning` of each task) that neither the routers (`--routing` of each, drawn once for each of
 `--seeds`) nor the tests see; FlexSwitch learns from the first hundred of each, without labels.
-Parts can be run apart: `--beside` shows the rows of an earlier `--json` in the same tables.
+Parts can be run apart: `--beside` shows the rows of an earlier `--json` in the same tables, but for
+those that are measured anew. What is routed are the banks of the parts that make some.
 """
 
 from __future__ import annotations
@@ -30,28 +31,27 @@ from tools.bench_merge._show import show
 from tools.bench_merge._trial import Row, Trial, trial_of
 from tools.realtasks import FAMILIES, Family, load
 
-PARTS = ("static", "switched", "flexswitch", "routed")
+PARTS = ("references", "static", "switched", "flexswitch", "routed")
 
 
 def measure(trial: Trial, folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     """All rows of the parts that are asked for; banks are written to a folder."""
     parts = arguments.parts
     exact = bank_of(trial, folder / "exact", lambda _: tvbank.Exact())
-    if "static" in parts:
-        yield from _static.rows(trial, exact, _say)
     emr = _switched.emr_of_bank(trial, exact)
-    if "switched" in parts:
+    if "references" in parts:
         yield _switched.base_row(trial)
         yield _switched.tuned_row(trial, exact)
         yield _switched.emr_row(trial, emr)
+    if "static" in parts:
+        yield from _static.rows(trial, exact, _say)
     known: dict[str, _switched.Known] = {}
-    if "switched" in parts or "routed" in parts:
+    if "switched" in parts:
         allowed = int(arguments.share * emr.stored)
         found = list(_switched.tswitch(trial, folder, allowed, arguments.drops, _say))
         known[""] = found[-1]
         known[" of Budget"] = _switched.budget(trial, folder, known[""].bank)
-        if "switched" in parts:
-            yield from (each.row for each in (*found, known[" of Budget"]))
+        yield from (each.row for each in (*found, known[" of Budget"]))
     if "flexswitch" in parts:
         known[" of FlexSwitch"] = _switched.flexswitch(trial, folder, arguments.lambdas, _say)
         yield known[" of FlexSwitch"].row
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--drops", type=float, nargs="+", default=_switched.DROPS, metavar="DROP")
     parser.add_argument("--lambdas", type=float, nargs="+", default=(0.1, 0.3), metavar="LAMBDA")
     parser.add_argument("--timed", type=int, default=20, help="batches of each kind; 0 for none")
-    parser.add_argument("--share", type=float, default=0.1, help="of EMR's bytes for a small bank")
+    parser.add_argument("--share", type=float, default=0.09, help="of EMR's bytes for a small bank")
     parser.add_argument("--threads", type=int, help="of torch; by default as it likes")
     parser.add_argument(
         "--folder", type=Path, help="for banks, which stay; by default a temporary one"
@@ -102,19 +102,22 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     family = _family(arguments)
     trial = trial_of(family, arguments.routing, arguments.tuning, arguments.tests)
-    rows: list[Row] = []
+    others: dict[str, Row] = {}
     for path in arguments.beside:
-        rows += map(Row.from_json, json.loads(path.read_text())["rows"])
-    mine: list[Row] = []
+        others |= {r["method"]: Row.from_json(r) for r in json.loads(path.read_text())["rows"]}
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for row in measure(trial, folder, arguments):
-            mine.append(row)
+            rows.append(row)
             _say(f"{row.method} ({row.setting}): {row.mean:.4f}, {row.stored / 2**20:.2f} MiB")
             if arguments.json:
-                _write(arguments.json, mine, arguments)
-    show([*rows, *mine], list(trial.tasks), Console(width=None if sys.stdout.isatty() else 240))
+                _write(arguments.json, rows, arguments)
+    shown = others | {row.method: row for row in rows}
+    show(
+        list(shown.values()), list(trial.tasks), Console(width=None if sys.stdout.isatty() else 240)
+    )
 
 
 def _write(path: Path, rows: list[Row], arguments: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ from tvbank import Bank
 from tvbank.compress import Compressor
 
 #: What T-Switch is chosen from.
-DROPS = (0.5, 0.7, 0.8, 0.9, 0.95)
+DROPS = (0.5, 0.7, 0.8, 0.85, 0.88, 0.9, 0.95)
 KNOBS: tuple[Literal["rms", "norm"], ...] = ("rms", "norm")
 
 _LEARNING = Learning(200, ("kl",), "cpu")  # of FlexSwitch
