@@ -115,7 +115,8 @@ def _chosen(found: Any, model: Any, names: list[str], taps: Taps, seed: int) -> 
     return {
         "seed": seed, "at": list(fitted.chosen.at), "pooling": fitted.chosen.pooling,
         "cost": fitted.chosen.cost, "seconds": seconds,
-        "held_out": fitted.chosen.accuracy, "right": float(np.mean(shares)),
+        "held_out": fitted.chosen.accuracy, "surprise": fitted.chosen.surprise,
+        "right": float(np.mean(shares)),
         "rejected": float(np.mean([(top < 0).mean() for top in tops])),
     }  # fmt: skip
 

@@ -57,16 +57,18 @@ def spread_of(held: HeldOut | None, variance: float) -> float:
         return _USUAL * variance
     best, least = _USUAL, np.inf
     for factor in _FACTORS:  # the surprise falls, then rises
-        found = surprise(posterior(held.squares, factor), held.owners)
+        found = float(surprise(held, factor * variance).sum())
         if found >= least:
             break
         best, least = factor, found
     return best * variance
 
 
-def surprise(likely: Doubles, truth: NDArray[np.int64]) -> float:
-    """The sum of -log p(task of each input)."""
-    return -float(np.log(likely[np.arange(len(truth)), truth] + _TINY).sum())
+def surprise(held: HeldOut, spread: float) -> Doubles:
+    """-log p(task) of every held-out example, in nats, float64 [n]."""
+    own = np.take_along_axis(held.squares, held.owners[:, None], 1)
+    found: Doubles = np.logaddexp.reduce((own - held.squares) / (2 * spread), axis=1)
+    return found
 
 
 def pooled(likely: Doubles, least: float = _LEAST) -> Doubles:

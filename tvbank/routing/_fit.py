@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tvbank.errors import UsageError
-from tvbank.routing._examples import Examples, gather
+from tvbank.routing._confidence import spread_of, surprise
+from tvbank.routing._examples import gather
 from tvbank.routing._features import Mask, variously_pooled
-from tvbank.routing._held_out import FOLDS, folded
+from tvbank.routing._held_out import hold_out
 from tvbank.routing._inputs import Forward, Inputs, batches, checked_inputs, count, run_model, take
 from tvbank.routing._layers import candidate_layers
 from tvbank.routing._method import Method
-from tvbank.routing._neighbourhood import Neighbourhood
-from tvbank.routing.recipe import BEFORE_CLASSIFIER
 from tvbank.routing.router import Router
 
-#: Layers are tried together with so many of those before them, if they are so near to the best.
-_JOINED, _PROMISING = (3, 6), 0.02
+#: A layer is tried together with those before it, with so many at most.
+_JOINED = 8
 
 #: LDA takes the cube of the smaller of features and examples: no larger one is tried together.
 _LARGEST = 3000
@@ -46,6 +45,8 @@ class LayerScore:
         at: names of modules, see ``Recipe``.
         pooling: how what they return is pooled, see ``Recipe``.
         accuracy: share of held-out examples that go to their task, the mean over the tasks, 0..1.
+        surprise: -log of how likely held-out examples are of their task, in nats, the mean over
+            the tasks. Smoother than accuracy, which a few examples decide.
         cost: share of a forward pass's multiplications that it takes to get there, 0..1.
         width: features an example.
     """
@@ -53,6 +54,7 @@ class LayerScore:
     at: tuple[str, ...]
     pooling: str
     accuracy: float
+    surprise: float
     cost: float
     width: int
 
@@ -87,8 +89,8 @@ def fit(
 ) -> Fitted:
     """Fit a router to inputs of each task, choosing the layer by five-fold cross-validation.
 
-    One pass over the inputs takes the features of all candidates. Of those within ``tolerance`` of
-    the best the one that costs least is taken.
+    One pass over the inputs takes the features of all candidates. Of those under which held-out
+    examples are the least surprising, within ``tolerance``, the one that costs least is taken.
 
     Args:
         model: with the base's weights.
@@ -96,8 +98,8 @@ def fit(
             needed, a hundred examples are plenty.
         layers: candidates: names of modules, or several names to be concatenated; by default the
             blocks of the model, what comes before them, the place before the classifier, and
-            three or six of these together, which costs no more than the deepest of them.
-        tolerance: share of held-out examples that a cheaper layer may lose against the best.
+            each of these together with those before it, which costs no more.
+        tolerance: nats of surprise by which a cheaper layer may be worse than the best.
         forward: see ``features``.
         mask: task -> mask, see ``features``.
         pooling: see ``features``; by default both ``"auto"`` and ``"summary"`` are tried.
@@ -107,6 +109,7 @@ def fit(
             installed: the examples would take more room than the tasks do.
 
     Raises:
+        UsageError: no task has two examples, so that none can be held out.
         UsageError, NonFiniteError: see ``features`` and ``Router.fit``.
     """
     if not tolerance >= 0:
@@ -134,16 +137,16 @@ def fit(
         features = at(group, way)
         width = next(iter(features.values())).shape[1]
         cost = max(costs[name] for name in group)
-        return LayerScore(group, way, cross_validated(features, **options), cost, width)
+        return LayerScore(group, way, *cross_validated(features, **options), cost, width)
 
     scores = [score(group, way) for group in alone for way in poolings]
     if layers is None:
         examples = sum(count(checked_inputs(given)) for given in inputs.values())
         richest = [each for each in scores if each.pooling == poolings[-1]]
-        scores += [score(group, poolings[-1]) for group in _joined(scores, richest, examples)]
+        scores += [score(group, poolings[-1]) for group in _joined(richest, examples)]
     scores.sort(key=lambda each: (each.cost, each.width))
-    best = max(each.accuracy for each in scores)
-    chosen = next(each for each in scores if each.accuracy >= best - tolerance)
+    best = min(each.surprise for each in scores)
+    chosen = next(each for each in scores if each.surprise <= best + tolerance)
     few = options.get("neighbours", 10) <= _CENTRES * len(found)
     if chosen.width > _COMPACT_FROM and few and find_spec("sklearn"):
         options = {"centres": _CENTRES, "metric": "discriminant", **options}
@@ -152,35 +155,31 @@ def fit(
     return Fitted(router, chosen, tuple(scores))
 
 
-def cross_validated(features: Mapping[str, Any], **options: Any) -> float:
-    """Share of examples that a router fitted to four fifths of the others gives to their task.
+def cross_validated(features: Mapping[str, Any], **options: Any) -> tuple[float, float]:
+    """How routers fitted to four fifths of the examples do on the others.
 
     Args:
         features: task -> [n_k, d].
         options: of ``Router.fit``.
 
     Returns:
-        The mean over the tasks, 0..1; NaN if no example can be held out.
+        ``accuracy`` and ``surprise`` of a ``LayerScore``.
+
+    Raises:
+        UsageError: no task has two examples, or as ``Router.fit``.
     """
-    examples = gather(features)
-    method = Method.asked(**options)
-    folds = folded(examples, method.seed)
-    right = np.zeros(len(folds), np.bool_)
-    for fold in range(FOLDS):
-        held, kept = folds == fold, folds != fold
-        if not held.any():
-            continue
-        rest = Examples(examples.tasks, examples.points[kept], examples.owners[kept])
-        near = Neighbourhood(*method.build(rest), len(examples.tasks))
-        right[held] = near.of(examples.points[held], method.neighbours).top == examples.owners[held]
-    tried = folds >= 0
-    return _mean_over_tasks(right[tried], examples.owners[tried])
+    held = hold_out(gather(features), Method.asked(**options))
+    if held is None:
+        raise UsageError("a layer is chosen on held-out examples: give two or more of a task")
+    spread = spread_of(held, float(held.variance.mean()))
+    accuracy = _mean_over_tasks(held.top == held.owners, held.owners)
+    return accuracy, _mean_over_tasks(surprise(held, spread), held.owners)
 
 
-def _mean_over_tasks(right: NDArray[np.bool_], owners: NDArray[np.int32]) -> float:
+def _mean_over_tasks(values: NDArray[Any], owners: NDArray[np.int64]) -> float:
     counts = np.bincount(owners)
-    shares = np.bincount(owners, right)[counts > 0] / counts[counts > 0]
-    return float(shares.mean()) if len(shares) else float("nan")
+    means = np.bincount(owners, values)[counts > 0] / counts[counts > 0]
+    return float(means.mean())
 
 
 def _candidates(
@@ -205,29 +204,20 @@ def _candidates(
     return [(layer.name,) for layer in known], costs
 
 
-def _joined(
-    scores: Sequence[LayerScore], alone: Sequence[LayerScore], examples: int
-) -> list[tuple[str, ...]]:
-    """Each good layer with some of those before it, as far as that is not too much.
+def _joined(alone: Sequence[LayerScore], examples: int) -> list[tuple[str, ...]]:
+    """Each layer with those before it, or some of them, as far as that is not too much.
 
     Args:
-        scores: of layers alone.
-        alone: those of the pooling that is to be joined, in the order of a pass.
+        alone: layers in the order of a pass.
         examples: of all tasks.
     """
-    inner = [each for each in alone if each.at != (BEFORE_CLASSIFIER,)]
     # Of places with nothing to multiply between them the last, which has seen it all.
-    behind = [*inner[1:], None]
-    inner = [a for a, b in zip(inner, behind, strict=True) if b is None or b.cost > a.cost]
-    good = max(each.accuracy for each in scores) - _PROMISING
-    groups: dict[tuple[str, ...], None] = {}
-    for last in range(1, len(inner)):
-        promising = [each for each in scores if each.at == inner[last].at]
-        if max(each.accuracy for each in promising) < good:
-            continue
-        for most in _JOINED:
-            places = np.unique(np.linspace(0, last, most).astype(int))
-            group = [inner[place] for place in places.tolist()]
-            if min(sum(each.width for each in group), examples) <= _LARGEST:
-                groups[tuple(each.at[0] for each in group)] = None
-    return list(groups)
+    behind = [*alone[1:], None]
+    places = [a for a, b in zip(alone, behind, strict=True) if b is None or b.cost > a.cost]
+    groups = []
+    for last in range(1, len(places)):
+        taken = np.unique(np.linspace(0, last, _JOINED).astype(int))
+        group = [places[number] for number in taken.tolist()]
+        if min(sum(each.width for each in group), examples) <= _LARGEST:
+            groups.append(tuple(each.at[0] for each in group))
+    return groups

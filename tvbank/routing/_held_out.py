@@ -25,15 +25,19 @@ class HeldOut:
 
     Attributes:
         owners: int64 [n], the number of each one's task.
+        top: int64 [n], the task that each would go to.
         evidence: [n], see ``_rejection``.
         distance: [n], the mean over the neighbours.
-        squares: [n, K], see ``Neighbourhood.squares``, in units of the keys' own variance.
+        squares: [n, K], see ``Neighbourhood.squares``.
+        variance: [n], see ``Neighbourhood.variance``.
     """
 
     owners: NDArray[np.int64]
+    top: NDArray[np.int64]
     evidence: Doubles
     distance: Doubles
     squares: Doubles
+    variance: Doubles
 
 
 def hold_out(examples: Examples, method: Method) -> HeldOut | None:
@@ -55,15 +59,16 @@ def hold_out(examples: Examples, method: Method) -> HeldOut | None:
         parts.append(
             (
                 examples.owners[held].astype(np.int64),
+                found.top,
                 found.evidence,
                 found.typical_distance,
-                near.squares(rows) / near.variance,
+                near.squares(rows),
+                np.full(len(rows), near.variance),
             )
         )
     if not parts:
         return None
-    owners, evidence, distance, squares = map(np.concatenate, zip(*parts, strict=True))
-    return HeldOut(owners, evidence, distance, squares)
+    return HeldOut(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def folded(examples: Examples, seed: int) -> NDArray[np.int64]:

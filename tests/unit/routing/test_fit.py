@@ -7,6 +7,8 @@ from torch import nn
 
 import tvbank
 from tvbank.errors import UsageError
+from tvbank.routing._examples import gather
+from tvbank.routing._held_out import FOLDS, folded
 from tvbank.routing._inputs import run_model
 from tvbank.routing._layers import MOST, candidate_layers
 
@@ -92,6 +94,54 @@ def test_the_cheapest_of_the_best_layers_is_chosen(model):
     assert (fitted.router.top(rows) == 1).mean() > 0.8
 
 
+def test_layers_are_scored_on_examples_that_were_held_out(model):
+    given = inputs(tasks=3, count=25, spread=2.0)
+    fitted = tvbank.routing.fit(model, given, layers=["embed"], neighbours=5, seed=1)
+    (score,) = fitted.layers
+    rows = {name: tvbank.routing.features(model, each, "embed") for name, each in given.items()}
+    examples = gather(rows)
+    folds = folded(examples, 1)
+    squares, right = np.zeros((75, 3)), np.zeros(75, bool)
+    for fold in range(FOLDS):
+        kept = {n: examples.of(k)[folds[k * 25 : k * 25 + 25] != fold] for k, n in enumerate(rows)}
+        router = tvbank.Router.fit(kept, neighbours=5, reject=None)
+        held = examples.points[folds == fold]
+        means = np.stack([router.metric.project(each).mean(0) for each in kept.values()])
+        inputs_ = router.metric.project(held)
+        squares[folds == fold] = ((inputs_[:, None] - means) ** 2).sum(2)
+        right[folds == fold] = router.top(held) == examples.owners[folds == fold]
+    assert score.accuracy == pytest.approx(right.mean())
+
+    def surprise(spread):
+        likely = np.exp(-squares / 2 / spread)
+        likely /= likely.sum(1, keepdims=True)
+        return -np.log(likely[np.arange(75), examples.owners]).mean()
+
+    best = min(map(surprise, np.geomspace(0.1, 100, 200)))
+    assert best <= score.surprise < best + 0.02
+
+
+def test_a_tolerance_trades_surprise_for_cost(model):
+    given = inputs(spread=1.5, count=40)
+    best, cheap = (
+        tvbank.routing.fit(model, given, neighbours=5, tolerance=tolerance).chosen
+        for tolerance in (0.0, 10.0)
+    )
+    scores = tvbank.routing.fit(model, given, neighbours=5).layers
+    assert best.surprise == min(score.surprise for score in scores)
+    assert cheap.cost == min(score.cost for score in scores)
+
+
+def test_a_layer_is_joined_with_those_before_it():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(12)))
+    tried = [score.at for score in tvbank.routing.fit(model, inputs(), neighbours=3).layers]
+    assert ("0", "1") in tried
+    assert tuple(map(str, range(6))) in tried
+    deepest = max(tried, key=lambda at: (len(at), at[-1] == ""))
+    assert (len(deepest), deepest[0], deepest[-1]) == (8, "0", "")
+
+
 def test_the_pooling_is_chosen_too():
     """Tokens of all tasks have mean 0; their spread is the task's."""
     torch.manual_seed(0)
@@ -141,6 +191,7 @@ def test_candidates_can_be_given(model):
         ("inputs of tasks", {}, {}),
         ("no inputs", {"a": torch.zeros(0, WIDTH), "b": torch.zeros(3, WIDTH)}, {}),
         ("got only 'task0'", {"task0": torch.randn(9, WIDTH)}, {"neighbours": 1}),
+        ("two or more of a task", inputs(count=1), {"neighbours": 1}),
         ("no module 'nowhere'", inputs(), {"layers": ["nowhere"]}),
         ("layers= is empty", inputs(), {"layers": []}),
         ("tolerance=", inputs(), {"tolerance": -1}),
