@@ -53,7 +53,7 @@ def measure(trial: Trial, folder: Path, arguments: argparse.Namespace) -> Iterat
         known[" of Budget"] = _switched.budget(trial, folder, known[""].bank)
         yield from (each.row for each in (*found, known[" of Budget"]))
     if "flexswitch" in parts:
-        known[" of FlexSwitch"] = _switched.flexswitch(trial, folder, arguments.lambdas, _say)
+        known[" of FlexSwitch"] = _switched.flexswitch(trial, folder, arguments.sizes, _say)
         yield known[" of FlexSwitch"].row
     if "routed" in parts:
         drawn = {seed: _routed.routers(trial, seed, _say) for seed in range(arguments.seeds)}
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--routing", type=int, default=100, help="examples of each task")
     parser.add_argument("--seeds", type=int, default=3, help="draws of examples for the routers")
     parser.add_argument("--drops", type=float, nargs="+", default=_switched.DROPS, metavar="DROP")
-    parser.add_argument("--lambdas", type=float, nargs="+", default=(0.1, 0.3), metavar="LAMBDA")
+    parser.add_argument("--sizes", nargs="+", default=["0.35 %"], help="of FlexSwitch's tasks")
     parser.add_argument("--timed", type=int, default=20, help="batches of each kind; 0 for none")
     parser.add_argument("--share", type=float, default=0.09, help="of EMR's bytes for a small bank")
     parser.add_argument("--threads", type=int, help="of torch; by default as it likes")

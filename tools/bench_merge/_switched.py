@@ -99,14 +99,16 @@ def budget(trial: Trial, folder: Path, other: Bank) -> Known:
     return _known(trial, "Budget", f"{bits:.3f} bits/param", bank)
 
 
-def flexswitch(trial: Trial, folder: Path, lambdas: Sequence[float], say: Say) -> Known:
-    """FlexSwitch at the lambda of some that does best on the tuning examples."""
+def flexswitch(trial: Trial, folder: Path, sizes: Sequence[str], say: Say) -> Known:
+    """FlexSwitch at the size of some that does best on the tuning examples."""
 
-    def make(lam: float, task: RealTask) -> Compressor:
-        say(f"FlexSwitch lambda={lam}: {task.name}")
-        return learner(trial.family, task, 0, 1.0, loss="kl", lam=lam, learning=_LEARNING)
+    def make(size: str, task: RealTask) -> Compressor:
+        say(f"FlexSwitch {size}: {task.name}")
+        return learner(
+            trial.family, task, 0, 1.0, loss="kl", lam=1.0, learning=_LEARNING, budget=size
+        )
 
-    makes = {f"lambda={lam}": partial(make, lam) for lam in lambdas}
+    makes = {size: partial(make, size) for size in sizes}
     return _best(trial, "FlexSwitch", _tried(trial, folder, "FlexSwitch", makes, say))
 
 
