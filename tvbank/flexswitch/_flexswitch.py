@@ -162,7 +162,7 @@ class FlexSwitch(Compressor):
 
             with self._reporting() as report:
                 learner.run(self.steps, report, save)
-            return relaxation.outcome()
+            return relaxation.outcome(learner.distance)
 
     def prepare(
         self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map

@@ -68,21 +68,28 @@ class Learner:
             if state.step % _SAVE_EVERY == 0 or state.step == steps:
                 save(state)
 
+    def distance(self, weights: dict[str, torch.Tensor]) -> float:
+        """The loss on all examples under some weights, by name of the unit."""
+        return float(self._loss(self._logits(weights), self._teacher))
+
     def _teach(self) -> tuple[torch.Tensor, int]:
         """Logits of the fine-tuned model for all examples, and rows of logits an example has."""
-        weights = self._relaxation.tuned()
-        parts = []
-        with torch.no_grad():
-            for start in range(0, self._examples, self._batch):
-                chosen = slice(start, start + self._batch)
-                parts.append(self._student.run(weights, self._inputs, chosen).float())
-        logits = torch.cat(parts)
+        logits = self._logits(self._relaxation.tuned())
         if len(logits) % self._examples:
             raise UsageError(
                 f"forward gives {len(logits)} rows of logits for {self._examples} examples; it "
                 "must give [batch, classes]"
             )
         return logits, len(logits) // self._examples
+
+    @torch.no_grad()
+    def _logits(self, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Logits for all examples."""
+        parts = []
+        for start in range(0, self._examples, self._batch):
+            chosen = slice(start, start + self._batch)
+            parts.append(self._student.run(weights, self._inputs, chosen).float())
+        return torch.cat(parts)
 
     def _chosen(self, step: int) -> torch.Tensor:
         """Indices of this step's examples: every epoch a new order, whole batches only."""

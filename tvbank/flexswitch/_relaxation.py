@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -11,6 +11,9 @@ import torch
 
 from tvbank.compress import Compressor
 from tvbank.flexswitch._state import State
+
+#: The loss on all examples under some weights, by name of the unit.
+Distance = Callable[[dict[str, torch.Tensor]], float]
 
 
 @final
@@ -73,5 +76,9 @@ class Relaxation(ABC):
         """What would be stored, estimated."""
 
     @abstractmethod
-    def outcome(self) -> Compressor:
-        """What was learned, to be applied."""
+    def outcome(self, distance: Distance) -> Compressor:
+        """What was learned, to be applied.
+
+        Args:
+            distance: tells outcomes apart, where chance makes several.
+        """

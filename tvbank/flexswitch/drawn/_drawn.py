@@ -30,7 +30,7 @@ from tvbank.compress._fill import Allowance, exact_bytes, fill
 from tvbank.compress._planned import Planned
 from tvbank.compress._rows import HALVES
 from tvbank.errors import UsageError
-from tvbank.flexswitch._relaxation import Outlook, Relaxation
+from tvbank.flexswitch._relaxation import Distance, Outlook, Relaxation
 from tvbank.flexswitch._state import State, check_finite
 from tvbank.flexswitch._weights import Placement, Weights, flat_slopes, flattened
 from tvbank.flexswitch.drawn._fit import bracket
@@ -41,6 +41,8 @@ from tvbank.flexswitch.drawn._kernels import correlate
 BYTES, SCALE = 0, 1
 #: Adam's rates at the start; they fall to nothing, as draws make gradients noisy.
 _RATES: Final = np.array([0.1, 0.02])
+#: Draws at the end, of which the one nearest to the fine-tune is stored.
+_LAST_DRAWS: Final = 16
 #: Where to start if a weight of the loss decides, not a budget: share of the base's bytes, and
 #: bytes for each unit, so that none is left out.
 _START: Final = 0.01
@@ -69,7 +71,7 @@ class _Drawing:
         least, most = self.frontier.bytes[[0, -1]]
         return min(max(math.exp(min(wanted, 700.0)), float(least)), float(most))
 
-    def at(self, rows: NDArray[np.float64], turn: int = 0) -> Kept:
+    def at(self, rows: NDArray[np.float64], turn: int) -> Kept:
         """What is kept of it with some scalars of all units."""
         kept = self.frontier.keep(self.bytes(rows))
         assert kept.how is not None
@@ -129,19 +131,18 @@ class Drawn(Relaxation):
         self._gradient = np.zeros_like(rows)
         self._allowed = self._bytes(rows)
         self._drawn: dict[int, Kept] = {}
-
-    @property
-    def _turn(self) -> int:
-        """Which draw the step takes; the one that is stored is 0."""
-        return zlib.crc32(f"{self._seed} {self.state.step}".encode()) or 1
+        self._best = 0
 
     def tuned(self) -> dict[str, torch.Tensor]:
         """See ``Relaxation.tuned``."""
         return self._weights.tuned()
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Base plus a draw of every unit."""
-        turn, rows = self._turn, self.state.rows
+        """Base plus a new draw of every unit."""
+        return self._draw(zlib.crc32(f"{self._seed} {self.state.step}".encode()))
+
+    def _draw(self, turn: int) -> dict[str, torch.Tensor]:
+        rows = self.state.rows
         self._drawn = {number: each.at(rows, turn) for number, each in self._drawings.items()}
 
         def fill(number: int, start: int, stop: int, out: NDArray[np.float32]) -> None:
@@ -204,17 +205,17 @@ class Drawn(Relaxation):
             int(self._pairs.fixed_bytes + self._bytes(self.state.rows)),
         )
 
-    def outcome(self) -> Planned:
-        """What is stored: the draw of turn 0, within a budget by the exact encoder."""
-        if self._goal is not None:
-            return Planned(self._described, self._kept | self._fitted(self._goal))
-        return Planned(self._described, self._kept | self._learned())
+    def outcome(self, distance: Distance) -> Planned:
+        """What is stored: of several draws the nearest, within a budget by the exact encoder."""
+        self._best = min(range(_LAST_DRAWS), key=lambda turn: distance(self._draw(turn)))
+        kept = self._learned() if self._goal is None else self._fitted(self._goal)
+        return Planned(self._described, self._kept | kept)
 
     def _learned(self, change: float = 0.0) -> dict[str, Kept]:
         """What is kept, with another level."""
         rows = self.state.rows.copy()
         rows[-1, BYTES] += change
-        return {each.delta.unit: each.at(rows) for each in self._drawings.values()}
+        return {each.delta.unit: each.at(rows, self._best) for each in self._drawings.values()}
 
     def _fitted(self, goal: int) -> dict[str, Kept]:
         """What is kept, with the level that the exact encoder says is the budget's."""

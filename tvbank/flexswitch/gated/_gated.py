@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.compress import Pairs, TSwitch
-from tvbank.flexswitch._relaxation import Outlook, Relaxation
+from tvbank.flexswitch._relaxation import Distance, Outlook, Relaxation
 from tvbank.flexswitch._state import State, check_finite
 from tvbank.flexswitch._weights import Placement, Weights, flat_slopes, flattened
 from tvbank.flexswitch.gated._facts import Facts, survey
@@ -138,7 +138,7 @@ class Gated(Relaxation):
             int(self._fixed_bytes + size),
         )
 
-    def outcome(self) -> Learned:
+    def outcome(self, distance: Distance) -> Learned:
         """Hard gates and one width a unit ([F] Eq. 8 and 15)."""
         heat = self._schedule.end
         choices = {
