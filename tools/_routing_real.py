@@ -15,7 +15,7 @@ from tvbank.routing._features import variously_pooled
 from tvbank.routing._inputs import run_model
 from tvbank.routing._layers import candidate_layers
 
-EXAMPLES, TESTS, REJECT = 100, 200, 0.02
+EXAMPLES, TESTS, REJECT = 100, 600, 0.02
 
 POOLINGS = ("auto", "summary")
 
@@ -55,6 +55,7 @@ def real(
             for layer, *both in zip(layers, fitted, tested, strict=True):
                 taps[pooling][layer][name] = both[0], both[1]
         print(f"features of {name}", file=sys.stderr)
+    layers = [each for each in layers if _varies(taps["auto"][each])]
     metrics: dict[str, dict[str, Any]] = {
         "euclidean": {"metric": "euclidean"}, "discriminant": {}, "centres": {"centres": 20},
     }  # fmt: skip
@@ -75,6 +76,11 @@ def real(
             _left_out(taps[chosen[0]["pooling"]], chosen[0]["at"], name, seeds) for name in names
         ],
     }  # fmt: skip
+
+
+def _varies(layer: Layer) -> bool:
+    """Whether a place tells examples apart at all; embeddings of token types do not."""
+    return any(bool(np.ptp(rows, axis=0).any()) for rows, _ in layer.values())
 
 
 def _some(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
