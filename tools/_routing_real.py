@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tvbank.routing import Router, fit
+from tvbank.routing._examples import rounded
 from tvbank.routing._features import variously_pooled
 from tvbank.routing._inputs import run_model
 from tvbank.routing._layers import candidate_layers
@@ -80,7 +81,7 @@ def real(
 
 def _varies(layer: Layer) -> bool:
     """Whether a place tells examples apart at all; embeddings of token types do not."""
-    return any(bool(np.ptp(rows, axis=0).any()) for rows, _ in layer.values())
+    return any(bool(np.ptp(rounded(rows), axis=0).any()) for rows, _ in layer.values())
 
 
 def _some(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -78,7 +78,8 @@ class AutoSwitch:
             bank: an open bank.
             router: a router, its name in the bank, a ``Cascade``, or several routers or names to
                 be asked in turn, the cheapest first: how sure each has to be is then found from the
-                examples that they keep (``Cascade.calibrate``), or is 0.9 if they keep centres.
+                examples that they keep (``Cascade.calibrate``), or is 0.9 if they keep centres or
+                with ``pool``.
             mode: ``"sample"``, ``"batch"`` or ``"top1"``.
             forward: called with the model and a batch, a tensor or a dict, for what the model
                 itself does not return as tensors with examples along dimension 0.
@@ -113,7 +114,7 @@ class AutoSwitch:
             shown = ", ".join(map(repr, _OUTPUTS))
             raise UsageError(f"outputs must be one of {shown}, got {outputs!r}")
         _check_evaluating(model)
-        self._cascade = cascade_of(bank, router)
+        self._cascade = cascade_of(bank, router, pool)
         self._model, self._bank, self.mode = model, bank, mode
         self._outputs, self._pool = outputs, pool
         self.switch = attach(model, bank, prefix=prefix, resident_bytes=resident_bytes)

@@ -15,14 +15,19 @@ from tvbank.routing.router import Router
 RouterLike = Router | str | Cascade | Sequence[Router | str]
 
 
-def cascade_of(bank: Bank, router: RouterLike) -> Cascade:
+def cascade_of(bank: Bank, router: RouterLike, pool: bool = False) -> Cascade:
     """The cascade that is meant, once the bank is known to have all its tasks.
+
+    Args:
+        bank: that it is to serve.
+        router: what stands for it.
+        pool: whether batches make examples surer of their task than they are alone.
 
     Raises:
         TaskNotFoundError: it knows tasks that the bank lacks; names them.
         UsageError: no routers, or something else.
     """
-    cascade = router if isinstance(router, Cascade) else _cascade(_routers(bank, router))
+    cascade = router if isinstance(router, Cascade) else _cascade(_routers(bank, router), pool)
     missing = [name for name in cascade.tasks if name not in bank]
     if missing:
         shown = ", ".join(map(repr, missing[:5]))
@@ -34,9 +39,12 @@ def cascade_of(bank: Bank, router: RouterLike) -> Cascade:
     return cascade
 
 
-def _cascade(routers: Sequence[Router]) -> Cascade:
-    """Calibrated on the examples that the routers keep, if they keep the same ones."""
-    keep = all(
+def _cascade(routers: Sequence[Router], pool: bool) -> Cascade:
+    """Calibrated on the examples that the routers keep, if they keep the same ones.
+
+    What is found on examples alone asks too much of pooled ones: the thresholds stay as they are.
+    """
+    keep = not pool and all(
         router.method.centres is None and np.array_equal(router.owners, routers[0].owners)
         for router in routers
     )

@@ -56,13 +56,16 @@ def test_names_of_routers_in_the_bank():
         tvbank.AutoSwitch(model, bank, "deep")
 
 
-def test_routers_that_keep_centres_must_be_rather_sure():
+@pytest.mark.parametrize("pool", [False, True])
+def test_routers_that_keep_centres_or_pool_must_be_rather_sure(pool):
     model, bank, routers = setting()
-    centres = routed.router_for(model, "embed", spread=2.0, centres=10)
-    with tvbank.AutoSwitch(model, bank, [centres, routers[1]], "top1") as auto:
+    shallow = routed.router_for(model, "embed", spread=2.0, centres=None if pool else 10)
+    with tvbank.AutoSwitch(model, bank, [shallow, routers[1]], "top1", pool=pool) as auto:
         inputs, _ = routed.mixed({"cats": 20, "dogs": 20}, 3, 2.0)
         auto(inputs)
-        assert (auto.last.confidence[auto.last.stages == 0] >= 0.9).all()
+        first = auto.last.stages == 0
+        assert first.any()
+        assert (auto.last.confidence[first] >= 0.9).all()
 
 
 def test_routers_of_different_tasks():
