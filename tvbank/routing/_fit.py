@@ -28,7 +28,7 @@ _JOINED = 8
 _LARGEST = 3000
 
 #: Wider features are kept as so many centres a task, unless the caller says otherwise.
-_COMPACT_FROM, _CENTRES = 2048, 20
+_COMPACT_FROM, _CENTRES = 2048, 10
 
 #: What is tried by default: the mean alone, and more.
 _POOLINGS = ("auto", "summary")
@@ -105,7 +105,7 @@ def fit(
         pooling: see ``features``; by default both ``"auto"`` and ``"summary"`` are tried.
         batch: examples a pass.
         options: of ``Router.fit``: neighbours, metric, centres, rank, reject, seed. Features of
-            more than 2,048 numbers are by default kept as 20 centres a task, where scikit-learn is
+            more than 2,048 numbers are by default kept as ten centres a task, where scikit-learn is
             installed: the examples would take more room than the tasks do.
 
     Raises:
