@@ -57,9 +57,10 @@ def measure(trial: Trial, folder: Path, arguments: argparse.Namespace) -> Iterat
         yield known[" of FlexSwitch"].row
     if "routed" in parts:
         drawn = {seed: _routed.routers(trial, seed, _say) for seed in range(arguments.seeds)}
-        for label, (_, bank) in known.items():
-            for way in _routed.FEW if label else _routed.WAYS:
-                yield _routed.routed(trial, bank, label, way, drawn, arguments.timed)
+        ways = [(way, label) for way in _routed.FEW for label in known]
+        ways += [(way, "") for way in _routed.MORE if "" in known]
+        for way, label in ways:
+            yield _routed.routed(trial, known[label].bank, label, way, drawn, arguments.timed)
 
 
 def _say(line: str) -> None:

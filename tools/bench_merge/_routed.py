@@ -20,8 +20,8 @@ from tvbank import AutoSwitch, Bank, Router, routing
 #: Inputs a batch, by how many tasks a batch mixes; 0 stands for all.
 _SIZES = {1: 32, 4: 64, 0: 256}
 
-#: Centres a task of routers other than [F] Eq. 5's.
-_CENTRES = 10
+#: Centres a task of routers other than [F] Eq. 5's, and how many have a say.
+_CENTRES = 5
 
 _TRIMMED = {"minilm": "input_ids", "vit": None}
 
@@ -66,18 +66,20 @@ class Way:
     once: bool = False
 
 
-WAYS = (
+_ONE = "pooled, one task a batch"
+#: What is routed over every bank.
+FEW = (
+    Way(f"Auto-Switch, learned metric, {_ONE}", "learned", tasks=1, pool=True),
+    Way(f"Auto-Switch, discriminant, {_ONE}", "discriminant", tasks=1, pool=True),
+)
+#: And over T-Switch's.
+MORE = (
     Way("Auto-Switch, learned metric, top 1", "learned"),
-    Way("Auto-Switch, learned metric, pooled, one task a batch", "learned", tasks=1, pool=True),
     Way("Auto-Switch, learned metric, pooled, four a batch", "learned", tasks=4, pool=True),
     Way("Auto-Switch, discriminant, top 1", "discriminant"),
-    Way("Auto-Switch, discriminant, pooled, one task a batch", "discriminant", tasks=1, pool=True),
     Way("Auto-Switch (Eq. 5)", "plain", "sample", once=True),
     Way("Auto-Switch, learned metric (Eq. 5)", "learned", "sample", once=True),
 )
-
-#: Of banks other than T-Switch's.
-FEW = (WAYS[1], WAYS[4])
 
 Routers = dict[str, Router]
 
@@ -93,7 +95,8 @@ def routers(trial: Trial, seed: int, say: Say) -> Routers:
     model, forward = trial.family.model(), _forward(trial)
     inputs = {name: trial.family.inputs(x) for name, x in trial.examples(seed).items()}
     given: dict[str, Any] = {"reject": None, "seed": seed}
-    fitted = routing.fit(model, inputs, forward=forward, centres=_CENTRES, **given)
+    few = {"centres": _CENTRES, "neighbours": _CENTRES}
+    fitted = routing.fit(model, inputs, forward=forward, **few, **given)
     recipe = fitted.router.recipe
     say(f"routing at {list(recipe.at)}, {recipe.pooling}: {fitted.chosen.accuracy:.4f} held out")
 
@@ -106,7 +109,7 @@ def routers(trial: Trial, seed: int, say: Say) -> Routers:
     where = {"at": recipe.at, "pooling": recipe.pooling}
     return {
         "plain": Router.fit(taken(at=""), metric="euclidean", **given),
-        "learned": Router.fit(taken(**where), metric="learned", centres=_CENTRES, **where, **given),
+        "learned": Router.fit(taken(**where), metric="learned", **few, **where, **given),
         "discriminant": fitted.router,
     }
 
