@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from tvbank.routing import Router, fit
-from tvbank.routing._examples import rounded
+from tvbank.routing._examples import gather, rounded
 from tvbank.routing._features import variously_pooled
 from tvbank.routing._inputs import run_model
 from tvbank.routing._layers import candidate_layers
+from tvbank.routing._method import Method
+from tvbank.routing._neighbourhood import Neighbourhood
 
 EXAMPLES, TESTS, REJECT = 100, 600, 0.02
 
@@ -94,9 +96,11 @@ def _picked(layer: Layer, seed: int) -> dict[str, np.ndarray]:
 
 
 def _right(layer: Layer, seed: int, options: dict[str, Any]) -> float:
-    router = Router.fit(_picked(layer, seed), reject=None, seed=seed, **options)
-    tests = enumerate(layer.values())
-    return float(np.mean([(router.top(rows) == k).mean() for k, (_, rows) in tests]))
+    method = Method.asked(seed=seed, **options)
+    examples = gather(_picked(layer, seed))
+    near = Neighbourhood(*method.build(examples), len(examples.tasks))
+    found = [near.of(rows, method.neighbours).top for _, rows in layer.values()]
+    return float(np.mean([(top == k).mean() for k, top in enumerate(found)]))
 
 
 def _joined(taps: Mapping[str, Layer], at: Sequence[str]) -> Layer:
