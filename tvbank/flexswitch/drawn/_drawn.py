@@ -46,7 +46,7 @@ _LAST_DRAWS: Final = 16
 #: Where to start if a weight of the loss decides, not a budget: share of the base's bytes, and
 #: bytes for each unit, so that none is left out.
 _START: Final = 0.01
-_START_BYTES: Final = 256
+_START_BYTES: Final = 64
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -226,6 +226,8 @@ class Drawn(Relaxation):
             return [exact_bytes(name, each, self._pairs) for name, each in kept]
 
         below, above = bracket(lambda c: sum(measure(c)), allowance.least, allowance.most)
+        if below is None:
+            return {}  # frames alone are too much: what Budget keeps, which fits
         kept = self._learned(below)
         if above is None:
             return kept

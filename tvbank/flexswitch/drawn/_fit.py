@@ -8,12 +8,12 @@ from typing import Final
 #: How far sizes are moved first and at most, as logarithms, and how often they are asked for.
 _FIRST: Final = 0.02
 _FARTHEST: Final = 40.0
-_TRIES: Final = 16
+_TRIES: Final = 24
 
 
 def bracket(
     size: Callable[[float], float], least: float, most: float
-) -> tuple[float, float | None]:
+) -> tuple[float | None, float | None]:
     """The largest change found that fits, and the smallest that does not.
 
     Args:
@@ -22,9 +22,11 @@ def bracket(
         most: what fits.
 
     Returns:
-        The second is None if the first is enough, or nothing larger is there.
+        The first is None if nothing fits; the second if the first is enough, or nothing larger is
+        there.
     """
-    below = above = None
+    below: float | None = None
+    above: float | None = None
     at, stride = 0.0, _FIRST
     for _ in range(_TRIES):
         now = size(at)
@@ -42,4 +44,4 @@ def bracket(
             at, stride = at - stride, 2 * stride
         else:
             at = (below + above) / 2
-    return at if below is None else below, above
+    return below, above
