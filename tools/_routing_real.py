@@ -122,7 +122,7 @@ def _chosen(found: Any, model: Any, names: list[str], taps: Taps, seed: int) -> 
     tests = _joined(taps[fitted.chosen.pooling], fitted.chosen.at)
     plain = fitted.router
     tops = [plain.top(rows) for _, rows in tests.values()]
-    shares = [plain._look(rows).top == k for k, (_, rows) in enumerate(tests.values())]
+    shares = [(plain._look(rows).top == k).mean() for k, (_, rows) in enumerate(tests.values())]
     return {
         "seed": seed, "at": list(fitted.chosen.at), "pooling": fitted.chosen.pooling,
         "cost": fitted.chosen.cost, "seconds": seconds,

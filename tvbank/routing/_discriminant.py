@@ -55,7 +55,8 @@ def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     means = _means(points, counts)
     squares = (points - means[examples.owners]) ** 2
     scale = np.sqrt(np.mean(squares, axis=0))
-    scale[scale <= 1e-6 * scale.max(initial=0.0)] = scale.max(initial=0.0) or 1.0
+    noise = 1e-6 * max(scale.max(), np.abs(points).max() / 10)
+    scale[scale <= noise] = scale.max(initial=0.0, where=scale > noise) or 1.0
     lengths = squares @ scale**-2.0
     middle = counts @ means / total
     points -= middle
@@ -101,16 +102,19 @@ def _shrunk(
         between: the shares of them that lie between tasks, [r], 0..1.
     """
     count, width = examples.points.shape
-    mean, square = float(np.mean(lengths)) / width or 1.0, float(np.sum(within**2))
+    mean, square = float(np.mean(lengths)) / width, float(np.sum(within**2))
+    if mean < _LEAST:  # nothing varies but by rounding
+        return np.eye(len(within))
     noise = (float(np.mean(lengths**2)) - square) / count
     spread = square - width * mean**2
     least = 1.0 if spread <= 0 else math.sqrt(min(1.0, max(0.0, noise / spread)))
     shares = np.linspace(max(least, _LEAST), 1.0, _TRIED)
-    weighed = (1 - shares[:, None]) * scatter
-    fitted = weighed / (weighed + count * mean * shares[:, None])
+    ridges = count * mean * shares[:, None]
+    missed = ridges / ((1 - shares[:, None]) * scatter + ridges)
     beyond = max(0.0, len(examples.tasks) - 1 - float(between.sum()))
-    errors = (1 - fitted) ** 2 @ between + beyond
-    share = float(shares[np.argmin(errors / (count - 1 - fitted.sum(1)) ** 2)])
+    errors = missed**2 @ between + beyond
+    freedom = missed.sum(1) + max(0, count - 1 - len(scatter))
+    share = float(shares[np.argmin(errors / freedom**2)])
     shrunk: Doubles = (1 - share) * within + share * mean * np.eye(len(within))
     return shrunk
 

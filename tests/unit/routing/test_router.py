@@ -110,6 +110,9 @@ def test_features_that_never_vary_do_no_harm():
     assert np.isfinite(router.metric.matrix).all()
     same = {"a": np.ones((5, 3)), "b": np.ones((5, 3))}
     assert np.isfinite(tvbank.Router.fit(same, neighbours=3).weights(np.ones((2, 3)))).all()
+    apart = {"a": np.full((5, 3), 1.1e8), "b": np.full((4, 3), -3.3e7), "c": np.full((1, 3), 7.7e7)}
+    router = tvbank.Router.fit(apart, neighbours=1, reject=None)
+    assert router.top(np.concatenate(list(apart.values()))).tolist() == [0] * 5 + [1] * 4 + [2]
 
 
 GOOD = clouds((5, 5), width=3)
