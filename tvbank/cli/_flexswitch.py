@@ -81,8 +81,8 @@ ObjectiveOption = Annotated[
     Objective | None,
     typer.Option(
         rich_help_panel=_PANEL,
-        help="What size is charged for: open gates and bits as in the paper, or bytes in the bank "
-        "(default paper; with --budget bytes).",
+        help="What size is charged for: open gates and bits as in the paper, or bytes in the bank, "
+        "of entries drawn by chance (default paper; with --budget bytes).",
     ),
 ]
 BudgetOption = Annotated[

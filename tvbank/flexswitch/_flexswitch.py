@@ -38,16 +38,20 @@ from tvbank.flexswitch.gated._gated import Gated
 class FlexSwitch(Compressor):
     """Learned sparsity, bit widths and scales ([F] Eq. 6-15), from unlabelled examples.
 
-    The compressed model is trained to give the logits of the fine-tuned one. What is learned are
-    seven scalars a unit: two thresholds, a scale, and a logit for each of 1, 2, 4 and 8 bits; the
-    model itself is not changed. Memory beside the two models and the activations: one more set of
-    weights.
+    The compressed model is trained to give the logits of the fine-tuned one. What is learned are a
+    few scalars a unit; the model itself is not changed. Memory beside the two models and the
+    activations: at most half a set of weights more than one.
+
+    By the paper's objective they are two thresholds, a scale, and a logit for each of 1, 2, 4 and 8
+    bits. By bytes, and so under every budget, entries are drawn by chance, as ``Budget`` draws
+    them; how many bytes each unit gets and its scale are learned, and of several draws the nearest
+    to the fine-tune is stored. It keeps more of the accuracy in the same bytes.
 
     Entries of zero stay zero. No entry changes its sign, at any width, and none that is kept
     becomes zero. Units that did not change take no bytes. Units that changed but that ``forward``
-    does not use are compressed by ``TSwitch`` at the density the others came to. Units that the
-    base lacks, such as heads, are kept whole as with any compressor, and are used for the logits
-    if the model has them.
+    does not use are compressed by ``TSwitch`` at the density the others came to; by bytes, as
+    ``Budget`` does. Units that the base lacks, such as heads, are kept whole as with any
+    compressor, and are used for the logits if the model has them.
 
     Attributes:
         model: a torch module whose state dict is the bank's base, on any device. Neither its
@@ -59,15 +63,15 @@ class FlexSwitch(Compressor):
             half the time on processors that have it.
         loss: ``"kl"``, ``"mse"`` or ``"cka"`` of the logits.
         lam: weight of the loss against the size, λ; larger keeps more. The paper's grids: kl
-            0.1-0.9, mse 0.01-0.17, cka 1-9.
+            0.1-0.9, mse 0.01-0.17, cka 1-9. Without meaning under a budget.
         steps: of the optimiser; gates and widths harden on the way, in fewer steps faster.
         batch: examples of a step.
-        seed: of the order of the examples.
+        seed: of the order of the examples, and of the draws.
         objective: ``"paper"`` charges for open gates and bits ([F] Eq. 14), ``"bytes"`` for the
             bytes that the bank will store.
         budget: stored size to end at, such as ``"0.3 bits/param"``, ``"1.5 MiB"`` or ``"1 %"`` of
-            the base. The objective is then that of bytes, λ follows the size, and at the end all
-            thresholds are moved together until the exact size is at most 1.5 % below.
+            the base. The objective is then that of bytes, and the exact size is at most 1.5 %
+            below, if there is so much to keep.
         checkpoint: a file to keep the optimisation in; a killed run that is started again with the
             same arguments goes on from it, to the same result.
         progress: called with a ``Step`` after every step; True shows a bar on terminals.
