@@ -73,7 +73,11 @@ def draw(
         style = ("--", ":", "-.")[number % 3]
         axes.axhline(level, color="grey", linestyle=style, linewidth=1, label=name)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _place: f"{share:g}"))
+    percent = FuncFormatter(lambda share, _place: f"{share:g}")
+    axes.xaxis.set_major_formatter(percent)
+    least, most = axes.get_xlim()
+    if most < 30 * least:  # otherwise they would overlap
+        axes.xaxis.set_minor_formatter(percent)
     axes.set_xlabel("stored bytes, % of the base's")
     axes.set_ylabel(score)
     axes.set_title(title)

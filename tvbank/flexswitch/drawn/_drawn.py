@@ -39,7 +39,7 @@ from tvbank.flexswitch.drawn._kernels import correlate
 
 #: Scalars of a unit: the logarithms of its bytes, and of the factor of its scale.
 BYTES, SCALE = 0, 1
-#: Adam's rates at the start; they fall to nothing, as draws make gradients noisy.
+#: Adam's rates of both at the start; they fall to nothing, as draws make gradients noisy.
 _RATES: Final = np.array([0.1, 0.02])
 #: Draws at the end, of which the one nearest to the fine-tune is stored.
 _LAST_DRAWS: Final = 16
@@ -156,7 +156,6 @@ class Drawn(Relaxation):
         """See ``Relaxation.take``."""
         if number not in self._drawings:
             return
-        self.state.reached[number] = True
         delta, flat, kept = self._drawings[number].delta, flattened(slopes), self._drawn[number]
         how, rows = kept.how, kept.rows
         assert how is not None
