@@ -143,9 +143,7 @@ def route(router: Router, arrays: Sequence[bytes], features: Sequence[float]) ->
     return shares if known else [0.0] * count
 
 
-def likelihoods(
-    router: Router, arrays: Sequence[bytes], features: Sequence[float]
-) -> list[float]:
+def likelihoods(router: Router, arrays: Sequence[bytes], features: Sequence[float]) -> list[float]:
     """How likely each task is for an input, were they equally frequent; arguments as ``route``."""
     found = {e.name: values(e, data) for e, data in zip(router.extras, arrays, strict=True)}
     width = router.width
