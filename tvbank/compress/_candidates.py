@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, final
 
 import numpy as np
@@ -96,3 +97,8 @@ def entries_of(delta: Difference, kept: Kept) -> Entries:
         return draw(delta, kept.rows, kept.how, start, stop)
 
     return entries
+
+
+def choices_of(kept: Mapping[str, Kept]) -> dict[str, Callable[[Difference], Entries]]:
+    """What makes a unit's entries of its difference, by name."""
+    return {name: partial(entries_of, kept=each) for name, each in kept.items()}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress._allocate import ROUNDS, allocate
-from tvbank.compress._candidates import survey
+from tvbank.compress._candidates import choices_of, survey
 from tvbank.compress._compressor import Compressor, Entries
 from tvbank.compress._difference import is_float
 from tvbank.compress._each import Each
@@ -85,7 +85,7 @@ class Budget(Compressor):
         kept = allocate(candidates, allowance, pairs, work.advance)
         if pairs.units:
             work.end()
-        return Planned(self.describe(), kept)
+        return Planned(self.describe(), choices_of(kept))
 
     def prepare(
         self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map

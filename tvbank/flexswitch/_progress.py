@@ -17,7 +17,7 @@ class Step:
         step: steps done.
         steps: in all.
         loss: distance from the fine-tuned model on the last batch.
-        density: share of entries that are kept, by their soft gates.
+        density: share of entries that are kept; while gates are soft, their sum.
         bits: mean bits of a kept entry.
         bytes: what the task would take in the bank, estimated.
     """

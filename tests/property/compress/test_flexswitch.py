@@ -9,7 +9,7 @@ from tvbank.coding import frame_sizes
 from tvbank.compress import Difference
 from tvbank.flexswitch.gated._facts import survey
 from tvbank.flexswitch.gated._gates import WIDTHS, Levels, initial
-from tvbank.flexswitch.gated._learned import Choice
+from tvbank.flexswitch.gated._hard import Choice
 
 FLOATS = st.floats(-1e6, 1e6, width=32) | st.floats(-(2.0**-10), 2.0**-10, width=32)
 LOPSIDED = st.sampled_from([-1.0, -0.5, 0.25, 3.0, 100.0, 1e5])

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from tvbank.compress import Difference, Pairs
 from tvbank.compress._allocate import allocate
-from tvbank.compress._candidates import Kept, entries_of, survey
+from tvbank.compress._candidates import Kept, choices_of, entries_of, survey
 from tvbank.compress._fill import Allowance, exact_bytes, fill
 from tvbank.compress._planned import Planned
 from tvbank.compress._rows import HALVES
@@ -208,7 +208,7 @@ class Drawn(Relaxation):
         """What is stored: of several draws the nearest, within a budget by the exact encoder."""
         self._best = min(range(_LAST_DRAWS), key=lambda turn: distance(self._draw(turn)))
         kept = self._learned() if self._goal is None else self._fitted(self._goal)
-        return Planned(self._described, self._kept | kept)
+        return Planned(self._described, choices_of(self._kept | kept))
 
     def _learned(self, change: float = 0.0) -> dict[str, Kept]:
         """What is kept, with another level."""

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.compress import Pairs, TSwitch
+from tvbank.compress._planned import Planned
 from tvbank.flexswitch._relaxation import Distance, Outlook, Relaxation
 from tvbank.flexswitch._state import State, check_finite
 from tvbank.flexswitch._weights import Placement, Weights, flat_slopes, flattened
@@ -23,8 +24,8 @@ from tvbank.flexswitch.gated._gates import (
     initial,
     softplus,
 )
+from tvbank.flexswitch.gated._hard import Choice
 from tvbank.flexswitch.gated._kernels import count_open, reduce, soften
-from tvbank.flexswitch.gated._learned import Choice, Learned
 from tvbank.flexswitch.gated._rates import PaperRate, bits, bits_of
 from tvbank.flexswitch.gated._schedule import Schedule
 
@@ -138,11 +139,11 @@ class Gated(Relaxation):
             int(self._fixed_bytes + size),
         )
 
-    def outcome(self, distance: Distance) -> Learned:
+    def outcome(self, distance: Distance) -> Planned:
         """Hard gates and one width a unit ([F] Eq. 8 and 15)."""
         heat = self._schedule.end
         choices = {
-            name: Choice.of(facts, row, heat)
+            name: Choice.of(facts, row, heat).entries
             for name, facts, row, reached in zip(
                 self.names, self.facts, self.state.rows, self.state.reached, strict=True
             )
@@ -152,7 +153,7 @@ class Gated(Relaxation):
         total = float(self._sizes[reached].sum())
         density = self._count_open(reached) / total if total else 1 - _USUAL_DROP
         drop = min(max(round(1 - density, 6), 0.0), 0.999999)
-        return Learned(choices, TSwitch(drop=drop, knob="norm"), self._described)
+        return Planned(self._described, choices, TSwitch(drop=drop, knob="norm"))
 
     def _constants(self, rows: NDArray[np.float64], heat: float) -> NDArray[np.float32]:
         """What the kernels need of all units, float32 [units, 22]."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.checkpoint import TensorSpec
-from tvbank.compress import Compressor, Difference, Entries, TSwitch
-from tvbank.compress._difference import is_float
-from tvbank.compress._each import Each
+from tvbank.compress import Difference, Entries
 from tvbank.flexswitch.gated._facts import Facts
 from tvbank.flexswitch.gated._gates import (
     KAPPA,
@@ -83,37 +79,3 @@ class Choice:
         values[first:] = np.clip(values[first:], _TINIEST, _LARGEST)
         values[:first] = np.clip(values[:first], -_LARGEST, -_TINIEST)
         return first, values.astype(np.float32)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Learned(Compressor):
-    """The compressor that ``FlexSwitch`` becomes once it has learned.
-
-    Attributes:
-        choices: of units that have changed and that the loss reached, by name.
-        rest: compresses changed units that the loss never reached.
-        described: name, settings and outcome.
-    """
-
-    choices: Mapping[str, Choice]
-    rest: TSwitch
-    described: Mapping[str, Any]
-
-    element: ClassVar[Literal["float32", "int32"]] = "float32"
-
-    def describe(self) -> dict[str, Any]:
-        """See ``Compressor.describe``."""
-        return dict(self.described)
-
-    def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
-        """See ``Compressor.accepts``."""
-        return is_float(tuned.dtype)
-
-    def prepare(
-        self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
-    ) -> Entries:
-        """See ``Compressor.prepare``."""
-        if unit not in self.choices:
-            return self.rest.prepare(unit, base, tuned, each)
-        return self.choices[unit].entries(Difference(unit, base, tuned))
