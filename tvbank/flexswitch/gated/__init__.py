@@ -7,6 +7,6 @@
 ``_facts.py``     smallest and largest magnitude of each sign
 ``_rates.py``     what open gates and bits cost
 ``_schedule.py``  how fast gates and widths harden
-``_learned.py``   the outcome: hard gates, one width a unit
+``_hard.py``      the outcome: hard gates, one width a unit
 ================  ====================================================================
 """
