@@ -16,6 +16,7 @@ from tvbank.flexswitch.drawn import _drawn
 from tvbank.flexswitch.drawn._fit import bracket
 from tvbank.flexswitch.drawn._frontier import Frontier
 from tvbank.flexswitch.drawn._kernels import correlate
+from tvbank.storage import MemoryStorage
 
 RNG = np.random.default_rng(0)
 WIDTH = 16
@@ -146,6 +147,27 @@ def test_entries_keep_their_sign_and_the_weight_of_the_loss_decides_the_size():
             delta, kept = (tuned - base.state_dict()[name]).numpy(), task[name].to_dense()
             assert np.all(np.sign(kept[kept != 0]) == np.sign(delta[kept != 0]))
     assert sizes[0] < sizes[1] < sizes[2]
+
+
+def test_a_budget_goes_to_the_units_that_the_outputs_depend_on():
+    class Uneven(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.strong, self.weak = torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)
+
+        def forward(self, x):
+            return self.strong(x) + 0.01 * self.weak(x)
+
+    torch.manual_seed(0)
+    base, x = Uneven(), torch.randn(64, 64)
+    state = {name: t + 0.1 * torch.randn_like(t) for name, t in base.state_dict().items()}
+    bank = tvbank.create(MemoryStorage(), base=base.state_dict())
+    flex = tvbank.FlexSwitch(base, x, loss="mse", steps=40, budget="3 bits/param")
+    learned, alike = bank.add("t", state, flex), bank.add("u", state, tvbank.Budget("3 bits/param"))
+    strong, weak = (np.count_nonzero(learned[f"{unit}.weight"].to_dense())
+                    for unit in ("strong", "weak"))  # fmt: skip
+    assert strong > 1.2 * np.count_nonzero(alike["strong.weight"].to_dense())
+    assert weak < 0.8 * np.count_nonzero(alike["weak.weight"].to_dense())
 
 
 def test_of_several_draws_the_nearest_is_stored(monkeypatch):
