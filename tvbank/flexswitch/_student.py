@@ -28,8 +28,20 @@ Forward = Callable[[nn.Module, Any], Any]
 
 
 def call(model: nn.Module, batch: Any) -> Any:
-    """The default ``forward``: ``model(batch)``, or ``model(**batch)`` for tensors by name."""
-    return model(**batch) if isinstance(batch, Mapping) else model(batch)
+    """The default ``forward``: ``model(batch)``, or ``model(**batch)`` for tensors by name.
+
+    Raises:
+        UsageError: the model takes no such arguments.
+    """
+    named = isinstance(batch, Mapping)
+    try:
+        return model(**batch) if named else model(batch)
+    except TypeError as error:
+        given = f"inputs named {', '.join(map(repr, batch))}" if named else "one tensor"
+        raise UsageError(
+            f"the model cannot be called with {given}: {error}; name the inputs as its own "
+            "call does, or give a forward function"
+        ) from error
 
 
 def count_examples(inputs: Any) -> int:

@@ -71,6 +71,13 @@ def test_a_model_that_is_not_the_base(base):
         add(base, model=small.model(seed=3))
 
 
+@pytest.mark.parametrize("objective", ["paper", "bytes"])
+def test_inputs_that_the_model_does_not_take(base, objective):
+    named = {"pixels": small.inputs()}
+    with pytest.raises(UsageError, match=r"cannot be called with inputs named 'pixels': .*pixels"):
+        add(base, inputs=named, objective=objective)
+
+
 def test_a_model_that_cannot_be_copied(base):
     class Locked(nn.Module):
         def __init__(self):
@@ -104,7 +111,25 @@ def test_infinity_is_let_be_where_nothing_changed(base):
         add(model, tuned=tuned)
 
 
-def test_nan_on_the_way(base):
+def test_nan_and_infinity_by_bytes(base):
+    tuned = small.tuned(base)
+    tuned["2.weight"][3, 3] = float("nan")
+    with pytest.raises(NonFiniteError, match=r"'2.weight' has entries that are NaN"):
+        add(base, tuned=tuned, objective="bytes")
+    model = copy.deepcopy(base)
+    with torch.no_grad():
+        model.unused[7] = -torch.inf
+    tuned = small.tuned(base)
+    tuned["unused"][7] = -torch.inf
+    bank = small.bank(model)
+    flex = tvbank.FlexSwitch(model, small.inputs(), steps=3, batch=16, objective="bytes")
+    kept = bank.add("t", tuned, flex)["unused"].to_dense()
+    assert kept.any()
+    assert kept[7] == 0
+
+
+@pytest.mark.parametrize("objective", ["paper", "bytes"])
+def test_nan_on_the_way(base, objective):
     calls = []
 
     def forward(model, batch):
@@ -112,7 +137,7 @@ def test_nan_on_the_way(base):
         return model(batch) * (float("nan") if len(calls) > 4 else 1)
 
     with pytest.raises(UsageError, match="the loss is nan at step 2"):
-        add(base, forward=forward)
+        add(base, forward=forward, objective=objective)
 
 
 def test_one_unit_alone(base):
