@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tvbank.coding import decode_sparse, encode_frame
@@ -31,6 +31,8 @@ def one_by_one(base, weights, frames):
         positions, values = decode_sparse(data, LENGTH)
         if len(positions) and positions[-1] >= len(base):
             raise FrameError("address", "beyond the end")
+        if values.dtype != np.float32:  # a flipped header: steps of exact tasks have another sum
+            raise FrameError("element", "not of this kind")
         total.add(float(weight), (positions, values))
     return total.result()
 
@@ -67,6 +69,7 @@ def test_sums_are_those_of_one_after_the_other(tasks, dtype, size):
     st.sampled_from(["sign", "table", "normal"]), st.lists(st.integers(0, 2**24), max_size=3),
     st.integers(0, 40),
 )  # fmt: skip
+@example(kind="sign", flips=[1], cut=0)
 def test_what_is_not_valid_is_left_to_the_slow_way(kind, flips, cut):
     damaged = bytearray(frame(1, 0.1, kind))
     for flip in flips:
