@@ -6,7 +6,8 @@ A message names the task, the unit, the object and the remedy, as far as they ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Any
 
 __all__ = [
@@ -32,6 +33,17 @@ __all__ = [
     "UnsupportedError",
     "UsageError",
 ]
+
+
+def name_some(names: Collection[str], most: int = 5) -> str:
+    """The first ``most`` names, quoted, and how many more there are: "'a', 'b' and 7 more"."""
+    shown = ", ".join(map(repr, islice(names, most)))
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def name_units(units: Collection[str]) -> str:
+    """The same with the word before them: "unit 'a'", or "units 'a', 'b' and 7 more"."""
+    return f"unit{'s' if len(units) > 1 else ''} {name_some(units)}"
 
 
 class TvbankError(Exception):

@@ -12,7 +12,7 @@ from typing import Any, final
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import Checkpoint, TensorSpec
-from tvbank.errors import BaseMismatchError, UnitMismatchError
+from tvbank.errors import BaseMismatchError, UnitMismatchError, name_units
 from tvbank.layout import Layout, UnitRecord, WholeRecord, check_storable, fingerprint
 
 #: Decides whether two specs (base, tuned) can be stored as entries.
@@ -115,7 +115,7 @@ class BaseModel:
     def _mismatch(self, units: Sequence[str], how: str) -> BaseMismatchError:
         return BaseMismatchError(
             f"{self._checkpoint.source} is not the base this bank was built on ({how}: "
-            f"{_enumerate(units)}); give that one",
+            f"{name_units(units)}); give that one",
             units,
         )
 
@@ -168,7 +168,7 @@ class TaskVector:
         if mismatched and not replace_mismatched:
             raise UnitMismatchError(
                 f"{tuned.source} does not fit the base (another shape, or tied in the base and "
-                f"different here: {_enumerate(mismatched)}); with replace_mismatched "
+                f"different here: {name_units(mismatched)}); with replace_mismatched "
                 "(--replace-mismatched) such units are kept whole"
             )
         known = {*self._stored_as, *layout.tied}
@@ -201,7 +201,7 @@ class TaskVector:
         missing = [unit.name for unit in self._layout.units if not self._stored_as[unit.name]]
         if missing:
             raise UnitMismatchError(
-                f"{self._tuned.source} lacks {_enumerate(missing)} of the base; "
+                f"{self._tuned.source} lacks {name_units(missing)} of the base; "
                 "give a full checkpoint of the same model"
             )
 
@@ -225,10 +225,3 @@ class TaskVector:
             if not (same_kind and fingerprint(self.read(alias)) == fingerprint(self.read(owner))):
                 untied.append(alias)
         return untied
-
-
-def _enumerate(units: Sequence[str]) -> str:
-    """At most five names, and how many more there are."""
-    shown = ", ".join(repr(unit) for unit in units[:5])
-    more = f" and {len(units) - 5} more" if len(units) > 5 else ""
-    return f"unit {shown}" if len(units) == 1 else f"units {shown}{more}"

@@ -47,7 +47,7 @@ def test_the_loops_as_python_stay_within_their_memory(name):
 def test_compiled_code_is_left_without_counters():
     found = compiled_modules()
     assert "tvbank.coding.kernel" in found
-    assert "tvbank.coding.fused.blocks" in found
+    assert "tvbank.coding.decoding.blocks" in found
     assert "tvbank.bank.scatter" in found
     assert "tvbank.coding.header" not in found
 

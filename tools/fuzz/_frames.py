@@ -82,9 +82,9 @@ def fused_decoder() -> Any:
     from guarded import Guarded
 
     from tvbank.coding import MASK_ENCODINGS, VALUE_ENCODINGS
-    from tvbank.coding.fused.decode import decode_frames
-    from tvbank.coding.fused.positions import run_tables_address
-    from tvbank.coding.fused.table import TAIL_BYTES
+    from tvbank.coding.decoding.decode import decode_frames
+    from tvbank.coding.decoding.positions import run_tables_address
+    from tvbank.coding.decoding.table import TAIL_BYTES
     from tvbank.coding.header import FrameHeader
 
     tables = run_tables_address()

@@ -18,8 +18,8 @@ _REGION_BITS: Final = 32
 _HIGH: Final = 1 << 62
 #: Modules that take the addresses of arrays they make.
 _WITH_ADDRESSES: Final = (
-    "rice", "masks.blocks", "fused.gaps", "fused.blocks", "fused.positions", "fused.patterns",
-    "fused.decode",
+    "rice", "masks.blocks", "decoding.gaps", "decoding.blocks", "decoding.positions",
+    "decoding.patterns", "decoding.decode",
 )  # fmt: skip
 _regions: dict[int, NDArray[np.uint8]] = {}
 _made: list[NDArray[Any]] = []
@@ -134,7 +134,7 @@ def interpret() -> None:
     }
     _replace(kernel, replaced)
     importlib.import_module("numba.np.numpy_support").carray = _array  # type: ignore[attr-defined]
-    memory = importlib.import_module("tvbank.coding.fused.memory")
+    memory = importlib.import_module("tvbank.coding.decoding.memory")
     known: dict[str, Any] = {}
     for bits, kind in ((8, np.uint8), (16, np.uint16), (32, np.uint32), (64, np.uint64)):
         known |= {f"load_{bits}": _loader(kind), f"store_{bits}": _storer(kind)}
@@ -148,7 +148,7 @@ def interpret() -> None:
     for name in _WITH_ADDRESSES:
         _replace(importlib.import_module(f"tvbank.coding.{name}"), {"np": _Numpy()})
     # The loop for processors without that instruction is Python.
-    _replace(importlib.import_module("tvbank.coding.fused.bitmap"), {"HAS_COMPRESS": False})
+    _replace(importlib.import_module("tvbank.coding.decoding.bitmap"), {"HAS_COMPRESS": False})
     _kept.append(importlib.import_module("tvbank.coding.densities").run_tables())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tvbank.bank.bank import Bank
-from tvbank.errors import TaskNotFoundError, UsageError
+from tvbank.errors import TaskNotFoundError, UsageError, name_some
 from tvbank.routing.cascade import Cascade
 from tvbank.routing.router import Router
 
@@ -30,11 +30,9 @@ def cascade_of(bank: Bank, router: RouterLike, pool: bool = False) -> Cascade:
     cascade = router if isinstance(router, Cascade) else _cascade(_routers(bank, router), pool)
     missing = [name for name in cascade.tasks if name not in bank]
     if missing:
-        shown = ", ".join(map(repr, missing[:5]))
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise TaskNotFoundError(
-            f"the router knows tasks that {bank.location} lacks: {shown}{more}; add them, or fit a "
-            "router to the tasks that the bank has"
+            f"the router knows tasks that {bank.location} lacks: {name_some(missing)}; add them, "
+            "or fit a router to the tasks that the bank has"
         )
     return cascade
 

@@ -80,7 +80,7 @@ def _join_at_once(
     reader: DeltaReader, frames: Sequence[StoredFrame], pool: ThreadPoolExecutor
 ) -> _Joined | None:
     """All frames in a few calls; ``None`` if there are none, or if one is not valid."""
-    from tvbank.coding.fused.batch import batch_of  # numba: only when something is decoded
+    from tvbank.coding.decoding.batch import batch_of  # numba: only when something is decoded
 
     is_float = reader.dtype == np.float32
     batch = batch_of([frame.data for frame in frames], reader.chunk_length, is_float)

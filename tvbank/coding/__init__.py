@@ -8,7 +8,7 @@
 - ``encoding``  what every encoding of a section can do
 - ``masks``     one file a mask encoding: where the non-zeros are
 - ``values``    one file a value encoding: what the non-zeros are
-- ``fused``     decoding fused with what is done to a live model's weights
+- ``decoding``  the decoder of frames, on memory by address
 - ``rice``      Golomb–Rice symbols, shared by four encodings
 - ``rans``      an entropy coder: symbols by frequency, in integers
 - ``densities`` fixed tables of run lengths for it, by density

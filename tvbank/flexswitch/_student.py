@@ -7,7 +7,7 @@ copies, its tensors are the same, and weights are handed to it call by call.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import torch
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tvbank.compress import Pairs
-from tvbank.errors import BaseMismatchError, UnitMismatchError, UsageError
+from tvbank.errors import BaseMismatchError, UnitMismatchError, UsageError, name_units
 from tvbank.flexswitch._weights import Placement
 from tvbank.merging._tensor import to_torch
 from tvbank.switching._names import fit_prefix
@@ -157,19 +157,19 @@ def _check(pairs: Pairs, found: Mapping[str, torch.Tensor]) -> None:
     shapes = [unit.name for unit in pairs.units if tuple(found[unit.name].shape) != unit.shape]
     if shapes:
         raise BaseMismatchError(
-            f"the model does not fit the bank's base: {_enumerate(shapes)} of another shape", shapes
+            f"the model does not fit the bank's base: {name_units(shapes)} of another shape", shapes
         )
     integers = [name for name, tensor in found.items() if not tensor.is_floating_point()]
     if integers:
         raise BaseMismatchError(
-            f"the model's {_enumerate(integers)} are not floats: give the model as it was "
+            f"the model's {name_units(integers)} are not floats: give the model as it was "
             "fine-tuned, not quantised",
             integers,
         )
     others = [u.name for u in pairs.units if not _same(pairs.read(u.name)[0], found[u.name])]
     if others:
         raise BaseMismatchError(
-            f"the model has other weights than the bank's base ({_enumerate(others)}): load the "
+            f"the model has other weights than the bank's base ({name_units(others)}): load the "
             "base into it",
             others,
         )
@@ -198,9 +198,3 @@ def _kept(
             )
         kept[place] = tuned.to(tensors[place].device, tensors[place].dtype)
     return kept
-
-
-def _enumerate(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5])
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"unit {shown}" if len(names) == 1 else f"units {shown}{more}"

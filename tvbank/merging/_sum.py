@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.add import ADD_ROOM, add_frames
-from tvbank.coding.fused.batch import address_of, batch_of
-from tvbank.coding.fused.positions import run_tables_address
+from tvbank.coding.decoding.add import ADD_ROOM, add_frames
+from tvbank.coding.decoding.batch import address_of, batch_of
+from tvbank.coding.decoding.positions import run_tables_address
 
 
 def sum_at_once(

@@ -21,7 +21,8 @@
 ``_resident.py``  a task in memory, its frames bound to the places that they go to
 ``_cache.py``     the tasks in memory, under a budget of bytes
 ``_record.py``    what was there before: positions and old weights
-``_direct.py``    the fused loops on contiguous memory of the CPU, over several threads
+``loops/``        what writes into weights while it decodes
+``_direct.py``    these loops on contiguous memory of the CPU, over several threads
 ``_sums.py``      weighted sums of tasks, by these loops
 ``_indexed.py``   other devices and strides: torch's index operations
 ``_heads.py``     units kept whole: heads, buffers, resized embeddings

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tvbank.checkpoint import open_checkpoint
-from tvbank.errors import BaseMismatchError
+from tvbank.errors import BaseMismatchError, name_some
 from tvbank.layout import Layout, fingerprint
 from tvbank.switching._memory import Target
 from tvbank.switching._threads import thread_count
@@ -42,10 +42,8 @@ def check_base(
         found = list(pool.map(differs, range(len(pairs))))
     wrong = [record.name for (record, _), bad in zip(pairs, found, strict=True) if bad]
     if wrong:
-        shown = ", ".join(repr(unit) for unit in wrong[:5])
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise BaseMismatchError(
-            f"the model is not the base this bank was built on: {shown}{more} of the bank's "
+            f"the model is not the base this bank was built on: {name_some(wrong)} of the bank's "
             f"{len(layout.records)} units have other weights; load the base's weights into it",
             wrong,
         )

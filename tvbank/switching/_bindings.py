@@ -7,8 +7,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.elements import KINDS
-from tvbank.coding.fused.table import (
+from tvbank.coding.decoding.elements import KINDS
+from tvbank.coding.decoding.table import (
     KIND,
     OLD,
     ORDER,

@@ -8,12 +8,10 @@ from typing import NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.apply import INVALID
-from tvbank.coding.fused.batch import address_of
-from tvbank.coding.fused.elements import ADD, ADD_STEPS, KINDS, STEP
-from tvbank.coding.fused.positions import run_tables_address
-from tvbank.coding.fused.shares import RecordArgument, Shared, shared_apply
-from tvbank.coding.fused.table import (
+from tvbank.coding.decoding.batch import address_of
+from tvbank.coding.decoding.elements import ADD, ADD_STEPS, KINDS, STEP
+from tvbank.coding.decoding.positions import run_tables_address
+from tvbank.coding.decoding.table import (
     FIRST,
     FIRST_OLD,
     KIND,
@@ -24,6 +22,8 @@ from tvbank.errors import NonFiniteError
 from tvbank.switching._record import Buffers, Record
 from tvbank.switching._resident import ResidentTask
 from tvbank.switching._threads import Crew, thread_count
+from tvbank.switching.loops.apply import INVALID
+from tvbank.switching.loops.shares import RecordArgument, Shared, shared_apply
 
 #: Entries beyond the largest frame's that the loops want in their working memory.
 SLACK = 64

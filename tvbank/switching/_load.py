@@ -18,9 +18,9 @@ from tvbank.bank.shard import (
 )
 from tvbank.bank.task import Task
 from tvbank.coding import decode_sparse, read_header
-from tvbank.coding.fused.batch import address_of
-from tvbank.coding.fused.headers import read_headers
-from tvbank.coding.fused.table import EXTENT, FRAME_COLUMNS, NONZEROS
+from tvbank.coding.decoding.batch import address_of
+from tvbank.coding.decoding.headers import read_headers
+from tvbank.coding.decoding.table import EXTENT, FRAME_COLUMNS, NONZEROS
 from tvbank.coding.header import HEADER_BYTES
 from tvbank.coding.sections import MASK_ENCODINGS, VALUE_ENCODINGS
 from tvbank.errors import CorruptionError, FormatError

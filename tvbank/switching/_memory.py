@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.elements import KINDS
+from tvbank.coding.decoding.elements import KINDS
 from tvbank.errors import BaseMismatchError, UsageError
 from tvbank.layout import Layout
 from tvbank.switching._names import names_of_units

@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 
-from tvbank.errors import UsageError
+from tvbank.errors import UsageError, name_some
 from tvbank.layout import Layout
 from tvbank.switching._base import check_base
 from tvbank.switching._bindings import Bindings
@@ -76,7 +76,7 @@ class AttachedModel:
         """
         if moved := self.watches.moved():
             raise UsageError(
-                f"{_enumerate(moved)} of the model was replaced, resized, or moved to another "
+                f"{name_some(moved)} of the model was replaced, resized, or moved to another "
                 "device or element type since it was attached; nothing was changed. Give it the "
                 "base's weights and attach to it again"
             )
@@ -94,7 +94,7 @@ class AttachedModel:
             return
         if active is not None:
             raise UsageError(
-                f"{_enumerate(written)} of the model was written to while {active!r} was active; "
+                f"{name_some(written)} of the model was written to while {active!r} was active; "
                 "switching would overwrite some of that. Save what you need, then call "
                 "off(force=True), which puts back the entries that the switch has changed"
             )
@@ -119,8 +119,3 @@ class AttachedModel:
             overlook: names of places that others have written to, to be noticed later.
         """
         self.watches.mark(self._tensors, overlook)
-
-
-def _enumerate(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from tvbank.errors import BaseMismatchError, UsageError
+from tvbank.errors import BaseMismatchError, UsageError, name_some
 from tvbank.layout import Layout
 
 
@@ -88,8 +88,7 @@ def _missing(
 
 
 def _lacking(units: Sequence[str], where: str) -> BaseMismatchError:
-    shown = ", ".join(repr(unit) for unit in units[:5])
-    more = f" and {len(units) - 5} more" if len(units) > 5 else ""
     return BaseMismatchError(
-        f"the model is not the base this bank was built on: it lacks {shown}{more}{where}", units
+        f"the model is not the base this bank was built on: it lacks {name_some(units)}{where}",
+        units,
     )

@@ -8,11 +8,11 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.batch import address_of
-from tvbank.coding.fused.shares import RecordArgument, shared_restore
-from tvbank.coding.fused.table import ORDER, PLACE_COLUMNS
+from tvbank.coding.decoding.batch import address_of
+from tvbank.coding.decoding.table import ORDER, PLACE_COLUMNS
 from tvbank.switching._split import cut
 from tvbank.switching._threads import Crew, thread_count
+from tvbank.switching.loops.shares import RecordArgument, shared_restore
 
 
 class Undo(ABC):

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.batch import address_of
-from tvbank.coding.fused.positions import run_tables_address
-from tvbank.coding.fused.recode import pack_frames, packed_limit
-from tvbank.coding.fused.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT
+from tvbank.coding.decoding.batch import address_of
+from tvbank.coding.decoding.positions import run_tables_address
+from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT
 from tvbank.merging._tensor import to_torch
 from tvbank.switching._bindings import Bindings, assign_room
 from tvbank.switching._load import LoadedTask
 from tvbank.switching._memory import Target
 from tvbank.switching._split import cut
 from tvbank.switching._threads import Crew, thread_count
+from tvbank.switching.loops.recode import pack_frames, packed_limit
 
 
 @final

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.table import FIRST, LAST, PART_COLUMNS
+from tvbank.coding.decoding.table import FIRST, LAST, PART_COLUMNS
 
 #: Fewer non-zeros than this are not worth a part of their own, and so many times as many are not
 #: worth a second thread.

@@ -9,15 +9,15 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.elements import ADD, ADD_STEPS
-from tvbank.coding.fused.positions import run_tables_address
-from tvbank.coding.fused.shares import RecordArgument, Shared, shared_apply, shared_merge
-from tvbank.coding.fused.table import EXTENT, FRAME_COLUMNS, KIND, NONZEROS, ORDER, PLACE_COLUMNS
+from tvbank.coding.decoding.elements import ADD, ADD_STEPS
+from tvbank.coding.decoding.positions import run_tables_address
+from tvbank.coding.decoding.table import EXTENT, FRAME_COLUMNS, KIND, NONZEROS, ORDER, PLACE_COLUMNS
 from tvbank.switching._bindings import assign_room
 from tvbank.switching._direct import SLACK, Addition, WorkingMemory, float32_of
 from tvbank.switching._record import Record
 from tvbank.switching._resident import ResidentTask
 from tvbank.switching._split import cut
+from tvbank.switching.loops.shares import RecordArgument, Shared, shared_apply, shared_merge
 
 #: Tasks with their weights.
 Weighted = Sequence[tuple[ResidentTask, float]]

@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar, final
 
 import torch
 
-from tvbank.coding.fused.shares import Shared
 from tvbank.switching._team import torch_team
+from tvbank.switching.loops.shares import Shared
 
 Result = TypeVar("Result")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tvbank.coding.fused.shares import shared_restore
 from tvbank.switching import _team
 from tvbank.switching._threads import Crew
+from tvbank.switching.loops.shares import shared_restore
 
 
 @pytest.fixture(params=["torch's threads", "threads of ours"])

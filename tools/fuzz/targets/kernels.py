@@ -16,9 +16,9 @@ from tools.fuzz import _frames
 from tools.fuzz._agreement import attempt
 from tools.fuzz._interpreted import content, forget, region
 from tvbank.coding import MASK_ENCODINGS, VALUE_ENCODINGS, decode_sparse, read_header
+from tvbank.coding.decoding.decode import decode_frames
+from tvbank.coding.decoding.table import TAIL_BYTES
 from tvbank.coding.densities import run_tables
-from tvbank.coding.fused.decode import decode_frames
-from tvbank.coding.fused.table import TAIL_BYTES
 from tvbank.coding.header import HEADER_BYTES, FrameHeader
 
 #: Entries of the longest chunk; interpreted loops take about a microsecond for each.

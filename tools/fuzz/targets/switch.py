@@ -21,12 +21,12 @@ sys.path.insert(0, str(ROOT / "tests"))
 from guarded import Guarded
 
 from tvbank.coding import MASK_ENCODINGS, VALUE_ENCODINGS, decode_sparse, read_header
-from tvbank.coding.fused.apply import INVALID, apply_frames
-from tvbank.coding.fused.elements import ADD, ADD_STEPS, KINDS, STEP
-from tvbank.coding.fused.positions import run_tables_address
-from tvbank.coding.fused.restore import restore_parts
-from tvbank.coding.fused.table import PART_COLUMNS, PLACE_COLUMNS, TAIL_BYTES
+from tvbank.coding.decoding.elements import ADD, ADD_STEPS, KINDS, STEP
+from tvbank.coding.decoding.positions import run_tables_address
+from tvbank.coding.decoding.table import PART_COLUMNS, PLACE_COLUMNS, TAIL_BYTES
 from tvbank.coding.header import HEADER_BYTES
+from tvbank.switching.loops.apply import INVALID, apply_frames
+from tvbank.switching.loops.restore import restore_parts
 
 #: Entries of the longest chunk; the slow decoder takes milliseconds for it.
 MOST = 4096

@@ -8,10 +8,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.coding.decoding.blocks import decode_blocks as decode_quickly
 from tvbank.coding.densities import ESCAPE, density_step, run_tables
 from tvbank.coding.encoding import Encoding
 from tvbank.coding.faults import fault
-from tvbank.coding.fused.blocks import decode_blocks as decode_quickly
 from tvbank.coding.header import FrameHeader
 from tvbank.coding.kernel import kernel
 from tvbank.coding.masks._mask import Mask, list_ones

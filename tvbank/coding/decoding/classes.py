@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.fused.coder import FREQUENCY_AT, RANK_AT, SYMBOL, read_field, read_symbol
-from tvbank.coding.fused.memory import load_8, load_64, store_8, store_32, store_64
+from tvbank.coding.decoding.coder import FREQUENCY_AT, RANK_AT, SYMBOL, read_field, read_symbol
+from tvbank.coding.decoding.memory import load_8, load_64, store_8, store_32, store_64
 from tvbank.coding.kernel import kernel
 from tvbank.coding.rans import SLOT_BITS, SLOTS
 

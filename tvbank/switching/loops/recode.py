@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.memory import load_32, load_64, store_64
-from tvbank.coding.fused.patterns import decode_patterns
-from tvbank.coding.fused.positions import BLOCKS, GAPS, decode_positions
-from tvbank.coding.fused.table import (
+from tvbank.coding.decoding.memory import load_32, load_64, store_64
+from tvbank.coding.decoding.patterns import decode_patterns
+from tvbank.coding.decoding.positions import BLOCKS, GAPS, decode_positions
+from tvbank.coding.decoding.table import (
     EXTENT,
     MASK,
     MASK_AT,

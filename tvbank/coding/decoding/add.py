@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.fused.memory import float_of, load_8, load_32, pattern_of, store_32
-from tvbank.coding.fused.patterns import SIGN, decode_patterns, sign_magnitude
-from tvbank.coding.fused.positions import decode_positions
-from tvbank.coding.fused.table import EXTENT, NONZEROS, VALUES, VALUES_AT
+from tvbank.coding.decoding.memory import float_of, load_8, load_32, pattern_of, store_32
+from tvbank.coding.decoding.patterns import SIGN, decode_patterns, sign_magnitude
+from tvbank.coding.decoding.positions import decode_positions
+from tvbank.coding.decoding.table import EXTENT, NONZEROS, VALUES, VALUES_AT
 from tvbank.coding.kernel import kernel
 
 _U, _U32 = np.uint64, np.uint32

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.fused.apply import INVALID, NOT_FINITE
-from tvbank.coding.fused.elements import ADD, entry_of, rounded, widened
-from tvbank.coding.fused.memory import (
+from tvbank.coding.decoding.elements import ADD, entry_of, rounded, widened
+from tvbank.coding.decoding.memory import (
     float_of,
     load_16,
     load_32,
@@ -24,10 +23,9 @@ from tvbank.coding.fused.memory import (
     store_64,
     take_ticket,
 )
-from tvbank.coding.fused.patterns import decode_patterns
-from tvbank.coding.fused.positions import decode_positions
-from tvbank.coding.fused.restore import restore_until
-from tvbank.coding.fused.table import (
+from tvbank.coding.decoding.patterns import decode_patterns
+from tvbank.coding.decoding.positions import decode_positions
+from tvbank.coding.decoding.table import (
     EXTENT,
     FIRST,
     FIRST_OLD,
@@ -43,6 +41,8 @@ from tvbank.coding.fused.table import (
     WEIGHTS_AT,
 )
 from tvbank.coding.kernel import kernel, trailing_zeros
+from tvbank.switching.loops.apply import INVALID, NOT_FINITE
+from tvbank.switching.loops.restore import restore_until
 
 _U, _U32 = np.uint64, np.uint32
 _ONE, _TWO, _THREE, _SIX, _LOW_SIX = _U(1), _U(2), _U(3), _U(6), _U(63)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numba.np.numpy_support import carray
 
-from tvbank.coding.fields import _unpack as unpack_fields
-from tvbank.coding.fused.elements import single_of_half
-from tvbank.coding.fused.memory import (
+from tvbank.coding.decoding.elements import single_of_half
+from tvbank.coding.decoding.memory import (
     float_of,
     load_16,
     load_32,
@@ -18,8 +17,8 @@ from tvbank.coding.fused.memory import (
     uint8_pointer,
     uint32_pointer,
 )
-from tvbank.coding.fused.positions import ends_at
-from tvbank.coding.fused.table import (
+from tvbank.coding.decoding.positions import ends_at
+from tvbank.coding.decoding.table import (
     NONZEROS,
     TAIL_BYTES,
     VALUE_BYTES,
@@ -27,6 +26,7 @@ from tvbank.coding.fused.table import (
     VALUES,
     VALUES_AT,
 )
+from tvbank.coding.fields import _unpack as unpack_fields
 from tvbank.coding.kernel import kernel
 from tvbank.coding.sections import VALUE_ENCODINGS
 from tvbank.coding.values.rice import _decode as decode_rice

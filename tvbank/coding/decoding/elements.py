@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tvbank.coding.fused.memory import float_of, pattern_of
+from tvbank.coding.decoding.memory import float_of, pattern_of
 from tvbank.coding.kernel import kernel
 
 #: Element types of weights, as the tables of frames name them.

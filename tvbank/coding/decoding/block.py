@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tvbank.coding.decoding.coder import peek, read_field, read_symbol
+from tvbank.coding.decoding.memory import inlined, load_8, load_32, prefetch, store_8
 from tvbank.coding.densities import ESCAPE, RUN_LIMIT
-from tvbank.coding.fused.coder import peek, read_field, read_symbol
-from tvbank.coding.fused.memory import inlined, load_8, load_32, prefetch, store_8
 from tvbank.coding.kernel import kernel
 
 _U = np.uint64

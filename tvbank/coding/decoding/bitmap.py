@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.core.registry import cpu_target
 
-from tvbank.coding.fused.memory import instruction, load_64, store_32
+from tvbank.coding.decoding.memory import instruction, load_64, store_32
 from tvbank.coding.kernel import kernel, ones_in, trailing_zeros
 
 _U = np.uint64

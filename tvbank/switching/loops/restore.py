@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.fused.memory import (
+from tvbank.coding.decoding.memory import (
     load_16,
     load_32,
     prefetch,
@@ -14,7 +14,7 @@ from tvbank.coding.fused.memory import (
     store_32,
     take_ticket,
 )
-from tvbank.coding.fused.table import (
+from tvbank.coding.decoding.table import (
     FIRST,
     KIND,
     LAST,

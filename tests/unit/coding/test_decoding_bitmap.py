@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tvbank.coding.fused import bitmap
-from tvbank.coding.fused.bitmap import are_many, list_ones
+from tvbank.coding.decoding import bitmap
+from tvbank.coding.decoding.bitmap import are_many, list_ones
 from tvbank.coding.kernel import kernel
 
 by_steps = kernel(bitmap._list_by_steps.py_func)

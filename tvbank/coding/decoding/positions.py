@@ -7,18 +7,16 @@ from typing import Any
 import numpy as np
 from numba.np.numpy_support import carray
 
-from tvbank.coding.densities import run_tables
-from tvbank.coding.fields import _unpack as unpack_fields
-from tvbank.coding.fused.blocks import decode_blocks
-from tvbank.coding.fused.gaps import decode_gaps
-from tvbank.coding.fused.memory import (
+from tvbank.coding.decoding.blocks import decode_blocks
+from tvbank.coding.decoding.gaps import decode_gaps
+from tvbank.coding.decoding.memory import (
     load_16,
     load_64,
     store_32,
     uint8_pointer,
     uint32_pointer,
 )
-from tvbank.coding.fused.table import (
+from tvbank.coding.decoding.table import (
     EXTENT,
     MASK,
     MASK_AT,
@@ -27,6 +25,8 @@ from tvbank.coding.fused.table import (
     NONZEROS,
     TAIL_BYTES,
 )
+from tvbank.coding.densities import run_tables
+from tvbank.coding.fields import _unpack as unpack_fields
 from tvbank.coding.kernel import kernel, trailing_zeros
 from tvbank.coding.masks.grouped import _decode as decode_grouped
 from tvbank.coding.masks.holes import _decode as decode_holes

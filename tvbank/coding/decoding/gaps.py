@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.fused.memory import inlined, load_bits, prefetch, store_32
+from tvbank.coding.decoding.memory import inlined, load_bits, prefetch, store_32
 from tvbank.coding.kernel import kernel, trailing_zeros
 from tvbank.coding.rice import is_non_canonical, read_symbol
 

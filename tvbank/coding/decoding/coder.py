@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.fused.memory import inlined, load_16, load_32
+from tvbank.coding.decoding.memory import inlined, load_16, load_32
 from tvbank.coding.rans import FIRST_STATE, SLOT_BITS, SLOTS
 
 _U = np.uint64

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tvbank.coding import MASK_ENCODINGS, VALUE_ENCODINGS, read_header
-from tvbank.coding.fused.headers import read_headers
-from tvbank.coding.fused.table import FRAME_COLUMNS
+from tvbank.coding.decoding.headers import read_headers
+from tvbank.coding.decoding.table import FRAME_COLUMNS
 from tvbank.coding.header import HEADER_BYTES
 from tvbank.coding.sections import bytes_of_bits, mask_section_bits
 from tvbank.errors import FrameError

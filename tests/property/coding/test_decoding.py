@@ -10,11 +10,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tvbank.coding import MASK_ENCODINGS, VALUE_ENCODINGS, decode_sparse, encode_frame, read_header
-from tvbank.coding.fused.decode import decode_frames
-from tvbank.coding.fused.patterns import KNOWN_VALUES
-from tvbank.coding.fused.positions import KNOWN_MASKS, run_tables_address
-from tvbank.coding.fused.recode import pack_frames, packed_limit
-from tvbank.coding.fused.table import (
+from tvbank.coding.decoding.decode import decode_frames
+from tvbank.coding.decoding.patterns import KNOWN_VALUES
+from tvbank.coding.decoding.positions import KNOWN_MASKS, run_tables_address
+from tvbank.coding.decoding.table import (
     FRAME_COLUMNS,
     MASK,
     MASK_AT,
@@ -25,6 +24,7 @@ from tvbank.coding.fused.table import (
 )
 from tvbank.coding.header import HEADER_BYTES
 from tvbank.errors import FrameError
+from tvbank.switching.loops.recode import pack_frames, packed_limit
 from tvbank.testing import frames, mutated_frames
 
 TABLES = run_tables_address()

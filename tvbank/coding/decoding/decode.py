@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.fused.memory import load_32, store_64
-from tvbank.coding.fused.patterns import decode_patterns
-from tvbank.coding.fused.positions import decode_positions
-from tvbank.coding.fused.table import NONZEROS
+from tvbank.coding.decoding.memory import load_32, store_64
+from tvbank.coding.decoding.patterns import decode_patterns
+from tvbank.coding.decoding.positions import decode_positions
+from tvbank.coding.decoding.table import NONZEROS
 from tvbank.coding.kernel import kernel
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from tvbank.coding.fused.elements import (
+from tvbank.coding.decoding.elements import (
     ADD,
     ADD_STEPS,
     KINDS,

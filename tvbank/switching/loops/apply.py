@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.fused.bitmap import are_many, list_ones
-from tvbank.coding.fused.blocks import blocks_room, mark_blocks
-from tvbank.coding.fused.elements import ADD, moved
-from tvbank.coding.fused.gaps import next_gaps, quad_limit
-from tvbank.coding.fused.memory import (
+from tvbank.coding.decoding.bitmap import are_many, list_ones
+from tvbank.coding.decoding.blocks import blocks_room, mark_blocks
+from tvbank.coding.decoding.elements import ADD, moved
+from tvbank.coding.decoding.gaps import next_gaps, quad_limit
+from tvbank.coding.decoding.memory import (
     LANES,
     add_floats,
     add_signed,
@@ -31,10 +31,9 @@ from tvbank.coding.fused.memory import (
     store_64,
     take_ticket,
 )
-from tvbank.coding.fused.patterns import SIGN, decode_patterns, sign_magnitude
-from tvbank.coding.fused.positions import BLOCKS, GAPS, decode_positions, ends_at
-from tvbank.coding.fused.restore import restore_until
-from tvbank.coding.fused.table import (
+from tvbank.coding.decoding.patterns import SIGN, decode_patterns, sign_magnitude
+from tvbank.coding.decoding.positions import BLOCKS, GAPS, decode_positions, ends_at
+from tvbank.coding.decoding.table import (
     EXTENT,
     FIRST,
     FIRST_OLD,
@@ -56,6 +55,7 @@ from tvbank.coding.fused.table import (
     WEIGHTS_AT,
 )
 from tvbank.coding.kernel import kernel
+from tvbank.switching.loops.restore import restore_until
 
 #: What may be wrong with a frame: it violates the spec; a sum is not finite.
 INVALID, NOT_FINITE = 1, 2

@@ -16,18 +16,18 @@ from numba import cfunc, types
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.apply import apply_frames
-from tvbank.coding.fused.memory import (
+from tvbank.coding.decoding.memory import (
     float32_pointer,
     int64_pointer,
     load_64,
     store_64,
     take_ticket,
 )
-from tvbank.coding.fused.merge import merge_frames
-from tvbank.coding.fused.restore import restore_parts
-from tvbank.coding.fused.table import FRAME_COLUMNS, PART_COLUMNS, PLACE_COLUMNS
+from tvbank.coding.decoding.table import FRAME_COLUMNS, PART_COLUMNS, PLACE_COLUMNS
 from tvbank.coding.kernel import kernel
+from tvbank.switching.loops.apply import apply_frames
+from tvbank.switching.loops.merge import merge_frames
+from tvbank.switching.loops.restore import restore_parts
 
 #: Places, done, address of the positions, address of the old weights; see ``apply_frames``.
 RecordArgument = tuple[NDArray[np.int64], NDArray[np.int64], np.uint64, np.uint64]

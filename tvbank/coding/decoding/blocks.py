@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from tvbank.coding.decoding.bitmap import are_many, list_ones, only_between
+from tvbank.coding.decoding.block import RECIPROCAL, read_block
+from tvbank.coding.decoding.classes import CLASSES, lines_of, read_classes, sort_lines
+from tvbank.coding.decoding.coder import LEAST, read_field
+from tvbank.coding.decoding.memory import load_32, store_64
 from tvbank.coding.densities import density_step
-from tvbank.coding.fused.bitmap import are_many, list_ones, only_between
-from tvbank.coding.fused.block import RECIPROCAL, read_block
-from tvbank.coding.fused.classes import CLASSES, lines_of, read_classes, sort_lines
-from tvbank.coding.fused.coder import LEAST, read_field
-from tvbank.coding.fused.memory import load_32, store_64
 from tvbank.coding.kernel import kernel
 from tvbank.coding.rans import SLOTS, STATE_WORDS
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.fused.memory import load_8, load_16, load_32
-from tvbank.coding.fused.table import (
+from tvbank.coding.decoding.memory import load_8, load_16, load_32
+from tvbank.coding.decoding.table import (
     EXTENT,
     MASK,
     MASK_AT,

@@ -9,10 +9,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.fused.decode import decode_entries
-from tvbank.coding.fused.headers import read_headers
-from tvbank.coding.fused.positions import run_tables_address
-from tvbank.coding.fused.table import EXTENT, FRAME_COLUMNS, NONZEROS, TAIL_BYTES
+from tvbank.coding.decoding.decode import decode_entries
+from tvbank.coding.decoding.headers import read_headers
+from tvbank.coding.decoding.positions import run_tables_address
+from tvbank.coding.decoding.table import EXTENT, FRAME_COLUMNS, NONZEROS, TAIL_BYTES
 
 
 @final
