@@ -15,21 +15,22 @@ PACKAGE = Path(__file__).parents[2] / "tvbank"
 ALLOWED = {
     "errors": set(),
     "_lazy": set(),
+    "_atomic": {"errors"},
     "_version": set(),
     "dtypes": set(),
-    "storage": {"errors"},
-    "checkpoint": {"errors", "dtypes", "storage"},
+    "storage": {"errors", "_atomic"},
+    "checkpoint": {"errors", "_atomic", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
     "vector": {"errors", "checkpoint", "layout"},
     "coding": {"errors", "_lazy"},
     "compress": {"errors", "_lazy", "dtypes", "checkpoint"},
     "bank": {
-        "errors", "dtypes", "storage", "checkpoint", "layout", "vector", "coding", "compress",
-        "routing",
+        "errors", "_atomic", "dtypes", "storage", "checkpoint", "layout", "vector", "coding",
+        "compress", "routing",
     },
     "building": {
-        "errors", "_lazy", "_version", "storage", "checkpoint", "layout", "vector", "coding",
-        "compress", "bank",
+        "errors", "_atomic", "_lazy", "_version", "storage", "checkpoint", "layout", "vector",
+        "coding", "compress", "bank",
     },
     "merging": {
         "errors", "_lazy", "dtypes", "checkpoint", "layout", "vector", "coding", "compress", "bank",
@@ -41,7 +42,7 @@ ALLOWED = {
     "routing": {"errors", "_lazy"},
     "autoswitch": {"errors", "_lazy", "bank", "switching", "routing"},
     "flexswitch": {
-        "errors", "_lazy", "dtypes", "checkpoint", "compress", "merging", "switching",
+        "errors", "_atomic", "_lazy", "dtypes", "checkpoint", "compress", "merging", "switching",
     },
     "report": {"errors", "_lazy", "dtypes", "checkpoint", "compress", "bank", "merging"},
     "testing": {"errors", "dtypes", "checkpoint", "coding"},

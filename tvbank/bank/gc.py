@@ -8,11 +8,11 @@ a live writer uploads is young by itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tvbank._atomic import TEMPORARY
 from tvbank.bank.documents import Catalog
 from tvbank.bank.publish import revision_documents
 from tvbank.bank.snapshot import read_root_to_change
@@ -22,8 +22,6 @@ from tvbank.storage import ObjectNotFoundError, Storage, StoredObject
 
 #: Seconds that what is no longer named stays, by default.
 GRACE = 3600.0
-
-_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]+\Z")
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def _garbage(storage: Storage, listed: Iterable[StoredObject]) -> dict[str, list
         folder = "/".join(parts[:3]) + "/" if len(parts) > 3 else ""
         named = folder in reached or found.key in markers
         ours = parts[0] in ("tasks", "routers")
-        if _TEMPORARY.search(found.key) or (ours and not named):
+        if TEMPORARY.search(found.key) or (ours and not named):
             garbage.setdefault(folder or found.key, []).append(found)
     return garbage
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import secrets
 import zipfile
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from tvbank._atomic import ReplacedFile
 from tvbank.bank.contents import Contents, contents_of
 from tvbank.bank.documents import LAYOUT, ROOT, CatalogEntry, encode_root
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.zarr_documents import MARKER, markers
-from tvbank.errors import BankExistsError, StorageError, UsageError
+from tvbank.errors import BankExistsError, UsageError
 from tvbank.storage import Location, open_storage
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -70,27 +69,11 @@ def pack(
     found = contents_of(open_storage(source))
     chosen = found.chosen(tasks)
     routers = found.routers(chosen)
-    temporary = path.with_name(f"{path.name}.tmp-{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                objects = _write(archive, found, chosen, routers, progress)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.seek(0, os.SEEK_END)
-        temporary.replace(path)
-    except OSError as error:
-        raise _problem(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with ReplacedFile(path) as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            objects = _write(archive, found, chosen, routers, progress)
+        size = file.seek(0, os.SEEK_END)
     return PackReport(str(path), tuple(chosen), objects, size, tuple(routers))
-
-
-def _problem(path: Path, error: OSError) -> OSError:
-    if isinstance(error, StorageError):
-        return error
-    return StorageError(f"cannot write {path}: {error.strerror or error}")
 
 
 def _write(

@@ -11,14 +11,13 @@ nothing else.
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 from pathlib import Path
 from typing import final
 
 import msgspec
 
+from tvbank._atomic import replace_file
 from tvbank.errors import StorageError
 from tvbank.layout import Digest
 
@@ -97,14 +96,15 @@ class WorkFolder:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _write(self, path: Path, data: bytes) -> None:
-        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(data)
-            os.replace(aside, path)
         except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise StorageError(
-                f"cannot write {path}: {error.strerror or error}; free some room, or name another "
-                "work folder (work=, --work)"
-            ) from error
+            raise _refusal(path, error) from error
+        replace_file(path, data, _refusal)
+
+
+def _refusal(path: Path, error: OSError | ValueError) -> Exception:
+    why = getattr(error, "strerror", None) or error
+    return StorageError(
+        f"cannot write {path}: {why}; free some space, or name another work folder (work=, --work)"
+    )

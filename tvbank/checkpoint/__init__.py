@@ -7,7 +7,7 @@
 ``identify_checkpoint`` what changes when a checkpoint's files are written anew  (``_identity``)
 ``Checkpoint``          the interface: ``.tensors``, ``.tied``, ``.read(name)``  (``_checkpoint``)
 ``TensorSpec``          name, element type and shape of one tensor  (``_spec``)
-``write_safetensors``   a file, whole or not at all  (``_write``, ``_replace``)
+``write_safetensors``   a file, whole or not at all  (``_write``)
 ``aligned_order``       the order of tensors that keeps a file's tensors aligned  (``_write``)
 ======================= ========================================================================
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tvbank._atomic import ReplacedFile
 from tvbank.checkpoint._json import MAX_JSON_BYTES
-from tvbank.checkpoint._replace import ReplacedFile
 from tvbank.checkpoint._safetensors_header import DTYPE_CODES
 from tvbank.checkpoint._spec import TensorSpec
 from tvbank.dtypes import DTYPES
@@ -37,9 +37,9 @@ def write_safetensors(
 ) -> None:
     """Write a safetensors file, whole or not at all.
 
-    Header and data keep the order of ``specs`` (see ``aligned_order``). The bytes go to a file
-    ``.tmp-…`` beside ``path``, which takes its place at the end; after any failure ``path`` is what
-    it was before.
+    Header and data keep the order of ``specs`` (see ``aligned_order``). The bytes go to a temporary
+    file beside ``path``, which takes its place at the end; after any failure ``path`` is what it
+    was before.
 
     Args:
         path: the file to write or to replace; its folder exists.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from tvbank._atomic import replace_file
 from tvbank.errors import StorageError, UsageError
 
 _MADE_BY = "tvbank demo"
@@ -82,7 +83,7 @@ class DemoFolder:
     def note(self, result: Mapping[str, Any]) -> None:
         """Write the summary."""
         text = json.dumps({"made_by": _MADE_BY, **result}, indent=2)
-        self.summary.write_text(text + "\n", encoding="utf-8")
+        replace_file(self.summary, f"{text}\n".encode())
 
     def made_by_demo(self) -> bool:
         """Whether an earlier demo made this folder."""

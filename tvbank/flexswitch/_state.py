@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import io
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -13,6 +12,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank._atomic import replace_file
 from tvbank.errors import StorageError, UsageError
 
 #: Of Adam.
@@ -67,26 +67,12 @@ class State:
         Raises:
             StorageError: the disk refused.
         """
-        beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-        try:
-            self._write(beside, run)
-            os.replace(beside, path)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write the checkpoint {path}: {error.strerror or error}"
-            ) from error
-        finally:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-
-    def _write(self, path: Path, run: str) -> None:
-        with open(path, "wb") as file:
-            np.savez(
-                file, run=np.array(run), rows=self.rows, first=self.first, second=self.second,
-                reached=self.reached, step=np.array(self.step),
-            )  # fmt: skip
-            file.flush()
-            os.fsync(file.fileno())
+        content = io.BytesIO()
+        np.savez(
+            content, run=np.array(run), rows=self.rows, first=self.first, second=self.second,
+            reached=self.reached, step=np.array(self.step),
+        )  # fmt: skip
+        replace_file(path, content.getvalue(), _cannot_write)
 
     @staticmethod
     def load(path: Path, run: str) -> State:
@@ -114,6 +100,11 @@ class State:
                 "remove it, or name another file"
             )
         return state
+
+
+def _cannot_write(path: Path, error: OSError | ValueError) -> Exception:
+    why = getattr(error, "strerror", None) or error
+    return StorageError(f"cannot write the checkpoint {path}: {why}")
 
 
 def check_finite(gradient: NDArray[np.float64], names: Sequence[str], step: int) -> None:

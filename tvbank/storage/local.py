@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import final
 
+from tvbank._atomic import replace_file, sync_folder
 from tvbank.errors import StorageError
 from tvbank.storage._by_content import TaggedByContent
 from tvbank.storage._folder_lock import LOCK_FILE, FolderLock
@@ -22,8 +22,6 @@ from tvbank.storage._storage import (
     StoredObject,
     key_parts,
 )
-
-_TEMPORARY = ".tmp-"
 
 #: What the system says of a key that has no file: nothing there, or a folder in its place.
 _NO_OBJECT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -68,20 +66,9 @@ class LocalStorage(TaggedByContent):
     def put(self, key: str, data: bytes) -> None:
         """See ``Storage.put``."""
         path = self._path_to_change(key)
-        temporary = path.with_name(f"{path.name}{_TEMPORARY}{secrets.token_hex(8)}")
         with self._errors("write", key):
             self._make_folder(path.parent)
-            try:
-                with temporary.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-                _sync_folder(path.parent)
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                raise
+        replace_file(path, data, lambda _path, error: self._refusal("write", key, error))
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``; temporary files of killed writers are listed too."""
@@ -167,18 +154,21 @@ class LocalStorage(TaggedByContent):
         if folder != folder.parent:
             self._make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
     @contextmanager
     def _errors(self, verb: str, key: str) -> Iterator[None]:
         try:
             yield
         except (OSError, ValueError) as error:  # ValueError: the folder's path holds a NUL
-            if isinstance(error, _NO_OBJECT) and verb in ("read", "delete"):
-                raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from error
-            what = repr(key) if key else "the folder"
-            why = getattr(error, "strerror", None) or error
-            raise StorageError(f"{self.location}: cannot {verb} {what}: {why}") from error
+            raise self._refusal(verb, key, error) from error
+
+    def _refusal(self, verb: str, key: str, error: OSError | ValueError) -> Exception:
+        if isinstance(error, _NO_OBJECT) and verb in ("read", "delete"):
+            return ObjectNotFoundError(f"{self.location}: no object {key!r}")
+        what = repr(key) if key else "the folder"
+        why = getattr(error, "strerror", None) or error
+        return StorageError(f"{self.location}: cannot {verb} {what}: {why}")
 
 
 def _open(path: Path) -> FileIO:
@@ -210,13 +200,3 @@ def _unless_gone(error: OSError) -> None:
     """Pass over folders that were removed since the listing began, and over a missing root."""
     if not isinstance(error, FileNotFoundError):
         raise error
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there; a rename is durable without
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

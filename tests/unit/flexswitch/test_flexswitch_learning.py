@@ -1,7 +1,5 @@
 """Learning end to end on a small model: what comes out, resuming, what stays as it was."""
 
-import os
-
 import banks
 import numpy as np
 import pytest
@@ -76,7 +74,7 @@ def test_neither_the_model_nor_its_mode_changes(base):
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_a_killed_run_goes_on_to_the_same_result(base, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_result(base, tmp_path, monkeypatch):
     whole = small.bank(base)
     whole.add("t", small.tuned(base), flex(base, steps=70))
     bank = small.bank(base)
@@ -103,7 +101,11 @@ def test_a_killed_run_goes_on_to_the_same_result(base, tmp_path):
                         (tmp_path / "none" / "run", "no folder")):  # fmt: skip
         with pytest.raises(UsageError, match=says):
             bank.add("u", small.tuned(base), flex(base, steps=70, checkpoint=wrong))
-    (tmp_path / f"new.tmp-{os.getpid()}").mkdir()
+
+    def refuse(*_arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(StorageError, match="cannot write the checkpoint"):
         bank.add("u", small.tuned(base), flex(base, steps=30, checkpoint=tmp_path / "new"))
 

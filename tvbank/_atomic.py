@@ -1,0 +1,162 @@
+"""Replace a file whole, or leave it as it was; make what a folder lists reach the disk.
+
+A temporary file beside the target is written, synced, renamed to the target, and the folder is
+synced. After a kill or a power failure the target is the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, final
+
+from tvbank.errors import StorageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+#: How the names of temporary files end: ``<name of the target>.tmp-<hexadecimal digits>``.
+TEMPORARY = re.compile(r"\.tmp-[0-9a-f]+\Z")
+
+#: Bytes of a file's name that every common file system allows.
+_LONGEST_NAME = 255
+
+#: What file systems answer that cannot sync a folder, or do not let it be opened for that.
+_NO_SYNC_OF_FOLDERS = {
+    errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM,
+}  # fmt: skip
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit on the size of files",
+    errno.ENOENT: "create the folder first",
+    errno.ENOTDIR: "create the folder first",
+}
+
+
+def cannot_write(path: Path, error: OSError | ValueError) -> Exception:
+    """What is raised when the system refuses a write: says the path, the cause and a remedy."""
+    if not isinstance(error, OSError):  # a NUL in the path
+        return StorageError(f"cannot write {str(path)!r}: {error}; rename it")
+    remedy = _REMEDIES.get(error.errno or 0, "choose a place that can be written to")
+    return StorageError(f"cannot write {str(path)!r}: {error.strerror or error}; {remedy}")
+
+
+#: Makes the exception for a path that the system refused to write.
+Refusal = Callable[[Path, OSError | ValueError], Exception]
+
+
+@final
+class ReplacedFile(io.RawIOBase):
+    """A temporary file that becomes the target when its ``with`` block ends without an error.
+
+    When the block raises, or the disk refuses, the temporary file is deleted and the target stays
+    as it was. Refusals of the system are raised as what ``refusal`` makes of them; exceptions of
+    the block itself pass through.
+
+    Args:
+        path: the target; its folder exists.
+        refusal: makes the exception.
+    """
+
+    def __init__(self, path: Path, refusal: Refusal = cannot_write) -> None:
+        self._path, self._refusal = path, refusal
+        ending = f".tmp-{secrets.token_hex(8)}"
+        fits = len(os.fsencode(path.name)) + len(ending) <= _LONGEST_NAME
+        self._temporary = path.parent / (path.name + ending if fits else ending)
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        with self._refusals():
+            if self._path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            self._descriptor = os.open(self._temporary, flags, 0o666)
+        return self
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """As of any file."""
+        return os.lseek(self._descriptor, offset, whence)
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        """Append all bytes of ``content``; their number."""
+        every = memoryview(content).cast("B")
+        rest = every
+        with self._refusals():
+            while rest.nbytes > 0:  # one call writes 2 GiB at most
+                rest = rest[os.write(self._descriptor, rest) :]
+        return every.nbytes
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        renamed = False
+        try:
+            with self._refusals():
+                try:
+                    if error is None:
+                        os.fsync(self._descriptor)
+                finally:
+                    self.close()
+                    os.close(self._descriptor)
+                if error is None:
+                    os.replace(self._temporary, self._path)
+                    renamed = True
+                    sync_folder(self._path.parent)
+        finally:
+            if not renamed:
+                with suppress(OSError):
+                    os.unlink(self._temporary)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            raise self._refusal(self._path, error) from error
+
+
+def replace_file(path: Path, content: bytes, refusal: Refusal = cannot_write) -> None:
+    """Write a file whole, or leave it as it was; see ``ReplacedFile``."""
+    with ReplacedFile(path, refusal) as file:
+        file.write(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames and new names in a folder survive a power failure, where that is possible.
+
+    A file system that cannot sync folders is no failure: nothing more can be done there.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    if not hasattr(os, "O_DIRECTORY"):  # Windows, where folders cannot be opened
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC_OF_FOLDERS:
+            raise
