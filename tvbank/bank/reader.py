@@ -1,5 +1,8 @@
 """Reads a task's frames: one unit in two requests a shard, or everything in one request a shard.
 
+``DeltaReader.frames`` gives a unit's frames one by one; ``DeltaReader.all_frames`` gives those of
+the whole task at once, laid out for the compiled loops.
+
 From a store that takes its time, several shards are requested at once.
 """
 
@@ -16,11 +19,20 @@ from numpy.typing import NDArray
 
 from tvbank.bank.ahead import WINDOW, together
 from tvbank.bank.documents import CatalogEntry, ObjectRecord
-from tvbank.bank.shard import ShardIndex, check_frame, index_bytes, parse_index
+from tvbank.bank.shard import (
+    CHECKSUM_BYTES,
+    ShardIndex,
+    check_frame,
+    frames_are_sound,
+    index_bytes,
+    parse_index,
+)
 from tvbank.coding.header import FrameHeader, read_header
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import ObjectNotFoundError, Storage
+
+_BEYOND = "there are entries beyond the end of the unit"
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,41 @@ class StoredFrame:
     data: bytes
     key: str
     start: int
+
+
+@final
+@dataclass(frozen=True)
+class TaskFrames:
+    """All frames of a task, by ascending chunk: checksums, headers and extents are checked.
+
+    Attributes:
+        layout: of the base.
+        table: int64 [frames, ``FRAME_COLUMNS``], see ``coding.decoding.table``; its addresses lead
+            into the shards.
+        chunks: int64 [frames], the number of each frame's chunk in the layout.
+        units: int64 [frames], the index of each frame's unit in the layout.
+        keys: the object of each shard.
+        shards: the bytes of each shard; whoever uses the table keeps them.
+        shard_of: int64 [frames], which of the shards each frame lies in.
+        ranges: int64 [frames, 2], start and stop of each frame in its shard.
+    """
+
+    layout: Layout
+    table: NDArray[np.int64]
+    chunks: NDArray[np.int64]
+    units: NDArray[np.int64]
+    keys: tuple[str, ...]
+    shards: tuple[bytes, ...]
+    shard_of: NDArray[np.int64]
+    ranges: NDArray[np.int64]
+
+    def __getitem__(self, row: int) -> StoredFrame:
+        """A copy of one frame."""
+        shard, (start, stop) = int(self.shard_of[row]), self.ranges[row].tolist()
+        unit = self.layout.units[self.units[row]]
+        first = int(self.chunks[row]) * self.layout.chunk_length - unit.offset
+        data = self.shards[shard][start:stop]
+        return StoredFrame(unit, first, data, self.keys[shard], start)
 
 
 @final
@@ -78,6 +125,71 @@ class DeltaReader:
             for frames in together(parallel, reads):
                 yield from frames
 
+    def all_frames(self) -> TaskFrames:
+        """All frames of the task, read shard by shard and checked, but not decoded or copied.
+
+        Raises:
+            CorruptionError: a shard is missing, an index, checksum or header is wrong, a frame
+                reaches beyond its unit, or has entries of a unit that the task keeps whole; says
+                where.
+        """
+        from tvbank.coding.decoding.batch import address_of  # numba: only for who decodes
+        from tvbank.coding.decoding.headers import read_headers
+        from tvbank.coding.decoding.table import EXTENT, FRAME_COLUMNS, NONZEROS
+
+        layout = self._layout
+        nothing = np.empty(0, np.int64)
+        found = [(np.empty((0, FRAME_COLUMNS), np.int64), nothing, nothing, nothing, nothing)]
+        numbers = [n for n, record in enumerate(self._entry.shards) if record is not None]
+        shards: list[bytes] = []
+        sound = True
+        for number in numbers:
+            shard = self._shard(number)
+            chunks, starts, stops = self._index_of(number).frames()
+            ends = stops - CHECKSUM_BYTES
+            table = np.empty((len(chunks), FRAME_COLUMNS), np.int64)
+            sound &= frames_are_sound(shard, starts, stops) and read_headers(
+                address_of(np.frombuffer(shard, np.uint8)), starts, ends, layout.chunk_length,
+                self.dtype == np.float32, table,
+            )  # fmt: skip
+            which = np.full(len(chunks), len(shards), np.int64)
+            found.append((table, chunks + number * layout.chunks_per_shard, which, starts, ends))
+            shards.append(shard)
+        tables, chunks, which, starts, ends = (
+            np.concatenate(parts) for parts in zip(*found, strict=True)
+        )
+        offsets = np.array([unit.offset for unit in layout.units], np.int64)
+        ends_of_units = offsets + np.array([unit.size for unit in layout.units], np.int64)
+        replaced = np.array([unit.name in self._entry.replaced for unit in layout.units], np.bool_)
+        firsts = chunks * layout.chunk_length
+        # Of units that begin at the same place all but the last are empty.
+        units = np.searchsorted(offsets, firsts, side="right") - 1
+        frames = TaskFrames(
+            layout, tables, chunks, units, tuple(map(self.key, numbers)), tuple(shards), which,
+            np.stack((starts, ends), axis=1),
+        )  # fmt: skip
+        if not sound:
+            self._refuse(frames)
+        for row in np.flatnonzero(firsts + tables[:, EXTENT] > ends_of_units[units]).tolist():
+            self._corrupt("address", _BEYOND, frames[row])
+        for row in np.flatnonzero(replaced[units] & (tables[:, NONZEROS] > 0)).tolist():
+            what = "the task keeps the unit whole, and yet there are entries"
+            self._corrupt("address", what, frames[row])
+        return frames
+
+    def _refuse(self, frames: TaskFrames) -> NoReturn:
+        """Say which of some frames, not all of which are sound, is the first that is not."""
+        for row, (shard, (start, end)) in enumerate(
+            zip(frames.shard_of.tolist(), frames.ranges.tolist(), strict=True)
+        ):
+            frame = frames[row]
+            try:
+                check_frame(frames.shards[shard][start : end + CHECKSUM_BYTES])
+            except FormatError as error:
+                self._corrupt(error.reason, str(error), frame)
+            self.decode(frame)
+        raise AssertionError("all frames are valid, and yet a header was refused")
+
     def decode(self, frame: StoredFrame) -> tuple[NDArray[np.uint32], NDArray[Any]]:
         """Positions in a frame's chunk, ascending, and the entries there; on any thread.
 
@@ -93,7 +205,7 @@ class DeltaReader:
         if values.dtype != self.dtype:
             self._corrupt("element-type", f"the task's elements are {self.dtype}", frame)
         if len(positions) and frame.first + int(positions[-1]) >= frame.unit.size:
-            self._corrupt("address", "there are entries beyond the end of the unit", frame)
+            self._corrupt("address", _BEYOND, frame)
         return positions, values
 
     def header(self, frame: StoredFrame) -> FrameHeader:
@@ -109,7 +221,7 @@ class DeltaReader:
         if header.dtype != self.dtype:
             self._corrupt("element-type", f"the task's elements are {self.dtype}", frame)
         if frame.first + header.extent > frame.unit.size:
-            self._corrupt("address", "there are entries beyond the end of the unit", frame)
+            self._corrupt("address", _BEYOND, frame)
         return header
 
     @property
@@ -198,21 +310,36 @@ class DeltaReader:
             self._corrupt(error.reason, str(error), StoredFrame(unit, first, data, key, start))
 
     def _get(self, number: int, start: int, stop: int) -> bytes:
-        key = self.key(number)
+        if self._by_shard:
+            return self._shard(number)[start:stop]
         try:
-            if not self._by_shard:
-                return self._storage.get_ranges(key, [(start, stop)])[0]
-            latest = self._latest  # another thread may replace it
-            if number not in latest:
-                latest = self._latest = self._fetch(number)
-            return latest[number][start:stop]
+            return self._storage.get_ranges(self.key(number), [(start, stop)])[0]
         except ObjectNotFoundError as error:
-            raise CorruptionError(
-                "object-missing",
-                f"task {self._task!r}: {key} is missing from the bank (or was removed since the "
-                "bank was opened: open it again)",
-                key=key, task=self._task,
-            ) from error  # fmt: skip
+            raise self._missing(number) from error
+
+    def _shard(self, number: int) -> bytes:
+        """A whole shard: nothing else in the package reads one to decode it."""
+        latest = self._latest  # another thread may replace it
+        if number not in latest:
+            try:
+                latest = self._latest = self._fetch(number)
+            except ObjectNotFoundError as error:
+                raise self._missing(number) from error
+        shard, record = latest[number], self._entry.shards[number]
+        if record is None or len(shard) != record.size:
+            key = self.key(number)
+            what = f"task {self._task!r}: {key} has another size than the bank recorded"
+            raise CorruptionError("object-size", what, key=key, task=self._task)
+        return shard
+
+    def _missing(self, number: int) -> CorruptionError:
+        key = self.key(number)
+        return CorruptionError(
+            "object-missing",
+            f"task {self._task!r}: {key} is missing from the bank (or was removed since the "
+            "bank was opened: open it again)",
+            key=key, task=self._task,
+        )  # fmt: skip
 
     def _fetch(self, number: int) -> dict[int, bytes]:
         """A whole shard, and those after it that are worth requesting at the same time.

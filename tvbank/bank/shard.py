@@ -65,6 +65,12 @@ class ShardIndex:
         offset, length = (int(value) for value in self.ranges[number])
         return None if offset == length == _ABSENT else (offset, offset + length)
 
+    def frames(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Number within the shard, start, and stop with its checksum, of every frame; int64."""
+        numbers = np.flatnonzero(self.ranges[:, 0] != _ABSENT)
+        ranges = self.ranges[numbers].astype(np.int64)
+        return numbers, ranges[:, 0].copy(), ranges.sum(axis=1)
+
 
 def parse_index(data: bytes, chunks: int, shard_bytes: int) -> ShardIndex:
     """Parse and check the last bytes of a shard.

@@ -19,7 +19,7 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
 from tvbank.bank.extras import Extras, check_extras
-from tvbank.bank.reader import DeltaReader, StoredFrame
+from tvbank.bank.reader import DeltaReader, StoredFrame, TaskFrames
 from tvbank.bank.room import room
 from tvbank.coding.header import FrameHeader
 from tvbank.errors import CorruptionError, UnitNotFoundError
@@ -199,6 +199,14 @@ class Task(Mapping[str, Unit]):
         return Task(
             self._storage, self._layout, self._layout_sha256, self.name, self._entry, by_shard=True
         )
+
+    def all_frames(self) -> TaskFrames:
+        """The frames of all units at once, checked and laid out for the compiled loops.
+
+        Raises:
+            CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
+        """
+        return self.by_shard()._reader.all_frames()
 
     def frames(self, unit: str) -> Iterator[StoredFrame]:
         """The checked frames of a unit, undecoded.

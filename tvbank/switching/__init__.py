@@ -17,7 +17,6 @@
 ``_memory.py``    targets: the memory that units live in, each once, however many names it has
 ``_bindings.py``  which of that memory each unit of a layout is
 ``_watch.py``     whether the model is still the one that was attached
-``_load.py``      a task's frames, read from the bank and checked
 ``_resident.py``  a task in memory, its frames bound to the places that they go to
 ``_cache.py``     the tasks in memory, under a budget of bytes
 ``_record.py``    what was there before: positions and old weights

@@ -7,6 +7,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.reader import TaskFrames
 from tvbank.coding.decoding.elements import KINDS
 from tvbank.coding.decoding.table import (
     KIND,
@@ -18,7 +19,6 @@ from tvbank.coding.decoding.table import (
 )
 from tvbank.errors import UnitMismatchError
 from tvbank.layout import Layout
-from tvbank.switching._load import LoadedTask
 from tvbank.switching._memory import Target
 
 #: Bytes of a weight by kind.
@@ -55,42 +55,51 @@ class Bindings:
         ]
 
     def rows(
-        self, loaded: LoadedTask
+        self, task: str, stored: TaskFrames
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Bind a task's frames to targets.
 
+        Args:
+            task: its name, for messages.
+            stored: its frames.
+
         Returns:
-            Three int64 arrays: a row of ``loaded.frames``; the number of the target that it goes
-            to; and an order, which ascends, and is equal for the same chunk of the same target.
+            Three int64 arrays: a row of ``stored``; the number of the target that it goes to; and
+            an order, which ascends, and is equal for the same chunk of the same target.
 
         Raises:
             UnitMismatchError: units that share memory in the model differ in the task.
         """
         for leader, follower in self._followers:
-            self._check_follower(loaded, leader, follower)
+            if self._content(stored, leader) != self._content(stored, follower):
+                names = [self.layout.units[unit].name for unit in (leader, follower)]
+                raise UnitMismatchError(
+                    f"task {task!r} changes {names[0]!r} and {names[1]!r} differently, but in this "
+                    "model they share their memory: untie them before attaching"
+                )
         chunks = self.layout.length // self.layout.chunk_length
-        found: list[tuple[NDArray[np.int64], ...]] = []
+        bound: list[tuple[NDArray[np.int64], ...]] = []
         for copy, target_of in enumerate(self._target_of):
-            targets = target_of[loaded.units]
-            rows = np.flatnonzero((targets >= 0) & (self._leader[targets] == loaded.units))
-            found.append((rows, targets[rows], loaded.chunks[rows] + copy * chunks))
-        if not found:
+            targets = target_of[stored.units]
+            rows = np.flatnonzero((targets >= 0) & (self._leader[targets] == stored.units))
+            bound.append((rows, targets[rows], stored.chunks[rows] + copy * chunks))
+        if not bound:
             return (np.empty(0, np.int64),) * 3
-        rows, targets, orders = (np.concatenate(each) for each in zip(*found, strict=True))
+        rows, targets, orders = (np.concatenate(parts) for parts in zip(*bound, strict=True))
         return rows, targets, orders
 
     def is_direct(self, targets: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the fused loops can write to each of some targets."""
         return self._direct[targets]
 
-    def firsts(self, loaded: LoadedTask, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def firsts(self, stored: TaskFrames, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Position within its unit of the first entry of each of some rows."""
-        starts = loaded.chunks[rows] * self.layout.chunk_length
-        return starts - self._offset[loaded.units[rows]]
+        starts = stored.chunks[rows] * self.layout.chunk_length
+        return starts - self._offset[stored.units[rows]]
 
     def places(
         self,
-        loaded: LoadedTask,
+        stored: TaskFrames,
         rows: NDArray[np.int64],
         targets: NDArray[np.int64],
         orders: NDArray[np.int64],
@@ -99,28 +108,16 @@ class Bindings:
         kinds = self._kind[targets]
         widths = WIDTHS[kinds]
         places = np.empty((len(rows), PLACE_COLUMNS), np.int64)
-        places[:, WEIGHTS_AT] = self._address[targets] + widths * self.firsts(loaded, rows)
+        places[:, WEIGHTS_AT] = self._address[targets] + widths * self.firsts(stored, rows)
         places[:, KIND] = kinds
         places[:, ORDER] = orders
         return places
 
-    def _check_follower(self, loaded: LoadedTask, leader: int, follower: int) -> None:
-        if self._content(loaded, leader) != self._content(loaded, follower):
-            names = [self.layout.units[unit].name for unit in (leader, follower)]
-            raise UnitMismatchError(
-                f"task {loaded.task.name!r} changes {names[0]!r} and {names[1]!r} differently, but "
-                "in this model they share their memory: untie them before attaching"
-            )
-
-    def _content(self, loaded: LoadedTask, unit: int) -> list[tuple[int, bytes]]:
-        """Chunk within the unit and bytes of all frames of a unit."""
-        first = self.layout.units[unit].offset // self.layout.chunk_length
-        content = []
-        for row in np.flatnonzero(loaded.units == unit).tolist():
-            place = loaded.place(row)
-            chunk = int(loaded.chunks[row]) - first
-            content.append((chunk, place.shard[place.start : place.stop]))
-        return content
+    @staticmethod
+    def _content(stored: TaskFrames, unit: int) -> list[tuple[int, bytes]]:
+        """Position within the unit and bytes of all frames of a unit."""
+        frames = (stored[row] for row in np.flatnonzero(stored.units == unit).tolist())
+        return [(frame.first, frame.data) for frame in frames]
 
 
 def assign_room(places: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[int, int]:

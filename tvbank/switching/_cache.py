@@ -8,7 +8,6 @@ from typing import final
 
 from tvbank.bank.bank import Bank
 from tvbank.switching._bindings import Bindings
-from tvbank.switching._load import Loader
 from tvbank.switching._resident import ResidentTask
 
 
@@ -19,7 +18,6 @@ class Cache:
     def __init__(self, bank: Bank, bindings: Bindings, budget: int) -> None:
         """Keep at most ``budget`` bytes of tasks between calls."""
         self._bank, self._bindings, self._budget = bank, bindings, budget
-        self._loader = Loader(bank)
         self._tasks: OrderedDict[str, ResidentTask] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -27,18 +25,19 @@ class Cache:
         """A task, read from the bank unless it is in memory in the bank's present revision.
 
         Raises:
-            TaskNotFoundError, CorruptionError, StorageError: as ``Loader.load``.
+            TaskNotFoundError: the bank has no such task.
+            CorruptionError, StorageError: as ``Task.all_frames``.
             UnitMismatchError: as ``ResidentTask``.
         """
-        revision = self._bank[name].revision
+        stored = self._bank[name]
         with self._lock:
             task = self._tasks.get(name)
             if task is not None:
                 self._tasks.move_to_end(name)
-        if task is not None and task.revision == revision:
+        if task is not None and task.revision == stored.revision:
             task.pack()  # it is used again, so packing it pays
             return task
-        task = ResidentTask(self._loader.load(name), self._bindings)
+        task = ResidentTask(stored, self._bindings)
         with self._lock:
             self._tasks[name] = task
             self._tasks.move_to_end(name)

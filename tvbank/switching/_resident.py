@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tvbank.bank.reader import TaskFrames
+from tvbank.bank.task import Task
 from tvbank.coding.decoding.batch import address_of
 from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT
 from tvbank.merging._tensor import to_torch
 from tvbank.switching._bindings import Bindings, assign_room
-from tvbank.switching._load import LoadedTask
 from tvbank.switching._memory import Target
 from tvbank.switching._split import cut
 from tvbank.switching._threads import Crew, thread_count
@@ -30,13 +31,13 @@ class FrameSet:
     Attributes:
         table: int64 [frames, ``FRAME_COLUMNS``].
         memory: the owners of the bytes.
-        loaded: where the frames came from, until they have been packed.
+        stored: the frames as they were read, until they have been packed.
     """
 
     table: NDArray[np.int64]
     memory: tuple[object, ...]
     nbytes: int
-    loaded: LoadedTask | None
+    stored: TaskFrames | None
 
 
 @final
@@ -58,27 +59,29 @@ class ResidentTask:
         replaced: those of them that are units of the layout.
     """
 
-    def __init__(self, loaded: LoadedTask, bindings: Bindings) -> None:
-        """Bind a task.
+    def __init__(self, task: Task, bindings: Bindings) -> None:
+        """Read a task and bind it.
 
         Raises:
+            CorruptionError, StorageError: as ``Task.all_frames``.
             UnitMismatchError: units that share memory in the model differ in the task.
         """
-        self._task, self._layout = loaded.task, bindings.layout
+        self._task, self._layout = task, bindings.layout
         self._extras: dict[str, torch.Tensor] = {}
-        self.name, self.revision = loaded.task.name, loaded.task.revision
-        self.is_float = loaded.task.element == "float32"
-        self.extra_names = tuple(loaded.task.extras)
+        self.name, self.revision = task.name, task.revision
+        self.is_float = task.element == "float32"
+        self.extra_names = tuple(task.extras)
         self.replaced = [name for name in self.extra_names if name in self._layout.by_name]
-        rows, targets, orders = bindings.rows(loaded)
+        stored = task.all_frames()
+        rows, targets, orders = bindings.rows(task.name, stored)
         direct = bindings.is_direct(targets)
         now = np.flatnonzero(direct)
         later = np.flatnonzero(~direct)
         self._rows = rows[np.concatenate([now, later])]
-        self._unit_of = loaded.units[self._rows]
-        shards = tuple(shard for _, shard in loaded.shards)
-        self.frames = FrameSet(loaded.frames[self._rows], shards, loaded.nbytes, loaded)
-        self.places = bindings.places(loaded, rows[now], targets[now], orders[now])
+        self._unit_of = stored.units[self._rows]
+        size = sum(map(len, stored.shards))
+        self.frames = FrameSet(stored.table[self._rows], stored.shards, size, stored)
+        self.places = bindings.places(stored, rows[now], targets[now], orders[now])
         counts = self.frames.table[: len(now), NONZEROS]
         self.room = assign_room(self.places, counts)
         self.most = int(self.frames.table[:, NONZEROS].max(initial=0))
@@ -86,7 +89,7 @@ class ResidentTask:
         self.indirect: list[tuple[Target, NDArray[np.int64], NDArray[np.int64]]] = []
         for number in np.unique(targets[later]).tolist():
             mine = np.flatnonzero(targets[later] == number)
-            firsts = bindings.firsts(loaded, rows[later[mine]])
+            firsts = bindings.firsts(stored, rows[later[mine]])
             self.indirect.append((bindings.targets[number], len(now) + mine, firsts))
 
     @property
@@ -122,10 +125,10 @@ class ResidentTask:
         Raises:
             CorruptionError: always.
         """
-        loaded = self.frames.loaded
-        if loaded is None:
-            raise AssertionError(f"a frame of {self.unit(row)!r} that was valid no longer is")
-        loaded.explain(int(self._rows[row]), self.unit(row))
+        stored = self.frames.stored
+        if stored is not None:
+            self._task.decode(stored[int(self._rows[row])])
+        raise AssertionError(f"a frame of {self.unit(row)!r} that is valid was refused")
 
     def pack(self) -> None:
         """Decode and check every frame, and keep it in an encoding that is quick to decode.
@@ -133,10 +136,10 @@ class ResidentTask:
         Raises:
             CorruptionError: a frame violates the spec.
         """
-        stored = self.frames
-        if stored.loaded is None:
+        frames = self.frames
+        if frames.stored is None:
             return
-        table = stored.table.copy()
+        table = frames.table.copy()
         limits = packed_limit(table)
         parts = cut(table[:, NONZEROS], thread_count())
         numbers = itertools.count()
