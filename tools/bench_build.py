@@ -57,20 +57,26 @@ def built(
         "base": str(base),
         "tasks": {name: {"checkpoint": str(path)} | task for name, path in tuned.items()},
     }
-    first = 0.0
-
-    def report(step: Any) -> None:
-        nonlocal first
-        if step.units and not first:
-            first = time.perf_counter()
-
+    started = _Started()
     start = time.perf_counter()
     spread = {"scheduler": scheduler} if scheduler else {"workers": workers}
-    done = tvbank.build(manifest, progress=report, **spread)
+    done = tvbank.build(manifest, progress=started, **spread)
     end = time.perf_counter()
     if done.failed:
         raise SystemExit(f"failed: {done.failed}")
-    return end - start, end - first, done.units
+    return end - start, end - started.at, done.units
+
+
+class _Started:
+    """A ``Progress`` that notes when the first units are known."""
+
+    at = 0.0
+
+    def report(
+        self, stage: str, done: int, total: int, unit: str = "bytes", detail: object = ""
+    ) -> None:
+        if stage == "units" and total and not self.at:
+            self.at = time.perf_counter()
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import manifests
 import numpy as np
 import pytest
 from command_line import Shell
+from watching import Seen
 
 import tvbank
 from tvbank.building import _task, preview
@@ -42,12 +43,13 @@ def bank_of(folder):
 
 def test_the_bytes_of_add_and_nothing_done_twice(folder):
     path = manifests.write(folder, TASKS)
-    steps = []
-    report = tvbank.build(path, workers=2, progress=steps.append)
+    seen = Seen()
+    report = tvbank.build(path, workers=2, progress=seen)
     assert (report.built, report.present, report.failed) == (tuple(TASKS), (), {})
-    assert report.units == steps[-1].units_done == steps[-1].units > 20
+    assert seen.counts["units"][-1] == (report.units, report.units)
+    assert report.units > 20
     assert report.resumed == 0
-    assert [(step.tasks_done, step.tasks) for step in steps][-1] == (4, 4)
+    assert seen.counts["tasks"][-1] == (4, 4)
     manifests.assert_same(folder / "bank", manifests.added(folder, TASKS, folder / "added"))
     assert bank_of(folder)["half"].metadata == {"n": [1, 2]}
     files = [found for found in (folder / "manifest.json.work").rglob("*") if found.is_file()]
@@ -142,13 +144,16 @@ def test_two_tasks_of_the_same_checkpoint(folder):
 
 
 def test_results_that_are_removed_meanwhile_are_made_again(folder):
-    def remove(step):
+    def remove(_detail):
+        done, total = seen.counts.get("units", [(0, 0)])[-1]
         for path in (folder / "work").rglob("[0-9]"):
-            if step.units_done == step.units - 1:
+            if done == total - 1:
                 path.unlink(missing_ok=True)
 
+    seen = Seen(remove)
+
     path = manifests.write(folder, {"exact": TASKS["exact"]})
-    report = tvbank.build(path, workers=1, work=folder / "work", progress=remove)
+    report = tvbank.build(path, workers=1, work=folder / "work", progress=seen)
     assert report.built == ("exact",)
     assert bank_of(folder).verify() == []
 

@@ -16,6 +16,7 @@ ALLOWED = {
     "errors": set(),
     "_lazy": set(),
     "_atomic": {"errors"},
+    "_progress": set(),
     "_version": set(),
     "dtypes": set(),
     "storage": {"errors", "_atomic"},
@@ -23,17 +24,18 @@ ALLOWED = {
     "layout": {"errors", "dtypes", "checkpoint"},
     "vector": {"errors", "checkpoint", "layout"},
     "coding": {"errors", "_lazy"},
-    "compress": {"errors", "_lazy", "dtypes", "checkpoint"},
+    "compress": {"errors", "_progress", "_lazy", "dtypes", "checkpoint"},
     "bank": {
-        "errors", "_atomic", "dtypes", "storage", "checkpoint", "layout", "vector", "coding",
-        "compress", "routing",
+        "errors", "_atomic", "_progress", "dtypes", "storage", "checkpoint", "layout", "vector",
+        "coding", "compress", "routing",
     },
     "building": {
-        "errors", "_atomic", "_lazy", "_version", "storage", "checkpoint", "layout", "vector",
-        "coding", "compress", "bank",
+        "errors", "_atomic", "_progress", "_lazy", "_version", "storage", "checkpoint", "layout",
+        "vector", "coding", "compress", "bank",
     },
     "merging": {
-        "errors", "_lazy", "dtypes", "checkpoint", "layout", "vector", "coding", "compress", "bank",
+        "errors", "_progress", "_lazy", "dtypes", "checkpoint", "layout", "vector", "coding",
+        "compress", "bank",
     },
     "switching": {
         "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "coding", "bank",
@@ -42,9 +44,12 @@ ALLOWED = {
     "routing": {"errors", "_lazy"},
     "autoswitch": {"errors", "_lazy", "bank", "switching", "routing"},
     "flexswitch": {
-        "errors", "_atomic", "_lazy", "dtypes", "checkpoint", "compress", "merging", "switching",
+        "errors", "_atomic", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "merging",
+        "switching",
     },
-    "report": {"errors", "_lazy", "dtypes", "checkpoint", "compress", "bank", "merging"},
+    "report": {
+        "errors", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "bank", "merging",
+    },
     "testing": {"errors", "dtypes", "checkpoint", "coding"},
 }  # fmt: skip
 

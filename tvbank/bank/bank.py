@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
+from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores
 from tvbank.bank.base_location import recall_base, remember_base
 from tvbank.bank.documents import encode_document
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from tvbank.bank.routers import StoredRouter
     from tvbank.compress import Compressor
     from tvbank.routing import Router
-
-#: Called with bytes done and bytes in all, for progress bars.
-Progress = Callable[[int, int], object]
 
 
 @final
@@ -81,7 +79,7 @@ class Bank(Mapping[str, Task]):
         base: CheckpointSource | None = None,
         replace: bool = False,
         replace_mismatched: bool = False,
-        progress: Progress | None = None,
+        progress: Listener = None,
     ) -> Task:
         """Compress a fine-tune and publish it as a task; readers see it whole or not at all.
 
@@ -95,7 +93,7 @@ class Bank(Mapping[str, Task]):
             replace: whether to replace a task of that name.
             replace_mismatched: whether units of another shape than the base's are kept whole
                 instead of refused.
-            progress: called with bytes done and bytes in all.
+            progress: a ``Progress``, or a function that is called with bytes done and in all.
 
         Returns:
             The task, as it can now be read from the bank.
@@ -128,7 +126,7 @@ class Bank(Mapping[str, Task]):
             total = sum(spec.nbytes for spec in tuned.tensors.values())
             prepared = prepare(
                 self.layout, self._catalog.layout.sha256, model, vector, chosen, described, spool,
-                pool, _counter(total, progress),
+                pool, Counter(listener(progress), total),
             )  # fmt: skip
             self._catalog = publish_task(self.storage, name, prepared, replace=replace)
         return self[name]
@@ -206,7 +204,7 @@ class Bank(Mapping[str, Task]):
 
         self._catalog = remove_router(self.storage, name)
 
-    def verify(self, progress: Progress | None = None) -> list[Fault]:
+    def verify(self, progress: Listener = None) -> list[Fault]:
         """Read and check every byte that the newest catalog names.
 
         Returns:
@@ -264,7 +262,7 @@ def create(
     base: CheckpointSource,
     *,
     chunk_length: int = DEFAULT_CHUNK_LENGTH,
-    progress: Progress | None = None,
+    progress: Listener = None,
 ) -> Bank:
     """Make an empty bank for the fine-tunes of one base.
 
@@ -273,7 +271,7 @@ def create(
         base: the base's weights: a state dict, a module, or the path of a file or folder. They
             are read once and fingerprinted, not copied.
         chunk_length: entries of one chunk, 1 to 2**24; the finest grain of random access.
-        progress: called with bytes done and bytes in all.
+        progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Raises:
         BankExistsError: there is a bank, or something else, at that place.
@@ -287,7 +285,7 @@ def create(
     refuse_occupied(storage)
     with borrow_checkpoint(base) as checkpoint:
         total = sum(spec.nbytes for spec in checkpoint.tensors.values())
-        layout = build_layout(checkpoint, chunk_length, _counter(total, progress))
+        layout = build_layout(checkpoint, chunk_length, Counter(listener(progress), total).advance)
     make_bank(storage, encode_document(layout), lambda: remember_base(storage, base))
     return Bank(storage, base)
 
@@ -300,15 +298,3 @@ def open(path: Location) -> Bank:
         CorruptionError, UnsupportedError: the bank is damaged, or needs a newer tvbank.
     """
     return Bank(open_storage(path))
-
-
-def _counter(total: int, progress: Progress | None) -> Callable[[int], None]:
-    done = 0
-
-    def advance(size: int) -> None:
-        nonlocal done
-        done += size
-        if progress is not None:
-            progress(min(done, total), total)
-
-    return advance

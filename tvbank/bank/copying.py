@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import final
 
+from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import run_ahead
 from tvbank.bank.contents import Contents, contents_of
 from tvbank.bank.documents import LAYOUT, CatalogEntry, ObjectRecord
@@ -54,7 +55,7 @@ def copy(
     tasks: Iterable[str] | None = None,
     *,
     replace: bool = False,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Listener = None,
 ) -> CopyReport:
     """Copy tasks between two banks of one base, on any stores, as they are stored.
 
@@ -67,7 +68,7 @@ def copy(
         target: a bank of the same base, or an empty place, where one is made.
         tasks: which; all by default.
         replace: whether to replace tasks of the same names.
-        progress: called with bytes done and bytes in all.
+        progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Raises:
         BankNotFoundError, TaskNotFoundError: the source.
@@ -90,7 +91,8 @@ def copy(
         if name not in there or there[name].revision != entry.revision
     }
     routers = _new_routers(found, storage, chosen, replace=replace)
-    work = _Work(found, storage, sum(entry.stored_bytes for entry in wanted.values()), progress)
+    total = sum(entry.stored_bytes for entry in wanted.values())
+    work = _Work(found, storage, Counter(listener(progress), total))
     for name, entry in wanted.items():
         work.task(name, entry, replace=replace)
     for router in routers:
@@ -153,11 +155,9 @@ class _Work:
         self,
         source: Contents,
         target: Storage,
-        total: int,
-        progress: Callable[[int, int], object] | None,
+        counter: Counter,
     ) -> None:
-        self._source, self._target = source, target
-        self._total, self._progress, self._done = total, progress, 0
+        self._source, self._target, self._counter = source, target, counter
         self._parallel = max(source.storage.parallel, target.parallel)
         self.objects = self.bytes = self.resumed = 0
 
@@ -176,7 +176,7 @@ class _Work:
             for key, record in objects.items():
                 if present.get(key) == record.size:
                     self.resumed += 1
-                    self._advance(record.size)
+                    self._counter.advance(record.size)
                 else:
                     missing.append((key, record))
             for documents in (True, False):  # some stores take no chunk without its document
@@ -237,13 +237,8 @@ class _Work:
                         self._target.put(key, data)
                     self.objects += 1
                     self.bytes += len(data)
-                    self._advance(len(data))
+                    self._counter.advance(len(data))
             except BaseException:
                 with suppress(Exception):
                     pool.shutdown(cancel_futures=True)
                 raise
-
-    def _advance(self, size: int) -> None:
-        self._done += size
-        if self._progress is not None:
-            self._progress(min(self._done, self._total), self._total)

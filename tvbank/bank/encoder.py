@@ -54,7 +54,7 @@ class Encoder:
         self._together: dict[str, tuple[str, ...]] = {}
 
     def frames(
-        self, advance: Advance, units: Sequence[UnitRecord] | None = None
+        self, advance: Advance | None = None, units: Sequence[UnitRecord] | None = None
     ) -> Iterator[tuple[int, bytes]]:
         """Number of the chunk and frame of every chunk of every unit, ascending.
 
@@ -74,7 +74,8 @@ class Encoder:
         self._together = {group[0]: group for group in groups}
         for frames, read in run_ahead(chosen, self._start, self._bytes):
             yield from frames
-            advance(read)
+            if advance is not None:
+                advance(read)
 
     def _bytes(self, unit: UnitRecord) -> int:
         return self._base.spec(unit).nbytes + self._vector.spec(unit.name).nbytes

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from tvbank._atomic import ReplacedFile
+from tvbank._progress import Counter, Listener, Progress, listener
 from tvbank.bank.contents import Contents, contents_of
 from tvbank.bank.documents import LAYOUT, ROOT, CatalogEntry, encode_root
 from tvbank.bank.routers import StoredRouter
@@ -39,7 +40,7 @@ def pack(
     tasks: Iterable[str] | None = None,
     *,
     replace: bool = False,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Listener = None,
 ) -> PackReport:
     """Write a bank, or some of its tasks, into one zip file; same content, same bytes.
 
@@ -53,7 +54,7 @@ def pack(
         out: the file, whose name must end in ``.zip``, so that it can be opened.
         tasks: which; all by default.
         replace: whether to replace a file that exists.
-        progress: called with bytes done and bytes in all.
+        progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Raises:
         UsageError: the name does not end in ``.zip``.
@@ -71,7 +72,7 @@ def pack(
     routers = found.routers(chosen)
     with ReplacedFile(path) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            objects = _write(archive, found, chosen, routers, progress)
+            objects = _write(archive, found, chosen, routers, listener(progress))
         size = file.seek(0, os.SEEK_END)
     return PackReport(str(path), tuple(chosen), objects, size, tuple(routers))
 
@@ -81,11 +82,11 @@ def _write(
     source: Contents,
     chosen: dict[str, CatalogEntry],
     routers: dict[str, StoredRouter],
-    progress: Callable[[int, int], object] | None,
+    progress: Progress,
 ) -> int:
     """Write all objects: the large ones first, the root document last; their number."""
-    total = sum(entry.stored_bytes for entry in chosen.values())
-    done = count = 0
+    counter = Counter(progress, sum(entry.stored_bytes for entry in chosen.values()))
+    count = 0
 
     def add(key: str, data: bytes) -> None:
         nonlocal count
@@ -97,9 +98,7 @@ def _write(
     for name in chosen:
         for key, record in source.objects(name).items():
             add(key, source.read(key, record, name))
-            done += record.size
-            if progress is not None:
-                progress(done, total)
+            counter.advance(record.size)
     for router in routers.values():
         for key, record in router.objects().items():
             add(key, source.read(key, record))

@@ -8,6 +8,7 @@ from typing import Any, final
 
 from numpy.typing import NDArray
 
+from tvbank._progress import Progress
 from tvbank.bank.encoder import encode_chunk
 from tvbank.bank.shard import CHECKSUM_BYTES, index_bytes
 from tvbank.coding import read_header
@@ -27,6 +28,7 @@ class BankPairs(Pairs):
         base: BaseModel,
         vector: TaskVector,
         pool: ThreadPoolExecutor,
+        progress: Progress,
         *,
         fixed_bytes: int,
         parameters: int,
@@ -38,13 +40,14 @@ class BankPairs(Pairs):
             base: the base's weights.
             vector: the fine-tune.
             pool: threads.
+            progress: to which the compressor reports.
             fixed_bytes: of the revision's documents and extras.
             parameters: entries of all units and extras.
         """
         self._layout, self._base, self._vector = layout, base, vector
         self.units = [PairedUnit(unit.name, unit.shape) for unit in vector.units]
         self.aliases, self.whole = layout.aliases, vector.whole
-        self.each = pool.map
+        self.each, self.progress = pool.map, progress
         # Chunks of shards that end up empty take no index: an upper bound, by less than a shard's.
         self.fixed_bytes = fixed_bytes + layout.shard_count * index_bytes(layout.chunks_per_shard)
         self.parameters, self.chunk_length = parameters, layout.chunk_length

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, final
 
+from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores
 from tvbank.bank.base_location import KEY as LOCATION
 from tvbank.bank.base_location import read_location
@@ -53,12 +54,12 @@ class Fault:
     stop: int | None = None
 
 
-def verify(storage: Storage, progress: Callable[[int, int], object] | None = None) -> list[Fault]:
+def verify(storage: Storage, progress: Listener = None) -> list[Fault]:
     """Find the faults of a bank.
 
     Args:
         storage: the store that holds it.
-        progress: called with bytes checked and bytes in all.
+        progress: a ``Progress``, or a function that is called with bytes checked and in all.
 
     Returns:
         Those of what the catalog named at the start, but for what others took out of it meanwhile.
@@ -73,15 +74,13 @@ def verify(storage: Storage, progress: Callable[[int, int], object] | None = Non
     except FormatError as error:
         return [_fault(error, ROOT)]
     total = sum(entry.stored_bytes for entry in catalog.tasks.values())
+    counter = Counter(listener(progress), total)
     faults = list(_location(storage))
-    done = 0
     for key in (*markers("tasks", catalog.tasks)[:1], *markers("routers", catalog.routers)[:1]):
         faults += _marker(storage, key)
     for name, entry in catalog.tasks.items():
         faults += _settled(storage, catalog, name, "tasks", partial(_task_faults, storage, layout))
-        done += entry.stored_bytes
-        if progress is not None:
-            progress(done, total)
+        counter.advance(entry.stored_bytes)
     for name in catalog.routers:
         faults += _settled(storage, catalog, name, "routers", partial(_router_faults, storage))
     return faults

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, final
 
+from tvbank._progress import Counter
 from tvbank.bank.documents import (
     JSON,
     CatalogEntry,
@@ -58,7 +59,7 @@ def prepare(
     metadata: Mapping[str, Any],
     spool: Spool,
     pool: ThreadPoolExecutor,
-    advance: Advance,
+    counter: Counter,
 ) -> Prepared:
     """Compress every unit and lay the revision's objects into the spool.
 
@@ -71,7 +72,7 @@ def prepare(
         metadata: the user's own JSON.
         spool: receives the objects; keys are relative to the revision.
         pool: threads to work on.
-        advance: called with bytes of the fine-tune done.
+        counter: of the bytes of the fine-tune.
 
     Raises:
         BaseMismatchError: the base has other weights than the bank's.
@@ -81,15 +82,15 @@ def prepare(
     """
     described = check_metadata(metadata)
     writer = RevisionWriter(layout, layout_sha256, compressor.element, spool)
-    _keep_extras(vector, writer, advance)
+    _keep_extras(vector, writer, counter.advance)
     covered = sum(unit.size for unit in vector.units)
     pairs = BankPairs(
-        layout, base, vector, pool,
+        layout, base, vector, pool, counter.progress,
         fixed_bytes=writer.fixed_bytes(compressor.describe(), described),
         parameters=writer.parameters(covered),
     )  # fmt: skip
     compressor = compressor.plan(pairs)
-    frames = Encoder(layout, base, vector, compressor, pool).frames(advance)
+    frames = Encoder(layout, base, vector, compressor, pool).frames(counter.advance)
     return writer.finish(frames, covered, compressor.describe(), described)
 
 

@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from tvbank.building._build import build as build
     from tvbank.building._build import preview as preview
     from tvbank.building._report import BuildReport as BuildReport
-    from tvbank.building._report import BuildStep as BuildStep
     from tvbank.building.manifest import Manifest as Manifest
     from tvbank.building.manifest import PlannedTask as PlannedTask
     from tvbank.building.manifest import read_manifest as read_manifest
 
 _OWNERS = {
     "BuildReport": "_report",
-    "BuildStep": "_report",
     "Manifest": "manifest",
     "PlannedTask": "manifest",
     "build": "_build",
@@ -41,7 +39,6 @@ _OWNERS = {
 
 __all__ = [
     "BuildReport",
-    "BuildStep",
     "Manifest",
     "PlannedTask",
     "build",

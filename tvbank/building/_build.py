@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tvbank._progress import Listener, listener
 from tvbank._version import __version__
 from tvbank.bank.base_location import recall_base, remember_base
 from tvbank.bank.documents import Catalog, CatalogEntry, encode_document
@@ -29,7 +30,7 @@ from tvbank.building._jobs import (
 )
 from tvbank.building._local import LocalWorkers
 from tvbank.building._opened import Base
-from tvbank.building._report import BuildReport, Report
+from tvbank.building._report import BuildReport
 from tvbank.building._task import BuiltTask
 from tvbank.building._work import WorkFolder
 from tvbank.building._workers import Lost, Workers
@@ -50,7 +51,7 @@ def build(
     scheduler: str | None = None,
     workers: int | None = None,
     work: str | os.PathLike[str] | None = None,
-    progress: Report | None = None,
+    progress: Listener = None,
 ) -> BuildReport:
     """Build the tasks of a manifest into its bank, on many workers.
 
@@ -69,7 +70,8 @@ def build(
         workers: how many processes; by default one a core.
         work: folder for what is not published yet; by default the manifest's path with ``.work``
             behind, or none that outlives the build if the manifest is no file.
-        progress: called with a ``BuildStep`` whenever something was done.
+        progress: a ``Progress``, which is shown tasks and units; or a function that is called with
+            tasks done and in all.
 
     Returns:
         What was built, what was there already, and what failed: a fine-tune that cannot be built
@@ -91,7 +93,9 @@ def build(
         layout = read_layout(storage, catalog)
         location = plan.base if plan.base is not None else recall_base(storage)
         base = _checked(Base.of(location, encode_document(layout), catalog.layout.sha256), hired)
-        director = Director(storage, layout, catalog.tasks, hired, folder, progress)
+        director = Director(
+            storage, layout, catalog.tasks, hired, folder, listener(progress, "tasks")
+        )
         failed: dict[str, str] = {}
         for planned in plan.tasks:
             task = BuiltTask(planned, base, __version__)

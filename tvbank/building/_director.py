@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import final
 
+from tvbank._progress import Progress
 from tvbank.bank.documents import CatalogEntry
 from tvbank.bank.publish import publish_task
 from tvbank.bank.snapshot import read_root
 from tvbank.bank.spool import Spool
 from tvbank.building._jobs import Failed, Survey, Surveyed, unpack
-from tvbank.building._report import BuildStep, Report
 from tvbank.building._task import BuiltTask, DamagedResultError
 from tvbank.building._work import Note, WorkFolder
 from tvbank.building._workers import Lost, Outcome, Workers
@@ -47,10 +47,10 @@ class Director:
         existing: Mapping[str, CatalogEntry],
         workers: Workers,
         work: WorkFolder,
-        report: Report | None,
+        progress: Progress,
     ) -> None:
         self._storage, self._layout, self._existing = storage, layout, existing
-        self._workers, self._work, self._report = workers, work, report
+        self._workers, self._work, self._progress = workers, work, progress
         self.tasks: list[tuple[BuiltTask, str]] = []
         self.built: set[str] = set()
         self.present: set[str] = set()
@@ -81,7 +81,7 @@ class Director:
         self._failed = failed
         self._total = len(self.tasks) + len(failed)
         self._fresh.extend(self.tasks)
-        self._tell()
+        self._show()
         with ThreadPoolExecutor(1) as publisher:  # beside this thread, so that workers are fed
             while self._fresh or self._ready or self._out or self._publishing:
                 self._hand_out()
@@ -91,7 +91,7 @@ class Director:
                 elif self._publishing:
                     wait(self._publishing, return_when=FIRST_COMPLETED)
                 self._collect()
-                self._tell()
+                self._show()
 
     def _hand_out(self) -> None:
         while len(self._out) < _AHEAD * self._workers.slots:
@@ -191,7 +191,7 @@ class Director:
             except TvbankError as error:
                 self._fail(task, str(error))
 
-    def _tell(self) -> None:
-        if self._report is not None:
-            done = len(self.built) + len(self.present) + len(self._failed)
-            self._report(BuildStep(done, self._total, self.units + self.resumed, self._known_units))
+    def _show(self) -> None:
+        done = len(self.built) + len(self.present) + len(self._failed)
+        self._progress.report("tasks", done, self._total, "tasks")
+        self._progress.report("units", self.units + self.resumed, self._known_units, "units")

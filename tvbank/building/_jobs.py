@@ -15,6 +15,7 @@ from typing import Any, TypeVar, final
 
 import msgspec
 
+from tvbank._progress import SILENT, Counter
 from tvbank._version import __version__
 from tvbank.bank.documents import CatalogEntry, ExtraRecord, encode_document
 from tvbank.bank.encoder import Encoder
@@ -166,7 +167,7 @@ class EncodeUnits(Job):
             chosen = [layout.by_name[name] for name in self.units]
             frames = [
                 (chunk, frame)
-                for chunk, frame in encoder.frames(_ignore, chosen)
+                for chunk, frame in encoder.frames(units=chosen)
                 if read_header(frame).nonzeros
             ]
         extras = []
@@ -197,7 +198,7 @@ class EncodeTask(Job):
         with Spool() as spool, ThreadPoolExecutor(threads) as pool:
             made = prepare(
                 layout, self.tuned.base.sha256, base, vector, self.tuned.compressor, self.metadata,
-                spool, pool, _ignore,
+                spool, pool, Counter(SILENT, 0),
             )  # fmt: skip
             self.tuned.check_identity()
             return pack(Whole(entry=made.entry, document=made.document, objects=list(made.objects)))
@@ -249,7 +250,3 @@ def unpack(packed: bytes, kind: type[_Body]) -> _Body | None:
 def needs_all(compressor: Compressor) -> bool:
     """Whether a compressor must see all units before it takes one."""
     return type(compressor).plan is not Compressor.plan
-
-
-def _ignore(_bytes: int) -> None:
-    """Nobody watches single bytes."""

@@ -1,28 +1,9 @@
-"""What a build tells while it runs, and at its end."""
+"""How a build ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import final
-
-
-@final
-@dataclass(frozen=True)
-class BuildStep:
-    """How far a build has come.
-
-    Attributes:
-        tasks_done: tasks that are in the bank, or have failed.
-        tasks: tasks of the manifest.
-        units_done: units, and tensors kept whole, that are encoded.
-        units: those that are known so far.
-    """
-
-    tasks_done: int
-    tasks: int
-    units_done: int
-    units: int
 
 
 @final
@@ -47,7 +28,3 @@ class BuildReport:
     units: int = 0
     resumed: int = 0
     seconds: float = 0.0
-
-
-#: Called whenever something was done.
-Report = Callable[[BuildStep], object]

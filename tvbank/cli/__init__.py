@@ -2,7 +2,7 @@
 
 ==================  =======================================================================
 ``_app.py``         the program, its exit status, and how errors are shown
-``_output.py``      tables, JSON, sizes, progress bars
+``_output.py``      tables, JSON, sizes
 ``_arguments.py``   arguments and options that several verbs share, with tab completion
 ``_named.py``       Python objects named as ``module:name``
 ``_flexswitch.py``  options of ``add --method flexswitch``

@@ -13,7 +13,6 @@ from tvbank.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from tvbank.flexswitch import FlexSwitch
-    from tvbank.flexswitch._progress import Report
 
 _PANEL = "Options of --method flexswitch"
 
@@ -103,16 +102,13 @@ CheckpointOption = Annotated[
 ]
 
 
-def flexswitch(
-    model: str | None, data: Path | None, given: dict[str, Any], progress: Report
-) -> FlexSwitch:
+def flexswitch(model: str | None, data: Path | None, given: dict[str, Any]) -> FlexSwitch:
     """The compressor that the options describe.
 
     Args:
         model: ``module:callable``.
         data: file of the examples.
         given: further arguments of ``FlexSwitch``; those that are None have its defaults.
-        progress: called after every step.
 
     Raises:
         UsageError: an option is missing or out of its range, or the model cannot be built.
@@ -126,7 +122,7 @@ def flexswitch(
             "and --data FILE"
         )
     options = {name: value for name, value in given.items() if value is not None}
-    return FlexSwitch(_build(model), _examples(data), progress=progress, **options)
+    return FlexSwitch(_build(model), _examples(data), **options)
 
 
 def _build(name: str) -> Any:

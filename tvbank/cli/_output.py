@@ -1,12 +1,11 @@
-"""What a person sees (tables, sizes, progress bars) and what a program reads (JSON)."""
+"""What a person sees (tables, sizes) and what a program reads (JSON)."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -84,37 +83,3 @@ def compressor_text(compressor: dict[str, Any]) -> str:
     """A compressor's description on one line: ``tswitch drop=0.9 knob=rms``."""
     parameters = [f"{key}={value}" for key, value in compressor.items() if key != "name"]
     return " ".join([str(compressor.get("name", "?")), *parameters])
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on the standard error, on terminals only; call it with done and total bytes."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(),
-        DownloadColumn(binary_units=True), TimeRemainingColumn(),
-    )  # fmt: skip
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(what, total=None)
-
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        yield report
-
-
-def halves(report: Callable[[int, int], None]) -> tuple[Callable[[int, int], None], ...]:
-    """One bar for two works, one after the other: what to call for each, with done and total."""
-
-    def first(done: int, total: int) -> None:
-        report(done, 2 * total)
-
-    def second(done: int, total: int) -> None:
-        report(total + done, 2 * total)
-
-    return first, second

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import tvbank
+from tvbank._progress import Bar
 from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import JsonOption
 from tvbank.cli._output import counted, print_json, print_table
-
-if TYPE_CHECKING:
-    from tvbank.building import BuildStep
 
 
 @app.command("build")
@@ -62,9 +58,9 @@ def build(
         else:
             print_table(["task", "to do"], [list(each) for each in actions.items()], text=2)
         return
-    with _bars() as report:
+    with Bar("") as progress:
         done = tvbank.build(
-            manifest, scheduler=scheduler, workers=workers, work=work, progress=report
+            manifest, scheduler=scheduler, workers=workers, work=work, progress=progress
         )
     if as_json:
         print_json(dataclasses.asdict(done))
@@ -84,25 +80,3 @@ def build(
             typer.echo(f"{counted(len(done.failed), 'task')} failed: mend them, and build again")
     if done.failed:
         raise typer.Exit(AT_FAULT)
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[BuildStep], None]]:
-    """Two bars on the standard error, on terminals only: tasks, and units."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-    )  # fmt: skip
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bars:
-        tasks, units = bars.add_task("tasks", total=None), bars.add_task("units", total=None)
-
-        def report(step: BuildStep) -> None:
-            bars.update(tasks, completed=step.tasks_done, total=step.tasks)
-            bars.update(units, completed=step.units_done, total=step.units or None)
-
-        yield report

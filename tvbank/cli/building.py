@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from contextlib import ExitStack
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import tvbank
+from tvbank._progress import Bar
 from tvbank.bank.gc import GRACE
 from tvbank.cli._app import app
 from tvbank.cli._arguments import (
@@ -36,13 +36,10 @@ from tvbank.cli._flexswitch import (
 from tvbank.cli._output import (
     compressor_text,
     counted,
-    halves,
     human_bytes,
     print_json,
-    progress_bar,
 )
 from tvbank.errors import UsageError
-from tvbank.flexswitch._progress import step_bar
 
 if TYPE_CHECKING:
     from tvbank.compress import Compressor
@@ -73,7 +70,7 @@ def init(
     ],
 ) -> None:
     """Make an empty bank for the fine-tunes of one base. The base is read, not copied."""
-    with progress_bar("fingerprinting the base") as progress:
+    with Bar("fingerprinting the base") as progress:
         made = tvbank.create(bank, base=base, progress=progress)
     typer.echo(
         f"made {made.location}: {counted(len(made.layout.units), 'unit')}, "
@@ -140,21 +137,15 @@ def add(
         "budget": budget, "checkpoint": learning,
     }  # fmt: skip
     opened = tvbank.open(bank)
-    with ExitStack() as bars:
-        progress = None
-        if method is Method.flexswitch:
-            _refuse_others(drop, knob, target)
-            report = bars.enter_context(step_bar(f"learning {task}"))
-            compressor: Compressor = flexswitch(model, data, learned, report)
-        else:
-            _refuse_learning(learned | {"model": model, "data": data}, method)
-            progress = bars.enter_context(progress_bar(f"adding {task}"))
-            compressor = compressor_named(
-                method.value, drop, None if knob is None else knob.value, target
-            )
-            if isinstance(compressor, tvbank.Budget):  # it chooses before anything is written
-                choosing, progress = halves(progress)
-                compressor = dataclasses.replace(compressor, progress=choosing)
+    if method is Method.flexswitch:
+        _refuse_others(drop, knob, target)
+        compressor: Compressor = flexswitch(model, data, learned)
+    else:
+        _refuse_learning(learned | {"model": model, "data": data}, method)
+        compressor = compressor_named(
+            method.value, drop, None if knob is None else knob.value, target
+        )
+    with Bar(f"adding {task}") as progress:
         added = opened.add(
             task,
             checkpoint,

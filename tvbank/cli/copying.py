@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from tvbank._progress import Bar
 from tvbank.cli._app import app
 from tvbank.cli._arguments import BankArgument, ForceOption, JsonOption, complete_task
-from tvbank.cli._output import counted, human_bytes, print_json, progress_bar
+from tvbank.cli._output import counted, human_bytes, print_json
 
 _Tasks = Annotated[
     list[str] | None,
@@ -37,7 +38,7 @@ def copy(
     from tvbank.bank.copying import copy as copy_tasks
 
     start = time.monotonic()
-    with progress_bar("copying") as progress:
+    with Bar("copying") as progress:
         report = copy_tasks(bank, target, tasks or None, replace=replace, progress=progress)
     if as_json:
         print_json(dataclasses.asdict(report))
@@ -64,7 +65,7 @@ def pack(
     """Write a bank, or some of its tasks, into one zip file, which can be read as it is."""
     from tvbank.bank.packing import pack as pack_bank
 
-    with progress_bar("packing") as progress:
+    with Bar("packing") as progress:
         report = pack_bank(bank, out, tasks or None, replace=force, progress=progress)
     if as_json:
         print_json(dataclasses.asdict(report))

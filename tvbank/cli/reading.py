@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 import tvbank
+from tvbank._progress import Bar
 from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import BankArgument, JsonOption, OptionalTask
 from tvbank.cli._output import (
@@ -16,7 +17,6 @@ from tvbank.cli._output import (
     human_bytes,
     print_json,
     print_table,
-    progress_bar,
 )
 from tvbank.dtypes import DTYPES
 
@@ -74,7 +74,7 @@ def verify(bank: BankArgument, as_json: JsonOption = False) -> None:
     from tvbank.bank.verify import verify as find_faults
     from tvbank.storage import open_storage
 
-    with progress_bar("verifying") as progress:
+    with Bar("verifying") as progress:
         faults = find_faults(open_storage(bank), progress)
     if as_json:
         print_json([dataclasses.asdict(fault) for fault in faults])

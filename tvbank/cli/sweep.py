@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import tvbank
+from tvbank._progress import Bar
 from tvbank.cli._app import app
 from tvbank.cli._arguments import CheckpointArgument, JsonOption
 from tvbank.cli._named import find_named
@@ -115,7 +114,7 @@ def sweep(
         for each in methods
         for compressor in _compressors(each, target or _TARGETS, drop or _DROPS, model, data)
     ]
-    with _bar() as progress:
+    with Bar("sweeping") as progress:
         found = run_sweep(base, checkpoint, function, compressors, progress)
     if picture is not None:
         levels = {"fine-tuned": found.tuned_score}
@@ -141,7 +140,7 @@ def _compressors(
         return [tvbank.TSwitch(drop, knob) for knob in ("rms", "norm") for drop in drops]
     from tvbank.cli._flexswitch import flexswitch
 
-    return [flexswitch(model, data, {"budget": target}, lambda _step: None) for target in targets]
+    return [flexswitch(model, data, {"budget": target}) for target in targets]
 
 
 def _facts(found: Sweep) -> dict[str, Any]:
@@ -177,32 +176,3 @@ def _print(found: Sweep) -> None:
         ],
     )
     typer.echo(f"fine-tuned {found.tuned_score:.4f}; * no smaller one scores as well")
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int, Compressor | None], None]]:
-    """A bar on the standard error, on terminals only."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("sweeping", total=None)
-
-        def report(done: int, total: int, compressor: Compressor | None) -> None:
-            what = "" if compressor is None else compressor_text(compressor.describe())
-            bar.update(task, completed=done, total=total, description=what)
-
-        yield report

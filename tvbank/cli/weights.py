@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import tvbank
+from tvbank._progress import Bar
 from tvbank.cli._app import app
 from tvbank.cli._arguments import (
     BankArgument,
@@ -20,7 +21,7 @@ from tvbank.cli._arguments import (
     TaskArgument,
     complete_task,
 )
-from tvbank.cli._output import human_bytes, print_json, progress_bar
+from tvbank.cli._output import human_bytes, print_json
 from tvbank.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def export(
     """Write a task as a full safetensors checkpoint."""
     _refuse_existing(output, force)
     opened = tvbank.open(bank)
-    with progress_bar(f"exporting {task}") as progress:
+    with Bar(f"exporting {task}") as progress:
         path = tvbank.export(opened, task, base=base, out=output, progress=progress)
     typer.echo(f"wrote {path}: {human_bytes(path.stat().st_size)}")
 
@@ -97,7 +98,7 @@ def merge(
     parsed = _weights(weights)
     chosen = _method(method, density=density, across=across, drop=drop, seed=seed)
     opened = tvbank.open(bank)
-    with progress_bar("merging") as progress:
+    with Bar("merging") as progress:
         path = export_merged(
             opened, parsed, base=base, method=chosen, out=output, progress=progress
         )

@@ -9,6 +9,7 @@ from typing import Any, final
 
 from numpy.typing import NDArray
 
+from tvbank._progress import Progress
 from tvbank.compress._compressor import Entries
 from tvbank.compress._each import Each
 
@@ -35,6 +36,7 @@ class Pairs(ABC):
         aliases: further names of units that are tied in the base, by the unit's name.
         whole: names of the fine-tune's tensors that are kept whole: heads, changed buffers.
         each: spreads work over cores, as ``map`` does.
+        progress: to which a compressor reports that takes its time.
         fixed_bytes: what the task takes in the bank beside its frames: indices, documents, what is
             kept whole. Exact but for a few bytes, as sizes are written in decimal digits.
         parameters: entries of all units, those that are kept whole included.
@@ -46,6 +48,7 @@ class Pairs(ABC):
     aliases: Mapping[str, Sequence[str]]
     whole: Sequence[str]
     each: Each
+    progress: Progress
     fixed_bytes: int
     parameters: int
     chunk_length: int

@@ -8,12 +8,12 @@ predicted sizes (``_rate.py``), corrected by exact ones until the size is met.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
 from numpy.typing import NDArray
 
+from tvbank._progress import Counter
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress._allocate import ROUNDS, allocate
 from tvbank.compress._candidates import choices_of, survey
@@ -42,12 +42,9 @@ class Budget(Compressor):
     Attributes:
         target: the size, as a person writes it: ``"0.3 bits/param"``, ``"1.5 MiB"``, or ``"1 %"``
             of the base's bytes.
-        progress: called while it chooses, with the share of its work that is done as a share of the
-            base's bytes, and all of them.
     """
 
     target: str
-    progress: Callable[[int, int], object] | None = field(default=None, repr=False, compare=False)
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
@@ -76,15 +73,15 @@ class Budget(Compressor):
                 f"can take is {pairs.fixed_bytes:,} bytes: indices, documents, and the "
                 f"{len(pairs.whole)} tensors that are kept whole"
             )
-        work = _Work(pairs, self.progress)
+        # Units are looked at once to survey them, then in up to so many rounds.
+        work = Counter(pairs.progress, len(pairs.units) * (1 + ROUNDS), "units", "choosing")
         candidates = []
         for unit in pairs.units:
             candidates.append(survey(pairs, unit))
             work.advance()
         allowance = Allowance.under(goal - pairs.fixed_bytes)
         kept = allocate(candidates, allowance, pairs, work.advance)
-        if pairs.units:
-            work.end()
+        work.end()
         return Planned(self.describe(), choices_of(kept))
 
     def prepare(
@@ -96,23 +93,3 @@ class Budget(Compressor):
             UsageError: always.
         """
         raise UsageError("Budget chooses over all units: add a task with it, or call plan first")
-
-
-@final
-class _Work:
-    """Units that were looked at: once to survey them, then in up to ``ROUNDS`` rounds."""
-
-    def __init__(self, pairs: Pairs, progress: Callable[[int, int], object] | None) -> None:
-        self._bytes, self._progress = pairs.base_bytes, progress
-        self._done, self._most = 0, len(pairs.units) * (1 + ROUNDS)
-
-    def advance(self) -> None:
-        """One unit more."""
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._bytes * self._done // self._most, self._bytes)
-
-    def end(self) -> None:
-        """No round is needed any more."""
-        self._done = self._most - 1
-        self.advance()

@@ -2,7 +2,7 @@
 
 ==================  ====================================================================
 ``_flexswitch.py``  ``FlexSwitch``, the compressor: settings, checks, one run
-``_learn.py``       the optimisation: teacher, batches, gradients
+``_learn.py``       the optimisation: teacher, batches, gradients; ``Step``, shown meanwhile
 ``_relaxation.py``  what is learned of units, as the optimisation sees it: one of
 ``gated/``          the paper's: soft gates that harden, a mixture of bit widths
 ``drawn/``          by bytes: entries drawn by chance, as they will be stored
@@ -10,7 +10,6 @@
 ``_student.py``     the model, run under other weights without being touched
 ``_weights.py``     weights of all units for it, block by block on all cores
 ``_losses.py``      KL, MSE, CKA
-``_progress.py``    what is reported after each step; a bar
 ==================  ====================================================================
 """
 
@@ -22,11 +21,8 @@ from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tvbank.flexswitch._flexswitch import FlexSwitch as FlexSwitch
-    from tvbank.flexswitch._progress import Step as Step
-    from tvbank.flexswitch._progress import step_bar as step_bar
+    from tvbank.flexswitch._learn import Step as Step
 
-__all__ = ["FlexSwitch", "Step", "step_bar"]
+__all__ = ["FlexSwitch", "Step"]
 
-__getattr__ = lazy_exports(
-    __name__, {"FlexSwitch": "_flexswitch", "Step": "_progress", "step_bar": "_progress"}
-)
+__getattr__ = lazy_exports(__name__, {"FlexSwitch": "_flexswitch", "Step": "_learn"})

@@ -6,8 +6,6 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
@@ -25,7 +23,6 @@ from tvbank.compress._target import Target
 from tvbank.errors import UsageError
 from tvbank.flexswitch._learn import Learner
 from tvbank.flexswitch._losses import LOSSES
-from tvbank.flexswitch._progress import Report, step_bar
 from tvbank.flexswitch._relaxation import Relaxation
 from tvbank.flexswitch._state import State
 from tvbank.flexswitch._student import Forward, Inputs, Student, call, count_examples
@@ -74,7 +71,6 @@ class FlexSwitch(Compressor):
             below, if there is so much to keep.
         checkpoint: a file to keep the optimisation in; a killed run that is started again with the
             same arguments goes on from it, to the same result.
-        progress: called with a ``Step`` after every step; True shows a bar on terminals.
     """
 
     model: nn.Module
@@ -88,7 +84,6 @@ class FlexSwitch(Compressor):
     objective: Literal["paper", "bytes"] = "paper"
     budget: str | None = None
     checkpoint: str | os.PathLike[str] | None = None
-    progress: Report | bool = False
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
@@ -164,8 +159,7 @@ class FlexSwitch(Compressor):
                 if path is not None:
                     state.save(path, run)
 
-            with self._reporting() as report:
-                learner.run(self.steps, report, save)
+            learner.run(self.steps, pairs.progress, save)
             return relaxation.outcome(learner.distance)
 
     def prepare(
@@ -200,15 +194,3 @@ class FlexSwitch(Compressor):
             digest.update(repr((name, tuple(array.shape), str(array.dtype))).encode())
             digest.update(array.view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
-
-    @contextmanager
-    def _reporting(self) -> Iterator[Report]:
-        if self.progress is True:
-            with step_bar("learning") as report:
-                yield report
-        else:
-            yield self.progress or _nothing
-
-
-def _nothing(_what: object) -> None:
-    """Do nothing."""

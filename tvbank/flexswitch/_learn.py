@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 import torch
 
+from tvbank._progress import Progress
 from tvbank.errors import UsageError
 from tvbank.flexswitch._losses import LOSSES, check_logits
-from tvbank.flexswitch._progress import Step
 from tvbank.flexswitch._relaxation import Relaxation
 from tvbank.flexswitch._state import State
 from tvbank.flexswitch._student import Inputs, Student
@@ -19,6 +20,34 @@ from tvbank.flexswitch._student import Inputs, Student
 _SAVE_EVERY = 25
 #: Takes the gradient in a weight.
 _Sink = Callable[[torch.Tensor], None]
+
+
+@final
+@dataclass(frozen=True)
+class Step:
+    """Where the learning is.
+
+    Attributes:
+        step: steps done.
+        steps: in all.
+        loss: distance from the fine-tuned model on the last batch.
+        density: share of entries that are kept; while gates are soft, their sum.
+        bits: mean bits of a kept entry.
+        bytes: what the task would take in the bank, estimated.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    density: float
+    bits: float
+    bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"loss {self.loss:.3g}, density {self.density:.2%}, {self.bits:.1f} bits, "
+            f"{self.bytes / 1024:.0f} KiB"
+        )
 
 
 @final
@@ -49,14 +78,14 @@ class Learner:
     def run(
         self,
         steps: int,
-        report: Callable[[Step], object],
+        progress: Progress,
         save: Callable[[State], object],
     ) -> None:
         """Learn until all steps are done, those of an earlier run that is resumed included.
 
         Args:
             steps: of the optimiser, in all.
-            report: called after every step.
+            progress: is shown every step, with a ``Step`` as the detail.
             save: called with the state every now and then, and at the end.
         """
         state = self._relaxation.state
@@ -64,7 +93,8 @@ class Learner:
             loss = self._backward(state.step)
             self._relaxation.move()
             seen = self._relaxation.outlook()
-            report(Step(state.step, steps, loss, seen.density, seen.bits, seen.bytes))
+            step = Step(state.step, steps, loss, seen.density, seen.bits, seen.bytes)
+            progress.report("learning", state.step, steps, "steps", step)
             if state.step % _SAVE_EVERY == 0 or state.step == steps:
                 save(state)
 

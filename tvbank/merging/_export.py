@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores, run_ahead
 from tvbank.bank.bank import Bank
 from tvbank.bank.task import Task
@@ -27,8 +28,6 @@ from tvbank.merging._apply import restore
 from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
 from tvbank.vector import BaseModel
 
-Progress = Callable[[int, int], object]
-
 
 def export(
     bank: Bank,
@@ -36,7 +35,7 @@ def export(
     *,
     base: CheckpointSource | None = None,
     out: str | os.PathLike[str],
-    progress: Progress | None = None,
+    progress: Listener = None,
 ) -> Path:
     """Write a task as a safetensors file: base plus delta, and the units it keeps whole.
 
@@ -48,7 +47,7 @@ def export(
         base: the base's weights, checked against the bank's fingerprints while they are read; by
             default those that ``create`` was given.
         out: the file to write; it appears when it is complete.
-        progress: called with bytes done and bytes in all.
+        progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Returns:
         The path of the file.
@@ -94,7 +93,7 @@ def write_units(
     path: Path,
     specs: list[TensorSpec],
     start: Callable[[str], Finish],
-    progress: Progress | None,
+    progress: Listener,
 ) -> None:
     """Write units to a safetensors file, reporting bytes done and bytes in all.
 
@@ -102,17 +101,13 @@ def write_units(
         path: the file.
         specs: what the units are.
         start: begins the work on the unit of that name; later ones begin before it is done.
-        progress: called after every unit.
+        progress: see ``export``.
     """
     ordered = aligned_order(specs)
-    total = sum(spec.nbytes for spec in specs)
-    sizes, done = iter(ordered), 0
+    counter = Counter(listener(progress), sum(spec.nbytes for spec in specs))
 
     def counted(unit: NDArray[Any]) -> NDArray[Any]:
-        nonlocal done
-        done += next(sizes).nbytes
-        if progress is not None:
-            progress(done, total)
+        counter.advance(unit.nbytes)
         return unit
 
     units = run_ahead(ordered, lambda spec: start(spec.name), lambda spec: spec.nbytes)

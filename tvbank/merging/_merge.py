@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tvbank._progress import Listener
 from tvbank.bank.ahead import all_cores, run_ahead
 from tvbank.bank.bank import Bank
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import UnitMismatchError, UsageError
 from tvbank.merging._arithmetic import TaskArithmetic
 from tvbank.merging._assemble import Assembler, Finish
-from tvbank.merging._export import Progress, base_specs, refuse_overwriting, write_units
+from tvbank.merging._export import base_specs, refuse_overwriting, write_units
 from tvbank.merging._method import Merge, MergeMethod, Weighted
 from tvbank.vector import BaseModel
 
@@ -77,7 +78,7 @@ def export_merged(
     base: CheckpointSource | None = None,
     method: MergeMethod = _ARITHMETIC,
     out: str | os.PathLike[str],
-    progress: Progress | None = None,
+    progress: Listener = None,
 ) -> Path:
     """Merge as ``merge`` does and write a safetensors file, one unit in memory; errors likewise."""
     path = Path(out)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from tvbank._progress import Listener, listener
 from tvbank.bank.bank import Bank, create
 from tvbank.checkpoint import CheckpointSource
 from tvbank.compress import Compressor, Exact
@@ -42,7 +43,7 @@ def sweep(
     tuned: CheckpointSource,
     evaluate: Evaluate,
     compressors: Sequence[Compressor],
-    progress: Callable[[int, int, Compressor | None], object] | None = None,
+    progress: Listener = None,
 ) -> Sweep:
     """Store a fine-tune with each compressor, read it back, and score it.
 
@@ -53,7 +54,7 @@ def sweep(
         tuned: the fine-tune's.
         evaluate: called with the path of a safetensors file that is deleted afterwards.
         compressors: what to try.
-        progress: called with the number of compressors done, of all, and the next one.
+        progress: a ``Progress``, or a function that is called with compressors done and in all.
 
     Returns:
         The scores and sizes.
@@ -63,15 +64,14 @@ def sweep(
         TvbankError: as ``Bank.add``.
     """
     steps: list[Compressor] = [Exact(), *compressors]
-    points = []
+    points, shown = [], listener(progress, "compressors")
     with tempfile.TemporaryDirectory(prefix="tvbank-sweep-") as folder:
         bank = create(Path(folder) / "bank", base=base)
         for done, compressor in enumerate(steps):
-            if progress is not None:
-                progress(done, len(steps), compressor)
+            detail = " ".join(map(str, compressor.describe().values()))
+            shown.report("", done, len(steps), "compressors", detail)
             points.append(_point(bank, tuned, compressor, evaluate, Path(folder)))
-        if progress is not None:
-            progress(len(steps), len(steps), None)
+        shown.report("", len(steps), len(steps), "compressors")
     return Sweep(points[0].score, tuple(points[1:]))
 
 

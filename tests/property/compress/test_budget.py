@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from watching import Seen
 
 import tvbank
 from tvbank import Budget
@@ -105,15 +106,17 @@ def test_signs_and_zeros_stay(deltas, target):
         assert (np.sign(kept[kept != 0]) == np.sign(delta[kept != 0])).all()
 
 
-def test_progress_is_told_to_its_end():
-    told = []
+def test_progress_is_shown_to_its_end():
     base = {name: np.zeros_like(entries) for name, entries in model().items()}
-    budget = Budget("16 KiB", progress=lambda done, total: told.append((done, total)))
-    tvbank.create(MemoryStorage(), base=base).add("task", model(), budget)
-    done, totals = zip(*told, strict=True)
-    assert list(done) == sorted(done)
-    assert len(set(totals)) == 1
-    assert done[-1] == totals[0]
+    seen = Seen()
+    bank = tvbank.create(MemoryStorage(), base=base)
+    bank.add("task", model(), Budget("16 KiB"), progress=seen)
+    assert list(seen.counts) == ["choosing", ""]
+    for reports in seen.counts.values():
+        done, totals = zip(*reports, strict=True)
+        assert list(done) == sorted(done)
+        assert len(set(totals)) == 1
+        assert done[-1] == totals[0] > 0
 
 
 def test_nan_is_refused():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import small
 import torch
+from watching import Seen
 
 import tvbank
 from tvbank.compress import Difference
@@ -131,10 +132,11 @@ def test_a_bracket_gives_up_where_nothing_larger_or_smaller_is_there():
 
 
 def learn(base, **options):
-    bank, seen = small.bank(base), []
+    bank, seen = small.bank(base), Seen()
     given = {"steps": 30, "batch": 16, "objective": "bytes", "lam": 0.05} | options
-    flex = tvbank.FlexSwitch(base, small.inputs(), progress=seen.append, **given)
-    return bank, bank.add("t", small.tuned(base), flex), seen
+    flex = tvbank.FlexSwitch(base, small.inputs(), **given)
+    task = bank.add("t", small.tuned(base), flex, progress=seen)
+    return bank, task, seen.details["learning"]
 
 
 def test_entries_keep_their_sign_and_the_weight_of_the_loss_decides_the_size():

@@ -5,6 +5,7 @@ import re
 import pytest
 import small
 import torch
+from watching import Seen
 
 import tvbank
 from tvbank.errors import UsageError
@@ -18,11 +19,11 @@ def base():
     return torch.nn.Sequential(*layers, torch.nn.Tanh(), torch.nn.Linear(60, 4))
 
 
-def add(base, budget, **options):
+def add(base, budget, progress=None, **options):
     bank = tvbank.create(MemoryStorage(), base=base.state_dict())
     given = {"steps": 60, "batch": 16, "budget": budget} | options
     flex = tvbank.FlexSwitch(base, small.inputs(), **given)
-    return bank.add("t", small.tuned(base), flex)
+    return bank.add("t", small.tuned(base), flex, progress=progress)
 
 
 @pytest.mark.parametrize("budget", ["1.6 bits/param", "9000 bytes", "5 KiB", "4.5 %"])
@@ -42,9 +43,9 @@ def test_stored_bytes_are_those_of_the_budget(base, budget):
 
 @pytest.mark.parametrize("lam", [0.001, 0.5, 50.0])
 def test_a_budget_is_learned_rather_than_cut_to_at_the_end(base, lam):
-    seen = []
-    stored = add(base, "5 KiB", steps=100, lam=lam, progress=seen.append).stored_bytes
-    assert 0.8 * stored < seen[-1].bytes < 1.25 * stored
+    seen = Seen()
+    stored = add(base, "5 KiB", steps=100, lam=lam, progress=seen).stored_bytes
+    assert 0.8 * stored < seen.details["learning"][-1].bytes < 1.25 * stored
 
 
 def test_a_run_to_a_budget_goes_on_where_it_was_killed(base, tmp_path):
@@ -54,7 +55,7 @@ def test_a_run_to_a_budget_goes_on_where_it_was_killed(base, tmp_path):
 
     options = {"steps": 40, "checkpoint": tmp_path / "run"}
     with pytest.raises(KeyboardInterrupt):
-        add(base, "5 KiB", progress=stop, **options)
+        add(base, "5 KiB", progress=Seen(stop), **options)
     resumed = add(base, "5 KiB", **options)
     assert resumed.revision == add(base, "5 KiB", steps=40).revision
 

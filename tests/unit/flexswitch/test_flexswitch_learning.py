@@ -6,6 +6,7 @@ import pytest
 import small
 import torch
 from torch import nn
+from watching import Seen
 
 import tvbank
 from tvbank.errors import StorageError, UsageError
@@ -37,10 +38,11 @@ def distance(base, bank, task):
 @pytest.mark.parametrize("objective", ["paper", "bytes"])
 def test_what_is_learned_is_smaller_and_better_than_thresholds_alone(base, loss, objective):
     bank = small.bank(base)
-    seen = []
+    seen = Seen()
     lam = {"kl": 2.0, "mse": 2.0, "cka": 10.0}[loss] * (20 if objective == "bytes" else 1)
-    options = {"loss": loss, "objective": objective, "lam": lam, "progress": seen.append}
-    task = bank.add("flex", small.tuned(base), flex(base, **options))
+    options = {"loss": loss, "objective": objective, "lam": lam}
+    task = bank.add("flex", small.tuned(base), flex(base, **options), progress=seen)
+    seen = seen.details["learning"]
     assert [step.step for step in seen] == list(range(1, 121))
     assert objective == "bytes" or seen[-1].density < seen[0].density
     assert 0 < task.nonzeros < 0.6 * sum(unit.size for unit in bank.layout.units)
@@ -86,12 +88,12 @@ def test_a_killed_run_goes_on_to_the_same_result(base, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bank.add("t", small.tuned(base), flex(base, steps=70, checkpoint=path, progress=stop))
+        bank.add("t", small.tuned(base), flex(base, steps=70, checkpoint=path), progress=Seen(stop))
     assert banks.contents(bank.storage) == before
-    seen = []
+    seen = Seen()
     options = {"steps": 70, "checkpoint": path}
-    bank.add("t", small.tuned(base), flex(base, **options, progress=seen.append))
-    assert seen[0].step == 51  # the checkpoint after 50
+    bank.add("t", small.tuned(base), flex(base, **options), progress=seen)
+    assert seen.details["learning"][0].step == 51  # the checkpoint after 50
     assert banks.numbers(bank["t"]) == banks.numbers(whole["t"])
     assert not [p for p in tmp_path.iterdir() if p != path]
     with pytest.raises(UsageError, match="another run"):
@@ -194,10 +196,11 @@ def test_tied_weights_are_learned_once_and_used_everywhere():
     with torch.no_grad():
         tuned.first.weight += torch.randn(8, 8)
     bank = tvbank.create(MemoryStorage(), base=model)
-    seen = []
+    seen = Seen()
     # With λ this large only the loss counts, and it is small only if both places have the weights.
-    options = {"lam": 1e4, "loss": "mse", "steps": 150, "progress": seen.append}
-    task = bank.add("t", tuned, flex(model, **options))
+    options = {"lam": 1e4, "loss": "mse", "steps": 150}
+    task = bank.add("t", tuned, flex(model, **options), progress=seen)
+    seen = seen.details["learning"]
     assert set(task) == {"first.bias", "first.weight"}
     assert seen[-1].loss < 0.2 * seen[0].loss
     merged = tvbank.merge(bank, {"t": 1.0}, base=model)
