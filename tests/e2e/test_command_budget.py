@@ -3,7 +3,6 @@
 import pytest
 
 import tvbank
-from tvbank.cli._output import halves
 
 
 def test_add_keeps_to_a_size(shell):
@@ -33,13 +32,3 @@ def test_what_contradicts_itself_is_refused(shell, options, message):
     assert ended.status == 2
     assert message in ended.err
     assert shell.digest() == before
-
-
-def test_one_bar_shows_choosing_and_adding():
-    shown = []
-    first, second = halves(lambda done, total: shown.append(done / total))
-    first(5, 10)
-    first(10, 10)
-    second(100, 200)
-    second(200, 200)
-    assert shown == [0.25, 0.5, 0.75, 1]
