@@ -1,43 +1,85 @@
-"""The element types of checkpoints by name, bfloat16 and float8 included (as ``ml_dtypes``)."""
+"""The element types of checkpoints, bfloat16 and float8 included: one table, and views of it.
+
+To support another type, add a row. If its tensors are to have deltas, the frames' kinds
+(``tvbank.coding.decoding.elements``) need it too.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 import ml_dtypes
 import numpy as np
 
-#: Element types whose units live in the layout's address space: deltas and exact steps exist.
-UNIT_DTYPES = ("float32", "float16", "bfloat16")
 
-_EXTENSION = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
-_BUILTIN = (
-    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-    "float16", "float32", "float64", "complex64",
-)  # fmt: skip
+@final
+@dataclass(frozen=True)
+class ElementType:
+    """One element type that a bank can hold.
 
-#: Every element type that a bank can hold.
-DTYPES: dict[str, np.dtype[Any]] = {
-    **{name: np.dtype(name).newbyteorder("<") for name in _BUILTIN},
-    **{name: np.dtype(getattr(ml_dtypes, name)) for name in _EXTENSION},
+    Attributes:
+        name: as numpy, ``ml_dtypes``, torch and the format call it.
+        code: as safetensors files call it.
+        is_unit: whether tensors of this type have deltas and exact steps, and so live in the
+            layout's address space; others are kept whole.
+    """
+
+    name: str
+    code: str
+    is_unit: bool = False
+
+    @property
+    def of_numpy(self) -> bool:
+        """Whether numpy has the type by itself, not through ``ml_dtypes``."""
+        return not hasattr(ml_dtypes, self.name)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The little-endian numpy type."""
+        if self.of_numpy:
+            return np.dtype(self.name).newbyteorder("<")
+        return np.dtype(getattr(ml_dtypes, self.name))
+
+    @property
+    def is_float(self) -> bool:
+        """Whether differences of it exist in float32; complex numbers are no such."""
+        return "float" in self.name
+
+    @property
+    def bits(self) -> np.dtype[Any]:
+        """The type in which libraries without this type hold it: its bits, else itself."""
+        return self.dtype if self.of_numpy else np.dtype(f"<u{self.dtype.itemsize}")
+
+
+#: Every element type that a bank can hold, by name.
+ELEMENT_TYPES = {
+    row.name: row
+    for row in (
+        ElementType("bool", "BOOL"),
+        ElementType("int8", "I8"),
+        ElementType("int16", "I16"),
+        ElementType("int32", "I32"),
+        ElementType("int64", "I64"),
+        ElementType("uint8", "U8"),
+        ElementType("uint16", "U16"),
+        ElementType("uint32", "U32"),
+        ElementType("uint64", "U64"),
+        ElementType("float32", "F32", is_unit=True),
+        ElementType("float16", "F16", is_unit=True),
+        ElementType("bfloat16", "BF16", is_unit=True),
+        ElementType("float64", "F64"),
+        ElementType("complex64", "C64"),
+        ElementType("float8_e4m3fn", "F8_E4M3"),
+        ElementType("float8_e5m2", "F8_E5M2"),
+    )
 }
 
+#: The numpy type of each.
+DTYPES: dict[str, np.dtype[Any]] = {name: row.dtype for name, row in ELEMENT_TYPES.items()}
 
-def is_of_numpy(dtype: np.dtype[Any]) -> bool:
-    """Whether numpy has an element type by itself, not through ``ml_dtypes``.
+#: Those whose tensors have deltas.
+UNIT_DTYPES = tuple(name for name, row in ELEMENT_TYPES.items() if row.is_unit)
 
-    ``dtype.kind`` does not tell: of the float8 types one has the kind of a float, one has not.
-    """
-    return dtype.name in _BUILTIN
-
-
-def dtype_name(dtype: np.dtype[Any]) -> str:
-    """The name under which ``DTYPES`` lists a numpy element type.
-
-    Raises:
-        KeyError: for an element type that no bank can hold.
-    """
-    name = dtype.name
-    if name not in DTYPES:
-        raise KeyError(name)
-    return name
+#: The others.
+WHOLE_DTYPES = tuple(name for name, row in ELEMENT_TYPES.items() if not row.is_unit)

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import Checkpoint, TensorSpec
-from tvbank.dtypes import DTYPES, UNIT_DTYPES
+from tvbank.dtypes import DTYPES, UNIT_DTYPES, WHOLE_DTYPES
 from tvbank.errors import CheckpointError, FormatError
 
 DEFAULT_CHUNK_LENGTH = 2**18
@@ -38,9 +38,8 @@ _TOGETHER = 2**25
 _TARGET_CHUNKS_PER_SHARD = 256
 
 Dtype = Annotated[str, Meta(pattern=rf"^({'|'.join(DTYPES)})\Z")]
-WholeDtype = Annotated[
-    str, Meta(pattern=rf"^({'|'.join(name for name in DTYPES if name not in UNIT_DTYPES)})\Z")
-]
+UnitDtype = Annotated[str, Meta(pattern=rf"^({'|'.join(UNIT_DTYPES)})\Z")]
+WholeDtype = Annotated[str, Meta(pattern=rf"^({'|'.join(WHOLE_DTYPES)})\Z")]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", min_length=64, max_length=64)]
 UnitName = str  # see ``check_unit_name``: what a name may be is told apart from the syntax
 Size = Annotated[int, Meta(ge=0, le=MAX_LENGTH)]
@@ -54,7 +53,7 @@ class UnitRecord(msgspec.Struct, frozen=True):
     """
 
     name: UnitName
-    dtype: Literal["float32", "float16", "bfloat16"]
+    dtype: UnitDtype
     shape: Shape
     offset: Size
     sha256: Digest
@@ -230,7 +229,7 @@ def build_layout(
     offset = 0
     for spec, sha256 in _fingerprints(base, advance):
         if spec.dtype in UNIT_DTYPES:
-            unit = UnitRecord(spec.name, spec.dtype, spec.shape, offset, sha256)  # type: ignore[arg-type]
+            unit = UnitRecord(spec.name, spec.dtype, spec.shape, offset, sha256)
             units.append(unit)
             offset += -(-unit.size // chunk_length) * chunk_length
         else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tvbank.bank.documents import ExtraRecord
-from tvbank.dtypes import DTYPES, is_of_numpy
+from tvbank.dtypes import ELEMENT_TYPES
 from tvbank.layout import Layout
 
 CODEC = "tvbank.sass"
@@ -67,10 +67,7 @@ def stored_dtype(name: str) -> np.dtype[Any]:
     Raises:
         KeyError: for an element type that no bank can hold.
     """
-    dtype = DTYPES[name]
-    if is_of_numpy(dtype):
-        return dtype
-    return np.dtype(f"<u{dtype.itemsize}")
+    return ELEMENT_TYPES[name].bits
 
 
 def chunk_shape(extra: ExtraRecord) -> tuple[int, ...]:

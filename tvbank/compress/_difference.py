@@ -7,15 +7,13 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.dtypes import DTYPES
+from tvbank.dtypes import ELEMENT_TYPES
 from tvbank.errors import NonFiniteError
-
-_FLOATS = frozenset(name for name in DTYPES if "float" in name)
 
 
 def is_float(dtype: str) -> bool:
     """Whether a lossy compressor can subtract an element type."""
-    return dtype in _FLOATS
+    return ELEMENT_TYPES[dtype].is_float
 
 
 @final
