@@ -27,8 +27,8 @@
 ``errors.py``         every error that tvbank raises; ``dtypes.py`` element types by name
 ====================  ==============================================================
 
-``_lazy.py`` exports names without importing, ``_atomic.py`` replaces files, ``_progress.py`` says
-how far work has come, ``_version.py`` holds the package's version.
+``_lazy.py`` exports names without importing, ``_atomic.py`` replaces files, ``_json.py`` reads what
+others wrote, ``_progress.py`` says how far work has come, ``_version.py`` holds the version.
 Importing tvbank imports neither torch nor numba nor zarr; what needs them does.
 """
 

@@ -37,9 +37,10 @@ class ElementType:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The little-endian numpy type."""
-        if self.of_numpy:
-            return np.dtype(self.name).newbyteorder("<")
-        return np.dtype(getattr(ml_dtypes, self.name))
+        dtype: np.dtype[Any] = np.dtype(
+            self.name if self.of_numpy else getattr(ml_dtypes, self.name)
+        )
+        return dtype.newbyteorder("<") if self.of_numpy else dtype
 
     @property
     def is_float(self) -> bool:

@@ -18,9 +18,10 @@ ALLOWED = {
     "_atomic": {"errors"},
     "_progress": set(),
     "_version": set(),
+    "_json": set(),
     "dtypes": set(),
     "storage": {"errors", "_atomic"},
-    "checkpoint": {"errors", "_atomic", "dtypes", "storage"},
+    "checkpoint": {"errors", "_atomic", "_json", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
     "vector": {"errors", "checkpoint", "layout"},
     "coding": {"errors", "_lazy"},
@@ -30,8 +31,8 @@ ALLOWED = {
         "coding", "compress", "routing",
     },
     "building": {
-        "errors", "_atomic", "_progress", "_lazy", "_version", "storage", "checkpoint", "layout",
-        "vector", "coding", "compress", "bank",
+        "errors", "_atomic", "_json", "_progress", "_lazy", "_version", "storage", "checkpoint",
+        "layout", "vector", "coding", "compress", "bank",
     },
     "merging": {
         "errors", "_progress", "_lazy", "dtypes", "checkpoint", "layout", "vector", "coding",

@@ -143,8 +143,7 @@ def _refuse_other_base(source: Contents, other: Layout, target: Storage) -> None
 
 def _weights(layout: Layout) -> dict[str, tuple[object, ...]]:
     """What tells the weights of a base's tensors, by their names."""
-    units = {unit.name: (unit.dtype, unit.shape, unit.sha256) for unit in layout.units}
-    return units | {unit.name: (unit.dtype, unit.shape, unit.sha256) for unit in layout.whole}
+    return {unit.name: (unit.dtype, unit.shape, unit.sha256) for unit in layout.records}
 
 
 @final

@@ -31,9 +31,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from tvbank._json import parse_json
 from tvbank.bank.metadata import check_metadata
 from tvbank.bank.names import check_task_name
-from tvbank.checkpoint._json import parse_json
 from tvbank.compress import Compressor, compressor_named
 from tvbank.errors import TvbankError, UsageError
 from tvbank.layout import MAX_CHUNK_LENGTH

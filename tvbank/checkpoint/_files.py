@@ -1,13 +1,23 @@
-"""Files that may be missing, forbidden or no files at all, in the words of one clear sentence."""
+"""Files and folders of checkpoints on this machine: which file it is, and why it cannot be read."""
 
 from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 from tvbank.errors import CheckpointError
 
-__all__ = ["regular_file_size", "unreadable"]
+__all__ = [
+    "SAFETENSORS_INDEX",
+    "TORCH_INDEX",
+    "checkpoint_in",
+    "regular_file_size",
+    "unreadable",
+]
+
+SAFETENSORS_INDEX = ".safetensors.index.json"
+TORCH_INDEX = ".bin.index.json"
 
 
 def regular_file_size(path: str | os.PathLike[str]) -> int:
@@ -45,3 +55,43 @@ def unreadable(path: str | os.PathLike[str], error: OSError | ValueError) -> Che
             reason = f"it cannot be read ({error.strerror or error}); check the disk or fetch it "
             reason += "again"
     return CheckpointError(f"{os.fspath(path)!r}: {reason}")
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """Find the one checkpoint of a folder, safetensors before torch's files.
+
+    In this order: ``model.safetensors``, ``model.safetensors.index.json``, the only
+    ``*.safetensors.index.json``, the only ``*.safetensors``, ``pytorch_model.bin``,
+    ``pytorch_model.bin.index.json``. It is the order of the libraries that write such folders.
+
+    Returns:
+        The path of a checkpoint's file or index.
+
+    Raises:
+        CheckpointError: none, or several to choose from.
+    """
+    try:
+        names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    for wanted in (
+        ["model.safetensors"],
+        [f"model{SAFETENSORS_INDEX}"],
+        [name for name in names if name.endswith(SAFETENSORS_INDEX)],
+        [name for name in names if name.endswith(".safetensors")],
+        ["pytorch_model.bin"],
+        [f"pytorch_model{TORCH_INDEX}"],
+    ):
+        present = [name for name in wanted if name in names]
+        if len(present) > 1:
+            raise CheckpointError(
+                f"the folder {str(folder)!r} holds several checkpoints ({', '.join(present)}); "
+                "name the one that you mean"
+            )
+        if present:
+            return folder / present[0]
+    raise CheckpointError(
+        f"the folder {str(folder)!r} holds no checkpoint: looked for model.safetensors, an index "
+        f"*{SAFETENSORS_INDEX}, a single *.safetensors file, pytorch_model.bin and "
+        f"pytorch_model{TORCH_INDEX}; name the file itself if it is called otherwise"
+    )

@@ -1,9 +1,10 @@
-"""Find out what a checkpoint is, and open it."""
+"""Find out what a checkpoint is, and open it, or say whether it is the one that it was."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,19 +12,24 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from tvbank.checkpoint._checkpoint import Checkpoint
-from tvbank.checkpoint._files import regular_file_size, unreadable
-from tvbank.checkpoint._folder import SAFETENSORS_INDEX, TORCH_INDEX, checkpoint_in
-from tvbank.checkpoint._safetensors import SafetensorsCheckpoint
-from tvbank.checkpoint._shards import ShardedCheckpoint, open_listed, read_index
-from tvbank.checkpoint._state_dict import StateDictCheckpoint
+from tvbank.checkpoint._files import (
+    SAFETENSORS_INDEX,
+    TORCH_INDEX,
+    checkpoint_in,
+    regular_file_size,
+    unreadable,
+)
+from tvbank.checkpoint._safetensors_file import SafetensorsCheckpoint
+from tvbank.checkpoint._sharded_folder import open_sharded, parse_index, read_index
+from tvbank.checkpoint._state_dict import StateDictCheckpoint, is_torch_module
 from tvbank.checkpoint._torch_file import TORCH_SUFFIXES, open_torch_file
-from tvbank.checkpoint._torch_tensor import is_torch_module
+from tvbank.checkpoint._url import identify_url, open_url
 from tvbank.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CheckpointSource", "borrow_checkpoint", "open_checkpoint"]
+__all__ = ["CheckpointSource", "borrow_checkpoint", "identify_checkpoint", "open_checkpoint"]
 
 CheckpointSource: TypeAlias = (
     "Checkpoint | Mapping[str, Any] | torch.nn.Module | str | os.PathLike[str]"
@@ -42,13 +48,13 @@ def open_checkpoint(source: CheckpointSource) -> Checkpoint:
             - the path of a ``.safetensors`` file, of a ``.bin``, ``.pt`` or ``.pth`` file that
               ``torch.save`` wrote, or of an index of shards (``*.safetensors.index.json``,
               ``*.bin.index.json``);
-            - the path of a folder that holds one of these (see ``_folder.checkpoint_in``);
+            - the path of a folder that holds one of these (see ``_files.checkpoint_in``);
             - the URL, wherever a bank can live, of a ``.safetensors`` file, an index of such, or a
               folder with either under its usual name; only ranges of it are read.
 
     Returns:
         A checkpoint that the caller closes, or uses in a ``with`` statement. It reads the weights
-        of a state dict where they are: what changes them before they are read, changes what is
+        of a state dict where they are: if they change before they are read, the changed weights are
         read.
 
     Raises:
@@ -60,10 +66,9 @@ def open_checkpoint(source: CheckpointSource) -> Checkpoint:
         return source
     if isinstance(source, Mapping):
         return StateDictCheckpoint(source, "the state dict")
-    if isinstance(source, str) and "://" in source:
-        return _open_url(source)
     if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source))
+        place = _place(source)
+        return open_url(place) if isinstance(place, str) else _open_path(place)
     if is_torch_module(source):
         return StateDictCheckpoint(source.state_dict(), f"the module {type(source).__name__}")
     raise UsageError(
@@ -86,39 +91,66 @@ def borrow_checkpoint(source: CheckpointSource) -> Iterator[Checkpoint]:
             checkpoint.close()
 
 
-def _open_path(path: Path) -> Checkpoint:
+def identify_checkpoint(source: str | os.PathLike[str]) -> str:
+    """A digest that changes whenever a checkpoint's files or objects are written anew.
+
+    It is made without reading weights: of files from path, size and time of the last change; of
+    objects from URL, size and the store's tag. An index adds those of all its shards.
+
+    Args:
+        source: path or URL, as ``open_checkpoint`` takes them.
+
+    Raises:
+        CheckpointError: there is no checkpoint.
+        StorageError: the store of a URL refused.
+    """
+    place = _place(source)
+    facts = identify_url(place) if isinstance(place, str) else _identify_path(place)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _place(source: str | os.PathLike[str]) -> Path | str:
+    """A path on this machine, or a URL of another place; ``file://`` names a path."""
+    text = os.fspath(source)
+    if text.lower().startswith("file://"):
+        return Path(url2pathname(urlsplit(text).path))
+    return text if "://" in text else Path(text)
+
+
+def _file_at(path: Path) -> Path:
+    """The file or index of a checkpoint at a path, which may be that of its folder."""
     try:
         path.stat()
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
-    if path.is_dir():
-        path = checkpoint_in(path)
+    return checkpoint_in(path) if path.is_dir() else path
+
+
+def _open_path(path: Path) -> Checkpoint:
+    path = _file_at(path)
     regular_file_size(path)
     name = path.name.lower()
     if name.endswith(".safetensors"):
         return SafetensorsCheckpoint(path)
     if name.endswith(SAFETENSORS_INDEX):
-        return _open_shards(path, SafetensorsCheckpoint)
+        return open_sharded(path, SafetensorsCheckpoint)
     if name.endswith(TORCH_SUFFIXES):
         return open_torch_file(path)
     if name.endswith(TORCH_INDEX):
-        return _open_shards(path, open_torch_file)
+        return open_sharded(path, open_torch_file)
     raise CheckpointError(
         f"{str(path)!r} is not a checkpoint of a known kind (.safetensors, "
         f"{', '.join(TORCH_SUFFIXES)}, or an index of shards); convert it to safetensors"
     )
 
 
-def _open_shards(index: Path, open_shard: Callable[[Path], Checkpoint]) -> Checkpoint:
-    def open_one(file: str) -> Checkpoint:
-        return open_listed(index, file, open_shard)
-
-    return ShardedCheckpoint(str(index), read_index(index), open_one)
-
-
-def _open_url(url: str) -> Checkpoint:
-    if url.lower().startswith("file://"):
-        return _open_path(Path(url2pathname(urlsplit(url).path)))
-    from tvbank.checkpoint._remote import open_remote  # stores, which no path needs
-
-    return open_remote(url)
+def _identify_path(path: Path) -> list[tuple[str, int, str]]:
+    path = _file_at(path)
+    files = [path]
+    if path.name.lower().endswith((SAFETENSORS_INDEX, TORCH_INDEX)):
+        shards = set(parse_index(str(path), read_index(path)).values())
+        files += [path.parent / shard for shard in sorted(shards)]
+    return [
+        (str(file.absolute()), regular_file_size(file), str(file.stat().st_mtime_ns))
+        for file in files
+    ]

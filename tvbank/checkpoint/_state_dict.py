@@ -1,27 +1,36 @@
-"""Checkpoints in memory: mappings of names to torch tensors or numpy arrays."""
+"""Checkpoints in memory: mappings of names to torch tensors or numpy arrays.
+
+Torch is imported by whatever made its tensors, never from here on their behalf.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeGuard, final
 
 import numpy as np
 
-from tvbank.checkpoint._checkpoint import Checkpoint
-from tvbank.checkpoint._numpy_array import array_contents, array_identity, array_spec
-from tvbank.checkpoint._spec import TensorSpec
-from tvbank.checkpoint._torch_tensor import (
-    is_torch_tensor,
-    tensor_contents,
-    tensor_identity,
-    tensor_spec,
-)
+from tvbank.checkpoint._checkpoint import Checkpoint, TensorSpec, supported_spec
+from tvbank.dtypes import DTYPES, ELEMENT_TYPES
 from tvbank.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["StateDictCheckpoint"]
+__all__ = ["StateDictCheckpoint", "is_torch_module", "is_torch_tensor"]
+
+
+def is_torch_tensor(value: object) -> TypeGuard[torch.Tensor]:
+    """Whether a value is a torch tensor, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_torch_module(value: object) -> TypeGuard[torch.nn.Module]:
+    """Whether a value is a torch module, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
 
 
 @final
@@ -40,7 +49,9 @@ class StateDictCheckpoint(Checkpoint):
             source: a few words, or the file that it was loaded from.
 
         Raises:
-            CheckpointError: an entry that is not a tensor, or a tensor that no bank can hold.
+            CheckpointError: an entry that is not a tensor, or a tensor that no bank can hold:
+                without weights of its own (meta, lazy, wrapped), not dense (sparse, nested), or of
+                another element type (quantised, object, strings…).
         """
         tensors: dict[str, TensorSpec] = {}
         tied: dict[str, str] = {}
@@ -59,21 +70,89 @@ class StateDictCheckpoint(Checkpoint):
     def _read(self, spec: TensorSpec) -> np.ndarray[Any, np.dtype[Any]]:
         value = self._entries[spec.name]
         if isinstance(value, np.ndarray):
-            return array_contents(spec, value)
-        return tensor_contents(self.source, spec, value)
+            return value.astype(DTYPES[spec.dtype], copy=False)
+        return _contents(self.source, spec, value)
 
     def _close(self) -> None:
         self._entries.clear()
 
 
 def _describe(source: str, name: object, value: object) -> tuple[TensorSpec, Hashable | None]:
+    """An entry's spec, and what it has in common with other names of the same storage, if any."""
     if not isinstance(name, str):
         raise CheckpointError(f"{source}: the key {name!r} is not a string; name every tensor")
     if isinstance(value, np.ndarray):
-        return array_spec(source, name, value), array_identity(value)
+        return supported_spec(source, name, value.dtype.name, value.shape), _array_identity(value)
     if is_torch_tensor(value):
-        return tensor_spec(source, name, value), tensor_identity(value)
+        if obstacle := _obstacle(value):
+            raise CheckpointError(f"{source}: tensor {name!r} {obstacle}")
+        return supported_spec(source, name, _dtype(value), value.shape), _tensor_identity(value)
     raise CheckpointError(
         f"{source}: entry {name!r} is not a tensor but of type {type(value).__name__}; leave it "
         "out, and keep it among the task's metadata if it matters"
     )
+
+
+def _array_identity(array: np.ndarray[Any, Any]) -> Hashable | None:
+    if array.size == 0:
+        return None
+    address, _ = array.__array_interface__["data"]
+    return "numpy", address, array.shape, array.strides, array.dtype.name, array.dtype.byteorder
+
+
+def _tensor_identity(tensor: torch.Tensor) -> Hashable | None:
+    """Storage and offset make the address; lazy conjugates and negatives share it and differ."""
+    if tensor.numel() == 0:
+        return None
+    lazy = (tensor.is_conj(), tensor.is_neg())
+    address = (str(tensor.device), tensor.data_ptr())
+    return "torch", address, tuple(tensor.shape), tensor.stride(), tensor.dtype, lazy
+
+
+def _obstacle(tensor: torch.Tensor) -> str | None:
+    """Why a bank cannot hold the tensor, and what to do about it; None if it can."""
+    import torch
+
+    # In this order: a lazy parameter has no shape, a nested tensor no storage.
+    if torch.nn.parameter.is_lazy(tensor):
+        return "is an uninitialised parameter; run the model once so that it gets its shape"
+    if tensor.is_nested:
+        return "is a nested tensor; pad it to a dense one"
+    if tensor.is_quantized:
+        return f"is quantised ({_dtype(tensor)}); make it dense with .dequantize()"
+    if tensor.layout != torch.strided:
+        return f"is sparse ({tensor.layout}); make it dense with .to_dense()"
+    if tensor.is_meta:
+        return "is on the meta device and has no weights; load the weights first"
+    if not _has_storage(tensor):
+        return (
+            f"is a {type(tensor).__name__} without storage of its own; convert it to torch.Tensor"
+        )
+    return None
+
+
+def _has_storage(tensor: torch.Tensor) -> bool:
+    """False for subclasses that wrap other tensors: all would seem to share the address 0."""
+    try:
+        return tensor.numel() == 0 or tensor.data_ptr() != 0
+    except RuntimeError:
+        return False
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _contents(source: str, spec: TensorSpec, tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    """The tensor's own memory if it is on the CPU, else a copy there. The strides are kept."""
+    import torch
+
+    element = ELEMENT_TYPES[spec.dtype]
+    try:
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+        return plain.view(getattr(torch, element.bits.name)).numpy().view(element.dtype)
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        raise CheckpointError(
+            f"{source}: tensor {spec.name!r} ({type(tensor).__name__}) cannot be read "
+            f"({error}); convert it to a plain tensor on the CPU"
+        ) from error

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from tvbank.checkpoint._files import regular_file_size, unreadable
-from tvbank.checkpoint._state_dict import StateDictCheckpoint
-from tvbank.checkpoint._torch_tensor import is_torch_tensor
+from tvbank.checkpoint._state_dict import StateDictCheckpoint, is_torch_tensor
 from tvbank.errors import CheckpointError
 
 __all__ = ["TORCH_SUFFIXES", "open_torch_file"]
@@ -30,7 +29,7 @@ def open_torch_file(path: Path) -> StateDictCheckpoint:
     """Open a file that ``torch.save`` wrote.
 
     Files of torch 1.6 and later are memory-mapped: weights come into memory as they are read, and
-    leave it when the operating system wants the room. Older ones are loaded whole.
+    leave it when the operating system needs it. Older ones are loaded into memory.
 
     Args:
         path: a file that holds a state dict, or a dict with one state dict among other things.

@@ -14,8 +14,7 @@ import numpy as np
 import safetensors
 from hypothesis import strategies as st
 
-from tvbank.checkpoint._safetensors_header import DTYPE_CODES
-from tvbank.dtypes import UNIT_DTYPES
+from tvbank.dtypes import ELEMENT_TYPES, UNIT_DTYPES
 from tvbank.testing.state_dicts import arrays, dtype_names, fine_tunes, shapes, state_dicts
 
 
@@ -129,7 +128,7 @@ def bits_of(weights: Weights) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
 def bits_in(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     """The tensors of a safetensors file as the safetensors library reads them."""
-    names = {code: name for name, code in DTYPE_CODES.items()}
+    names = {row.code: name for name, row in ELEMENT_TYPES.items()}
     return {
         name: (names[tensor["dtype"]], tuple(tensor["shape"]), bytes(tensor["data"]))
         for name, tensor in safetensors.deserialize(path.read_bytes())

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 
 from tvbank.checkpoint import TensorSpec, open_checkpoint, write_safetensors
-from tvbank.checkpoint._safetensors_header import DTYPE_CODES
-from tvbank.dtypes import DTYPES
+from tvbank.coding.decoding.elements import KINDS
+from tvbank.dtypes import DTYPES, ELEMENT_TYPES, UNIT_DTYPES, WHOLE_DTYPES
 from tvbank.errors import CheckpointError
 
 MEBIBYTE = 2**20
@@ -28,7 +28,9 @@ def entry(dtype: str, shape: list[int], begin: int, end: int) -> dict[str, Any]:
 
 
 def test_the_format_has_a_code_for_every_element_type() -> None:
-    assert set(DTYPE_CODES) == set(DTYPES)
+    assert len({row.code for row in ELEMENT_TYPES.values()}) == len(DTYPES)
+    assert {*UNIT_DTYPES, *WHOLE_DTYPES} == set(DTYPES)
+    assert UNIT_DTYPES == KINDS  # what is decoded into units
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

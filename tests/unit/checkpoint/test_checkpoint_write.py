@@ -139,7 +139,7 @@ def test_metadata_must_be_texts(path: Path) -> None:
 
 
 def test_a_header_beyond_the_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tvbank.checkpoint._write.MAX_JSON_BYTES", 100)
+    monkeypatch.setattr("tvbank.checkpoint._write_safetensors.MAX_JSON_BYTES", 100)
     with pytest.raises(UsageError, match="over the format's limit of 100"):
         write_safetensors(path, PAIR, ARRAYS.__getitem__)
 

@@ -1,4 +1,4 @@
-"""JSON of files that others wrote: headers of safetensors files, indices of sharded folders."""
+"""JSON that others wrote: headers of safetensors files, indices of sharded folders, manifests."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def parse_json(text: bytes) -> Any:
 
 
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(members)
-    if len(result) < len(members):
-        names = [name for name, _ in members]
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise ValueError(f"{twice!r} is there twice")
+    result: dict[str, Any] = {}
+    for name, value in members:
+        if name in result:
+            raise ValueError(f"{name!r} is there twice")
+        result[name] = value
     return result

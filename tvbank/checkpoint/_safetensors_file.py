@@ -1,4 +1,4 @@
-"""The header of a safetensors file: which tensor lies where.
+"""Checkpoints in one safetensors file, and the header that says which tensor lies where.
 
 Layout of a file: 8 bytes, the header's length N as an unsigned little-endian integer; N bytes of
 JSON, name -> dtype, shape and data_offsets (begin and end, counted from the header's end); then the
@@ -7,37 +7,69 @@ data, without holes or overlaps.
 
 from __future__ import annotations
 
+import contextlib
+import mmap
+import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, final
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from tvbank.checkpoint._json import MAX_JSON_BYTES, parse_json
-from tvbank.checkpoint._spec import TensorSpec, supported_spec
+from tvbank._json import MAX_JSON_BYTES, parse_json
+from tvbank.checkpoint._checkpoint import Checkpoint, TensorSpec, supported_spec
+from tvbank.checkpoint._files import regular_file_size, unreadable
+from tvbank.dtypes import DTYPES, ELEMENT_TYPES
 from tvbank.errors import CheckpointError
 
-__all__ = ["DTYPE_CODES", "read_header"]
+__all__ = ["SafetensorsCheckpoint", "read_header"]
 
-#: The format's names of the element types that a bank can hold.
-DTYPE_CODES = {
-    "bool": "BOOL",
-    "int8": "I8",
-    "int16": "I16",
-    "int32": "I32",
-    "int64": "I64",
-    "uint8": "U8",
-    "uint16": "U16",
-    "uint32": "U32",
-    "uint64": "U64",
-    "float16": "F16",
-    "float32": "F32",
-    "float64": "F64",
-    "complex64": "C64",
-    "bfloat16": "BF16",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-}
-_DTYPES = {code: name for name, code in DTYPE_CODES.items()}
+_NAMES = {row.code: name for name, row in ELEMENT_TYPES.items()}
+
+
+@final
+class SafetensorsCheckpoint(Checkpoint):
+    """A ``.safetensors`` file through one memory map.
+
+    Reading a tensor lets go of the pages of the one before, so that a pass over a file of any size
+    keeps about one tensor resident. A file that has shrunk is noticed when the next tensor is read,
+    but must not shrink under an array that is in use: the operating system kills a process that
+    touches a mapped page which is gone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, read its header and map it.
+
+        Raises:
+            CheckpointError: the file is missing, not readable, or not sound.
+        """
+        regular_file_size(path)
+        try:
+            with open(path, "rb") as file:
+                self._size = os.fstat(file.fileno()).st_size
+                self._placed = read_header(path, file, self._size)
+                self._map = mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        super().__init__(str(path), {name: spec for name, (spec, _) in self._placed.items()}, {})
+
+    def _read(self, spec: TensorSpec) -> np.ndarray[Any, np.dtype[Any]]:
+        size = self._map.size()
+        if size < self._size:
+            raise CheckpointError(
+                f"{self.source!r} shrank from {self._size} to {size} bytes while it was read; "
+                "leave the file alone meanwhile"
+            )
+        if hasattr(mmap, "MADV_DONTNEED"):
+            # The pages are the file's: a later look at an earlier tensor finds them again.
+            self._map.madvise(mmap.MADV_DONTNEED)
+        _, position = self._placed[spec.name]
+        flat = np.frombuffer(self._map, DTYPES[spec.dtype], spec.size, position)
+        return flat.reshape(spec.shape)
+
+    def _close(self) -> None:
+        with contextlib.suppress(BufferError):  # arrays still look at it; it goes when they do
+            self._map.close()
 
 
 def read_header(
@@ -123,6 +155,6 @@ def _refusal(source: str, text: bytes, size: int, reason: str) -> CheckpointErro
 
 
 def _place(source: str, name: str, entry: dict[str, Any], start: int) -> tuple[TensorSpec, int]:
-    dtype = _DTYPES.get(entry["dtype"], entry["dtype"])
+    dtype = _NAMES.get(entry["dtype"], entry["dtype"])
     spec = supported_spec(source, name, dtype, entry["shape"])
     return spec, start + entry["data_offsets"][0]

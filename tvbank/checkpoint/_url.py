@@ -1,7 +1,7 @@
 """Checkpoints under a URL: safetensors files, and indices of them, of which only ranges are read.
 
-Whatever a bank can live in serves (``tvbank.storage``). Opening a file takes its length, its
-header and no more; a tensor is one range, and tensors that are expected together are few requests.
+Any store that a bank can live in will do (``tvbank.storage``). Opening a file reads its length and
+its header; a tensor is one range, and tensors that are expected together take few requests.
 """
 
 from __future__ import annotations
@@ -13,26 +13,25 @@ from typing import Any, final
 
 import numpy as np
 
-from tvbank.checkpoint._checkpoint import Checkpoint
-from tvbank.checkpoint._folder import SAFETENSORS_INDEX
-from tvbank.checkpoint._json import MAX_JSON_BYTES
-from tvbank.checkpoint._safetensors_header import read_header
-from tvbank.checkpoint._shards import ShardedCheckpoint
-from tvbank.checkpoint._spec import TensorSpec
+from tvbank._json import MAX_JSON_BYTES
+from tvbank.checkpoint._checkpoint import Checkpoint, TensorSpec
+from tvbank.checkpoint._files import SAFETENSORS_INDEX
+from tvbank.checkpoint._safetensors_file import read_header
+from tvbank.checkpoint._sharded_folder import ShardedCheckpoint, parse_index
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CheckpointError, UnitNotFoundError, UsageError
 from tvbank.storage import ObjectNotFoundError, Storage, open_storage
 
-__all__ = ["RemoteCheckpoint", "locate", "open_remote"]
+__all__ = ["identify_url", "open_url"]
 
-#: Of a file's first bytes, so many are asked for at once: most headers are shorter.
+#: Bytes of a file's beginning that the first request takes: most headers are shorter.
 _HEAD = 2**16
 
-#: What a folder's URL is completed with, in this order: a listing would cost more.
+#: Names that are tried under a folder's URL, in this order: a listing would cost more.
 _USUAL = ("model.safetensors", f"model{SAFETENSORS_INDEX}")
 
 
-def open_remote(url: str) -> Checkpoint:
+def open_url(url: str) -> Checkpoint:
     """Open the checkpoint under a URL; see ``open_checkpoint``.
 
     Raises:
@@ -40,7 +39,7 @@ def open_remote(url: str) -> Checkpoint:
         UsageError: no URL of a store, or one that holds credentials.
         StorageError: the store refused.
     """
-    storage, name = locate(url)
+    storage, name = _locate(url)
     source = f"{storage.location}/{name}"
     if not name.lower().endswith(SAFETENSORS_INDEX):
         return RemoteCheckpoint(storage, name)
@@ -54,7 +53,21 @@ def open_remote(url: str) -> Checkpoint:
     return ShardedCheckpoint(source, storage.get(name, size), open_shard)
 
 
-def locate(url: str) -> tuple[Storage, str]:
+def identify_url(url: str) -> list[tuple[str, int, str]]:
+    """URL, size and the store's tag of a checkpoint's object; of an index, of its shards too.
+
+    Raises:
+        CheckpointError, UsageError, StorageError: as ``open_url``.
+    """
+    storage, name = _locate(url)
+    facts = [(f"{storage.location}/{name}", *_identify(storage, name))]
+    if name.lower().endswith(SAFETENSORS_INDEX):
+        shards = set(parse_index(url, storage.get(name, facts[0][1])).values())
+        facts += [(shard, *_identify(storage, shard)) for shard in sorted(shards)]
+    return facts
+
+
+def _locate(url: str) -> tuple[Storage, str]:
     """The store of a URL's folder, and the name of the checkpoint's file or index in it.
 
     Raises:
@@ -105,7 +118,7 @@ class RemoteCheckpoint(Checkpoint):
         super().__init__(source, {name: spec for name, (spec, _) in self._placed.items()}, {})
 
     def expect(self, names: Iterable[str]) -> None:
-        """See ``Checkpoint.expect``: neighbours in one request, others at the same time."""
+        """See ``Checkpoint.expect``: neighbours in one request, other requests at the same time."""
         wanted = list(dict.fromkeys(names))
         unknown = [name for name in wanted if name not in self._placed]
         if unknown:
@@ -153,7 +166,10 @@ def _missing(source: str) -> CheckpointError:
 def _read_placed(
     storage: Storage, name: str, size: int, source: str
 ) -> dict[str, tuple[TensorSpec, int]]:
-    """Where each tensor lies: the header as a file of the same length that is otherwise a hole."""
+    """Where each tensor lies.
+
+    The header is checked as that of a file is: in a file of the same length, otherwise a hole.
+    """
     [head] = storage.get_ranges(name, [(0, min(size, _HEAD))])
     stop = 8 + min(int.from_bytes(head[:8], "little"), MAX_JSON_BYTES, max(size - 8, 0))
     if stop > len(head) and head[8:9] == b"{":

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from tvbank._atomic import ReplacedFile
-from tvbank.checkpoint._json import MAX_JSON_BYTES
-from tvbank.checkpoint._safetensors_header import DTYPE_CODES
-from tvbank.checkpoint._spec import TensorSpec
-from tvbank.dtypes import DTYPES
+from tvbank._json import MAX_JSON_BYTES
+from tvbank.checkpoint._checkpoint import TensorSpec
+from tvbank.dtypes import DTYPES, ELEMENT_TYPES
 from tvbank.errors import UsageError
 
 __all__ = ["aligned_order", "write_safetensors"]
@@ -73,13 +72,13 @@ def _header(specs: Sequence[TensorSpec], metadata: Mapping[str, str]) -> bytes:
     for spec in specs:
         if spec.name in entries or spec.name == "__metadata__":
             raise UsageError(f"tensor {spec.name!r} is there twice or reserved; rename it")
-        if spec.dtype not in DTYPE_CODES or any(side < 0 for side in spec.shape):
+        if spec.dtype not in ELEMENT_TYPES or any(side < 0 for side in spec.shape):
             raise UsageError(
                 f"tensor {spec.name!r} cannot be {spec.dtype} {list(spec.shape)}; correct its spec"
             )
         end = begin + spec.nbytes
         entries[spec.name] = {
-            "dtype": DTYPE_CODES[spec.dtype],
+            "dtype": ELEMENT_TYPES[spec.dtype].code,
             "shape": [int(side) for side in spec.shape],
             "data_offsets": [begin, end],
         }

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, final
 
 import numpy as np
 
-from tvbank.checkpoint._checkpoint import Checkpoint
+from tvbank._json import MAX_JSON_BYTES, parse_json
+from tvbank.checkpoint._checkpoint import Checkpoint, TensorSpec
 from tvbank.checkpoint._files import regular_file_size, unreadable
-from tvbank.checkpoint._json import MAX_JSON_BYTES, parse_json
-from tvbank.checkpoint._spec import TensorSpec
 from tvbank.errors import CheckpointError, UnitNotFoundError
 
-__all__ = ["ShardedCheckpoint", "open_listed", "parse_index", "read_index"]
+__all__ = ["ShardedCheckpoint", "open_sharded", "parse_index", "read_index"]
 
 
 @final
@@ -29,7 +28,7 @@ class ShardedCheckpoint(Checkpoint):
         Args:
             index: path or URL of the index, ``*.index.json``; its shards lie in its folder.
             content: of the index.
-            open_shard: opens the shard of a name, as the kind that the index is of and no other.
+            open_shard: opens a shard by its file name, as a file of the index's own kind.
 
         Raises:
             CheckpointError: no valid index, a shard that is missing, damaged or outside the folder,
@@ -39,17 +38,31 @@ class ShardedCheckpoint(Checkpoint):
         self._shards: dict[str, Checkpoint] = {}
         tensors: dict[str, TensorSpec] = {}
         tied: dict[str, str] = {}
-        found: dict[str, str] = {}
+        holders: dict[str, str] = {}
         with ExitStack() as opened:
             for file in sorted(set(self._placed.values())):
                 shard = opened.enter_context(open_shard(file))
                 self._shards[file] = shard
                 for name in (*shard.tensors, *shard.tied):
-                    _check_place(index, self._placed, name, file, found)
-                    found[name] = file
+                    if name in holders:
+                        raise CheckpointError(
+                            f"tensor {name!r} is in two shards of {index!r}, {holders[name]!r} and "
+                            f"{file!r}; delete the one that does not belong to it"
+                        )
+                    if name not in self._placed:
+                        raise CheckpointError(
+                            f"the shard {file!r} holds tensor {name!r}, which {index!r} does not "
+                            "list; fetch index and shards of the same version"
+                        )
+                    holders[name] = file
                 tensors.update(shard.tensors)
                 tied.update(shard.tied)
-            _check_complete(index, self._placed, found)
+            for name, file in self._placed.items():
+                if holders.get(name) != file:
+                    raise CheckpointError(
+                        f"{index!r} says that tensor {name!r} is in the shard {file!r}, which "
+                        "lacks it; fetch index and shards of the same version"
+                    )
             self._files = opened.pop_all()
         super().__init__(index, tensors, tied)
 
@@ -70,6 +83,25 @@ class ShardedCheckpoint(Checkpoint):
         self._files.close()
 
 
+def open_sharded(index: Path, open_shard: Callable[[Path], Checkpoint]) -> ShardedCheckpoint:
+    """Open an index on this machine, and the shards that it lists.
+
+    Raises:
+        CheckpointError: as ``ShardedCheckpoint``.
+    """
+
+    def open_listed(file: str) -> Checkpoint:
+        path = index.parent / file
+        if not os.path.exists(path):
+            raise CheckpointError(
+                f"the shard {file!r} that {str(index)!r} lists is missing; fetch the rest of the "
+                "checkpoint"
+            )
+        return open_shard(path)
+
+    return ShardedCheckpoint(str(index), read_index(index), open_listed)
+
+
 def read_index(index: Path) -> bytes:
     """The content of an index on this machine.
 
@@ -84,21 +116,6 @@ def read_index(index: Path) -> bytes:
         return index.read_bytes()
     except OSError as error:
         raise unreadable(index, error) from error
-
-
-def open_listed(index: Path, file: str, open_shard: Callable[[Path], Checkpoint]) -> Checkpoint:
-    """Open one of the shards that an index on this machine lists.
-
-    Raises:
-        CheckpointError: it is missing or damaged.
-    """
-    path = index.parent / file
-    if not os.path.exists(path):
-        raise CheckpointError(
-            f"the shard {file!r} that {str(index)!r} lists is missing; fetch the rest of the "
-            "checkpoint"
-        )
-    return open_shard(path)
 
 
 def parse_index(index: str, text: bytes) -> dict[str, str]:
@@ -136,27 +153,3 @@ def _is_inside(file: str) -> bool:
         and not windows.root
         and ".." not in windows.parts
     )
-
-
-def _check_place(
-    index: str, placed: Mapping[str, str], name: str, file: str, found: Mapping[str, str]
-) -> None:
-    if name in found:
-        raise CheckpointError(
-            f"tensor {name!r} is in two shards of {index!r}, {found[name]!r} and {file!r}; "
-            "delete the one that does not belong to it"
-        )
-    if name not in placed:
-        raise CheckpointError(
-            f"the shard {file!r} holds tensor {name!r}, which {index!r} does not list; fetch "
-            "index and shards of the same version"
-        )
-
-
-def _check_complete(index: str, placed: Mapping[str, str], found: Mapping[str, str]) -> None:
-    for name, file in placed.items():
-        if found.get(name) != file:
-            raise CheckpointError(
-                f"{index!r} says that tensor {name!r} is in the shard {file!r}, which lacks "
-                "it; fetch index and shards of the same version"
-            )
