@@ -37,10 +37,9 @@ class ElementType:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The little-endian numpy type."""
-        dtype: np.dtype[Any] = np.dtype(
-            self.name if self.of_numpy else getattr(ml_dtypes, self.name)
-        )
-        return dtype.newbyteorder("<") if self.of_numpy else dtype
+        if self.of_numpy:
+            return np.dtype(f"<{np.dtype(self.name).str[1:]}")
+        return np.dtype(getattr(ml_dtypes, self.name))
 
     @property
     def is_float(self) -> bool:
