@@ -37,9 +37,8 @@ class ElementType:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The little-endian numpy type."""
-        if self.of_numpy:
-            return np.dtype(f"<{np.dtype(self.name).str[1:]}")
-        return np.dtype(getattr(ml_dtypes, self.name))
+        dtype: np.dtype[Any] = np.dtype(getattr(np if self.of_numpy else ml_dtypes, self.name))
+        return dtype.newbyteorder("<") if self.of_numpy else dtype
 
     @property
     def is_float(self) -> bool:
