@@ -1,6 +1,6 @@
 """Many processes add to one bank, on a disk and in S3: none lost, none torn, readers see wholes.
 
-``tools/many_writers.py`` does it at full size: 8 processes with 25 tasks each.
+``python -m tools.soak writers`` does it at full size: 8 processes with 25 tasks each.
 """
 
 import pytest

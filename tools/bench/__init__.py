@@ -1,16 +1,28 @@
-"""What tvbank costs beside what else would do the job: ratios, measured in one process.
+"""Every benchmark, and the recipes of what it measures: ``python -m tools.bench NAME [options]``.
 
-===================  =====================================================================
-``__main__.py``      the command: what to measure, a table or JSON
-``_rounds.py``       jobs timed in interleaved rounds; rows and their targets
-``_pairs.py``        the checkpoints to measure on, and eight fine-tunes made of them
-``_codes.py``        generic ways to store a mask and its signs
-``_peers.py``        installable packages that store deltas, if they are installed
-``sizes.py``         bytes at the same fidelity
-``adding.py``        ``add``, ``export``, ``verify`` against reading and subtracting
-``reading.py``       units and tasks through tvbank's reader and through zarr-python
-``merging.py``       ``merge`` against mergekit
-``switching.py``     ``switch.to``, by tools/bench_switch.py
-``starting.py``      imports, the command line's start, the first ``add`` of a process
-===================  =====================================================================
+====================  ====================================================================
+``__main__.py``       the command
+``_measure.py``       what all share: times taken in turns, rows of ratios, printing
+``_checkpoints.py``   the files that are measured on: given ones, or synthetic ones
+``realtasks/``        real fine-tunes with their data, and the recipes to rebuild them
+
+*bytes and speed*
+``coding.py``         frames on i.i.d. masks: bytes and symbols a second
+``masks.py``          mask bytes of real fine-tunes against their entropy
+``sizes.py``          tasks against generic codes (``_codes.py``) and peers (``_peers.py``)
+``adding.py``         ``add``, ``export``, ``verify`` against reading and subtracting
+``building.py``       ``tvbank build`` against a loop of ``add``
+``reading.py``        units and tasks against zarr-python
+``stores.py``         requests, bytes and time of reading from S3
+``merging.py``        ``merge`` against mergekit, in time
+``mergekit.py``       the merge methods against mergekit's, entry by entry
+``switching.py``      ``switch.to`` against dense deltas and loading a state dict
+``starting.py``       imports, the command line's start, the first ``add`` of a process
+
+*accuracy on real tasks*
+``compress/``         accuracy against stored bytes, by every compressor
+``multitask/``        every way to have many tasks in one model
+``routing.py``        routers: time and recall as tasks grow; right tasks (``_routing_real.py``)
+``autoswitch.py``     a self-routing model against its own forward pass
+====================  ====================================================================
 """

@@ -53,19 +53,12 @@ def bitmap_zstd(units: list[Kept]) -> int:
     bitmaps = [np.zeros(unit.size, np.bool_) for unit in units]
     for unit, bitmap in zip(units, bitmaps, strict=True):
         bitmap[unit.positions] = True
-    return _best_zstd([np.packbits(bitmap) for bitmap in bitmaps]) + _values(units)
+    return best_zstd([np.packbits(bitmap) for bitmap in bitmaps]) + _values(units)
 
 
 def gaps_zstd(units: list[Kept]) -> int:
-    """One byte a gap, 255 for 255 more zeros, through zstd -19, per unit or all at once."""
-    streams = []
-    for unit in units:
-        gaps = np.diff(unit.positions, prepend=-1) - 1
-        whole, rest = np.divmod(gaps, 255)
-        stream = np.full(int(whole.sum()) + gaps.size, 255, np.uint8)
-        stream[np.cumsum(whole + 1) - 1] = rest
-        streams.append(stream)
-    return _best_zstd(streams) + _values(units)
+    """Gaps in bytes through zstd -19, per unit or all at once."""
+    return best_zstd([gap_stream(unit.positions) for unit in units]) + _values(units)
 
 
 def grouped_coordinates(units: list[Kept]) -> int:
@@ -114,7 +107,17 @@ def csr(units: list[Kept]) -> int:
     return total
 
 
-def _best_zstd(streams: list[np.ndarray]) -> int:
+def gap_stream(positions: np.ndarray) -> np.ndarray:
+    """One byte a gap between ascending positions, 255 for 255 more zeros."""
+    gaps = np.diff(positions, prepend=-1) - 1
+    full, rest = np.divmod(gaps, 255)
+    stream = np.full(int(full.sum()) + gaps.size, 255, np.uint8)
+    stream[np.cumsum(full + 1) - 1] = rest
+    return stream
+
+
+def best_zstd(streams: list[np.ndarray]) -> int:
+    """Bytes of some streams through zstd -19, one by one or all at once."""
     apart = sum(len(_ZSTD.encode(np.ascontiguousarray(s))) for s in streams if s.size)
     together = np.concatenate(streams) if streams else np.empty(0, np.uint8)
     return min(apart, len(_ZSTD.encode(together)) if together.size else 0)

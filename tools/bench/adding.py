@@ -1,23 +1,28 @@
-"""``add``, ``export`` and ``verify`` against reading both files once and subtracting."""
+"""``add``, ``export`` and ``verify`` against reading both files once and subtracting.
+
+    python -m tools.bench adding [--base FILE --tuned FILE] [--json]
+
+Everything from and to the disk: what tvbank writes, it writes durably (fsync).
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from safetensors.numpy import load_file
 
 import tvbank
-from tools.bench._pairs import Family
-from tools.bench._rounds import Row, milliseconds
+from tools.bench._checkpoints import Checkpoints, compare
+from tools.bench._measure import Row, in_turns
 
 REFERENCE = "reading both files and subtracting"
 
 
-def rows(family: Family, folder: Path, rounds: int) -> Iterator[Row]:
-    """Everything from and to the disk: what tvbank writes, it writes durably (fsync)."""
-    base, tuned = family.base, family.tuned[0]
-    bank = tvbank.create(folder / "bank-adding", base=base)
+def rows(given: Checkpoints, folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
+    base, tuned = given.base, given.tuned[0]
+    bank = tvbank.create(folder / "bank", base=base)
 
     def read_and_subtract() -> None:
         first, second = load_file(base), load_file(tuned)
@@ -40,10 +45,12 @@ def rows(family: Family, folder: Path, rounds: int) -> Iterator[Row]:
         "export, Exact": exporting("exact"),
         "verify, both tasks": bank.verify,
     }
-    times = milliseconds(jobs, rounds)
+    times = in_turns(jobs, arguments.rounds)
     reference = times.pop(REFERENCE)
-    for name, value in times.items():
-        yield Row(
-            f"{family.name}: {name}", REFERENCE, value, reference,
-            target=4.0 if name.startswith("add, T-Switch") else None,
-        )  # fmt: skip
+    for name, seconds in times.items():
+        target = 4.0 if name.startswith("add, T-Switch") else None
+        yield Row.timed(name, seconds, REFERENCE, reference, target)
+
+
+if __name__ == "__main__":
+    compare(__doc__, rows)

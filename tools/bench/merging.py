@@ -1,11 +1,15 @@
-"""Merging eight tasks against the same task arithmetic in mergekit, the output written by both.
+"""Merging eight tasks against the same task arithmetic in mergekit, both writing the output.
 
-Neither finds a file in its place: to replace one that is still on its way to the disk, a file
-system may wait for the new one to be there first, which took longer than the merge.
+    python -m tools.bench merging [--base FILE --tuned FILE...] [--json]
+
+mergekit is one of the peers that the extra ``bench`` brings. Neither finds a file in its place: to
+replace one that is still on its way to the disk, a file system may wait for the new one to be there
+first, which took longer than the merge.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -18,8 +22,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 import tvbank
-from tools.bench._pairs import Family, eight
-from tools.bench._rounds import Job, Row, milliseconds
+from tools.bench._checkpoints import Checkpoints, compare, eight
+from tools.bench._measure import Job, Row, in_turns
 from tvbank.merging import export_merged
 
 WEIGHT = 0.3
@@ -27,24 +31,24 @@ AGAINST = "mergekit, task_arithmetic on CPU"
 _NOTE = "reading (warm), merging, writing one safetensors file"
 
 
-def rows(family: Family, folder: Path, rounds: int) -> Iterator[Row]:
+def rows(given: Checkpoints, folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     """Both read the base from its file; mergekit eight fine-tunes, tvbank eight tasks of a bank."""
-    tuned = eight(family, folder)
+    tuned = eight(given, folder)
     jobs: dict[str, Job] = {}
     for compressor in (tvbank.TSwitch(drop=0.9), tvbank.Exact()):
         name = compressor.describe()["name"]
-        bank = tvbank.create(folder / f"bank-merging-{name}", base=family.base)
+        bank = tvbank.create(folder / f"bank-merging-{name}", base=given.base)
         for number, path in enumerate(tuned):
             bank.add(f"task-{number}", path, compressor)
         weights = dict.fromkeys(bank, WEIGHT)
         out = folder / f"merged-{name}.safetensors"
         jobs[name] = lambda bank=bank, weights=weights, out=out: export_merged(
-            bank, weights, base=family.base, out=out
+            bank, weights, base=given.base, out=out
         )
     try:
-        jobs["mergekit"] = _mergekit(family, tuned, folder)
+        jobs["mergekit"] = _mergekit(given, tuned, folder)
     except ImportError as error:
-        yield Row(f"{family.name}: merge of 8", AGAINST, note=f"not installed ({error})")
+        yield Row("merge of 8", AGAINST, note=f"not installed ({error})")
         return
     outputs = [folder / "merged-tswitch.safetensors", folder / "merged-exact.safetensors"]
     outputs.append(folder / "mergekit" / "model.safetensors")
@@ -55,22 +59,17 @@ def rows(family: Family, folder: Path, rounds: int) -> Iterator[Row]:
 
     os.sync()  # what was written just now would go to the disk meanwhile
     jobs_synced = {**jobs, "mergekit": _synced(jobs["mergekit"], folder)}
-    synced = milliseconds(jobs_synced, rounds, remove)
+    synced = in_turns(jobs_synced, arguments.rounds, remove)
     with patch("os.fsync"):
-        written = milliseconds(jobs, rounds, remove)
+        written = in_turns(jobs, arguments.rounds, remove)
     for job in jobs.values():
         job()
     _compare(folder / "merged-exact.safetensors", folder / "mergekit" / "model.safetensors")
     for name, target in (("tswitch", 0.10), ("exact", None)):
-        what = f"{family.name}: merge of 8 tasks, {name}"
-        yield Row(
-            what, AGAINST, written[name], written["mergekit"], target=target,
-            note=f"{_NOTE}; tvbank also checks the base's digests",
-        )  # fmt: skip
-        yield Row(
-            what, AGAINST, synced[name], synced["mergekit"],
-            note="the same, and both sync the file to the disk",
-        )  # fmt: skip
+        what, note = f"merge of 8 tasks, {name}", f"{_NOTE}; tvbank also checks the base's digests"
+        yield Row.timed(what, written[name], AGAINST, written["mergekit"], target, note)
+        note = "the same, and both sync the file to the disk"
+        yield Row.timed(what, synced[name], AGAINST, synced["mergekit"], note=note)
 
 
 def _synced(merge: Job, folder: Path) -> Job:
@@ -84,7 +83,7 @@ def _synced(merge: Job, folder: Path) -> Job:
     return job
 
 
-def _mergekit(family: Family, tuned: list[Path], folder: Path) -> Job:
+def _mergekit(given: Checkpoints, tuned: list[Path], folder: Path) -> Job:
     """Its library's ``run_merge`` on folders, without tokenizer, model card or progress bars."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
@@ -105,11 +104,11 @@ def _mergekit(family: Family, tuned: list[Path], folder: Path) -> Job:
         (path / "config.json").write_text(json.dumps(config))
         return str(path)
 
-    dtypes = {array.dtype.name for array in load_file(family.base).values()}
+    dtypes = {array.dtype.name for array in load_file(given.base).values()}
     config = MergeConfiguration.model_validate(
         {
             "merge_method": "task_arithmetic",
-            "base_model": model("base", family.base),
+            "base_model": model("base", given.base),
             "models": [
                 {"model": model(str(k), path), "parameters": {"weight": WEIGHT}}
                 for k, path in enumerate(tuned)
@@ -129,3 +128,7 @@ def _compare(ours: Path, theirs: Path) -> None:
     for name, weights in mine.items():
         if weights.dtype.kind == "f":
             np.testing.assert_allclose(weights, other[name], rtol=1e-3, atol=1e-5)
+
+
+if __name__ == "__main__":
+    compare(__doc__, rows)

@@ -1,7 +1,13 @@
-"""One unit and one whole task through tvbank's reader, and through zarr-python on the same bank."""
+"""One unit and one whole task through tvbank's reader, and through zarr-python on the same bank.
+
+    python -m tools.bench reading [--base FILE --tuned FILE] [--json]
+
+Both sides start from an open bank's documents and end with arrays in memory.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,20 +15,19 @@ import numpy as np
 import zarr
 
 import tvbank
-from tools.bench._pairs import Family
-from tools.bench._rounds import Row, milliseconds
+from tools.bench._checkpoints import Checkpoints, compare
+from tools.bench._measure import Row, in_turns
 
 
-def rows(family: Family, folder: Path, rounds: int) -> Iterator[Row]:
-    """Both sides start from an open bank's documents and end with arrays in memory."""
-    bank = tvbank.create(folder / "bank-reading", base=family.base)
+def rows(given: Checkpoints, folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
+    bank = tvbank.create(folder / "bank", base=given.base)
     for compressor in (tvbank.TSwitch(drop=0.9), tvbank.Exact()):
         name = compressor.describe()["name"]
-        bank.add(name, family.tuned[0], compressor, replace_mismatched=True)
-        yield from _rows(family, bank, name, rounds)
+        bank.add(name, given.tuned[0], compressor, replace_mismatched=True)
+        yield from _rows(bank, name, arguments.rounds)
 
 
-def _rows(family: Family, bank: tvbank.Bank, name: str, rounds: int) -> Iterator[Row]:
+def _rows(bank: tvbank.Bank, name: str, rounds: int) -> Iterator[Row]:
     task = bank[name]
     path = Path(bank.location) / f"tasks/{name}/{task.revision}/delta"
     units = sorted(bank.layout.units, key=lambda unit: unit.size)
@@ -32,12 +37,10 @@ def _rows(family: Family, bank: tvbank.Bank, name: str, rounds: int) -> Iterator
         return zarr.open_array(path, mode="r", zarr_format=3)
 
     def zarr_units() -> dict[str, np.ndarray]:
-        whole = array()[:]
-        return {
-            u.name: whole[u.offset : u.offset + u.size].reshape(u.shape) for u in bank.layout.units
-        }
+        entries = array()[:]
+        return {u.name: entries[u.offset : u.offset + u.size].reshape(u.shape) for u in units}
 
-    times = milliseconds(
+    times = in_turns(
         {
             "zarr task": zarr_units,
             "dense": lambda: bank[name].to_dense(),
@@ -47,17 +50,16 @@ def _rows(family: Family, bank: tvbank.Bank, name: str, rounds: int) -> Iterator
         },
         rounds,
     )
-    theirs = bank[name].to_dense()
-    assert all(np.array_equal(a, theirs[n]) for n, a in zarr_units().items() if n in theirs)
-    target = 0.15 if name == "tswitch" else None
-    what = f"{family.name}: {name}"
+    ours = bank[name].to_dense()
+    assert all(np.array_equal(a, ours[n]) for n, a in zarr_units().items() if n in ours)
     against = "zarr-python, the same array"
-    yield Row(
-        f"{what}, whole task, positions and values", against, times["sparse"], times["zarr task"],
-        target=target,
-    )  # fmt: skip
-    yield Row(f"{what}, whole task, dense", against, times["dense"], times["zarr task"])
-    yield Row(
-        f"{what}, one unit of {unit.size:,} entries, dense", against, times["unit"],
-        times["zarr unit"],
-    )  # fmt: skip
+    whole, target = times["zarr task"], 0.15 if name == "tswitch" else None
+    what = f"{name}, whole task, positions and values"
+    yield Row.timed(what, times["sparse"], against, whole, target)
+    yield Row.timed(f"{name}, whole task, dense", times["dense"], against, whole)
+    what = f"{name}, one unit of {unit.size:,} entries, dense"
+    yield Row.timed(what, times["unit"], against, times["zarr unit"])
+
+
+if __name__ == "__main__":
+    compare(__doc__, rows)

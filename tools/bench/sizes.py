@@ -1,16 +1,23 @@
-"""Bytes of a task against other ways to keep the same numbers."""
+"""Bytes of a task against generic codes, and against peers that store deltas.
+
+    python -m tools.bench sizes [--base FILE --tuned FILE...] [--quick] [--json]
+
+Peers that are not installed (extra ``bench``) are listed as such.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 from numcodecs.zstd import Zstd
 
 import tvbank
 from tools.bench import _codes, _peers
-from tools.bench._pairs import Family, deltas
-from tools.bench._rounds import Row
+from tools.bench._checkpoints import Checkpoints, compare, pairs_of
+from tools.bench._measure import Row
 from tvbank.coding import read_header
 from tvbank.storage import MemoryStorage
 
@@ -18,6 +25,11 @@ DENSITIES = (0.001, 0.01, 0.05, 0.1, 0.3, 0.5)
 #: [entries] of the synthetic unit.
 SYNTHETIC = (4096, 1024)
 DROP = 0.9
+
+
+def rows(given: Checkpoints, _: Path, arguments: argparse.Namespace) -> Iterator[Row]:
+    yield from synthetic(arguments.quick)
+    yield from real(given, arguments.quick)
 
 
 def synthetic(quick: bool) -> Iterator[Row]:
@@ -39,11 +51,11 @@ def synthetic(quick: bool) -> Iterator[Row]:
                 )
 
 
-def real(family: Family, quick: bool) -> Iterator[Row]:
-    """The family's fine-tunes: T-Switch tasks, then exact ones."""
-    for path in family.tuned:
-        what = f"{path.stem}"
-        bank = tvbank.create(MemoryStorage(), base=family.base)
+def real(given: Checkpoints, quick: bool) -> Iterator[Row]:
+    """The fine-tunes: T-Switch tasks, then exact ones."""
+    for path in given.tuned:
+        what = path.stem
+        bank = tvbank.create(MemoryStorage(), base=given.base)
         task = bank.add("switched", path, tvbank.TSwitch(drop=DROP), replace_mismatched=True)
         kept = _kept(task)
         masks = sum(
@@ -69,7 +81,7 @@ def real(family: Family, quick: bool) -> Iterator[Row]:
                 f"{what}: task, drop {DROP}", task.stored_bytes, against, package, peer, kept
             )
         exact = bank.add("exact", path, tvbank.Exact(), replace_mismatched=True)
-        yield from _exact(what, exact.stored_bytes, deltas(family.base, path), quick)
+        yield from _exact(what, exact.stored_bytes, pairs_of(given.base, path), quick)
 
 
 def _exact(what: str, ours: int, pairs: _peers.Pairs, quick: bool) -> Iterator[Row]:
@@ -122,3 +134,7 @@ def _size(
         return Row(what, against, ours, None, "bytes", note=f"{package} is not installed ({error})")
     except _peers.CannotError as error:
         return Row(what, against, ours, None, "bytes", note=f"cannot: {error}")
+
+
+if __name__ == "__main__":
+    compare(__doc__, rows)

@@ -1,19 +1,24 @@
-"""What a fresh process costs: imports, the command line's start, the first ``add``."""
+"""What a fresh process costs: imports, the command line's start, the first ``add``.
+
+    python -m tools.bench starting [--base FILE --tuned FILE] [--json]
+
+Absolute times, against limits in seconds: there is nothing to compare with.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import tvbank
-from tools.bench._pairs import Family
-from tools.bench._rounds import Row
+from tools.bench._checkpoints import Checkpoints, compare
+from tools.bench._measure import Row, in_turns
 
 _VERB = "from tvbank.cli import main; main()"
 _ADD = """
@@ -32,11 +37,10 @@ for _ in range(repeat):
 _IMPORTED = "\nimport sys; print(*(name for name in ('numba', 'torch') if name in sys.modules))"
 
 
-def rows(family: Family, folder: Path, rounds: int) -> Iterator[Row]:
-    """Absolute times, against limits in seconds: there is nothing to compare with."""
-    bank = str(folder / "bank-starting")
-    tvbank.create(bank, base=family.base).add(
-        "task", family.tuned[0], tvbank.TSwitch(), replace_mismatched=True
+def rows(given: Checkpoints, folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
+    bank, rounds = str(folder / "bank"), arguments.rounds
+    tvbank.create(bank, base=given.base).add(
+        "task", given.tuned[0], tvbank.TSwitch(), replace_mismatched=True
     )
     python = [sys.executable, "-c"]
     bare = _seconds([*python, "pass"], rounds)
@@ -48,12 +52,12 @@ def rows(family: Family, folder: Path, rounds: int) -> Iterator[Row]:
         note = f"imports {found}" if found else "imports neither numba nor torch"
         yield _limit(f"tvbank {verb[0]}{' TASK' * (len(verb) > 2)}", taken, 0.3, note)
     with tempfile.TemporaryDirectory(dir=folder) as cache:
-        command = [*python, _ADD, bank, str(family.tuned[0])]
+        command = [*python, _ADD, bank, str(given.tuned[0])]
         first = float(_output([*command, "0"], cache).split()[0])
         cached = [_output([*command, "3"], cache).split() for _ in range(rounds)]
     over = [float(line[0]) - statistics.median(map(float, line[1:])) for line in cached]
-    yield _limit(f"{family.name}: first add, everything compiled from nothing", first, 15.0)
-    yield _limit(f"{family.name}: first add, cached, over a warm one", statistics.median(over), 0.5)
+    yield _limit("first add, everything compiled from nothing", first, 15.0)
+    yield _limit("first add, cached, over a warm one", statistics.median(over), 0.5)
 
 
 def _limit(what: str, seconds: float, limit: float | None, note: str = "") -> Row:
@@ -63,12 +67,7 @@ def _limit(what: str, seconds: float, limit: float | None, note: str = "") -> Ro
 
 
 def _seconds(command: list[str], rounds: int) -> float:
-    times = []
-    for _ in range(rounds + 1):
-        start = time.perf_counter()
-        _output(command)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+    return statistics.median(in_turns({"": lambda: _output(command)}, rounds)[""])
 
 
 def _output(command: list[str], cache: str | None = None) -> str:
@@ -77,3 +76,7 @@ def _output(command: list[str], cache: str | None = None) -> str:
         command, env=environment, capture_output=True, text=True, check=True,
         cwd=Path(tvbank.__file__).parents[1],
     ).stdout  # fmt: skip
+
+
+if __name__ == "__main__":
+    compare(__doc__, rows)

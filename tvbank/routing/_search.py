@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
-#: From so many entries of keys on faiss is asked, where it is installed: ``tools/bench_routing.py``
+#: From so many entries of keys on faiss is asked, where it is installed: ``tools/bench/routing.py``
 #: found it slower at 9 million, and as fast in less memory at 38 million.
 FAISS_FROM = 2**25
 

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 import manifests
 
-from tools import bench_build
+from tools.bench import building as bench_build
 
 
 def test_figures_of_tiny_fine_tunes(tmp_path):

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import save_file
 
 import tvbank
-from tools.bench_compress import __main__ as command
-from tools.bench_compress.baselines.bitdelta import BitDelta
-from tools.bench_compress.baselines.compeft import ComPEFT
-from tools.bench_compress.baselines.fitted import FittedTSwitch
-from tools.bench_compress.baselines.quantised import Quantised, quantise
-from tools.bench_compress.baselines.ultradelta import UltraDelta
-from tools.realtasks._vit import WIDTH, VisionTransformer
+from tools.bench.compress import __main__ as command
+from tools.bench.compress.baselines.bitdelta import BitDelta
+from tools.bench.compress.baselines.compeft import ComPEFT
+from tools.bench.compress.baselines.fitted import FittedTSwitch
+from tools.bench.compress.baselines.quantised import Quantised, quantise
+from tools.bench.compress.baselines.ultradelta import UltraDelta
+from tools.bench.realtasks._vit import WIDTH, VisionTransformer
 from tvbank.storage import MemoryStorage
 
 UPDATE = {

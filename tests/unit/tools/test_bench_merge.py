@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import tvbank
-from tools.bench_merge import _routed
-from tools.bench_merge._banks import bank_of, loader, switched_hits
-from tools.bench_merge._emr import emr_of
-from tools.bench_merge._static import SCALES, _scaled
-from tools.bench_merge._trial import Row, averaged, hits_of, trial_of
-from tools.realtasks import load
-from tools.realtasks._vit import WIDTH, VisionTransformer
+from tools.bench.multitask import _routed
+from tools.bench.multitask._banks import bank_of, loader, switched_hits
+from tools.bench.multitask._emr import emr_of
+from tools.bench.multitask._static import SCALES, _scaled
+from tools.bench.multitask._trial import Row, averaged, hits_of, trial_of
+from tools.bench.realtasks import load
+from tools.bench.realtasks._vit import WIDTH, VisionTransformer
 
 quarters = st.integers(-6, 6).map(lambda number: number / 4)
 

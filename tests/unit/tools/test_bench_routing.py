@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tools import _routing_real, bench_routing
+from tools.bench import _routing_real
+from tools.bench import routing as bench_routing
 
 
 def test_growth_of_a_few_tasks():
@@ -13,7 +14,6 @@ def test_growth_of_a_few_tasks():
     assert (row["keys"], row["rank"], row["inputs"]) == (60, 2, 12)
     assert row["recall"] == 1
     assert 0 <= row["right"] <= 1
-    assert "recall" in bench_routing.table([row])
 
 
 def test_rejection_of_a_task_left_out():

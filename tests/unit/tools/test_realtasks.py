@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tools import realtasks
-from tools.realtasks._minilm import MiniLM
-from tools.realtasks._vit import WIDTH, VisionTransformer
+from tools.bench import realtasks
+from tools.bench.realtasks._minilm import MiniLM
+from tools.bench.realtasks._vit import WIDTH, VisionTransformer
 
 CLASSES = 3
 
@@ -76,5 +76,5 @@ def test_token_ids_lose_common_padding_and_padding_is_no_part_of_the_mean():
 def test_what_is_not_there_is_said(folder, tmp_path):
     with pytest.raises(ValueError, match="choose from minilm, vit"):
         realtasks.load(folder, "audio")
-    with pytest.raises(FileNotFoundError, match=r"python -m tools\.realtasks build"):
+    with pytest.raises(FileNotFoundError, match=r"python -m tools\.bench realtasks build"):
         realtasks.load(tmp_path, "minilm")

