@@ -1,15 +1,21 @@
-"""FlexSwitch: what to keep, in how many bits, at what scale, learned from examples ([F] Eq. 6-15).
+"""FlexSwitch: which entries, in how many bits, at what scale, learned from examples ([F] Eq. 6-15).
+
+It comes in two halves, which differ in what is learned of a unit and in what its size costs:
+
+==================  ====================================================================
+``paper/``          the paper's: soft gates (LGS), a mixture of bit widths (BAS), Eq. 14
+``bytes/``          by bytes: entries drawn at random, as they will be stored
+==================  ====================================================================
+
+Both are a ``Relaxation``, and are learned by the same loop:
 
 ==================  ====================================================================
 ``_flexswitch.py``  ``FlexSwitch``, the compressor: settings, checks, one run
-``_learn.py``       the optimisation: teacher, batches, gradients; ``Step``, shown meanwhile
-``_relaxation.py``  what is learned of units, as the optimisation sees it: one of
-``gated/``          the paper's: soft gates that harden, a mixture of bit widths
-``drawn/``          by bytes: entries drawn by chance, as they will be stored
-``_state.py``       the learned scalars and Adam's moments, saved and restored
-``_student.py``     the model, run under other weights without being touched
-``_weights.py``     weights of all units for it, block by block on all cores
-``_losses.py``      KL, MSE, CKA
+``_learn.py``       the loop: the teacher's logits, batches, gradients; ``Step``, its progress
+``_losses.py``      how far two sets of logits are apart: KL, MSE, CKA
+``_relaxation.py``  what a half provides; the learned scalars, Adam, the resume file
+``_student.py``     runs the model with other weights, without touching it
+``_weights.py``     makes those weights, block by block on all cores
 ==================  ====================================================================
 """
 

@@ -23,11 +23,11 @@ from tvbank.compress._target import Target
 from tvbank.errors import UsageError
 from tvbank.flexswitch._learn import Learner
 from tvbank.flexswitch._losses import LOSSES
-from tvbank.flexswitch._relaxation import Relaxation
-from tvbank.flexswitch._state import State
+from tvbank.flexswitch._relaxation import Relaxation, State
 from tvbank.flexswitch._student import Forward, Inputs, Student, call, count_examples
-from tvbank.flexswitch.drawn._drawn import Drawn
-from tvbank.flexswitch.gated._gated import Gated
+from tvbank.flexswitch._weights import Weights
+from tvbank.flexswitch.bytes.units import BytesUnits
+from tvbank.flexswitch.paper.units import PaperUnits
 
 
 @final
@@ -35,20 +35,20 @@ from tvbank.flexswitch.gated._gated import Gated
 class FlexSwitch(Compressor):
     """Learned sparsity, bit widths and scales ([F] Eq. 6-15), from unlabelled examples.
 
-    The compressed model is trained to give the logits of the fine-tuned one. What is learned are a
-    few scalars a unit; the model itself is not changed. Memory beside the two models and the
-    activations: at most half a set of weights more than one.
+    The compressed model learns to give the logits of the fine-tuned one. Only a few scalars a unit
+    are learned; the model itself is not changed. Memory beside the two models and the activations:
+    at most one and a half sets of weights.
 
-    By the paper's objective they are two thresholds, a scale, and a logit for each of 1, 2, 4 and 8
-    bits. By bytes, and so under every budget, entries are drawn by chance, as ``Budget`` draws
-    them; how many bytes each unit gets and its scale are learned, and of several draws the nearest
-    to the fine-tune is stored. It keeps more of the accuracy in the same bytes.
+    The paper's objective learns of each unit two thresholds, a scale, and a logit for each of 1, 2,
+    4 and 8 bits. The objective of bytes, which every budget uses, draws entries at random as
+    ``Budget`` does; it learns how many bytes each unit gets, and its scale, and of several draws
+    stores the nearest to the fine-tune. It keeps more of the accuracy in the same bytes.
 
     Entries of zero stay zero. No entry changes its sign, at any width, and none that is kept
     becomes zero. Units that did not change take no bytes. Units that changed but that ``forward``
-    does not use are compressed by ``TSwitch`` at the density the others came to; by bytes, as
-    ``Budget`` does. Units that the base lacks, such as heads, are kept whole as with any
-    compressor, and are used for the logits if the model has them.
+    does not use are compressed by ``TSwitch`` at the mean density of the others, or under the
+    objective of bytes as ``Budget`` does. Units that the base lacks, such as heads, are kept whole
+    as by any compressor, and are used for the logits if the model has them.
 
     Attributes:
         model: a torch module whose state dict is the bank's base, on any device. Neither its
@@ -60,8 +60,8 @@ class FlexSwitch(Compressor):
             half the time on processors that have it.
         loss: ``"kl"``, ``"mse"`` or ``"cka"`` of the logits.
         lam: weight of the loss against the size, λ; larger keeps more. The paper's grids: kl
-            0.1-0.9, mse 0.01-0.17, cka 1-9. Without meaning under a budget.
-        steps: of the optimiser; gates and widths harden on the way, in fewer steps faster.
+            0.1-0.9, mse 0.01-0.17, cka 1-9. It has no effect under a budget.
+        steps: of the optimiser; over them gates and widths harden.
         batch: examples of a step.
         seed: of the order of the examples, and of the draws.
         objective: ``"paper"`` charges for open gates and bits ([F] Eq. 14), ``"bytes"`` for the
@@ -69,8 +69,8 @@ class FlexSwitch(Compressor):
         budget: stored size to end at, such as ``"0.3 bits/param"``, ``"1.5 MiB"`` or ``"1 %"`` of
             the base. The objective is then that of bytes, and the exact size is at most 1.5 %
             below, if there is so much to keep.
-        checkpoint: a file to keep the optimisation in; a killed run that is started again with the
-            same arguments goes on from it, to the same result.
+        checkpoint: the resume file: a killed run that is started again with the same arguments
+            goes on from it, to the same result.
     """
 
     model: nn.Module
@@ -139,20 +139,22 @@ class FlexSwitch(Compressor):
         Raises:
             BaseMismatchError: the model is not the base; names the units.
             NonFiniteError: NaN or infinity in a unit.
-            UsageError: inputs or logits that the loss cannot use; a checkpoint of another run.
+            UsageError: inputs or logits that the loss cannot use; a resume file of another run.
         """
         with torch.inference_mode(False), torch.enable_grad():
             student = Student(self.model, self.forward or call, pairs)
-            relaxation = self._relaxation(pairs, student)
+            weights = Weights(pairs, student.units)
+            relaxation = self._relaxation(pairs, weights)
             run = self._fingerprint(pairs)
             path = None if self.checkpoint is None else Path(self.checkpoint)
             if path is not None and not path.parent.is_dir():
-                raise UsageError(f"there is no folder {path.parent} for the checkpoint {path.name}")
+                raise UsageError(
+                    f"there is no folder {path.parent} for the resume file {path.name}"
+                )
             if path is not None and path.exists():
                 relaxation.state = State.load(path, run)
-            examples = count_examples(self.inputs)
             learner = Learner(
-                student, relaxation, self.inputs, examples, self.loss, self.batch, self.seed
+                student, weights, relaxation, self.inputs, self.loss, self.batch, self.seed
             )
 
             def save(state: State) -> None:
@@ -160,7 +162,7 @@ class FlexSwitch(Compressor):
                     state.save(path, run)
 
             learner.run(self.steps, pairs.progress, save)
-            return relaxation.outcome(learner.distance)
+            return relaxation.finish(learner.distance)
 
     def prepare(
         self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
@@ -172,17 +174,17 @@ class FlexSwitch(Compressor):
         """
         raise UsageError("FlexSwitch learns from a whole fine-tune: give it to bank.add")
 
-    def _relaxation(self, pairs: Pairs, student: Student) -> Relaxation:
+    def _relaxation(self, pairs: Pairs, weights: Weights) -> Relaxation:
         lam, described = float(self.lam), self.describe()
         if self._charged == "paper":
-            return Gated(pairs, student.placement, lam, self.steps, described)
+            return PaperUnits(pairs, weights, lam, self.steps, described)
         goal = None
         if self.budget is not None:
             goal = Target.parse(self.budget).in_bytes(pairs.parameters, pairs.base_bytes)
-        return Drawn(pairs, student.placement, goal, lam, self.steps, self.seed, described)
+        return BytesUnits(pairs, weights, goal, lam, self.steps, self.seed, described)
 
     def _fingerprint(self, pairs: Pairs) -> str:
-        """Settings, examples and weights that a checkpoint belongs to, as a digest."""
+        """A digest of the settings, the examples and the weights: a resume file belongs to it."""
         digest = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
         for unit in pairs.units:
             digest.update(repr((unit.name, unit.shape)).encode())

@@ -1,4 +1,4 @@
-"""The optimisation: batches of examples, a loss, and its gradient for a relaxation of the units."""
+"""The loop: batches of examples, the loss on each, and its gradient in every unit's weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 from tvbank._progress import Progress
 from tvbank.errors import UsageError
 from tvbank.flexswitch._losses import LOSSES, check_logits
-from tvbank.flexswitch._relaxation import Relaxation
-from tvbank.flexswitch._state import State
-from tvbank.flexswitch._student import Inputs, Student
+from tvbank.flexswitch._relaxation import Relaxation, State
+from tvbank.flexswitch._student import Inputs, Student, count_examples
+from tvbank.flexswitch._weights import Weights
 
-#: Steps between checkpoints.
+#: Steps after which the state is saved.
 _SAVE_EVERY = 25
-#: Takes the gradient in a weight.
-_Sink = Callable[[torch.Tensor], None]
+#: Called with the gradient in a unit's weights.
+_Receiver = Callable[[torch.Tensor], None]
 
 
 @final
@@ -57,22 +57,27 @@ class Learner:
     def __init__(
         self,
         student: Student,
+        weights: Weights,
         relaxation: Relaxation,
         inputs: Inputs,
-        examples: int,
         loss: str,
         batch: int,
         seed: int,
     ) -> None:
-        """Compute the teacher's logits.
+        """Compute the logits of the fine-tuned model, the teacher, for all examples.
 
         Raises:
             UsageError: logits that the loss cannot compare.
         """
         self._student, self._relaxation, self._inputs = student, relaxation, inputs
-        self._examples, self._batch, self._seed = examples, batch, seed
-        self._loss = LOSSES[loss]
-        self._teacher, self._rows_of = self._teach()
+        self._names, self._examples = weights.names, count_examples(inputs)
+        self._batch, self._seed, self._loss = batch, seed, LOSSES[loss]
+        self._teacher = self._logits(weights.tuned())
+        if len(self._teacher) % self._examples:
+            raise UsageError(
+                f"forward gives {len(self._teacher)} rows of logits for {self._examples} "
+                "examples; it must give [batch, classes]"
+            )
         check_logits(loss, self._teacher)
 
     def run(
@@ -81,40 +86,30 @@ class Learner:
         progress: Progress,
         save: Callable[[State], object],
     ) -> None:
-        """Learn until all steps are done, those of an earlier run that is resumed included.
+        """Learn until all steps are done, counting those of the run that is resumed.
 
         Args:
             steps: of the optimiser, in all.
             progress: is shown every step, with a ``Step`` as the detail.
-            save: called with the state every now and then, and at the end.
+            save: called with the state every 25 steps, and at the end.
         """
         state = self._relaxation.state
         while state.step < steps:
             loss = self._backward(state.step)
-            self._relaxation.move()
-            seen = self._relaxation.outlook()
-            step = Step(state.step, steps, loss, seen.density, seen.bits, seen.bytes)
+            self._relaxation.step()
+            now = self._relaxation.estimate()
+            step = Step(state.step, steps, loss, now.density, now.bits, now.bytes)
             progress.report("learning", state.step, steps, "steps", step)
             if state.step % _SAVE_EVERY == 0 or state.step == steps:
                 save(state)
 
     def distance(self, weights: dict[str, torch.Tensor]) -> float:
-        """The loss on all examples under some weights, by name of the unit."""
+        """The loss on all examples with the given weights, by name of the unit."""
         return float(self._loss(self._logits(weights), self._teacher))
-
-    def _teach(self) -> tuple[torch.Tensor, int]:
-        """Logits of the fine-tuned model for all examples, and rows of logits an example has."""
-        logits = self._logits(self._relaxation.tuned())
-        if len(logits) % self._examples:
-            raise UsageError(
-                f"forward gives {len(logits)} rows of logits for {self._examples} examples; it "
-                "must give [batch, classes]"
-            )
-        return logits, len(logits) // self._examples
 
     @torch.no_grad()
     def _logits(self, weights: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits for all examples."""
+        """Logits [rows, classes] for all examples; an example may have several rows."""
         parts = []
         for start in range(0, self._examples, self._batch):
             chosen = slice(start, start + self._batch)
@@ -122,25 +117,25 @@ class Learner:
         return torch.cat(parts)
 
     def _chosen(self, step: int) -> torch.Tensor:
-        """Indices of this step's examples: every epoch a new order, whole batches only."""
+        """Indices of a step's examples: a new order every epoch, full batches only."""
         epoch, place = divmod(step, self._examples // self._batch)
         order = np.random.default_rng([self._seed, epoch]).permutation(self._examples)
         return torch.from_numpy(order[place * self._batch : (place + 1) * self._batch])
 
     def _backward(self, step: int) -> float:
-        """The loss on a step's batch; its gradient goes to the relaxation."""
-        anchor = torch.zeros((), requires_grad=True)
+        """The loss on a step's batch; the relaxation receives its gradient."""
+        start = torch.zeros((), requires_grad=True)
         weights = self._relaxation.weights()
-        handed = {
-            name: _hand(anchor, weights.pop(name), self._sink(number))  # freed when passed through
-            for number, name in enumerate(self._relaxation.names)
+        given = {
+            name: _observe(start, weights.pop(name), self._receiver(number))
+            for number, name in enumerate(self._names)
         }
         chosen = self._chosen(step)
         with torch.enable_grad():
-            logits = self._student.run(handed, self._inputs, chosen)
-            handed.clear()
-            wanted = self._teacher.view(self._examples, self._rows_of, -1)[chosen].flatten(0, 1)
-            loss = self._loss(logits.float(), wanted)
+            logits = self._student.run(given, self._inputs, chosen)
+            given.clear()  # the graph alone holds the weights now, and frees them as it goes back
+            teacher = self._teacher.view(self._examples, -1, self._teacher.shape[-1])[chosen]
+            loss = self._loss(logits.float(), teacher.flatten(0, 1))
         value = float(loss.detach())
         if not np.isfinite(value):
             raise UsageError(
@@ -155,33 +150,37 @@ class Learner:
         torch.autograd.backward(loss)
         return value
 
-    def _sink(self, number: int) -> _Sink:
-        return lambda slopes: self._relaxation.take(number, slopes)
+    def _receiver(self, number: int) -> _Receiver:
+        return lambda gradient: self._relaxation.add_gradient(number, gradient)
 
 
-class _Handed(torch.autograd.Function):
-    """See ``_hand``."""
+class _Observed(torch.autograd.Function):
+    """See ``_observe``."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: torch.Tensor, weight: torch.Tensor, sink: _Sink) -> torch.Tensor:
-        """Pass the weight on."""
-        ctx.sink = sink
+    def forward(
+        ctx: Any, start: torch.Tensor, weight: torch.Tensor, receive: _Receiver
+    ) -> torch.Tensor:
+        """The weight itself."""
+        ctx.receive = receive
         return weight.view_as(weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[None, None, None]:
-        """Give the gradient away."""
-        ctx.sink(gradients[0])
+        """Call the receiver; no argument of ``forward`` gets a gradient."""
+        ctx.receive(gradients[0])
         return None, None, None
 
 
-def _hand(anchor: torch.Tensor, weight: torch.Tensor, sink: _Sink) -> torch.Tensor:
-    """A weight for the model whose gradient is given to ``sink`` and then forgotten.
+def _observe(start: torch.Tensor, weight: torch.Tensor, receive: _Receiver) -> torch.Tensor:
+    """A weight for the model whose gradient is passed to a function and not stored.
+
+    So the gradients of all units never exist at the same time.
 
     Args:
-        anchor: any tensor that requires a gradient.
+        start: any tensor that requires a gradient, so that autograd goes back as far as here.
         weight: of a unit.
-        sink: called with the gradient in the weight.
+        receive: called with the gradient in the weight.
     """
-    handed: torch.Tensor = _Handed.apply(anchor, weight, sink)  # type: ignore[no-untyped-call]
-    return handed
+    observed: torch.Tensor = _Observed.apply(start, weight, receive)  # type: ignore[no-untyped-call]
+    return observed

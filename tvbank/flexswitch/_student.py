@@ -1,7 +1,7 @@
 """The model that learns: a clone that shares the user's tensors and is given other weights.
 
-The user's module is never touched, not even when it is interrupted: the clone's modules are
-copies, its tensors are the same, and weights are handed to it call by call.
+The user's module is never touched, not even if learning is interrupted: the clone has its own
+modules around the same tensors, and other weights are given to each call.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from torch import nn
 
 from tvbank.compress import Pairs
 from tvbank.errors import BaseMismatchError, UnitMismatchError, UsageError, name_units
-from tvbank.flexswitch._weights import Placement
 from tvbank.merging._tensor import to_torch
 from tvbank.switching._names import fit_prefix
 
-#: What a model is given: a tensor, or tensors by name; examples along dimension 0.
+#: The inputs of a model: a tensor, or tensors by name; examples along dimension 0.
 Inputs = torch.Tensor | dict[str, torch.Tensor]
 
 #: Runs a model on a batch of inputs; returns logits [batch, …, classes].
@@ -71,12 +70,12 @@ class _Called(nn.Module):
         self.model, self._forward = model, forward
 
     def forward(self, batch: Any) -> torch.Tensor:
-        found = self._forward(self.model, batch)
-        logits = getattr(found, "logits", found)
+        returned = self._forward(self.model, batch)
+        logits = getattr(returned, "logits", returned)
         if not isinstance(logits, torch.Tensor) or logits.ndim < 1:
             raise UsageError(
                 "forward must return logits, a tensor [batch, classes], not a "
-                f"{type(found).__name__}: give FlexSwitch forward=… (--model a callable that "
+                f"{type(returned).__name__}: give FlexSwitch forward=… (--model a callable that "
                 "returns such a module)"
             )
         return logits.reshape(len(logits), -1) if logits.ndim < 2 else logits.flatten(0, -2)
@@ -87,7 +86,7 @@ class Student:
     """Runs the model with given weights of the base's units.
 
     Attributes:
-        placement: how it takes the weights of units.
+        units: the model's own tensors, by the bank's name of the unit.
     """
 
     def __init__(self, model: nn.Module, forward: Forward, pairs: Pairs) -> None:
@@ -107,21 +106,17 @@ class Student:
             names[0]: [prefix + name for name in names if prefix + name in tensors]
             for names in units
         }
-        first = {unit: tensors[places[0]] for unit, places in self._places.items()}
-        self.placement = Placement(
-            {unit: tensor.dtype for unit, tensor in first.items()},
-            {unit: tensor.device for unit, tensor in first.items()},
-        )
-        _check(pairs, first)
+        self.units = {unit: tensors[places[0]] for unit, places in self._places.items()}
+        _check(pairs, self.units)
         self._kept = _kept(pairs, tensors, prefix)
         self._called = _Called(_clone(model), forward)
         self._device = next(iter(tensors.values())).device if tensors else torch.device("cpu")
 
     def run(self, weights: Mapping[str, torch.Tensor], inputs: Inputs, chosen: Any) -> torch.Tensor:
-        """Logits [rows, classes] of some examples under some weights.
+        """Logits [rows, classes] of some examples with the given weights.
 
         Args:
-            weights: by the bank's name of the unit, every unit.
+            weights: of every unit, by the bank's name.
             inputs: of all examples.
             chosen: their indices, or a slice.
         """
@@ -134,7 +129,7 @@ class Student:
         if isinstance(inputs, torch.Tensor):
             batch: Any = inputs[chosen].to(self._device)
         else:
-            batch = {name: each[chosen].to(self._device) for name, each in inputs.items()}
+            batch = {name: tensor[chosen].to(self._device) for name, tensor in inputs.items()}
         logits: torch.Tensor = torch.func.functional_call(self._called, given, (batch,))
         return logits
 
@@ -152,21 +147,21 @@ def _clone(model: nn.Module) -> nn.Module:
     return clone.eval()
 
 
-def _check(pairs: Pairs, found: Mapping[str, torch.Tensor]) -> None:
-    """Compare the model's weights with the base's, as far as the model's element type tells."""
-    shapes = [unit.name for unit in pairs.units if tuple(found[unit.name].shape) != unit.shape]
+def _check(pairs: Pairs, units: Mapping[str, torch.Tensor]) -> None:
+    """Compare the model's tensors with the base's, in the element types of the model."""
+    shapes = [unit.name for unit in pairs.units if tuple(units[unit.name].shape) != unit.shape]
     if shapes:
         raise BaseMismatchError(
             f"the model does not fit the bank's base: {name_units(shapes)} of another shape", shapes
         )
-    integers = [name for name, tensor in found.items() if not tensor.is_floating_point()]
+    integers = [name for name, tensor in units.items() if not tensor.is_floating_point()]
     if integers:
         raise BaseMismatchError(
             f"the model's {name_units(integers)} are not floats: give the model as it was "
             "fine-tuned, not quantised",
             integers,
         )
-    others = [u.name for u in pairs.units if not _same(pairs.read(u.name)[0], found[u.name])]
+    others = [u.name for u in pairs.units if not _same(pairs.read(u.name)[0], units[u.name])]
     if others:
         raise BaseMismatchError(
             f"the model has other weights than the bank's base ({name_units(others)}): load the "
@@ -184,7 +179,7 @@ def _same(base: NDArray[Any], tensor: torch.Tensor) -> bool:
 def _kept(
     pairs: Pairs, tensors: Mapping[str, torch.Tensor], prefix: str
 ) -> dict[str, torch.Tensor]:
-    """What the task keeps whole and the model has: heads, changed buffers."""
+    """Tensors that the task keeps whole and that the model has, by their places: heads, buffers."""
     kept: dict[str, torch.Tensor] = {}
     for name in pairs.whole:
         place = next((p for p in (prefix + name, name) if p in tensors), None)

@@ -1,9 +1,8 @@
-"""Weights of all units for the model, filled block by block on all cores."""
+"""The model's weights while it learns: made of both versions of every unit, on all cores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from tvbank.compress import Pairs
 from tvbank.compress._each import Each
 
-#: Entries worked on at a time; a multiple of what is drawn together.
+#: Entries that are worked on at a time; a multiple of the entries that are drawn together.
 BLOCK: Final = 2**17
 
 #: Number of a unit, and a range of its entries.
@@ -23,22 +22,8 @@ Fill = Callable[[int, int, int, NDArray[np.float32]], None]
 
 
 @final
-@dataclass(frozen=True)
-class Placement:
-    """How the model takes the weights of units.
-
-    Attributes:
-        dtypes: element type of each, by the bank's name.
-        devices: where each is.
-    """
-
-    dtypes: Mapping[str, torch.dtype]
-    devices: Mapping[str, torch.device]
-
-
-@final
 class Weights:
-    """Both versions of all units where they are, and new weights made of them.
+    """Both versions of all units, where they are stored, and new weights made of them.
 
     Attributes:
         names: of the units.
@@ -46,23 +31,30 @@ class Weights:
         each: spreads work over cores, as ``map`` does.
     """
 
-    def __init__(self, pairs: Pairs, placement: Placement) -> None:
-        """Read every unit's place, not its entries."""
+    def __init__(self, pairs: Pairs, models: Mapping[str, torch.Tensor]) -> None:
+        """Look every unit up; its entries are read when they are needed.
+
+        Args:
+            pairs: the base and the fine-tune.
+            models: the model's own tensors, by name of the unit: new weights have their element
+                types and are on their devices.
+        """
         self.names: Sequence[str] = [unit.name for unit in pairs.units]
         self.each: Each = pairs.each
         self._shapes = [unit.shape for unit in pairs.units]
         self._arrays = [pairs.read(name) for name in self.names]
         self.sizes = [base.size for base, _ in self._arrays]
-        self._placement = placement
+        self._dtypes = [models[name].dtype for name in self.names]
+        self._devices = [models[name].device for name in self.names]
         pieces = [
-            (number, start, min(start + BLOCK, size))
-            for number, size in enumerate(self.sizes)
-            for start in range(0, size, BLOCK)
+            (number, start, stop)
+            for number in range(len(self.names))
+            for start, stop in self._blocks(number)
         ]
         self._jobs = list(_grouped(pieces))
 
     def both(self, number: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """A unit's weights in the base and after fine-tuning."""
+        """A unit's weights in the base and in the fine-tune."""
         return self._arrays[number]
 
     def block(
@@ -73,7 +65,7 @@ class Weights:
         return _single(base, start, stop), _single(tuned, start, stop)
 
     def tuned(self) -> dict[str, torch.Tensor]:
-        """Copies of the fine-tuned weights as the model takes them, by name."""
+        """Copies of the fine-tuned weights for the model, by name."""
 
         def fill(number: int, start: int, stop: int, out: NDArray[np.float32]) -> None:
             out[:] = self._arrays[number][1].reshape(-1)[start:stop]
@@ -81,11 +73,10 @@ class Weights:
         return self.make(fill)
 
     def make(self, fill: Fill) -> dict[str, torch.Tensor]:
-        """New weights as the model takes them, by name."""
-        dtypes, devices = self._placement.dtypes, self._placement.devices
+        """New weights for the model, by name."""
         made = [
-            torch.empty(shape, dtype=dtypes[name])
-            for name, shape in zip(self.names, self._shapes, strict=True)
+            torch.empty(shape, dtype=dtype)
+            for shape, dtype in zip(self._shapes, self._dtypes, strict=True)
         ]
 
         def work(job: list[Piece]) -> None:
@@ -100,27 +91,31 @@ class Weights:
         for _ in self.each(work, self._jobs):
             pass
         return {
-            name: weight.to(devices[name]) for name, weight in zip(self.names, made, strict=True)
+            name: weight.to(device)
+            for name, weight, device in zip(self.names, made, self._devices, strict=True)
         }
 
     def over_blocks(self, number: int, work: Callable[[int, int], Any]) -> list[Any]:
-        """What ``work(start, stop)`` gives for every block of a unit, on all cores."""
-        size = self.sizes[number]
-        ranges = [(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
+        """The results of ``work(start, stop)`` for every block of a unit, on all cores."""
+        ranges = self._blocks(number)
         spread = self.each if len(ranges) > 1 else map
         return list(spread(lambda part: work(*part), ranges))
 
-
-def flat_slopes(slopes: torch.Tensor, start: int, stop: int) -> NDArray[np.float32]:
-    """Entries of the gradient in a unit's weights, float32."""
-    found: NDArray[np.float32] = slopes[start:stop].to("cpu", torch.float32).contiguous().numpy()
-    return found
+    def _blocks(self, number: int) -> list[tuple[int, int]]:
+        size = self.sizes[number]
+        return [(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
 
 
-def flattened(gradient: torch.Tensor) -> torch.Tensor:
-    """The gradient in a unit's weights, whatever its form, as a dense vector."""
+def flattened(gradient: torch.Tensor) -> Callable[[int, int], NDArray[np.float32]]:
+    """The gradient in a unit's weights: a function that gives entries of it in float32."""
     dense = gradient.to_dense() if gradient.is_sparse else gradient
-    return dense.detach().reshape(-1)
+    flat = dense.detach().reshape(-1)
+
+    def block(start: int, stop: int) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = flat[start:stop].to("cpu", torch.float32).contiguous().numpy()
+        return array
+
+    return block
 
 
 def _single(array: NDArray[Any], start: int, stop: int) -> NDArray[np.float32]:
@@ -132,7 +127,7 @@ def _single(array: NDArray[Any], start: int, stop: int) -> NDArray[np.float32]:
 
 
 def _grouped(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    """Pieces in groups of about as many entries as a block, each the work of one core."""
+    """Pieces in groups of at most a block's entries, each group the work of one core."""
     group: list[Piece] = []
     size = 0
     for piece in pieces:

@@ -7,9 +7,8 @@ from hypothesis.extra import numpy as hnp
 
 from tvbank.coding import frame_sizes
 from tvbank.compress import Difference
-from tvbank.flexswitch.gated._facts import survey
-from tvbank.flexswitch.gated._gates import WIDTHS, Levels, initial
-from tvbank.flexswitch.gated._hard import Choice
+from tvbank.flexswitch.paper.gates import WIDTHS, Levels, initial, survey
+from tvbank.flexswitch.paper.units import HardUnit
 
 FLOATS = st.floats(-1e6, 1e6, width=32) | st.floats(-(2.0**-10), 2.0**-10, width=32)
 LOPSIDED = st.sampled_from([-1.0, -0.5, 0.25, 3.0, 100.0, 1e5])
@@ -27,9 +26,9 @@ def harden(delta, bits, thresholds=(0.0, 0.0), kappa=0.5, heat=0.01):
     row = initial(1)[0]
     row[:2], row[2] = thresholds, kappa
     row[3 + WIDTHS.index(bits)] = 1
-    choice = Choice.of(facts, row, heat)
-    assert choice.bits == bits
-    return facts, choice.entries(Difference("unit", base, delta))(0, delta.size)
+    hard = HardUnit.of(facts, row, heat)
+    assert hard.bits == bits
+    return facts, hard.entries(Difference("unit", base, delta))(0, delta.size)
 
 
 @given(DELTAS, st.sampled_from(WIDTHS), st.tuples(*[st.floats(-50, 50)] * 2), st.floats(-80, 5),

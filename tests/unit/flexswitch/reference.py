@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn.functional import softplus
 
-from tvbank.flexswitch.gated._gates import WIDTHS, Levels
+from tvbank.flexswitch.paper.gates import WIDTHS, Levels
 
 
 def quantise(delta, facts, bits):

@@ -5,10 +5,17 @@ import pytest
 import torch
 from reference import soft
 
-from tvbank.flexswitch.gated._facts import survey
-from tvbank.flexswitch.gated._gates import KAPPA, WIDTHS, constants, gradient, shares, softplus
-from tvbank.flexswitch.gated._kernels import reduce, soften
-from tvbank.flexswitch.gated._rates import PaperRate, entropy
+from tvbank.flexswitch.paper.gates import (
+    KAPPA,
+    WIDTHS,
+    constants,
+    gradient_of_scalars,
+    shares,
+    softplus,
+    survey,
+)  # fmt: skip
+from tvbank.flexswitch.paper.kernels import reduce, soften
+from tvbank.flexswitch.paper.price import PaperPrice, entropy
 
 RNG = np.random.default_rng(0)
 
@@ -58,7 +65,7 @@ def test_soft_weights_and_gradients_are_those_of_autograd(kind, temperature):
     slopes = frozen(RNG.standard_normal(delta.size))
     parts = np.zeros(6)
     reduce(base, tuned, slopes, table, parts)
-    found = gradient(row, temperature, parts)
+    found = gradient_of_scalars(row, temperature, parts)
 
     scalars = torch.tensor(row, requires_grad=True)
     wanted, gate = soft(torch.from_numpy(base.copy()), torch.from_numpy(tuned.copy()), facts,
@@ -79,7 +86,7 @@ def test_prices_have_the_gradient_of_autograd():
     temperature, sizes, full = 0.3, np.array([4000.0, 900.0, 50.0]), np.array([True, True, False])
     rows = RNG.standard_normal((3, 7)) * 0.3
     deltas = [entries("normal", 4000), entries("lopsided", 900)]
-    rate = PaperRate(sizes, full)
+    price_of = PaperPrice(sizes, full)
     gates = np.zeros((3, 3))
     scalars = torch.tensor(rows, requires_grad=True)
     opened, widths = [], []
@@ -93,7 +100,7 @@ def test_prices_have_the_gradient_of_autograd():
         opened.append(gate.sum())
         chosen = torch.softmax(scalars[number, 3:] / temperature, 0)
         widths.append(chosen @ torch.tensor(WIDTHS).double())
-    price, found = rate.price(rows, temperature, gates)
+    price, found = price_of.of(rows, temperature, gates)
     wanted = sum(opened) / sizes.sum() + sum(widths) / (2 * 8)
     wanted.backward()
     np.testing.assert_allclose(price, float(wanted.detach()), rtol=1e-5)

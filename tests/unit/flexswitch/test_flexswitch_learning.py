@@ -93,13 +93,13 @@ def test_a_killed_run_goes_on_to_the_same_result(base, tmp_path, monkeypatch):
     seen = Seen()
     options = {"steps": 70, "checkpoint": path}
     bank.add("t", small.tuned(base), flex(base, **options), progress=seen)
-    assert seen.details["learning"][0].step == 51  # the checkpoint after 50
+    assert seen.details["learning"][0].step == 51  # the resume file after 50
     assert banks.numbers(bank["t"]) == banks.numbers(whole["t"])
     assert not [p for p in tmp_path.iterdir() if p != path]
     with pytest.raises(UsageError, match="another run"):
         bank.add("u", small.tuned(base, seed=5), flex(base, **options))
     path.write_bytes(b"nonsense")
-    for wrong, says in ((path, "no checkpoint"), (tmp_path, "no checkpoint"),
+    for wrong, says in ((path, "no resume file"), (tmp_path, "no resume file"),
                         (tmp_path / "none" / "run", "no folder")):  # fmt: skip
         with pytest.raises(UsageError, match=says):
             bank.add("u", small.tuned(base), flex(base, steps=70, checkpoint=wrong))
@@ -108,7 +108,7 @@ def test_a_killed_run_goes_on_to_the_same_result(base, tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("os.replace", refuse)
-    with pytest.raises(StorageError, match="cannot write the checkpoint"):
+    with pytest.raises(StorageError, match="cannot write the resume file"):
         bank.add("u", small.tuned(base), flex(base, steps=30, checkpoint=tmp_path / "new"))
 
 

@@ -1,4 +1,4 @@
-"""What the gradient in a unit's drawn entries says of its scale, and of its noise."""
+"""What the gradient in a unit's drawn entries says of its scale and of the noise of drawing."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ def correlate(
 ) -> None:
     """Add to the gradient in the logarithms of a unit's step and scale.
 
-    An entry of x steps was drawn as v and is m on average. A larger scale lengthens all v alike. A
-    larger step at the same scale leaves m, but makes the variance of v grow, by the factor
-    1 / (1 - x) times as fast as the step where x < 1; the loss changes with it by half its
-    curvature, and the product of gradient and noise, g (v - m), is on average the curvature times
-    the variance. Above one level that factor is 2 on average, and is taken to be at most that. At
-    the highest level v is the size itself, without noise.
+    Let v be what was drawn of an entry of x steps, m the average of v over all draws, and g the
+    gradient of the loss in the entry.
+
+    - Scale: a larger one lengthens every v alike, which gives g v.
+    - Step, below the highest level: a larger one leaves m and makes the variance of v grow, where
+      x < 1 at 1 / (1 - x) times the rate of the step. The loss grows by half its curvature times
+      that, and g (v - m) is on average the curvature times the variance. For x > 1 the factor is 2
+      on average; it is capped at 2 everywhere.
+    - Step, at the highest level: v is the size itself, without noise, which gives g v.
 
     Args:
         delta: float32 [n], the entries.
@@ -39,11 +42,11 @@ def correlate(
         slopes: float32 [n], the gradient of the loss in the weights.
         start: position of the first of them in the unit.
         width: entries of a row.
-        halves: of the power that is drawn.
-        factors: float64 [rows], that of the row over the step.
-        levels: the highest.
-        size: what a step becomes.
-        sums: float64 [2], added to: by the logarithm of the step, of the scale.
+        halves: the power of magnitudes that is drawn, in halves.
+        factors: float64 [rows], the factor of each row over the step.
+        levels: the highest level.
+        size: the value of one level.
+        sums: float64 [2]: the gradients in the logarithms of the step and of the scale are added.
     """
     of_step = of_scale = 0.0
     at = 0

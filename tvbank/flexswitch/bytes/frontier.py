@@ -1,9 +1,13 @@
-"""The best that some bytes buy of one unit: power, levels and step as functions of the bytes."""
+"""What bytes buy: of one unit, power, levels and step; of all units, the level of a budget.
+
+The level is a number that is added to the logarithms of all units' bytes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +16,22 @@ from tvbank.compress._candidates import Candidate, Kept
 from tvbank.compress._choices import draw_with
 from tvbank.compress._draw import Draw
 
+#: How far the level is moved at first and at most, and how many levels are tried.
+_FIRST: Final = 0.02
+_FARTHEST: Final = 40.0
+_TRIES: Final = 24
+
 
 @final
 @dataclass(frozen=True, eq=False)
 class Frontier:
-    """The choices of a budget that harm least for their predicted bytes.
+    """Of a unit's choices, those that harm least for their predicted bytes.
 
     Attributes:
         candidate: the unit and all its choices.
-        places: int64 [f], those on the frontier, by ascending bytes; none keeps nothing.
-        bytes: float64 [f].
-        kept: float64 [f], entries.
+        places: int64 [f], which of the choices, by ascending bytes; every one keeps something.
+        bytes: float64 [f], their predicted bytes.
+        kept: float64 [f], the entries that they keep.
     """
 
     candidate: Candidate
@@ -32,7 +41,7 @@ class Frontier:
 
     @staticmethod
     def of(candidate: Candidate) -> Frontier | None:
-        """Choices of which none is both larger and worse than another; None if nothing changed."""
+        """The frontier of a unit; None if nothing in the unit has changed."""
         choices, sizes = candidate.choices, candidate.sizes
         some = np.flatnonzero(choices.levels > 0)
         order = some[np.lexsort((choices.harm[some], sizes[some]))]
@@ -45,7 +54,7 @@ class Frontier:
         )
 
     def entries_for(self, size: float) -> float:
-        """Entries that are kept for some bytes, on average."""
+        """Entries that some bytes keep, on average."""
         return float(np.interp(size, self.bytes, self.kept))
 
     def bits_for(self, size: float) -> float:
@@ -53,7 +62,7 @@ class Frontier:
         return 1 + float(np.log2(self.candidate.choices.levels[self._place(size)]))
 
     def keep(self, size: float) -> Kept:
-        """What to keep for some bytes: the next choice above, with a step that is larger."""
+        """What to keep for some bytes: the next larger choice, with a step that fits the bytes."""
         candidate, place = self.candidate, self._place(size)
         power, levels = int(candidate.choices.powers[place]), int(candidate.choices.levels[place])
         steps, sizes = self._family(power, levels)
@@ -61,11 +70,11 @@ class Frontier:
         return Kept(candidate.rows, draw_with(candidate.spreads[power], levels, step))
 
     def bytes_of(self, how: Draw) -> float:
-        """Predicted bytes of what a budget chose."""
+        """Predicted bytes of a draw that ``Budget`` chose."""
         return float(np.interp(np.log(how.step), *self._family(how.power, how.levels)))
 
     def _family(self, power: int, levels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Logarithms of steps, ascending, and their bytes, for one power and number of levels."""
+        """For one power and number of levels: logarithms of steps, ascending, and their bytes."""
         choices = self.candidate.choices
         alike = np.flatnonzero((choices.powers == power) & (choices.levels == levels))
         alike = alike[np.argsort(choices.steps[alike])]
@@ -74,3 +83,39 @@ class Frontier:
     def _place(self, size: float) -> int:
         above = int(np.searchsorted(self.bytes, size))
         return int(self.places[min(above, len(self.places) - 1)])
+
+
+def bracket(
+    size: Callable[[float], float], least: float, most: float
+) -> tuple[float | None, float | None]:
+    """The largest change of the level that is known to fit, and the smallest that does not.
+
+    Args:
+        size: bytes after a change of the level; rises with it, with jumps.
+        least: the search ends at a size between this and ``most``.
+        most: the largest size that fits.
+
+    Returns:
+        The first is None if no change fits. The second is None if the first reaches ``least``, or
+        if no change is too large.
+    """
+    below: float | None = None
+    above: float | None = None
+    at, stride = 0.0, _FIRST
+    for _ in range(_TRIES):
+        now = size(at)
+        if now > most:
+            above = at
+        else:
+            below = at
+            if now >= least:
+                return at, None
+        if abs(at) >= _FARTHEST:
+            break
+        if above is None:
+            at, stride = at + stride, 2 * stride
+        elif below is None:
+            at, stride = at - stride, 2 * stride
+        else:
+            at = (below + above) / 2
+    return below, above

@@ -1,14 +1,14 @@
-"""All units as they would be stored: entries drawn by chance, anew at every step of learning.
+"""All units of the half by bytes: entries drawn at random, anew at every step of learning.
 
-A unit's entries are drawn as ``Budget`` draws them (``tvbank/compress/_draw.py``). What is learned
-of a unit is how many bytes it gets, from which its step, power and levels follow
-(``_frontier.py``), and a factor of its scale. Learning starts where ``Budget`` shares the bytes out
-without data. The model sees a draw, not an average, so that the gradient tells of the noise, too
-(``_kernels.py``).
+A unit's entries are drawn as ``Budget`` draws them (``tvbank/compress/_draw.py``). Two scalars a
+unit are learned: how many bytes it gets, from which its step, power and levels follow
+(``frontier.py``), and a factor of its scale. Learning starts from the shares that ``Budget`` gives
+without data. The model sees a draw, not an average, so that its gradient shows the harm of the
+noise, too (``gradients.py``).
 
-How bytes are shared and how many there are is learned apart: units move along directions that
-leave the sum of their bytes as it is, and a last row of scalars holds the level, which is added to
-the logarithms of all bytes. A budget sets the level; without one it follows the gradient.
+The units' shares are learned apart from the total. Shares move only in directions that leave the
+sum of all bytes as it is; a last row of scalars holds the level, a number that is added to the
+logarithms of all units' bytes. A budget fixes the level; without one it follows the gradient.
 """
 
 from __future__ import annotations
@@ -30,21 +30,19 @@ from tvbank.compress._fill import Allowance, exact_bytes, fill
 from tvbank.compress._planned import Planned
 from tvbank.compress._rows import HALVES
 from tvbank.errors import UsageError
-from tvbank.flexswitch._relaxation import Distance, Outlook, Relaxation
-from tvbank.flexswitch._state import State, check_finite
-from tvbank.flexswitch._weights import Placement, Weights, flat_slopes, flattened
-from tvbank.flexswitch.drawn._fit import bracket
-from tvbank.flexswitch.drawn._frontier import Frontier
-from tvbank.flexswitch.drawn._kernels import correlate
+from tvbank.flexswitch._relaxation import Distance, Estimate, Relaxation, State, check_finite
+from tvbank.flexswitch._weights import Weights, flattened
+from tvbank.flexswitch.bytes.frontier import Frontier, bracket
+from tvbank.flexswitch.bytes.gradients import correlate
 
 #: Scalars of a unit: the logarithms of its bytes, and of the factor of its scale.
 BYTES, SCALE = 0, 1
-#: Adam's rates of both at the start; they fall to nothing, as draws make gradients noisy.
+#: Adam's rates of both at the start; they fall to 0, because draws make gradients noisy.
 _RATES: Final = np.array([0.1, 0.02])
-#: Draws at the end, of which the one nearest to the fine-tune is stored.
+#: Draws at the end, of which the nearest to the fine-tune is stored.
 _LAST_DRAWS: Final = 16
-#: Where to start if a weight of the loss decides, not a budget: share of the base's bytes, and
-#: bytes for each unit, so that none is left out.
+#: Where λ decides the size, learning starts at this share of the base's bytes, and so many bytes
+#: for each unit, so that every unit gets some.
 _START: Final = 0.01
 _START_BYTES: Final = 64
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -53,12 +51,12 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 @final
 @dataclass(frozen=True, eq=False)
 class _Drawing:
-    """A unit of which something is kept.
+    """A unit that keeps some of its entries.
 
     Attributes:
         number: of the unit.
         delta: its entries.
-        frontier: what can be kept of it.
+        frontier: what its bytes buy.
     """
 
     number: int
@@ -66,13 +64,18 @@ class _Drawing:
     frontier: Frontier
 
     def bytes(self, rows: NDArray[np.float64]) -> float:
-        """What it gets: its own share at the level of all, as far as anything is known of it."""
+        """The unit's bytes: e^(its scalar + the level), within what its frontier covers."""
         wanted = float(rows[self.number, BYTES] + rows[-1, BYTES])
         least, most = self.frontier.bytes[[0, -1]]
         return min(max(math.exp(min(wanted, 700.0)), float(least)), float(most))
 
-    def at(self, rows: NDArray[np.float64], turn: int) -> Kept:
-        """What is kept of it with some scalars of all units."""
+    def kept(self, rows: NDArray[np.float64], turn: int) -> Kept:
+        """What is kept of the unit.
+
+        Args:
+            rows: scalars of all units, and the level.
+            turn: seeds the draw.
+        """
         kept = self.frontier.keep(self.bytes(rows))
         assert kept.how is not None
         size = min(kept.how.size * math.exp(rows[self.number, SCALE]), _FLOAT32_MAX)
@@ -80,13 +83,13 @@ class _Drawing:
 
 
 @final
-class Drawn(Relaxation):
-    """Units drawn by chance, under a budget or at a price of bytes."""
+class BytesUnits(Relaxation):
+    """Units drawn at random, under a budget or at a price of bytes."""
 
     def __init__(
         self,
         pairs: Pairs,
-        placement: Placement,
+        weights: Weights,
         goal: int | None,
         lam: float,
         steps: int,
@@ -97,12 +100,12 @@ class Drawn(Relaxation):
 
         Args:
             pairs: the task vector.
-            placement: of the model's weights.
-            goal: bytes of the task in the bank; None for λ to decide.
+            weights: of all units.
+            goal: bytes of the task in the bank; None if λ decides.
             lam: λ, the weight of the loss.
             steps: of the run.
             seed: of the draws.
-            described: name and settings.
+            described: name and settings of the compressor.
 
         Raises:
             NonFiniteError: names the unit.
@@ -110,21 +113,19 @@ class Drawn(Relaxation):
         """
         if goal is not None and goal < pairs.fixed_bytes:
             raise _unreachable(goal, pairs)
-        self._pairs, self._goal, self._lam = pairs, goal, lam
+        self._pairs, self._weights, self._goal, self._lam = pairs, weights, goal, lam
         self._steps, self._seed, self._described = steps, seed, described
-        self._weights = Weights(pairs, placement)
-        self.names = self._weights.names
-        room = int(_START * pairs.base_bytes) + _START_BYTES * len(self.names)
+        most = int(_START * pairs.base_bytes) + _START_BYTES * len(weights.names)
         if goal is not None:
-            room = goal - pairs.fixed_bytes
+            most = goal - pairs.fixed_bytes
         candidates = [survey(pairs, unit) for unit in pairs.units]
-        self._kept = allocate(candidates, Allowance.under(room), pairs)
+        self._kept = allocate(candidates, Allowance.under(most), pairs)
         self._drawings: dict[int, _Drawing] = {}
-        rows = np.zeros((len(self.names) + 1, 2))
+        rows = np.zeros((len(weights.names) + 1, 2))
         for number, candidate in enumerate(candidates):
             how, frontier = self._kept[candidate.name].how, Frontier.of(candidate)
             if how is not None and frontier is not None:
-                delta = Difference(candidate.name, *self._weights.both(number))
+                delta = Difference(candidate.name, *weights.both(number))
                 self._drawings[number] = _Drawing(number, delta, frontier)
                 rows[number, BYTES] = math.log(frontier.bytes_of(how))
         self.state = State.start(rows)
@@ -133,17 +134,13 @@ class Drawn(Relaxation):
         self._drawn: dict[int, Kept] = {}
         self._best = 0
 
-    def tuned(self) -> dict[str, torch.Tensor]:
-        """See ``Relaxation.tuned``."""
-        return self._weights.tuned()
-
     def weights(self) -> dict[str, torch.Tensor]:
         """Base plus a new draw of every unit."""
         return self._draw(zlib.crc32(f"{self._seed} {self.state.step}".encode()))
 
     def _draw(self, turn: int) -> dict[str, torch.Tensor]:
         rows = self.state.rows
-        self._drawn = {number: each.at(rows, turn) for number, each in self._drawings.items()}
+        self._drawn = {number: each.kept(rows, turn) for number, each in self._drawings.items()}
 
         def fill(number: int, start: int, stop: int, out: NDArray[np.float32]) -> None:
             out[:] = self._weights.block(number, start, stop)[0]
@@ -152,11 +149,11 @@ class Drawn(Relaxation):
 
         return self._weights.make(fill)
 
-    def take(self, number: int, slopes: torch.Tensor) -> None:
-        """See ``Relaxation.take``."""
+    def add_gradient(self, number: int, gradient: torch.Tensor) -> None:
+        """See ``Relaxation.add_gradient``."""
         if number not in self._drawings:
             return
-        delta, flat, kept = self._drawings[number].delta, flattened(slopes), self._drawn[number]
+        delta, slopes, kept = self._drawings[number].delta, flattened(gradient), self._drawn[number]
         how, rows = kept.how, kept.rows
         assert how is not None
         factors = rows.factors[how.power] / how.step
@@ -165,7 +162,7 @@ class Drawn(Relaxation):
             sums = np.zeros(2)
             correlate(
                 delta.block(start, stop), entries_of(delta, kept)(start, stop),
-                flat_slopes(flat, start, stop), start, rows.width, HALVES[how.power], factors,
+                slopes(start, stop), start, rows.width, HALVES[how.power], factors,
                 float(how.levels), how.size, sums,
             )  # fmt: skip
             return sums
@@ -173,8 +170,8 @@ class Drawn(Relaxation):
         of_step, of_scale = np.sum(self._weights.over_blocks(number, work), axis=0)
         self._gradient[number] += -of_step, of_scale
 
-    def move(self) -> None:
-        """See ``Relaxation.move``; under a budget, without changing the bytes of all units."""
+    def step(self) -> None:
+        """See ``Relaxation.step``; under a budget the sum of all bytes stays as it is."""
         rows, total = self.state.rows, self._gradient
         price = np.zeros(len(rows))
         for number, drawing in self._drawings.items():
@@ -184,40 +181,40 @@ class Drawn(Relaxation):
         length = max(float(price @ price), np.finfo(np.float64).tiny)
         of_bytes -= float(price @ of_bytes) / length * price
         of_bytes[-1] = 0 if self._goal is not None else of_level
-        check_finite(total, self.names, self.state.step)
+        check_finite(total, self._weights.names, self.state.step)
         self.state.move(total, _RATES * (1 - self.state.step / self._steps))
         if self._goal is not None:
             rows[-1, BYTES] += math.log(self._allowed / self._bytes(rows))
         total[:] = 0
 
-    def outlook(self) -> Outlook:
-        """See ``Relaxation.outlook``."""
+    def estimate(self) -> Estimate:
+        """See ``Relaxation.estimate``."""
         kept = widths = 0.0
         for drawing in self._drawings.values():
             size = drawing.bytes(self.state.rows)
             count = drawing.frontier.entries_for(size)
             kept += count
             widths += count * drawing.frontier.bits_for(size)
-        return Outlook(
+        return Estimate(
             kept / max(sum(self._weights.sizes), 1),
             widths / max(kept, 1e-12),
             int(self._pairs.fixed_bytes + self._bytes(self.state.rows)),
         )
 
-    def outcome(self, distance: Distance) -> Planned:
-        """What is stored: of several draws the nearest, within a budget by the exact encoder."""
+    def finish(self, distance: Distance) -> Planned:
+        """The nearest of several draws; under a budget as large as the exact encoder allows."""
         self._best = min(range(_LAST_DRAWS), key=lambda turn: distance(self._draw(turn)))
         kept = self._learned() if self._goal is None else self._fitted(self._goal)
         return Planned(self._described, choices_of(self._kept | kept))
 
     def _learned(self, change: float = 0.0) -> dict[str, Kept]:
-        """What is kept, with another level."""
+        """What was learned, with the level changed by so much."""
         rows = self.state.rows.copy()
         rows[-1, BYTES] += change
-        return {each.delta.unit: each.at(rows, self._best) for each in self._drawings.values()}
+        return {each.delta.unit: each.kept(rows, self._best) for each in self._drawings.values()}
 
     def _fitted(self, goal: int) -> dict[str, Kept]:
-        """What is kept, with the level that the exact encoder says is the budget's."""
+        """What was learned, at the level where the exact encoder meets the budget."""
         allowance = Allowance.under(goal - self._pairs.fixed_bytes)
 
         def measure(change: float) -> list[int]:
@@ -226,7 +223,7 @@ class Drawn(Relaxation):
 
         below, above = bracket(lambda c: sum(measure(c)), allowance.least, allowance.most)
         if below is None:
-            return {}  # frames alone are too much: what Budget keeps, which fits
+            return {}  # headers alone take too much: what ``Budget`` keeps fits
         kept = self._learned(below)
         if above is None:
             return kept

@@ -13,10 +13,9 @@ from tvbank.compress._choices import draw_with
 from tvbank.compress._draw import Draw
 from tvbank.compress._rows import survey_rows
 from tvbank.errors import UsageError
-from tvbank.flexswitch.drawn import _drawn
-from tvbank.flexswitch.drawn._fit import bracket
-from tvbank.flexswitch.drawn._frontier import Frontier
-from tvbank.flexswitch.drawn._kernels import correlate
+from tvbank.flexswitch.bytes import units
+from tvbank.flexswitch.bytes.frontier import Frontier, bracket
+from tvbank.flexswitch.bytes.gradients import correlate
 from tvbank.storage import MemoryStorage
 
 RNG = np.random.default_rng(0)
@@ -82,7 +81,7 @@ def frontiers():
 
     class Spy(tvbank.Budget):
         def plan(self, pairs):
-            found.extend(_drawn.survey(pairs, unit) for unit in pairs.units)
+            found.extend(units.survey(pairs, unit) for unit in pairs.units)
             return super().plan(pairs)
 
     small.bank(base).add("t", small.tuned(base), Spy("30 bits/param"))
@@ -108,7 +107,7 @@ def test_a_unit_that_did_not_change_has_no_frontier():
 
     class Spy(tvbank.Budget):
         def plan(self, pairs):
-            found.extend(_drawn.survey(pairs, unit) for unit in pairs.units)
+            found.extend(units.survey(pairs, unit) for unit in pairs.units)
             return super().plan(pairs)
 
     state = small.tuned(base) | {"2.bias": base.state_dict()["2.bias"]}
@@ -176,7 +175,7 @@ def test_of_several_draws_the_nearest_is_stored(monkeypatch):
     base, x = small.model(), small.inputs()
     losses = []
     for draws in (1, 16):
-        monkeypatch.setattr(_drawn, "_LAST_DRAWS", draws)
+        monkeypatch.setattr(units, "_LAST_DRAWS", draws)
         bank, _, _ = learn(base, budget="12 bits/param", loss="mse")
         logits = []
         for state in (small.tuned(base), tvbank.merge(bank, {"t": 1.0}, base=base.state_dict())):

@@ -1,8 +1,8 @@
 """One pass over a unit's entries: soft weights, the sums of their gradients, hard entries.
 
-Gates and levels are computed anew wherever they are needed, which costs less than to keep them:
-all loops run as vector instructions, about 0.6 ns an entry. Sums are kept in float32 over a few
-thousand entries, then in float64; the ranges do not depend on the number of cores.
+Gates and levels are computed again wherever they are needed, which costs less than storing them:
+all loops run as vector instructions, about 0.6 ns an entry. Sums are float32 over a few thousand
+entries and float64 over those; the ranges do not depend on the number of cores.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numba import njit
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 _LAST = np.float32(255)
 _TO_7, _TO_6, _TO_4 = np.float32(1 / 128), np.float32(1 / 64), np.float32(1 / 16)
-#: e^x beyond these is of no consequence for 1 / (1 + e^x).
+#: Exponents are cut off here: beyond, 1 / (1 + 2^x) is 0 or 1 in float32.
 _LOW, _HIGH = np.float32(-100), np.float32(100)
 _BIAS, _MANTISSA = np.int32(127), np.int32(23)
 #: Taylor's series of 2^x.
@@ -45,20 +45,20 @@ def _open(distance: Any, slope: Any) -> Any:
 
 @njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy", inline="always")
 def _finest(delta: Any, negative: Any, steps: Any) -> Any:
-    """Bin of 8 bits as a float, 0..255; those of fewer bits are its quotients."""
+    """The bin of an entry at 8 bits, 0..255 as a float; bins of fewer bits are its quotients."""
     return min(max(np.ceil((delta + negative) * steps) - _ONE, _ZERO), _LAST)
 
 
 @njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy", inline="always")
 def _level(delta: Any, code: Any, negative: Any, step: Any, lowest: Any, highest: Any) -> Any:
-    """The value of a bin, of the sign of the entry (``Levels``)."""
+    """The value of a bin, with the sign of the entry (``Levels``)."""
     centre = (code + _HALF) * step - negative
     return max(centre, lowest) if delta > _ZERO else min(centre, highest)
 
 
 @njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def soften(base: Any, tuned: Any, scale: Any, row: Any, out: Any, sums: Any) -> None:
-    """Weights with soft gates: base + softplus(κ)·M⊙Q_M(τ); an entry of zero stays zero.
+    """Weights with soft gates ([F] Eq. 8, 12): base + softplus(κ)·M⊙Q_M(τ); zeros stay zero.
 
     Args:
         base: float32 [n].
@@ -66,7 +66,7 @@ def soften(base: Any, tuned: Any, scale: Any, row: Any, out: Any, sums: Any) -> 
         scale: softplus(κ), float32.
         row: float32 [22], of ``constants``.
         out: float32 [n], overwritten.
-        sums: float64 [3], to which those of M, M₊(1 − M₊) and M₋(1 − M₋) are added.
+        sums: float64 [3]: the sums of M, M₊(1 − M₊) and M₋(1 − M₋) are added.
     """
     t_plus, a_plus, t_minus, a_minus = row[0], row[1], row[2], row[3]
     negative, steps = row[4], row[5]
@@ -100,14 +100,14 @@ def soften(base: Any, tuned: Any, scale: Any, row: Any, out: Any, sums: Any) -> 
 
 @njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def reduce(base: Any, tuned: Any, gradient: Any, row: Any, sums: Any) -> None:
-    """The sums that ``gradient`` needs.
+    """The sums over entries that ``gradient_of_scalars`` needs.
 
     Args:
         base: float32 [n].
         tuned: float32 [n].
         gradient: of the loss in the weights, float32 [n].
         row: float32 [22], of ``constants``.
-        sums: float64 [6], added to: g·M·Q(b) for 1, 2, 4, 8 bits, then g·Q_M·M±(1 − M±).
+        sums: float64 [6]: g·M·Q(b) for 1, 2, 4, 8 bits, then g·Q_M·M±(1 − M±), are added.
     """
     t_plus, a_plus, t_minus, a_minus = row[0], row[1], row[2], row[3]
     negative, steps = row[4], row[5]
@@ -152,13 +152,13 @@ def count_open(base: Any, tuned: Any, row: Any) -> Any:
     count: Any = 0.0
     for start in range(0, base.size, _BLOCK):
         old, new = base[start : start + _BLOCK], tuned[start : start + _BLOCK]
-        found = _ZERO
+        opened = _ZERO
         for i in range(old.size):
             delta = new[i] - old[i]
             gate = _open(delta - t_plus, a_plus) + _open(-t_minus - delta, a_minus)
             gate = _ZERO if delta == _ZERO else gate
-            found += _ONE if gate > _HALF else _ZERO
-        count += found
+            opened += _ONE if gate > _HALF else _ZERO
+        count += opened
     return count
 
 
@@ -169,17 +169,17 @@ def harden(delta: Any, row: Any, divisor: Any, first: Any, values: Any) -> None:
     Args:
         delta: float32 [n], overwritten.
         row: float32 [22], of ``constants``.
-        divisor: of the bin of 8 bits that gives the bin of the chosen width.
+        divisor: the bin of 8 bits over this is the bin of the chosen width.
         first: the first bin of positive entries.
         values: float32 [2^bits], scaled.
     """
     t_plus, a_plus, t_minus, a_minus = row[0], row[1], row[2], row[3]
     negative, steps = row[4], row[5]
     for i in range(delta.size):
-        each = delta[i]
-        gate = _open(each - t_plus, a_plus) + _open(-t_minus - each, a_minus)
+        entry = delta[i]
+        gate = _open(entry - t_plus, a_plus) + _open(-t_minus - entry, a_minus)
         value = _ZERO
-        if gate > _HALF and each != _ZERO:
-            code = np.int64(_finest(each, negative, steps)) // divisor
-            value = values[max(code, first) if each > _ZERO else min(code, first - 1)]
+        if gate > _HALF and entry != _ZERO:
+            code = np.int64(_finest(entry, negative, steps)) // divisor
+            value = values[max(code, first) if entry > _ZERO else min(code, first - 1)]
         delta[i] = value

@@ -1,0 +1,8 @@
+"""The half by bytes: entries drawn at random as ``Budget`` draws them; sizes and scales learned.
+
+================  ====================================================================
+``units.py``      ``BytesUnits``: all units, drawn anew at every step; what is stored
+``frontier.py``   what a number of bytes buys of one unit; finding the level of a budget
+``gradients.py``  what a gradient says of a unit's scale and of the noise of drawing
+================  ====================================================================
+"""
