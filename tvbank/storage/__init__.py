@@ -1,16 +1,16 @@
 """Stores of bytes under keys: the one interface through which a bank is read and written.
 
 =================  ==========================================================================
-``_storage.py``    the interface; ``_by_content.py`` what stores without tags share
-``_open.py``       from a path or URL to a store; ``_url.py`` what of a URL may be shown
-``local.py``       a folder; ``_folder_lock.py`` keeps other writers out
+``_storage.py``    the interface, and what stores without tags share
+``_open.py``       from a path or URL to a store
+``local.py``       a folder, and the lock that keeps other writers out
 ``memory.py``      this process's memory
 ``objects.py``     S3, Google, Azure, HTTP, through obstore; ``_explain.py`` its errors
 ``by_fsspec.py``   whatever else fsspec reaches; ``by_icechunk.py`` an Icechunk session
-``zipped.py``      one zip file on another store; ``_zip_directory.py`` what it holds
+``zipped.py``      one zip file on another store
 =================  ==========================================================================
 
-Only what a bank's place asks for is imported.
+Only the packages that a bank's place needs are imported.
 """
 
 from tvbank.storage._open import Location, open_storage

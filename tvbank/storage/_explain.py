@@ -34,7 +34,7 @@ _KINDS = (
 
 
 def status(message: str) -> int | None:
-    """The HTTP status that a message tells of."""
+    """The HTTP status that a message names."""
     found = _STATUS.search(message)
     return int(found[1][:3]) if found else None
 

@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from tvbank.errors import UsageError
-from tvbank.storage._storage import Storage
-from tvbank.storage._url import refuse_credentials
+from tvbank.storage._storage import Storage, refuse_credentials
 from tvbank.storage.by_icechunk import IcechunkStorage, is_icechunk
 from tvbank.storage.local import LocalStorage
 from tvbank.storage.memory import MemoryStorage

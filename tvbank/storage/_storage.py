@@ -1,15 +1,21 @@
-"""What a bank asks of a store: get, get ranges, put, put if unchanged, list, delete."""
+"""What a bank asks of a store: get, get ranges, put, put if unchanged, list, delete.
+
+Below the interface: what stores without tags of their own share, and what of a URL may be shown.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import NoReturn
+from urllib.parse import urlsplit
 
-from tvbank.errors import StorageError, TvbankError
+from tvbank.errors import ConflictError, StorageError, TvbankError, UsageError
 
 #: A range of bytes: start, stop.
 ByteRange = tuple[int, int]
@@ -46,7 +52,7 @@ class Storage(ABC):
 
     Every method raises ``StorageError`` if the store refuses, or the key might lead out of it; the
     reading ones raise ``ObjectNotFoundError`` for a key that is not there, and so does ``delete``
-    where the store tells.
+    where the store says so.
     """
 
     #: How a user would name this store: a path or a URL, without any credentials.
@@ -66,7 +72,8 @@ class Storage(ABC):
     def get(self, key: str, limit: int | None = None) -> bytes:
         """The whole object; of one larger than ``limit`` bytes, the first ``limit`` + 1.
 
-        Nothing larger is read or allocated: who knows an object's size finds it one byte too long.
+        Nothing larger is read or allocated. A caller that knows an object's size gets one byte
+        too many of a larger one.
         """
 
     @abstractmethod
@@ -130,3 +137,90 @@ class Storage(ABC):
 
     def tidy(self, folder: str) -> None:  # noqa: B027 - most stores have nothing to do
         """Remove what killed writers left in a folder that is no object, such as empty folders."""
+
+
+class TaggedByContent(Storage):
+    """A store whose writers meet under ``exclusive``, and compare what they replace by SHA-256."""
+
+    def get_tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
+        """See ``Storage.get_tagged``; the tag is the content's SHA-256."""
+        data = self.get(key, limit)
+        return data, hashlib.sha256(data).hexdigest()
+
+    def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
+        """See ``Storage.put_if_unchanged``."""
+        with self.exclusive():
+            try:
+                found: str | None = self.get_tagged(key)[1]
+            except ObjectNotFoundError:
+                found = None
+            if found != tag:
+                raise ConflictError(f"{self.location}: {key!r} was changed by another writer")
+            self.put(key, data)
+
+
+class ReadOnlyStorage(TaggedByContent):
+    """A store in which every write is refused."""
+
+    read_only = True
+
+    def put(self, key: str, data: bytes) -> None:
+        """Refuse: see ``Storage.read_only``."""
+        self._refuse(key)
+
+    def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
+        """Refuse: see ``Storage.read_only``."""
+        self._refuse(key)
+
+    def delete(self, key: str) -> None:
+        """Refuse: see ``Storage.read_only``."""
+        self._refuse(key)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """See ``Storage.exclusive``: nobody writes here."""
+        return nullcontext()
+
+    def _refuse(self, key: str) -> NoReturn:
+        key_parts(key, self.location)
+        self.refuse_read_only()
+        raise AssertionError(f"{self.location} is read only")
+
+
+#: Schemes in which what stands before ``@`` is no secret: a container, a repository, a login.
+_NAMES_BEFORE_AT = {"abfs", "abfss", "adl", "azure", "github", "sftp", "smb", "ssh"}
+
+_AUTHORITY = re.compile(r"(?<=://)[^/?#\s]*@")
+_QUERY = re.compile(r"(?<=[^\s?#])[?#]\S*")
+
+
+def redact(text: str) -> str:
+    """A text without what may be secret in the URLs that it holds: users, passwords, queries."""
+    return _QUERY.sub("", _AUTHORITY.sub("", text)) if "://" in text else text
+
+
+def refuse_credentials(url: str) -> str:
+    """Return a URL without a slash at its end, if it holds nothing that may be secret.
+
+    Raises:
+        UsageError: it has a user, a password, a query or a fragment, none of which is shown; or it
+            names nothing.
+    """
+    try:
+        parts = urlsplit(url)
+        user, password = parts.username, parts.password
+    except ValueError as error:
+        raise UsageError(f"{redact(url)} is not a URL: {error}") from None
+    named = parts.scheme.lower() in _NAMES_BEFORE_AT
+    if (password and parts.scheme.lower() != "github") or (user and not named):
+        raise UsageError(
+            f"{redact(url)}: a URL here must not hold a user or password: give them to the "
+            "store's client, as by its environment variables"
+        )
+    if parts.query or parts.fragment:
+        raise UsageError(
+            f"{redact(url)}: a URL here must not have a query or a fragment: give signatures to "
+            "the store's client, as by its environment variables"
+        )
+    if not parts.scheme or not (parts.netloc or parts.path):
+        raise UsageError(f"{redact(url)} is the URL of no place: give one such as s3://bucket/bank")
+    return url.rstrip("/")

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, final
 
 from tvbank.errors import StorageError, UsageError
-from tvbank.storage._by_content import ReadOnlyStorage
 from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
+    ReadOnlyStorage,
     StoredObject,
     key_parts,
+    redact,
 )
-from tvbank.storage._url import redact
 
 _Result = TypeVar("_Result")
 

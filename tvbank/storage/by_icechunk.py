@@ -12,14 +12,14 @@ from threading import RLock
 from typing import Any, TypeVar, final
 
 from tvbank.errors import StorageError
-from tvbank.storage._by_content import TaggedByContent
 from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
     StoredObject,
+    TaggedByContent,
     key_parts,
+    redact,
 )
-from tvbank.storage._url import redact
 
 _Result = TypeVar("_Result")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,12 +15,11 @@ from typing import final
 
 from tvbank._atomic import replace_file, sync_folder
 from tvbank.errors import StorageError
-from tvbank.storage._by_content import TaggedByContent
-from tvbank.storage._folder_lock import LOCK_FILE, FolderLock
 from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
     StoredObject,
+    TaggedByContent,
     key_parts,
 )
 
@@ -172,7 +172,7 @@ class LocalStorage(TaggedByContent):
 
 
 def _open(path: Path) -> FileIO:
-    """Open a file to read; what is no file, such as a pipe that nobody writes to, is an error."""
+    """Open a file to read; anything else, such as a pipe that nobody writes to, is an error."""
     return open(path, "rb", buffering=0, opener=_open_at_once)
 
 
@@ -200,3 +200,52 @@ def _unless_gone(error: OSError) -> None:
     """Pass over folders that were removed since the listing began, and over a missing root."""
     if not isinstance(error, FileNotFoundError):
         raise error
+
+
+LOCK_FILE = ".lock"
+
+if sys.platform == "win32":
+    from filelock import FileLock
+
+    class FolderLock(FileLock):
+        """A lock file in the folder, which Windows cannot lock itself."""
+
+        def __init__(self, folder: Path) -> None:
+            super().__init__(folder / LOCK_FILE)
+
+else:
+    import fcntl
+
+    class FolderLock:
+        """``flock`` on the folder, counted, so that its holder may take it again.
+
+        The system releases it when its holder dies. The folder itself is locked, so that a bank
+        holds no file that zarr's tools would stumble over.
+        """
+
+        def __init__(self, folder: Path) -> None:
+            self._folder = folder
+            self._held = 0
+            self._descriptor = -1
+
+        def acquire(self) -> None:
+            """Wait for the lock.
+
+            Raises:
+                OSError: the folder cannot be opened or locked.
+            """
+            if not self._held:
+                descriptor = os.open(self._folder, os.O_RDONLY)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+                self._descriptor = descriptor
+            self._held += 1
+
+        def release(self) -> None:
+            """Give the lock back, as often as it was taken."""
+            self._held -= 1
+            if not self._held:
+                os.close(self._descriptor)

@@ -1,4 +1,4 @@
-"""A store in S3, Google's or Azure's object storage, or behind an HTTP server, through obstore.
+"""A store in S3, Google's or Azure's object storage, or on an HTTP server, through obstore.
 
 Publishing is a conditional put on the root document's tag. obstore finds credentials where its
 users keep them (environment variables, the machine's own role); none passes through here.
@@ -25,8 +25,8 @@ from tvbank.storage._storage import (
     Storage,
     StoredObject,
     key_parts,
+    refuse_credentials,
 )
-from tvbank.storage._url import refuse_credentials
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -178,7 +178,7 @@ class ObjectStorage(Storage):
     def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
         """See ``Storage.put_if_unchanged``.
 
-        Where the connection failed, what the store now holds tells how the put ended.
+        Where the connection failed, what the store now holds decides whether the put was done.
         """
         mode = "create" if tag is None else json.loads(tag)
         if mode != "create" and "sha256" in mode:
@@ -282,7 +282,7 @@ class ObjectStorage(Storage):
 
 
 class _OutOfRangeError(StorageError):
-    """A range begins behind the end of its object."""
+    """A range begins after the end of its object."""
 
 
 def _obstore() -> Any:

@@ -15,8 +15,7 @@ from tools.fuzz._agreement import attempt
 from tools.fuzz._mutate import mutate_bytes
 from tvbank.errors import CorruptionError
 from tvbank.storage import MemoryStorage, ObjectNotFoundError
-from tvbank.storage._zip_directory import END_BYTES, directory_place, parse_directory
-from tvbank.storage.zipped import ZipStorage
+from tvbank.storage.zipped import END_BYTES, ZipStorage, directory_place, parse_directory
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
