@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tvbank
-from tvbank.bank.base_location import remember_base
+from tvbank.bank.making import remember_base
 from tvbank.bank.verify import verify
 from tvbank.errors import BankNotFoundError, CorruptionError, TvbankError
 from tvbank.storage import MemoryStorage

@@ -12,7 +12,7 @@ import pytest
 from survival import assert_survived, go_on, states
 
 import tvbank
-from tvbank.bank.spool import Spool
+from tvbank.bank.writer import Spool
 from tvbank.errors import StorageError
 from tvbank.storage import LocalStorage
 

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, final
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores
-from tvbank.bank.base_location import recall_base, remember_base
 from tvbank.bank.documents import encode_document
 from tvbank.bank.gc import GRACE, GcReport, collect_garbage
-from tvbank.bank.making import make_bank, refuse_occupied
-from tvbank.bank.metadata import check_metadata
-from tvbank.bank.names import check_task_name
+from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
+from tvbank.bank.names import check_metadata, check_task_name
 from tvbank.bank.publish import publish_task, refuse_existing, remove_task
 from tvbank.bank.snapshot import (
     read_layout,
@@ -20,7 +18,6 @@ from tvbank.bank.snapshot import (
     read_root_to_change,
     refuse_later_minor,
 )
-from tvbank.bank.spool import Spool
 from tvbank.bank.task import Task
 from tvbank.bank.verify import Fault, verify
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
@@ -105,7 +102,7 @@ class Bank(Mapping[str, Task]):
             StorageError: the store; the bank is what it was, unless the disk failed just after the
                 new catalog took its place: then it has the task, whole.
         """
-        from tvbank.bank.writer import prepare  # numba, with the codec
+        from tvbank.bank.writer import Spool, prepare  # numba, with the codec
         from tvbank.compress import TSwitch
 
         check_task_name(name)

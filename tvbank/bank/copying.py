@@ -11,16 +11,15 @@ from typing import final
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import run_ahead
-from tvbank.bank.contents import Contents, contents_of
-from tvbank.bank.documents import LAYOUT, CatalogEntry, ObjectRecord
+from tvbank.bank.documents import LAYOUT, Catalog, CatalogEntry, ObjectRecord
 from tvbank.bank.gc import GRACE
 from tvbank.bank.making import make_bank, refuse_occupied
 from tvbank.bank.publish import Routers, Tasks, refuse_existing, replace_root
 from tvbank.bank.routers import StoredRouter
-from tvbank.bank.routers import refuse_existing as refuse_router
-from tvbank.bank.snapshot import read_layout, read_root_to_change
+from tvbank.bank.snapshot import read_layout, read_root, read_root_to_change, read_stored
+from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import MARKER, markers
-from tvbank.errors import BankNotFoundError, BaseMismatchError
+from tvbank.errors import BankNotFoundError, BaseMismatchError, TaskNotFoundError
 from tvbank.layout import Layout
 from tvbank.storage import Location, Storage, open_storage
 
@@ -111,7 +110,7 @@ def _new_routers(
     wanted = []
     for name, router in source.routers(tasks).items():
         if name not in there or there[name].revision != router.revision:
-            refuse_router(there, name, replace=replace)
+            refuse_existing(there, name, "router", replace=replace)
             wanted.append(router)
     return wanted
 
@@ -191,7 +190,7 @@ class _Work:
 
         def edit(routers: Routers) -> Routers:
             same = router.name in routers and routers[router.name].revision == router.revision
-            refuse_router(routers, router.name, replace=replace or same)
+            refuse_existing(routers, router.name, "router", replace=replace or same)
             return {**routers, router.name: router.entry}
 
         with self._target.exclusive():
@@ -241,3 +240,71 @@ class _Work:
                 with suppress(Exception):
                     pool.shutdown(cancel_futures=True)
                 raise
+
+
+@dataclass(frozen=True)
+class Contents:
+    """One generation of a bank, to be copied object by object."""
+
+    storage: Storage
+    catalog: Catalog
+    layout: Layout
+
+    def chosen(self, tasks: Iterable[str] | None) -> dict[str, CatalogEntry]:
+        """The catalog's entries of some tasks, or of all.
+
+        Raises:
+            TaskNotFoundError: the bank has no such task.
+        """
+        names = sorted(self.catalog.tasks) if tasks is None else list(dict.fromkeys(tasks))
+        for name in names:
+            if name not in self.catalog.tasks:
+                known = ", ".join(map(repr, sorted(self.catalog.tasks))) or "none yet"
+                raise TaskNotFoundError(
+                    f"{self.storage.location} has no task {name!r}; it has {known}"
+                )
+        return {name: self.catalog.tasks[name] for name in names}
+
+    def objects(self, name: str) -> dict[str, ObjectRecord]:
+        """All objects of a task's revision by their keys: documents first, its own last.
+
+        Raises:
+            CorruptionError: the revision document is missing or damaged.
+        """
+        entry = self.catalog.tasks[name]
+        task = Task(self.storage, self.layout, self.catalog.layout.sha256, name, entry)
+        folder = f"tasks/{name}/{entry.revision}"
+        objects = sorted(
+            task.document.objects.items(), key=lambda one: not one[0].endswith("zarr.json")
+        )
+        found = {f"{folder}/{key}": record for key, record in objects}
+        for number, shard in enumerate(entry.shards):
+            if shard is not None:
+                found[f"{folder}/delta/c/{number}"] = shard
+        return found | {f"{folder}/zarr.json": ObjectRecord(entry.size, entry.revision)}
+
+    def routers(self, tasks: Collection[str]) -> dict[str, StoredRouter]:
+        """The routers that know no other tasks than these.
+
+        Raises:
+            CorruptionError: a router's document is missing or damaged.
+        """
+        found = {
+            name: StoredRouter(self.storage, self.catalog, name)
+            for name in sorted(self.catalog.routers)
+        }
+        return {name: each for name, each in found.items() if set(each.tasks) <= set(tasks)}
+
+    def read(self, key: str, record: ObjectRecord, task: str | None = None) -> bytes:
+        """An object, if it is what was recorded; see ``read_stored``."""
+        return read_stored(self.storage, key, record, task)
+
+
+def contents_of(storage: Storage) -> Contents:
+    """The newest generation of a bank: two requests.
+
+    Raises:
+        BankNotFoundError, CorruptionError, UnsupportedError: see ``read_root``.
+    """
+    catalog = read_root(storage)[0]
+    return Contents(storage, catalog, read_layout(storage, catalog))

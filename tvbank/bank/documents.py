@@ -223,36 +223,6 @@ def decode_revision(data: bytes, key: str, task: str) -> Revision:
     return revision
 
 
-def check_stored(data: bytes, record: ObjectRecord, key: str, task: str | None = None) -> bytes:
-    """Return a whole object's bytes, if they are what was recorded.
-
-    Raises:
-        CorruptionError: ``document-size``/``document-digest`` for JSON documents,
-            ``object-size``/``object-digest`` for others.
-    """
-    kind = "document" if key.endswith("zarr.json") else "object"
-    whose = f"task {task!r}: " if task else ""
-    if len(data) != record.size:
-        raise CorruptionError(
-            f"{kind}-size",
-            f"{whose}{key} has {_length(len(data), record.size)} bytes, the bank recorded "
-            f"{record.size}",
-            key=key, task=task, start=0, stop=len(data),
-        )  # fmt: skip
-    if hashlib.sha256(data).hexdigest() != record.sha256:
-        raise CorruptionError(
-            f"{kind}-digest",
-            f"{whose}{key} (bytes 0 to {len(data)}) is damaged: its SHA-256 is another",
-            key=key, task=task, start=0, stop=len(data),
-        )  # fmt: skip
-    return data
-
-
-def _length(found: int, recorded: int) -> str:
-    """How to say the length of what was read up to one byte more than was recorded."""
-    return str(found) if found <= recorded else f"more than {recorded}"
-
-
 def record_of(data: bytes) -> ObjectRecord:
     """Size and digest of an object to be stored."""
     return ObjectRecord(len(data), hashlib.sha256(data).hexdigest())

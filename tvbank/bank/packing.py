@@ -12,7 +12,7 @@ import msgspec
 
 from tvbank._atomic import ReplacedFile
 from tvbank._progress import Counter, Listener, Progress, listener
-from tvbank.bank.contents import Contents, contents_of
+from tvbank.bank.copying import Contents, contents_of
 from tvbank.bank.documents import LAYOUT, ROOT, CatalogEntry, encode_root
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.zarr_documents import MARKER, markers

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -20,7 +20,7 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.snapshot import read_root_to_change
 from tvbank.bank.zarr_documents import MARKER
-from tvbank.errors import ConflictError, TaskExistsError, TaskNotFoundError
+from tvbank.errors import ConflictError, RouterExistsError, TaskExistsError, TaskNotFoundError
 from tvbank.storage import ObjectNotFoundError, Storage
 
 if TYPE_CHECKING:
@@ -63,21 +63,31 @@ def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bo
         return replace_root(storage, edit, found=found)
 
 
-def refuse_existing(tasks: Tasks, name: str, *, replace: bool) -> None:
+def refuse_existing(
+    names: Collection[str], name: str, what: Literal["task", "router"] = "task", *, replace: bool
+) -> None:
     """Refuse a name that is taken, or that folders which ignore case would take for another.
 
+    Args:
+        names: of the tasks or routers in the catalog.
+        name: of the task or router to publish.
+        what: which of the two it is.
+        replace: whether it may replace one of that name.
+
     Raises:
-        TaskExistsError: unless ``replace``, and in any case for a name that differs in case only.
+        TaskExistsError, RouterExistsError: unless ``replace``, and in any case for a name that
+            differs in case only.
     """
-    for other in tasks:
+    kind = TaskExistsError if what == "task" else RouterExistsError
+    for other in names:
         if other != name and other.lower() == name.lower():
-            raise TaskExistsError(
-                f"the bank has a task {other!r}, from which {name!r} differs in case only: choose "
-                "another name"
+            raise kind(
+                f"the bank has a {what} {other!r}, from which {name!r} differs in case only: "
+                "choose another name"
             )
-    if name in tasks and not replace:
-        raise TaskExistsError(
-            f"the bank already has a task {name!r}: remove it first, or add with "
+    if name in names and not replace:
+        raise kind(
+            f"the bank already has a {what} {name!r}: remove it first, or add with "
             "replace=True (--replace)"
         )
 

@@ -27,6 +27,7 @@ from tvbank.bank.shard import (
     index_bytes,
     parse_index,
 )
+from tvbank.bank.snapshot import missing
 from tvbank.coding.header import FrameHeader, read_header
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
@@ -333,13 +334,7 @@ class DeltaReader:
         return shard
 
     def _missing(self, number: int) -> CorruptionError:
-        key = self.key(number)
-        return CorruptionError(
-            "object-missing",
-            f"task {self._task!r}: {key} is missing from the bank (or was removed since the "
-            "bank was opened: open it again)",
-            key=key, task=self._task,
-        )  # fmt: skip
+        return missing(self.key(number), self._task)
 
     def _fetch(self, number: int) -> dict[int, bytes]:
         """A whole shard, and those after it that are worth requesting at the same time.

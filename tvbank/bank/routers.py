@@ -18,13 +18,12 @@ from tvbank.bank.documents import (
     ExtraRecord,
     ObjectRecord,
     RouterEntry,
-    check_stored,
     encode_document,
     record_of,
 )
 from tvbank.bank.extras import Extras, encode_extra, extras_documents
 from tvbank.bank.names import check_task_name
-from tvbank.bank.publish import Routers, replace_root
+from tvbank.bank.publish import Routers, refuse_existing, replace_root
 from tvbank.bank.router_documents import (
     CENTRE,
     KEYS,
@@ -37,18 +36,16 @@ from tvbank.bank.router_documents import (
     decode_router,
     refuse_array,
 )
-from tvbank.bank.snapshot import read_root_to_change
+from tvbank.bank.snapshot import read_root_to_change, read_stored
 from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import (
-    CorruptionError,
-    RouterExistsError,
     RouterNotFoundError,
     TaskNotFoundError,
     UsageError,
 )
 from tvbank.routing import Recipe, Router
 from tvbank.routing.router import Method, Metric, Rejection
-from tvbank.storage import ObjectNotFoundError, Storage
+from tvbank.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -71,11 +68,11 @@ def publish_router(storage: Storage, name: str, router: Router, *, replace: bool
     storage.refuse_read_only()
     with storage.exclusive():
         catalog = read_root_to_change(storage)[0]
-        refuse_existing(catalog.routers, name, replace=replace)
+        refuse_existing(catalog.routers, name, "router", replace=replace)
         prepared = prepare_router(catalog, router, storage.location)
 
         def edit(routers: Routers) -> Routers:
-            refuse_existing(routers, name, replace=replace)
+            refuse_existing(routers, name, "router", replace=replace)
             return {**routers, name: prepared.entry}
 
         write_router(storage, name, prepared.entry.revision, prepared.objects)
@@ -92,24 +89,6 @@ def write_router(storage: Storage, name: str, revision: str, objects: Mapping[st
 
 def _documents_first(key: str) -> tuple[bool, str]:
     return not key.endswith("zarr.json"), key
-
-
-def refuse_existing(routers: Routers, name: str, *, replace: bool) -> None:
-    """Refuse a name that is taken, or differs from another in case only.
-
-    Raises:
-        RouterExistsError: see ``tvbank.bank.publish.refuse_existing``.
-    """
-    for other in routers:
-        if other != name and other.lower() == name.lower():
-            raise RouterExistsError(
-                f"the bank has a router {other!r}, from which {name!r} differs in case only: "
-                "choose another name"
-            )
-    if name in routers and not replace:
-        raise RouterExistsError(
-            f"the bank already has a router {name!r}: remove it first, or add with replace=True"
-        )
 
 
 def remove_router(storage: Storage, name: str) -> Catalog:
@@ -224,13 +203,7 @@ class StoredRouter:
             CorruptionError: it is missing, damaged, or contradicts itself or the bank.
         """
         key = f"{self.folder}/zarr.json"
-        try:
-            data = self._storage.get(key, self.entry.size)
-        except ObjectNotFoundError as error:
-            raise CorruptionError(
-                "document-missing", f"{key} is missing from the bank", key=key
-            ) from error
-        check_stored(data, ObjectRecord(self.entry.size, self.revision), key)
+        data = read_stored(self._storage, key, ObjectRecord(self.entry.size, self.revision))
         return decode_router(data, key, self._catalog.layout.sha256)
 
     @property

@@ -1,6 +1,8 @@
-"""One generation of a bank: the two documents that are read to open it."""
+"""One generation of a bank: its two documents, and the objects whose digests they record."""
 
 from __future__ import annotations
+
+import hashlib
 
 from tvbank.bank.documents import (
     FORMAT,
@@ -8,7 +10,7 @@ from tvbank.bank.documents import (
     MAX_DOCUMENT_BYTES,
     ROOT,
     Catalog,
-    check_stored,
+    ObjectRecord,
     decode_layout,
     decode_root,
 )
@@ -71,13 +73,7 @@ def read_layout(storage: Storage, catalog: Catalog) -> Layout:
             "limit", f"{LAYOUT} has {catalog.layout.size} bytes, over {MAX_DOCUMENT_BYTES}",
             key=LAYOUT,
         )  # fmt: skip
-    try:
-        data = storage.get(LAYOUT, catalog.layout.size)
-    except ObjectNotFoundError as error:
-        raise CorruptionError(
-            "document-missing", f"{LAYOUT} is missing from the bank", key=LAYOUT
-        ) from error
-    check_stored(data, catalog.layout, LAYOUT)
+    data = read_stored(storage, LAYOUT, catalog.layout)
     try:
         layout = decode_layout(data)
     except CorruptionError:
@@ -97,3 +93,52 @@ def read_layout(storage: Storage, catalog: Catalog) -> Layout:
                 "layout", f"task {name!r} has a shard no larger than its index", key=ROOT, task=name
             )
     return layout
+
+
+def read_stored(storage: Storage, key: str, record: ObjectRecord, task: str | None = None) -> bytes:
+    """Read a whole object, and check that it is what was recorded.
+
+    Args:
+        storage: holds the bank.
+        key: of the object.
+        record: its size and digest.
+        task: the task that it belongs to, for errors.
+
+    Raises:
+        CorruptionError: ``document-missing``, ``document-size`` or ``document-digest`` for JSON
+            documents; ``object-missing``, ``object-size`` or ``object-digest`` for others.
+    """
+    kind, whose = _kind(key), f"task {task!r}: " if task else ""
+    try:
+        data = storage.get(key, record.size)
+    except ObjectNotFoundError as error:
+        raise missing(key, task) from error
+    if len(data) != record.size:
+        length = str(len(data)) if len(data) <= record.size else f"more than {record.size}"
+        raise CorruptionError(
+            f"{kind}-size",
+            f"{whose}{key} has {length} bytes, the bank recorded {record.size}",
+            key=key, task=task, start=0, stop=len(data),
+        )  # fmt: skip
+    if hashlib.sha256(data).hexdigest() != record.sha256:
+        raise CorruptionError(
+            f"{kind}-digest",
+            f"{whose}{key} (bytes 0 to {len(data)}) is damaged: its SHA-256 is another",
+            key=key, task=task, start=0, stop=len(data),
+        )  # fmt: skip
+    return data
+
+
+def missing(key: str, task: str | None = None) -> CorruptionError:
+    """The error for an object that the catalog or a document names and the store lacks."""
+    whose = f"task {task!r}: " if task else ""
+    return CorruptionError(
+        f"{_kind(key)}-missing",
+        f"{whose}{key} is missing from the bank (or was removed since the bank was opened: open "
+        "it again)",
+        key=key, task=task,
+    )  # fmt: skip
+
+
+def _kind(key: str) -> str:
+    return "document" if key.endswith("zarr.json") else "object"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
@@ -14,17 +15,18 @@ from tvbank.bank.documents import (
     CatalogEntry,
     ObjectRecord,
     Revision,
-    check_stored,
     decode_revision,
 )
 from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
 from tvbank.bank.extras import Extras, check_extras
 from tvbank.bank.reader import DeltaReader, StoredFrame, TaskFrames
 from tvbank.bank.room import room
+from tvbank.bank.shard import CHECKSUM_BYTES
+from tvbank.bank.snapshot import read_stored
 from tvbank.coding.header import FrameHeader
 from tvbank.errors import CorruptionError, UnitNotFoundError
 from tvbank.layout import Layout, UnitRecord
-from tvbank.storage import ObjectNotFoundError, Storage
+from tvbank.storage import Storage
 
 
 @final
@@ -144,14 +146,8 @@ class Task(Mapping[str, Unit]):
             CorruptionError: it is missing, damaged, or contradicts the catalog.
         """
         key = f"{self._folder}/zarr.json"
-        try:
-            data = self._storage.get(key, self._entry.size)
-        except ObjectNotFoundError as error:
-            raise CorruptionError(
-                "document-missing", f"task {self.name!r}: {key} is missing from the bank",
-                key=key, task=self.name,
-            ) from error  # fmt: skip
-        check_stored(data, ObjectRecord(self._entry.size, self.revision), key, self.name)
+        record = ObjectRecord(self._entry.size, self.revision)
+        data = read_stored(self._storage, key, record, self.name)
         revision = decode_revision(data, key, self.name)
         self._check_agreement(revision, key)
         check_extras(revision, key, self.name)
@@ -261,3 +257,56 @@ class Task(Mapping[str, Unit]):
     @property
     def _folder(self) -> str:
         return f"tasks/{self.name}/{self.revision}"
+
+
+@dataclass(frozen=True)
+class UnitSummary:
+    """One unit of one task.
+
+    Attributes:
+        name: the unit.
+        shape: its shape.
+        nonzeros: entries that are kept.
+        density: share of entries that are kept.
+        bits: stored bits per entry, checksums included.
+        masks: mask encodings of its frames, most frequent first.
+        values: value encodings of its frames, most frequent first.
+        bytes: stored bytes, checksums included.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    nonzeros: int
+    density: float
+    bits: float
+    masks: tuple[str, ...]
+    values: tuple[str, ...]
+    bytes: int
+
+
+def inspect(task: Task) -> Iterator[UnitSummary]:
+    """Summarise every unit of a task, one request a shard.
+
+    Raises:
+        CorruptionError: a shard is missing, or an index or frame is damaged; says where.
+    """
+    by_shard = task.by_shard()
+    for name, unit in by_shard.items():
+        frames = list(by_shard.frames(name))
+        headers = [by_shard.header(frame) for frame in frames]
+        size = sum(len(frame.data) + CHECKSUM_BYTES for frame in frames)
+        nonzeros = sum(header.nonzeros for header in headers)
+        yield UnitSummary(
+            name,
+            unit.shape,
+            nonzeros,
+            nonzeros / unit.size if unit.size else 0.0,
+            8 * size / unit.size if unit.size else 0.0,
+            _by_frequency([header.mask for header in headers]),
+            _by_frequency([header.values for header in headers]),
+            size,
+        )
+
+
+def _by_frequency(names: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(names), key=lambda name: (-names.count(name), name)))

@@ -9,20 +9,18 @@ from typing import Literal, final
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores
-from tvbank.bank.base_location import KEY as LOCATION
-from tvbank.bank.base_location import read_location
 from tvbank.bank.documents import (
     ROOT,
     Catalog,
     CatalogEntry,
     ObjectRecord,
-    check_stored,
     record_of,
 )
 from tvbank.bank.extras import extras_documents
+from tvbank.bank.making import BASE_LOCATION, read_location
 from tvbank.bank.reader import DeltaReader
 from tvbank.bank.routers import StoredRouter
-from tvbank.bank.snapshot import read_layout, read_root
+from tvbank.bank.snapshot import read_layout, read_root, read_stored
 from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import DELTA, MARKER, delta_document, markers
 from tvbank.errors import CorruptionError, FormatError
@@ -251,7 +249,7 @@ def _location(storage: Storage) -> Iterator[Fault]:
     try:
         read_location(storage)
     except FormatError as error:
-        yield _fault(error, LOCATION)
+        yield _fault(error, BASE_LOCATION)
     except ObjectNotFoundError:
         return
 
@@ -264,13 +262,9 @@ def _marker(storage: Storage, key: str, task: str | None = None) -> Iterator[Fau
 
 def _stored(storage: Storage, key: str, record: ObjectRecord, task: str | None) -> Iterator[Fault]:
     try:
-        check_stored(storage.get(key, record.size), record, key, task)
-    except FormatError as error:
+        read_stored(storage, key, record, task)
+    except CorruptionError as error:
         yield _fault(error, key, task)
-    except ObjectNotFoundError:
-        kind = "document" if key.endswith("zarr.json") else "object"
-        whose = f"task {task!r}: " if task else ""
-        yield Fault(f"{kind}-missing", f"{whose}{key} is missing from the bank", key, task)
 
 
 def _fault(error: FormatError, key: str, task: str | None = None) -> Fault:

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 
 from tvbank._progress import Listener, listener
 from tvbank._version import __version__
-from tvbank.bank.base_location import recall_base, remember_base
 from tvbank.bank.documents import Catalog, CatalogEntry, encode_document
-from tvbank.bank.making import make_bank, refuse_occupied
+from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
 from tvbank.bank.publish import refuse_existing
 from tvbank.bank.snapshot import read_layout, read_root_to_change
 from tvbank.building._director import Director

@@ -15,7 +15,7 @@ from tvbank._progress import Progress
 from tvbank.bank.documents import CatalogEntry
 from tvbank.bank.publish import publish_task
 from tvbank.bank.snapshot import read_root
-from tvbank.bank.spool import Spool
+from tvbank.bank.writer import Spool
 from tvbank.building._jobs import Failed, Survey, Surveyed, unpack
 from tvbank.building._task import BuiltTask, DamagedResultError
 from tvbank.building._work import Note, WorkFolder

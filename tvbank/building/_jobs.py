@@ -19,8 +19,7 @@ from tvbank._progress import SILENT, Counter
 from tvbank._version import __version__
 from tvbank.bank.documents import CatalogEntry, ExtraRecord, encode_document
 from tvbank.bank.encoder import Encoder
-from tvbank.bank.spool import Spool
-from tvbank.bank.writer import encode_whole, prepare
+from tvbank.bank.writer import Spool, encode_whole, prepare
 from tvbank.building._opened import Base, Tuned
 from tvbank.checkpoint import identify_checkpoint, open_checkpoint
 from tvbank.coding import read_header

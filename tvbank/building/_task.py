@@ -11,8 +11,7 @@ import msgspec
 
 from tvbank.bank.ahead import grouped
 from tvbank.bank.documents import FORMAT
-from tvbank.bank.spool import Spool
-from tvbank.bank.writer import Prepared, RevisionWriter
+from tvbank.bank.writer import Prepared, RevisionWriter, Spool
 from tvbank.building._jobs import (
     Encoded,
     EncodeTask,

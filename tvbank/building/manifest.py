@@ -32,8 +32,7 @@ import msgspec
 from msgspec import Meta
 
 from tvbank._json import parse_json
-from tvbank.bank.metadata import check_metadata
-from tvbank.bank.names import check_task_name
+from tvbank.bank.names import check_metadata, check_task_name
 from tvbank.compress import Compressor, compressor_named
 from tvbank.errors import TvbankError, UsageError
 from tvbank.layout import MAX_CHUNK_LENGTH

@@ -10,8 +10,8 @@ from numcodecs.zstd import Zstd
 import tvbank
 from tvbank.bank import zarr_documents
 from tvbank.bank.documents import ExtraRecord
+from tvbank.bank.extras import decompress
 from tvbank.bank.zarr_documents import chunk_keys, chunk_shape
-from tvbank.bank.zstd import decompress
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
 from tvbank.storage import MemoryStorage
@@ -203,7 +203,7 @@ def test_a_bomb_that_states_its_size_finds_no_room(monkeypatch, stated):
     def refuse(*_arguments):
         raise AssertionError("memory was allocated")
 
-    monkeypatch.setattr("tvbank.bank.zstd.np.empty", refuse)
+    monkeypatch.setattr("tvbank.bank.extras.np.empty", refuse)
     header = struct.pack("<IB", 0xFD2FB528, 0b1110_0000) + struct.pack("<Q", stated)
     one_byte_repeated = (2**17 << 3 | 0b11).to_bytes(3, "little") + b"\0"
     with pytest.raises(FormatError) as caught:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tvbank
-from tvbank.bank.inspect import inspect
 from tvbank.bank.shard import build_shard, check_frame, index_bytes, parse_index
+from tvbank.bank.task import inspect
 from tvbank.bank.verify import verify
 from tvbank.coding import encode_frame
 from tvbank.errors import CorruptionError

@@ -222,7 +222,7 @@ def put(*path, value):
 
 
 def chunk(array):
-    from tvbank.bank.zstd import compress
+    from tvbank.bank.extras import compress
 
     return compress(np.ascontiguousarray(array).tobytes())
 

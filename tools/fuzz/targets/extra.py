@@ -14,7 +14,7 @@ from spec.reference.extras import _decompress
 from tools.fuzz._agreement import attempt
 from tools.fuzz._frames import VECTORS
 from tools.fuzz._mutate import mutate_bytes
-from tvbank.bank.zstd import _content_size, compress, decompress
+from tvbank.bank.extras import _content_size, compress, decompress
 
 
 def seeds() -> Iterator[bytes]:
