@@ -14,6 +14,7 @@
 - ``densities`` fixed tables of run lengths for it, by density
 - ``fields``    bit-packed fields, shared by four encodings
 - ``gather``    entries taken from and put to a list of places
+- ``_compiling`` how kernels are compiled, and how their machine code is kept
 - ``kernel``    numba, and the two machine instructions that decoding leans on
 
 Everything here is re-exported lazily, so that ``read_header`` costs no numba.

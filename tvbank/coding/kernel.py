@@ -2,8 +2,7 @@
 
 The loops see only contiguous uint8, uint32 and uint64 arrays and Python integers, so that each is
 compiled once. Offsets are uint64 throughout: numba turns uint64 mixed with int64 into float64.
-Compiled code is kept beside each module and renewed when that module changes, not when a kernel
-changes that it calls from another: after such an edit, delete the ``*.nbi`` files.
+How they are compiled, and where machine code is kept, is in ``_compiling``.
 """
 
 from __future__ import annotations
@@ -14,9 +13,12 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from tvbank.coding._compiling import Kernel
+from tvbank.coding._compiling import compile_for_c as compile_for_c
 
 if sys.byteorder != "little":
     raise ImportError("tvbank's kernels load little-endian words; this machine is big-endian")
@@ -28,7 +30,17 @@ _THREE, _SEVEN, _LAST_LANE = np.uint64(3), np.uint64(7), np.uint64(63)
 
 def kernel(function: _Function) -> _Function:
     """Compile a function with numba: without the GIL, kept on disk, no checks of division."""
-    return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
+    return cast(_Function, Kernel(function))
+
+
+def inlined(function: _Function) -> _Function:
+    """A kernel that is worth no call: it is copied into its callers."""
+    return cast(_Function, Kernel(function, targetoptions={"forceinline": True}))
+
+
+def kernel_with(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A kernel with options of numba's ``njit``, such as ``fastmath``."""
+    return lambda function: cast(Callable[..., Any], Kernel(function, targetoptions=options))
 
 
 def _instruction(function: Callable[..., Any]) -> Callable[..., Any]:

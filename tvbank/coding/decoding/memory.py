@@ -8,13 +8,14 @@ counts that numba puts around arrays.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from tvbank.coding.kernel import inlined as inlined
 from tvbank.coding.kernel import kernel
 
 #: Entries that the vector instructions below take at once.
@@ -23,15 +24,6 @@ LANES = 16
 _THREE, _SEVEN = np.uint64(3), np.uint64(7)
 _INT32, _FLOAT = ir.IntType(32), ir.FloatType()
 _PATTERNS, _FLOATS = ir.VectorType(_INT32, LANES), ir.VectorType(_FLOAT, LANES)
-
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def inlined(function: _Function) -> _Function:
-    """A part of a kernel that is worth no call: numba copies it into whoever uses it."""
-    compiled = njit(cache=True, nogil=True, error_model="numpy", inline="always")(function)
-    return cast(_Function, compiled)
 
 
 def instruction(function: Callable[..., Any]) -> Callable[..., Any]:

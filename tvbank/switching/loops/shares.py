@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final, final
 
 import numpy as np
-from numba import cfunc, types
+from numba import types
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
@@ -24,7 +24,7 @@ from tvbank.coding.decoding.memory import (
     take_ticket,
 )
 from tvbank.coding.decoding.table import FRAME_COLUMNS, PART_COLUMNS, PLACE_COLUMNS
-from tvbank.coding.kernel import kernel
+from tvbank.coding.kernel import compile_for_c, kernel
 from tvbank.switching.loops.apply import apply_frames
 from tvbank.switching.loops.merge import merge_frames
 from tvbank.switching.loops.restore import restore_parts
@@ -128,8 +128,7 @@ def _restore(block: Any) -> None:
 @cache
 def _compiled(entry: Callable[[Any], None]) -> int:
     """The address of a function that C calls with one pointer and that returns nothing."""
-    function: Any = cfunc(types.void(types.uint64), cache=True)(entry)
-    return int(function.address)
+    return compile_for_c(entry, types.void(types.uint64))
 
 
 @final
