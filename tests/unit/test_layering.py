@@ -25,7 +25,7 @@ ALLOWED = {
     "layout": {"errors", "dtypes", "checkpoint"},
     "vector": {"errors", "checkpoint", "layout"},
     "coding": {"errors", "_lazy"},
-    "compress": {"errors", "_progress", "_lazy", "dtypes", "checkpoint"},
+    "compress": {"errors", "_progress", "_lazy", "dtypes", "checkpoint", "coding"},
     "bank": {
         "errors", "_atomic", "_progress", "dtypes", "storage", "checkpoint", "layout", "vector",
         "coding", "compress", "routing",
@@ -45,8 +45,8 @@ ALLOWED = {
     "routing": {"errors", "_lazy"},
     "autoswitch": {"errors", "_lazy", "bank", "switching", "routing"},
     "flexswitch": {
-        "errors", "_atomic", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "merging",
-        "switching",
+        "errors", "_atomic", "_progress", "_lazy", "dtypes", "checkpoint", "coding", "compress",
+        "merging", "switching",
     },
     "report": {
         "errors", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "bank", "merging",

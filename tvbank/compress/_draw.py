@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tvbank.coding.kernel import kernel
 from tvbank.compress._difference import Difference
 from tvbank.compress._rows import HALVES, Rows, raised
 
@@ -69,7 +69,7 @@ def draw(delta: Difference, rows: Rows, how: Draw, start: int, stop: int) -> NDA
     return block[start - first :]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _draw(
     delta: Any,
     start: int,
@@ -96,7 +96,7 @@ def _draw(
         at = stop
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _uniform(number: Any) -> float:
     """A number from 0 to below 1 for a uint64: the mixing of splitmix64."""
     mixed = number + np.uint64(0x9E3779B97F4A7C15)

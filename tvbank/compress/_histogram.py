@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tvbank.coding.kernel import kernel
 from tvbank.compress._difference import Difference
 
 #: Of each pass: how far the counted bits are shifted, and how many they are.
@@ -88,7 +88,7 @@ def _least_beyond(prefix: int, bits: int) -> np.float32:
     return np.uint32((prefix + 1) << bits).view(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_all(delta: Any, counts: Any) -> None:
     """Count by sign and upper 11 bits: uint32 patterns to int64 [2 * 2048]."""
     patterns = delta.view(np.uint32)
@@ -102,7 +102,7 @@ def _count_all(delta: Any, counts: Any) -> None:
     counts[2048] -= negative_zeros
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(delta: Any, positive: Any, negative: Any, shift: int, bits: int, counts: Any) -> None:
     """Count entries whose bits above the counted ones, sign included, are one of two values."""
     patterns = delta.view(np.uint32)
@@ -122,7 +122,7 @@ def _count(delta: Any, positive: Any, negative: Any, shift: int, bits: int, coun
             i, eight = i + 1, eight >> np.uint64(8)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sum(delta: Any, positive: Any, negative: Any, above: Any, every: Any) -> None:
     """Add to ``every`` the squares of all entries, to ``above`` of those outside the limits."""
     for start in range(0, len(delta), _LANES):

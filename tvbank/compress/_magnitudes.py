@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any, Final, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tvbank.coding.kernel import kernel
 from tvbank.compress._difference import Difference
 from tvbank.compress._each import Each
 from tvbank.compress._rows import BLOCK, HALVES, RANGE, Rows, raised
@@ -71,7 +71,7 @@ def _count_range(
     return counts, sums
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(
     delta: Any, start: int, width: int, halves: int, factors: Any, counts: Any, sums: Any
 ) -> None:

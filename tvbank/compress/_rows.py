@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any, Final, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tvbank.coding.kernel import kernel
 from tvbank.compress._difference import Difference
 from tvbank.compress._each import Each
 
@@ -81,7 +81,7 @@ def _sum_range(
     return first, sums
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sum(delta: Any, start: int, width: int, sums: Any) -> None:
     for i in range(len(delta)):
         row = (start + i) // width
@@ -92,7 +92,7 @@ def _sum(delta: Any, start: int, width: int, sums: Any) -> None:
         sums[2, row] += square * magnitude
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def raised(magnitude: float, halves: int) -> float:
     """A magnitude to the power of ``halves`` / 2, which is one of ``HALVES``."""
     if halves == 2:

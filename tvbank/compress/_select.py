@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tvbank.coding.kernel import kernel
 from tvbank.compress._difference import Difference
 from tvbank.compress._each import Each
 from tvbank.compress._histogram import FINEST, LEVELS, Counted, count, locate
@@ -187,7 +187,7 @@ def _position(
     raise AssertionError("the entries changed while they were counted")
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _polarise(delta: Any, positive: Any, negative: Any, magnitude: Any) -> None:
     for i in range(len(delta)):
         value = delta[i]

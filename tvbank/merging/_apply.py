@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tvbank.coding.kernel import kernel
 from tvbank.errors import NonFiniteError
 
 #: Positions, ascending, and entries, int32 (exact) or float32, there.
@@ -114,7 +114,7 @@ def _finite(unit: str, weights: NDArray[Any]) -> NDArray[Any]:
     return weights
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take_steps(bits: Any, positions: Any, steps: Any, sign: int, largest: int) -> None:
     """``ordered(new) = ordered(old) + step`` modulo 2**width; see tvbank/compress/exact.py."""
     for index in range(positions.size):
@@ -127,14 +127,14 @@ def _take_steps(bits: Any, positions: Any, steps: Any, sign: int, largest: int) 
         bits[place] = new ^ ((new >> sign) & largest)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_difference(total: Any, weight: Any, positions: Any, start: Any, end: Any) -> None:
     for index in range(positions.size):
         place = positions[index]
         total[place] += weight * (end[place] - start[place])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add(total: Any, weight: Any, positions: Any, entries: Any) -> None:
     for index in range(positions.size):
         total[positions[index]] += weight * entries[index]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tvbank.coding.kernel import kernel
 from tvbank.errors import UsageError
 from tvbank.merging._apply import WeightedSum
 from tvbank.merging._assemble import Combine, NumberedFrame
@@ -72,7 +72,7 @@ def _state(seed: int, task: str, unit: str) -> np.uint64:
     return np.uint64(int.from_bytes(digest[:8], "little"))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _kept(positions: Any, first: Any, state: Any, drop: float) -> Any:
     """Which entries are not dropped: bool [n], by positions in a chunk that begins at ``first``."""
     kept = np.empty(positions.size, np.bool_)

@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import Any, Literal, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tvbank.coding.kernel import kernel
 from tvbank.errors import UsageError
 from tvbank.merging._apply import differences, restore
 from tvbank.merging._assemble import Combine, NumberedFrame
@@ -81,7 +81,7 @@ def _elected(sums: NDArray[np.float64], counts: NDArray[np.int32]) -> tuple[Any,
         return positions, means.astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _tally(sums: Any, counts: Any, weight: Any, positions: Any, entries: Any, least: Any) -> None:
     """Add weighted entries that reach a magnitude's pattern to the sums [2, n] of their signs."""
     patterns = entries.view(np.uint32)

@@ -14,11 +14,11 @@ from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tvbank.bank.reader import StoredFrame
 from tvbank.bank.task import Task
+from tvbank.coding.kernel import kernel
 from tvbank.layout import UnitRecord
 from tvbank.merging._apply import differences
 from tvbank.merging._method import Merge
@@ -105,14 +105,14 @@ def _count_frame(task: Task, block: Any, prefix: int, frame: StoredFrame) -> NDA
     return counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_upper(patterns: Any, counts: Any) -> None:
     for index in range(patterns.size):
         magnitude = patterns[index] & np.uint32(0x7FFFFFFF)
         counts[magnitude >> np.uint32(15)] += 1 if magnitude else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_lower(patterns: Any, prefix: Any, counts: Any) -> None:
     for index in range(patterns.size):
         magnitude = patterns[index] & np.uint32(0x7FFFFFFF)

@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from tvbank.coding.kernel import kernel
 from tvbank.compress._rows import raised
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def correlate(
     delta: Any,
     drawn: Any,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tvbank.coding.kernel import kernel
 from tvbank.compress import Difference
 from tvbank.errors import NonFiniteError
 
@@ -104,7 +104,7 @@ def _finite(block: NDArray[Any]) -> bool:
     return bool(np.isfinite(block.astype(np.float32, copy=False)).all())
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _extend(delta: Any, total: Any) -> None:
     """Extend the least and greatest magnitudes, positive entries before negative: float64 [4]."""
     for value in delta:

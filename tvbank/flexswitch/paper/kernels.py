@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from tvbank.coding.kernel import kernel_with
 
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 _LAST = np.float32(255)
@@ -25,9 +26,11 @@ _C4, _C5, _C6 = np.float32(9.618129e-3), np.float32(1.333356e-3), np.float32(1.5
 _BLOCK = 4096
 #: Sums may be taken in another order; NaN and infinity keep their meaning.
 _FLAGS = {"reassoc", "contract", "nsz", "nnan"}
+_kernel = kernel_with(fastmath=_FLAGS)
+_inlined = kernel_with(fastmath=_FLAGS, inline="always")
 
 
-@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy", inline="always")
+@_inlined
 def _power(x: Any) -> Any:
     """2^x in float32, to 2 units in the last place."""
     x = min(max(x, _LOW), _HIGH)
@@ -37,26 +40,26 @@ def _power(x: Any) -> Any:
     return (series + _ONE) * np.int32((np.int32(whole) + _BIAS) << _MANTISSA).view(np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy", inline="always")
+@_inlined
 def _open(distance: Any, slope: Any) -> Any:
     """σ(distance / (ρ r))."""
     return _ONE / (_ONE + _power(-distance * slope))
 
 
-@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy", inline="always")
+@_inlined
 def _finest(delta: Any, negative: Any, steps: Any) -> Any:
     """The bin of an entry at 8 bits, 0..255 as a float; bins of fewer bits are its quotients."""
     return min(max(np.ceil((delta + negative) * steps) - _ONE, _ZERO), _LAST)
 
 
-@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy", inline="always")
+@_inlined
 def _level(delta: Any, code: Any, negative: Any, step: Any, lowest: Any, highest: Any) -> Any:
     """The value of a bin, with the sign of the entry (``Levels``)."""
     centre = (code + _HALF) * step - negative
     return max(centre, lowest) if delta > _ZERO else min(centre, highest)
 
 
-@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
+@_kernel
 def soften(base: Any, tuned: Any, scale: Any, row: Any, out: Any, sums: Any) -> None:
     """Weights with soft gates ([F] Eq. 8, 12): base + softplus(κ)·M⊙Q_M(τ); zeros stay zero.
 
@@ -98,7 +101,7 @@ def soften(base: Any, tuned: Any, scale: Any, row: Any, out: Any, sums: Any) -> 
         sums[2] += minus_slopes
 
 
-@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
+@_kernel
 def reduce(base: Any, tuned: Any, gradient: Any, row: Any, sums: Any) -> None:
     """The sums over entries that ``gradient_of_scalars`` needs.
 
@@ -145,7 +148,7 @@ def reduce(base: Any, tuned: Any, gradient: Any, row: Any, sums: Any) -> None:
         sums[5] += g_minus
 
 
-@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
+@_kernel
 def count_open(base: Any, tuned: Any, row: Any) -> Any:
     """How many entries have a gate above ½."""
     t_plus, a_plus, t_minus, a_minus = row[0], row[1], row[2], row[3]
@@ -162,7 +165,7 @@ def count_open(base: Any, tuned: Any, row: Any) -> Any:
     return count
 
 
-@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
+@_kernel
 def harden(delta: Any, row: Any, divisor: Any, first: Any, values: Any) -> None:
     """Replace entries by their values where the gate is above ½, by zero elsewhere.
 
