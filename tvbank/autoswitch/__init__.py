@@ -3,17 +3,13 @@
     auto = tvbank.AutoSwitch(model, bank, "router")
     logits = auto(images)
 
-===============  ===========================================================================
-``_auto.py``     ``AutoSwitch``: what users hold
-``_routing.py``  ``Routing``: where the examples of a call went
-``_stages.py``   what may stand for a router
-``_route.py``    the stages of a cascade, each about what is left
-``_choice.py``   from weights to groups of examples, and what the model becomes for each
-``_batch.py``    inputs, and some of them
-``_outputs.py``  outputs, back in order
-``_reuse.py``    what the second pass has in common with the first
-``_calls.py``    one call of a module that can be answered again
-===============  ===========================================================================
+==============  ===========================================================================
+``_auto.py``    ``AutoSwitch``: what users hold
+``_route.py``   the cascade of routers, its decision on a batch, and ``Routing``, the report
+``_choice.py``  from weights to groups of examples, and what the model becomes for each
+``_batch.py``   inputs, of which some examples are taken, and outputs, put back in order
+``_reuse.py``   modules whose outputs of the first pass serve in the second
+==============  ===========================================================================
 
 Above ``switching`` and ``routing``, which do not know each other.
 """
@@ -26,8 +22,8 @@ from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tvbank.autoswitch._auto import AutoSwitch as AutoSwitch
-    from tvbank.autoswitch._routing import Routing as Routing
+    from tvbank.autoswitch._route import Routing as Routing
 
 __all__ = ["AutoSwitch", "Routing"]
 
-__getattr__ = lazy_exports(__name__, {"AutoSwitch": "_auto", "Routing": "_routing"})
+__getattr__ = lazy_exports(__name__, {"AutoSwitch": "_auto", "Routing": "_route"})

@@ -11,16 +11,30 @@ from typing import Any, Literal, final
 
 import torch
 
-from tvbank.autoswitch._batch import Batch, Forward, Inputs, call_model, without_padding
+from tvbank.autoswitch._batch import (
+    Batch,
+    Forward,
+    Inputs,
+    Part,
+    call_model,
+    listed,
+    stack,
+    without_padding,
+)
 from tvbank.autoswitch._choice import MODES, Group, Mode, followed, groups_of
-from tvbank.autoswitch._outputs import Part, listed, stack
 from tvbank.autoswitch._reuse import Reuse
-from tvbank.autoswitch._route import Decision, Tapping, decide, routing_of
-from tvbank.autoswitch._routing import Routing
-from tvbank.autoswitch._stages import RouterLike, cascade_of
+from tvbank.autoswitch._route import (
+    Decision,
+    RouterLike,
+    Routing,
+    Tapping,
+    cascade_of,
+    decide,
+    routing_of,
+)
 from tvbank.bank.bank import Bank
 from tvbank.errors import TvbankError, UsageError
-from tvbank.switching._attach import RESIDENT_BYTES, attach
+from tvbank.switching import RESIDENT_BYTES, attach
 
 #: How outputs come back.
 Outputs = Literal["stack", "list"]

@@ -1,7 +1,8 @@
-"""Routing the examples of one call, stage by stage."""
+"""Routing: the cascade that a router stands for, its decision on a batch, and the report of it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,10 +13,51 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.autoswitch._batch import Batch, Forward, without_padding
-from tvbank.autoswitch._routing import Routing
+from tvbank.bank.bank import Bank
+from tvbank.errors import TaskNotFoundError, UsageError, name_some
 from tvbank.routing import features
 from tvbank.routing.cascade import Cascade, Stage, pooled
-from tvbank.routing.router import NO_TASK
+from tvbank.routing.router import NO_TASK, Router
+
+#: A router, its name in the bank, a cascade, or several of the first two to be asked in turn.
+RouterLike = Router | str | Cascade | Sequence[Router | str]
+
+#: What the base is called where tasks are counted.
+BASE = "(base)"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Routing:
+    """Where the examples of one call went.
+
+    Attributes:
+        names: the router's tasks, the columns of ``weights``.
+        weights: float64 [n, K], what each example ran under; what a row lacks to one was the
+            base's.
+        tasks: the task with the largest weight of each example, whose heads it ran with; ``None``
+            for the base.
+        confidence: float64 [n], the router's confidence in 0..1, see ``tvbank.routing.Cascade``.
+        stages: int64 [n], which router of a cascade decided, 0 for the first.
+        runs: how often the model was called for the outputs, each time with other weights.
+        reused: calls of modules that were answered by what they returned when features were taken.
+    """
+
+    names: tuple[str, ...]
+    weights: NDArray[np.float64]
+    tasks: tuple[str | None, ...]
+    confidence: NDArray[np.float64]
+    stages: NDArray[np.int64]
+    runs: int
+    reused: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """How many examples went to each task, the most frequent first; ``(base)`` among them."""
+        return dict(Counter(BASE if task is None else task for task in self.tasks).most_common())
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{task}: {count}" for task, count in self.counts().items())
+        return f"Routing({len(self.tasks)} examples in {self.runs} runs; {shown})"
 
 
 @final
@@ -50,6 +92,55 @@ class Tapping:
     forward: Forward
     trim: str | None
     recording: Callable[[NDArray[np.int64], Sequence[str]], AbstractContextManager[None]]
+
+
+def cascade_of(bank: Bank, router: RouterLike, pool: bool = False) -> Cascade:
+    """The cascade that is meant, once the bank is known to have all its tasks.
+
+    Args:
+        bank: that it is to serve.
+        router: what stands for it.
+        pool: whether batches make examples surer of their task than they are alone.
+
+    Raises:
+        TaskNotFoundError: it knows tasks that the bank lacks; names them.
+        UsageError: no routers, or something else.
+    """
+    cascade = router if isinstance(router, Cascade) else _cascade(_routers(bank, router), pool)
+    missing = [name for name in cascade.tasks if name not in bank]
+    if missing:
+        raise TaskNotFoundError(
+            f"the router knows tasks that {bank.location} lacks: {name_some(missing)}; add them, "
+            "or fit a router to the tasks that the bank has"
+        )
+    return cascade
+
+
+def _cascade(routers: Sequence[Router], pool: bool) -> Cascade:
+    """Calibrated on the examples that the routers keep, if they keep the same ones.
+
+    What is found on examples alone asks too much of pooled ones: the thresholds stay as they are.
+    """
+    keep = not pool and all(
+        router.method.centres is None and np.array_equal(router.owners, routers[0].owners)
+        for router in routers
+    )
+    if len(routers) > 1 and keep and np.bincount(routers[0].owners).min() > 1:
+        return Cascade.calibrate(routers)
+    return Cascade(routers)
+
+
+def _routers(bank: Bank, router: Router | str | Sequence[Router | str]) -> list[Router]:
+    several = isinstance(router, Sequence) and not isinstance(router, str)
+    found: list[object] = list(router) if several else [router]  # type: ignore[arg-type]
+    routers = []
+    for each in found:
+        if isinstance(each, str):
+            each = bank.router(each, partial=True)  # what it lacks is told of all stages, above
+        if not isinstance(each, Router):
+            raise UsageError(f"a router, its name in the bank, or a cascade, not {each!r}")
+        routers.append(each)
+    return routers
 
 
 def decide(

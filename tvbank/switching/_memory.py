@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tvbank.coding.decoding.elements import KINDS
 from tvbank.errors import BaseMismatchError, UsageError
 from tvbank.layout import Layout
-from tvbank.switching._names import names_of_units
 from tvbank.switching._places import Place, identity
+from tvbank.switching.names import names_of_units
 
 #: Steps of the exact test whether strided tensors overlap; what takes more is refused.
 _OVERLAP_WORK = 100_000

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import final
 
 import torch
 
-from tvbank.errors import UsageError, name_some
-from tvbank.layout import Layout
-from tvbank.switching._base import check_base
+from tvbank.checkpoint import open_checkpoint
+from tvbank.errors import BaseMismatchError, UsageError, name_some
+from tvbank.layout import Layout, fingerprint
 from tvbank.switching._bindings import Bindings
-from tvbank.switching._memory import targets_of
-from tvbank.switching._names import find_prefix
-from tvbank.switching._places import Place, identity, links_of, places_of
-from tvbank.switching._watch import Watches
+from tvbank.switching._memory import Target, targets_of
+from tvbank.switching._places import Place, Watches, identity, links_of, places_of
+from tvbank.switching._threads import thread_count
+from tvbank.switching.names import find_prefix
 
 
 @final
@@ -119,3 +120,40 @@ class AttachedModel:
             overlook: names of places that others have written to, to be noticed later.
         """
         self.watches.mark(self._tensors, overlook)
+
+
+def check_base(
+    layout: Layout, by_unit: Mapping[str, Sequence[Target]], only: Collection[str] | None = None
+) -> None:
+    """Compare the fingerprints of the units that a model has.
+
+    Args:
+        layout: of the base.
+        by_unit: the targets of every unit by its name.
+        only: names of places; by default all are compared.
+
+    Raises:
+        BaseMismatchError: names all units that differ.
+        CheckpointError: a tensor that has no plain memory to read.
+    """
+    pairs = [
+        (record, target)
+        for record in layout.records
+        for target in by_unit[record.name]
+        if only is None or any(place.name in only for place in target.places)
+    ]
+
+    def differs(number: int) -> bool:
+        record, target = pairs[number]
+        weights = open_checkpoint({record.name: target.tensor}).read(record.name)
+        return fingerprint(weights) != record.sha256
+
+    with ThreadPoolExecutor(thread_count()) as pool:  # hashing leaves the GIL alone
+        found = list(pool.map(differs, range(len(pairs))))
+    wrong = [record.name for (record, _), bad in zip(pairs, found, strict=True) if bad]
+    if wrong:
+        raise BaseMismatchError(
+            f"the model is not the base this bank was built on: {name_some(wrong)} of the bank's "
+            f"{len(layout.records)} units have other weights; load the base's weights into it",
+            wrong,
+        )

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from tvbank.coding.decoding.batch import address_of
 from tvbank.coding.decoding.table import ORDER, PLACE_COLUMNS
-from tvbank.switching._split import cut
-from tvbank.switching._threads import Crew, thread_count
+from tvbank.switching._threads import Crew, cut, thread_count
 from tvbank.switching.loops.shares import RecordArgument, shared_restore
 
 

@@ -1,8 +1,10 @@
-"""A task in memory, its frames bound to the places of a model that they go to."""
+"""Tasks in memory, their frames bound to the places of a model that they go to."""
 
 from __future__ import annotations
 
 import itertools
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NoReturn, final
 
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tvbank.bank.bank import Bank
 from tvbank.bank.reader import TaskFrames
 from tvbank.bank.task import Task
 from tvbank.coding.decoding.batch import address_of
@@ -18,8 +21,7 @@ from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_
 from tvbank.merging._tensor import to_torch
 from tvbank.switching._bindings import Bindings, assign_room
 from tvbank.switching._memory import Target
-from tvbank.switching._split import cut
-from tvbank.switching._threads import Crew, thread_count
+from tvbank.switching._threads import Crew, cut, thread_count
 from tvbank.switching.loops.recode import pack_frames, packed_limit
 
 
@@ -171,3 +173,50 @@ class ResidentTask:
         moved = int(address_of(kept)) - int(address_of(room))
         table[first:last, [MASK_AT, VALUES_AT]] += moved
         return int(row), kept
+
+
+@final
+class Cache:
+    """Tasks by name. Its own lock guards the table, not the reading: threads may read at once."""
+
+    def __init__(self, bank: Bank, bindings: Bindings, budget: int) -> None:
+        """Keep at most ``budget`` bytes of tasks between calls."""
+        self._bank, self._bindings, self._budget = bank, bindings, budget
+        self._tasks: OrderedDict[str, ResidentTask] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def get(self, name: str) -> ResidentTask:
+        """A task, read from the bank unless it is in memory in the bank's present revision.
+
+        Raises:
+            TaskNotFoundError: the bank has no such task.
+            CorruptionError, StorageError: as ``Task.all_frames``.
+            UnitMismatchError: as ``ResidentTask``.
+        """
+        stored = self._bank[name]
+        with self._lock:
+            task = self._tasks.get(name)
+            if task is not None:
+                self._tasks.move_to_end(name)
+        if task is not None and task.revision == stored.revision:
+            task.pack()  # it is used again, so packing it pays
+            return task
+        task = ResidentTask(stored, self._bindings)
+        with self._lock:
+            self._tasks[name] = task
+            self._tasks.move_to_end(name)
+        return task
+
+    def trim(self) -> None:
+        """Let the least recently used tasks go until the rest is within the budget."""
+        with self._lock:
+            sizes = {name: task.nbytes for name, task in self._tasks.items()}
+            total = sum(sizes.values())
+            while total > self._budget:
+                name, _ = self._tasks.popitem(last=False)
+                total -= sizes[name]
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each task in memory, the least recently used one first."""
+        with self._lock:
+            return {name: task.nbytes for name, task in self._tasks.items()}

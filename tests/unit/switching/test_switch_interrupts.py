@@ -15,7 +15,7 @@ import torch
 
 import tvbank
 from tvbank import switching
-from tvbank.switching import _split
+from tvbank.switching import _threads
 from tvbank.switching._threads import Crew
 
 FOLDER = str(Path(switching.__file__).parent)
@@ -59,7 +59,7 @@ class Interrupter:
 @pytest.fixture(scope="module")
 def attached():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_split, "_LEAST", 10)  # threads for small tasks too
+        patch.setattr(_threads, "_LEAST", 10)  # threads for small tasks too
         yield build()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tvbank.switching import _team
+from tvbank.switching import _threads
 from tvbank.switching._threads import Crew
 from tvbank.switching.loops.shares import shared_restore
 
@@ -52,13 +52,13 @@ def test_a_loop_that_lacks_memory_is_noticed(crew):
 
 
 def test_a_forked_process_leaves_the_threads_to_its_parent(monkeypatch):
-    monkeypatch.setattr(_team, "_PROCESS", -1)
-    assert _team.torch_team() is None
+    monkeypatch.setattr(_threads, "_PROCESS", -1)
+    assert _threads.torch_team() is None
 
 
 def test_builds_without_the_runtime_do_without(monkeypatch):
     monkeypatch.setattr(torch.backends.openmp, "is_available", lambda: False)
-    assert _team._find_team.__wrapped__() is None
+    assert _threads._find_team.__wrapped__() is None
     monkeypatch.undo()
     monkeypatch.setattr(torch, "__file__", "/nowhere/torch/__init__.py")
-    assert _team._find_team.__wrapped__() is None
+    assert _threads._find_team.__wrapped__() is None
