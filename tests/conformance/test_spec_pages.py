@@ -8,17 +8,18 @@ import pytest
 from vectors import ROOT
 
 SPEC = ROOT / "spec"
-PAGES = sorted(SPEC.rglob("*.md"))
+PAGES = sorted([*SPEC.rglob("*.md"), *(ROOT / "docs").rglob("*.md")])
+COMMANDS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(SPEC).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_python_blocks_run(page, monkeypatch):
     monkeypatch.chdir(ROOT)
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
         exec(compile(block, str(page), "exec"), {"__name__": "page"})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(SPEC).as_posix())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]*)(#[^)]*)?\)", page.read_text()):
         path, anchor = target
@@ -30,6 +31,14 @@ def test_links_lead_somewhere(page):
             headings = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
             assert anchor[1:] in slugs, target
+
+
+@pytest.mark.parametrize("page", COMMANDS, ids=lambda page: page.name)
+def test_commands_that_pages_name_exist(page):
+    for room, name in re.findall(r"python -m tools\.(bench|soak) ([a-z_]+)", page.read_text()):
+        folder = ROOT / "tools" / room
+        assert (folder / f"{name}.py").exists() or (folder / name / "__main__.py").exists(), name
+    assert not re.findall(r"python tools/\S+|tools\.(?:bench|realtasks)[_.]\w+", page.read_text())
 
 
 def test_decisions_are_all_listed():

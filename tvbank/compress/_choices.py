@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from tvbank.compress._draw import Draw
 from tvbank.compress._magnitudes import Magnitudes
 
-# Chosen on the training data of seven fine-tunes of two models (spec/decisions, "Budgets draw").
+# Chosen on the training data of seven fine-tunes of two models (docs/measured/budgets.md).
 #: r.
 _RATIO: Final = 512.0
 #: How many times more an error harms that is no noise.

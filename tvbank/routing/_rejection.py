@@ -9,7 +9,7 @@ Two scores, each with a threshold:
 
 Thresholds come from examples that were held out of metric, centres and all, at the same rank of
 both scores, so that together they reject the share asked for. What else was tried, and how it
-compares, is in spec/decisions/0024-shrinkage-lda-and-two-thresholds.md.
+compares, is in docs/measured/routing.md.
 """
 
 from __future__ import annotations
