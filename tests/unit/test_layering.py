@@ -1,6 +1,7 @@
 """Who may import whom, and what importing tvbank must not import."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -79,6 +80,93 @@ def test_imports_run_one_way(layer):
 def test_every_part_of_the_package_has_its_place_in_the_layers():
     parts = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("__")}
     assert parts - set(ALLOWED) == {"cli", "demo", "py"}
+
+
+def module_of(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+PACKAGES = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+
+def imported(name):
+    """(module, name in it or None, name here) of all imports from tvbank, wherever they stand."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tvbank":
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                here = alias.asname or alias.name
+                yield (inner, None, here) if inner in MODULES else (node.module, alias.name, here)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name in MODULES:
+                    yield alias.name, None, alias.asname
+
+
+def owner(module, name):
+    """The package that a private module or name belongs to; None if nothing is private."""
+    parts = module.split(".")
+    for place, part in enumerate(parts):
+        if part.startswith("_"):
+            return ".".join(parts[:place])
+    if name is None or not name.startswith("_") or name.startswith("__"):
+        return None
+    return module if module in PACKAGES else ".".join(parts[:-1])
+
+
+def private_names_of_others(name):
+    """(module, the package whose private name it takes, how)."""
+    inside = name if name in PACKAGES else name.rpartition(".")[0]
+    modules = {}
+    for module, item, here in imported(name):
+        package = owner(module, item)
+        if package is not None and not f"{inside}.".startswith(f"{package}."):
+            yield name, package, f"{name} imports {module}{f'.{item}' if item else ''}"
+        if item is None and here:
+            modules[here] = module
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = modules.get(node.value.id)
+            package = owner(module, node.attr) if module else None
+            if package is not None and not f"{inside}.".startswith(f"{package}."):
+                yield name, package, f"{name} uses {module}.{node.attr}"
+
+
+#: (who takes private names, whose): what is left to do. Remove what is done; add nothing.
+TAKERS = {
+    ("tvbank.cli", "tvbank.report"),
+    ("tvbank.coding", "tvbank.coding.masks"),
+    ("tvbank.coding", "tvbank.coding.values"),
+    ("tvbank.flexswitch", "tvbank.compress"),
+    ("tvbank.flexswitch", "tvbank.merging"),
+    ("tvbank.switching", "tvbank.merging"),
+}
+#: Imports that close a circle: what is left to do. Remove what is done; add nothing.
+CIRCLES = {
+    ("tvbank.compress._compressor", "tvbank.compress._pairs"),
+    ("tvbank.demo.claims", "tvbank.demo.report"),
+}
+
+
+def test_no_package_takes_a_private_name_of_another():
+    taken = [line for name in MODULES for line in private_names_of_others(name)]
+    pairs = {(".".join(taker.split(".")[:2]), package) for taker, package, _ in taken}
+    assert not [text for taker, package, text in taken
+                if (".".join(taker.split(".")[:2]), package) not in TAKERS]  # fmt: skip
+    assert pairs == TAKERS, "well done: now remove from TAKERS what is gone"
+
+
+def test_imports_make_no_circle():
+    """Imports for types and inside functions count, too."""
+    arrows = {(name, module) for name in MODULES for module, _, _ in imported(name)}
+    assert arrows >= CIRCLES, "well done: now remove from CIRCLES what is gone"
+    graph = {}
+    for name, module in arrows - CIRCLES:
+        graph.setdefault(name, set()).add(module)
+    list(graphlib.TopologicalSorter(graph).static_order())  # a CycleError names the circle
 
 
 @pytest.mark.parametrize("folder", sorted(path.parent for path in PACKAGE.rglob("__init__.py")))
