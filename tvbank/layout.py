@@ -84,6 +84,19 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     tied: dict[UnitName, UnitName]
 
     @cached_property
+    def document(self) -> bytes:
+        """The layout document: the bytes that the layout was read from, else those it would have.
+
+        The document of a later minor version may say more than this version knows.
+        """
+        return encode_document(self)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the layout document, by which tasks and routers name their layout."""
+        return hashlib.sha256(self.document).hexdigest()
+
+    @cached_property
     def by_name(self) -> dict[str, UnitRecord]:
         """The units in the address space, by name."""
         return {unit.name: unit for unit in self.units}
@@ -156,6 +169,12 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
         for alias, owner in self.tied.items():
             if owner not in owners:
                 raise FormatError("layout", f"{alias!r} is tied to the unknown unit {owner!r}")
+
+
+def encode_document(body: msgspec.Struct) -> bytes:
+    """A group document with a struct as its ``tvbank`` attributes: same content, same bytes."""
+    document = {"attributes": {"tvbank": body}, "node_type": "group", "zarr_format": 3}
+    return msgspec.json.encode(document, order="deterministic")
 
 
 def check_unit_name(name: str) -> None:

@@ -11,7 +11,7 @@ from watching import Seen
 
 import tvbank
 from tvbank.building import _task, preview
-from tvbank.building._work import WorkFolder
+from tvbank.building._task import WorkFolder
 from tvbank.errors import (
     BankNotFoundError,
     BaseMismatchError,

@@ -89,13 +89,13 @@ def test_a_worker_that_dies_of_a_job_every_time(folder, monkeypatch):
     (folder / "sitecustomize.py").write_text(
         "import os, sys, threading, time\n"
         "def watch():\n"
-        "    while 'tvbank.building._opened' not in sys.modules: time.sleep(0.01)\n"
-        "    from tvbank.building import _opened\n"
-        "    check = _opened.Tuned.check_identity\n"
+        "    while 'tvbank.building._jobs' not in sys.modules: time.sleep(0.01)\n"
+        "    from tvbank.building import _jobs\n"
+        "    check = _jobs.Tuned.check_identity\n"
         "    def die(self):\n"
         "        if 't1' in self.checkpoint: os._exit(7)\n"
         "        check(self)\n"
-        "    _opened.Tuned.check_identity = die\n"
+        "    _jobs.Tuned.check_identity = die\n"
         "if '_worker' in ' '.join(sys.orig_argv):\n"
         "    threading.Thread(target=watch, daemon=True).start()\n"
     )

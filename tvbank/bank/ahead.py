@@ -1,4 +1,4 @@
-"""Work that runs ahead of who takes its results, as far as a window of bytes allows."""
+"""Work on several units, or requests to a store, at the same time, within a window of bytes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import TypeVar
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-#: Bytes of units that may wait for the one before them; a larger unit is worked on alone.
+#: Bytes of units that may be under way at once; a larger unit is worked on alone.
 WINDOW = 2**26
 
-#: Bytes of units that are asked for together, where they come over a network.
+#: Bytes of units that are requested together from a remote store.
 TOGETHER = WINDOW // 2
 
-#: Units of fewer entries are the work of one core, beside others.
+#: A unit of fewer entries is encoded by one core, others at the same time by the others.
 LARGE = 2**21
 
 
 def all_cores() -> ThreadPoolExecutor:
-    """Threads for all cores; what they run lets go of the interpreter's lock."""
+    """Threads for all cores, for functions that release the interpreter's lock."""
     return ThreadPoolExecutor(os.cpu_count() or 1)
 
 
 def together(parallel: int, jobs: Sequence[Callable[[], _Result]]) -> list[_Result]:
-    """What jobs come to, in their order; so many of them at once wait for a store to answer."""
+    """Run jobs that wait for a store, at most ``parallel`` at once; results in the jobs' order."""
     if parallel == 1 or len(jobs) < 2:
         return [job() for job in jobs]
     with ThreadPoolExecutor(min(parallel, len(jobs))) as pool:
@@ -35,15 +35,15 @@ def together(parallel: int, jobs: Sequence[Callable[[], _Result]]) -> list[_Resu
 
 
 def grouped(sized: Iterable[tuple[str, int]], limit: int) -> list[tuple[str, ...]]:
-    """Names in order, in groups of at most so many bytes; what is larger stands alone."""
+    """Divide names, in order, into groups of at most ``limit`` bytes; a larger one stands alone."""
     groups: list[list[str]] = []
-    room = 0
+    left = 0
     for name, size in sized:
-        if not groups or size > room:
+        if not groups or size > left:
             groups.append([])
-            room = limit
+            left = limit
         groups[-1].append(name)
-        room -= size
+        left -= size
     return [tuple(group) for group in groups]
 
 
@@ -52,12 +52,12 @@ def run_ahead(
     start: Callable[[_Item], Callable[[], _Result]],
     size: Callable[[_Item], int],
 ) -> Iterator[_Result]:
-    """Start items in order and yield what they come to, while later ones are under way.
+    """Start items in order, and yield their results in order while later items are worked on.
 
     Args:
         items: what to work on.
-        start: begins the work on an item, as on threads of ``all_cores``, and returns a function
-            that waits for its result.
+        start: begins the work on an item, for example on threads of ``all_cores``, and returns a
+            function that waits for its result.
         size: bytes that an item takes until its result has been used.
     """
     pending: deque[tuple[int, Callable[[], _Result]]] = deque()

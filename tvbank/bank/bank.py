@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, final
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores
-from tvbank.bank.documents import encode_document
 from tvbank.bank.gc import GRACE, GcReport, collect_garbage
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
 from tvbank.bank.names import check_metadata, check_task_name
@@ -102,7 +101,8 @@ class Bank(Mapping[str, Task]):
             StorageError: the store; the bank is what it was, unless the disk failed just after the
                 new catalog took its place: then it has the task, whole.
         """
-        from tvbank.bank.writer import Spool, prepare  # numba, with the codec
+        from tvbank.bank.encoder import Draft  # numba, with the codec
+        from tvbank.bank.writer import Spool, prepare
         from tvbank.compress import TSwitch
 
         check_task_name(name)
@@ -121,10 +121,11 @@ class Bank(Mapping[str, Task]):
                 self.layout, model, tuned, chosen.accepts, replace_mismatched=replace_mismatched
             )
             total = sum(spec.nbytes for spec in tuned.tensors.values())
-            prepared = prepare(
-                self.layout, self._catalog.layout.sha256, model, vector, chosen, described, spool,
-                pool, Counter(listener(progress), total),
+            draft = Draft(
+                self.layout, model, vector, chosen, pool, described,
+                Counter(listener(progress), total),
             )  # fmt: skip
+            prepared = prepare(draft, spool)
             self._catalog = publish_task(self.storage, name, prepared, replace=replace)
         return self[name]
 
@@ -213,8 +214,8 @@ class Bank(Mapping[str, Task]):
         """Remove what the newest catalog does not name: removed and replaced tasks, debris.
 
         Args:
-            grace: seconds that it stays, for who opened the bank before or, in a store without
-                locks, is about to publish it.
+            grace: seconds that it stays, for readers that opened the bank before and, in a store
+                without locks, for writers that are about to publish it.
 
         Returns:
             How many objects and bytes were removed, and how many are still too young.
@@ -239,7 +240,7 @@ class Bank(Mapping[str, Task]):
             raise TaskNotFoundError(
                 f"{self.location} has no task {name!r}; it has {known}"
             ) from None
-        return Task(self.storage, self.layout, self._catalog.layout.sha256, name, entry)
+        return Task(self.storage, self.layout, name, entry)
 
     def __contains__(self, name: object) -> bool:
         return name in self._catalog.tasks
@@ -283,7 +284,7 @@ def create(
     with borrow_checkpoint(base) as checkpoint:
         total = sum(spec.nbytes for spec in checkpoint.tensors.values())
         layout = build_layout(checkpoint, chunk_length, Counter(listener(progress), total).advance)
-    make_bank(storage, encode_document(layout), lambda: remember_base(storage, base))
+    make_bank(storage, layout.document, lambda: remember_base(storage, base))
     return Bank(storage, base)
 
 

@@ -1,4 +1,7 @@
-"""Copying tasks from one bank to another, object by object: nothing is decoded or encoded."""
+"""Copying tasks from one bank to another, object by object: nothing is decoded or encoded.
+
+``Contents`` lists the objects that a catalog reaches; ``packing.py`` uses it as well.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,9 @@ from tvbank.bank.routers import StoredRouter
 from tvbank.bank.snapshot import read_layout, read_root, read_root_to_change, read_stored
 from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import MARKER, markers
-from tvbank.errors import BankNotFoundError, BaseMismatchError, TaskNotFoundError
+from tvbank.errors import BankNotFoundError, BaseMismatchError, TaskNotFoundError, name_some
 from tvbank.layout import Layout
 from tvbank.storage import Location, Storage, open_storage
-
-#: Names of units that an error about another base tells.
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def copy(
         TaskExistsError, RouterExistsError: the target has another task or router of that name.
         StorageError: a store refused; the target is what it was, or has further tasks, whole.
     """
-    found = contents_of(open_storage(source))
-    chosen = found.chosen(tasks)
+    contents = contents_of(open_storage(source))
+    chosen = contents.chosen(tasks)
     storage = open_storage(target)
     storage.refuse_read_only()
-    there = _prepare(found, storage)
+    there = _prepare(contents, storage)
     for name in chosen:
         same = name in there and there[name].revision == chosen[name].revision
         refuse_existing(there, name, replace=replace or same)
@@ -89,9 +89,9 @@ def copy(
         for name, entry in chosen.items()
         if name not in there or there[name].revision != entry.revision
     }
-    routers = _new_routers(found, storage, chosen, replace=replace)
+    routers = _new_routers(contents, storage, chosen, replace=replace)
     total = sum(entry.stored_bytes for entry in wanted.values())
-    work = _Work(found, storage, Counter(listener(progress), total))
+    work = _Work(contents, storage, Counter(listener(progress), total))
     for name, entry in wanted.items():
         work.task(name, entry, replace=replace)
     for router in routers:
@@ -131,8 +131,7 @@ def _prepare(source: Contents, target: Storage) -> Tasks:
 def _refuse_other_base(source: Contents, other: Layout, target: Storage) -> None:
     ours, theirs = _weights(source.layout), _weights(other)
     differ = sorted(name for name in ours.keys() | theirs if ours.get(name) != theirs.get(name))
-    named = ", ".join(map(repr, differ[:_NAMED])) + (", …" if len(differ) > _NAMED else "")
-    why = f"units differ: {named}" if differ else "its chunks or tied names are others"
+    why = f"units differ: {name_some(differ)}" if differ else "its chunks or tied names are others"
     raise BaseMismatchError(
         f"{target.location} is a bank of another base than {source.storage.location} ({why}): "
         "copy to a bank of the same base, or to an empty place",
@@ -141,7 +140,7 @@ def _refuse_other_base(source: Contents, other: Layout, target: Storage) -> None
 
 
 def _weights(layout: Layout) -> dict[str, tuple[object, ...]]:
-    """What tells the weights of a base's tensors, by their names."""
+    """Element types, shapes and digests of a base's tensors, by their names."""
     return {unit.name: (unit.dtype, unit.shape, unit.sha256) for unit in layout.records}
 
 
@@ -207,11 +206,11 @@ class _Work:
 
         An object is written whole or not at all, under a name that says what it holds.
         """
-        found = list(self._target.list(folder))
-        if found and not self._target.locks:
+        present = list(self._target.list(folder))
+        if present and not self._target.locks:
             young = self._target.now() - GRACE / 2
-            found = [one for one in found if one.modified > young]
-        return {one.key: one.size for one in found}
+            present = [one for one in present if one.modified > young]
+        return {one.key: one.size for one in present}
 
     def _copy(self, objects: Iterable[tuple[str, ObjectRecord]], task: str) -> None:
         locks = self._target.locks  # and its lock is this thread's: no other may write
@@ -272,16 +271,16 @@ class Contents:
             CorruptionError: the revision document is missing or damaged.
         """
         entry = self.catalog.tasks[name]
-        task = Task(self.storage, self.layout, self.catalog.layout.sha256, name, entry)
+        task = Task(self.storage, self.layout, name, entry)
         folder = f"tasks/{name}/{entry.revision}"
         objects = sorted(
             task.document.objects.items(), key=lambda one: not one[0].endswith("zarr.json")
         )
-        found = {f"{folder}/{key}": record for key, record in objects}
+        records = {f"{folder}/{key}": record for key, record in objects}
         for number, shard in enumerate(entry.shards):
             if shard is not None:
-                found[f"{folder}/delta/c/{number}"] = shard
-        return found | {f"{folder}/zarr.json": ObjectRecord(entry.size, entry.revision)}
+                records[f"{folder}/delta/c/{number}"] = shard
+        return records | {f"{folder}/zarr.json": ObjectRecord(entry.size, entry.revision)}
 
     def routers(self, tasks: Collection[str]) -> dict[str, StoredRouter]:
         """The routers that know no other tasks than these.
@@ -289,11 +288,11 @@ class Contents:
         Raises:
             CorruptionError: a router's document is missing or damaged.
         """
-        found = {
+        routers = {
             name: StoredRouter(self.storage, self.catalog, name)
             for name in sorted(self.catalog.routers)
         }
-        return {name: each for name, each in found.items() if set(each.tasks) <= set(tasks)}
+        return {name: router for name, router in routers.items() if set(router.tasks) <= set(tasks)}
 
     def read(self, key: str, record: ObjectRecord, task: str | None = None) -> bytes:
         """An object, if it is what was recorded; see ``read_stored``."""

@@ -28,6 +28,7 @@ from tvbank.layout import (
     check_shape,
     check_unit_name,
 )
+from tvbank.layout import encode_document as encode_document
 
 ROOT = "zarr.json"
 LAYOUT = "base/zarr.json"
@@ -153,12 +154,6 @@ class _Version(msgspec.Struct):
     required_features: tuple[str, ...]
 
 
-def encode_document(body: msgspec.Struct) -> bytes:
-    """A group document with a struct as its ``tvbank`` attributes: same content, same bytes."""
-    document = {"attributes": {"tvbank": body}, "node_type": "group", "zarr_format": 3}
-    return msgspec.json.encode(document, order="deterministic")
-
-
 def encode_root(catalog: Catalog) -> bytes:
     """The root document, its digest filled in."""
     data = encode_document(msgspec.structs.replace(catalog, digest=_NO_DIGEST))
@@ -201,6 +196,7 @@ def decode_layout(data: bytes) -> Layout:
     """
     layout = decode_document(data, Layout, LAYOUT)
     layout.check()
+    vars(layout)["document"] = data
     return layout
 
 
@@ -233,11 +229,11 @@ def _with_digest(data: bytes, digest: str) -> bytes:
 
 
 def _check_digest(data: bytes) -> None:
-    found = _HEAD_AND_DIGEST.match(data)
-    if not found:
+    head = _HEAD_AND_DIGEST.match(data)
+    if not head:
         raise CorruptionError("document-syntax", f"{ROOT} does not begin with its digest", key=ROOT)
     blank = _with_digest(data, _NO_DIGEST)
-    if hashlib.sha256(blank).hexdigest().encode() != found[1]:
+    if hashlib.sha256(blank).hexdigest().encode() != head[1]:
         raise CorruptionError(
             "document-digest",
             f"{ROOT} does not have the digest it states: it was damaged or edited by hand",

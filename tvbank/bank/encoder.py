@@ -1,17 +1,22 @@
-"""Turns a task vector into frames on all cores, while at most one large unit is in memory."""
+"""What is being written into a bank, and how its units become frames.
+
+Units are encoded on all cores, while at most one large unit is in memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank._progress import Progress
+from tvbank._progress import SILENT, Counter
 from tvbank.bank.ahead import LARGE, TOGETHER, grouped, run_ahead
+from tvbank.bank.documents import JSON
 from tvbank.bank.shard import CHECKSUM_BYTES, index_bytes
 from tvbank.coding import encode_frame, read_header
 from tvbank.compress import Compressor, Entries, PairedUnit, Pairs
@@ -19,13 +24,34 @@ from tvbank.dtypes import DTYPES
 from tvbank.layout import Layout, UnitRecord, fingerprint
 from tvbank.vector import BaseModel, TaskVector
 
-#: Called with bytes of the fine-tune done.
-Advance = Callable[[int], object]
-
 _Frames = list[tuple[int, bytes]]
 
 #: Rows of fewer entries, such as those of a convolution's kernel, are too short for a density.
 _SHORT_ROW = 64
+
+
+@final
+@dataclass(frozen=True)
+class Draft:
+    """What is being written into a bank: a fine-tune, its base, and how it is compressed.
+
+    Attributes:
+        layout: of the bank.
+        base: the base's weights, checked while they are read.
+        vector: the fine-tune beside the layout.
+        compressor: what to keep.
+        pool: threads to work on.
+        metadata: the user's own JSON, as ``check_metadata`` returns it.
+        counter: of the bytes of the fine-tune.
+    """
+
+    layout: Layout
+    base: BaseModel
+    vector: TaskVector
+    compressor: Compressor
+    pool: ThreadPoolExecutor
+    metadata: JSON = field(default_factory=dict)
+    counter: Counter = field(default_factory=lambda: Counter(SILENT, 0))
 
 
 def row_length(shape: tuple[int, ...]) -> int | None:
@@ -43,30 +69,20 @@ def row_length(shape: tuple[int, ...]) -> int | None:
 
 @final
 class Encoder:
-    """Compresses units ahead of the one whose frames are asked for."""
+    """Encodes the units of a draft, those ahead of the one whose frames are asked for included."""
 
-    def __init__(
-        self,
-        layout: Layout,
-        base: BaseModel,
-        vector: TaskVector,
-        compressor: Compressor,
-        pool: ThreadPoolExecutor,
-    ) -> None:
-        self._layout, self._base, self._vector = layout, base, vector
-        self._compressor, self._pool = compressor, pool
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._layout, self._base, self._vector = draft.layout, draft.base, draft.vector
         self._together: dict[str, tuple[str, ...]] = {}
 
-    def frames(
-        self, advance: Advance | None = None, units: Sequence[UnitRecord] | None = None
-    ) -> Iterator[tuple[int, bytes]]:
+    def frames(self, units: Sequence[UnitRecord] | None = None) -> Iterator[tuple[int, bytes]]:
         """Number of the chunk and frame of every chunk of every unit, ascending.
 
         The base's fingerprints are taken meanwhile: all that matters is that nothing is published
         before they were compared, which has happened when this iterator ends.
 
         Args:
-            advance: called with bytes of the fine-tune done.
             units: which of the task vector's units, in its order; by default all.
 
         Raises:
@@ -78,8 +94,7 @@ class Encoder:
         self._together = {group[0]: group for group in groups}
         for frames, read in run_ahead(chosen, self._start, self._bytes):
             yield from frames
-            if advance is not None:
-                advance(read)
+            self._draft.counter.advance(read)
 
     def _bytes(self, unit: UnitRecord) -> int:
         return self._base.spec(unit).nbytes + self._vector.spec(unit.name).nbytes
@@ -90,15 +105,15 @@ class Encoder:
             self._vector.expect(expected)
         known = self._base.is_kept(unit.name)  # before it is read: others may keep it meanwhile
         base = self._base.read_unchecked(unit.name)
-        seen = None if known else self._pool.submit(fingerprint, base)
+        seen = None if known else self._draft.pool.submit(fingerprint, base)
         tuned = self._vector.read(unit.name)
         parts: list[Future[_Frames]]
         if unit.size < LARGE:
-            parts = [self._pool.submit(self._encode_unit, unit, base, tuned)]
+            parts = [self._draft.pool.submit(self._encode_unit, unit, base, tuned)]
         else:
-            entries = self._compressor.prepare(unit.name, base, tuned, self._pool.map)
+            entries = self._draft.compressor.prepare(unit.name, base, tuned, self._draft.pool.map)
             parts = [
-                self._pool.submit(self._encode, unit, entries, [chunk])
+                self._draft.pool.submit(self._encode, unit, entries, [chunk])
                 for chunk in self._layout.chunks(unit)
             ]
 
@@ -111,7 +126,7 @@ class Encoder:
         return finish
 
     def _encode_unit(self, unit: UnitRecord, base: NDArray[Any], tuned: NDArray[Any]) -> _Frames:
-        entries = self._compressor.prepare(unit.name, base, tuned)
+        entries = self._draft.compressor.prepare(unit.name, base, tuned)
         return self._encode(unit, entries, self._layout.chunks(unit))
 
     def _encode(self, unit: UnitRecord, entries: Entries, chunks: list[int] | range) -> _Frames:
@@ -133,32 +148,19 @@ def encode_chunk(layout: Layout, unit: UnitRecord, entries: Entries, chunk: int)
 class BankPairs(Pairs):
     """See ``Pairs``. The base's weights are compared with the bank's when the frames are made."""
 
-    def __init__(
-        self,
-        layout: Layout,
-        base: BaseModel,
-        vector: TaskVector,
-        pool: ThreadPoolExecutor,
-        progress: Progress,
-        *,
-        fixed_bytes: int,
-        parameters: int,
-    ) -> None:
-        """Describe a task vector; nothing is read yet.
+    def __init__(self, draft: Draft, *, fixed_bytes: int, parameters: int) -> None:
+        """Describe the task vector; nothing is read yet.
 
         Args:
-            layout: of the base.
-            base: the base's weights.
-            vector: the fine-tune.
-            pool: threads.
-            progress: to which the compressor reports.
+            draft: what is being written.
             fixed_bytes: of the revision's documents and extras.
             parameters: entries of all units and extras.
         """
-        self._layout, self._base, self._vector = layout, base, vector
+        layout, vector = draft.layout, draft.vector
+        self._layout, self._base, self._vector = layout, draft.base, vector
         self.units = [PairedUnit(unit.name, unit.shape) for unit in vector.units]
         self.aliases, self.whole = layout.aliases, vector.whole
-        self.each, self.progress = pool.map, progress
+        self.each, self.progress = draft.pool.map, draft.counter.progress
         # Chunks of shards that end up empty take no index: an upper bound, by less than a shard's.
         self.fixed_bytes = fixed_bytes + layout.shard_count * index_bytes(layout.chunks_per_shard)
         self.parameters, self.chunk_length = parameters, layout.chunk_length

@@ -1,6 +1,7 @@
 """Units kept whole beside the delta: heads the base lacks, changed buffers, resized embeddings.
 
-Each is a plain zarr array of whole rows compressed with zstd (spec/container.md, "Extras").
+Each extra is a plain zarr array whose chunks are compressed with zstd (spec/container.md,
+"Extras"); a chunk is decompressed into no more bytes than expected.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class Extras(Mapping[str, NDArray[Any]]):
         number, record = self._find(name)
         keys = [f"extras/{number}/{key}" for key in chunk_keys(record)]
         read = together(self._storage.parallel, [partial(self._read, key) for key in keys])
-        what, remedy = f"extra {name!r}", "Task.extras.record tells its shape"
+        what, remedy = f"extra {name!r}", "Task.extras.record has its shape"
         whole = room(record.size, stored_dtype(record.dtype), what, remedy)
         first = 0
         for key, data in zip(keys, read, strict=True):
@@ -204,8 +205,9 @@ def compress(data: bytes) -> bytes:
 def decompress(data: bytes, size: int) -> NDArray[np.uint8]:
     """Undo ``compress``.
 
-    The content's size is compared before anything is allocated: a bomb finds no room, and the
-    library, which would leave the rest of a larger buffer as it is, fills it whole.
+    The content's size is compared before anything is allocated: a small frame cannot claim much
+    memory, and the library, which leaves the rest of a buffer that is too large as it was, fills
+    all of it.
 
     Args:
         data: one frame.

@@ -1,9 +1,9 @@
 """Garbage collection: removing the objects that no catalog names and nobody may still need.
 
-The rule (spec/container.md, "Garbage collection"): what the newest catalog does not reach goes once
-the youngest object of its folder is older than a grace period. Who takes a revision out of the
-catalog makes it young first, so the readers of the generation before have that long to finish; what
-a live writer uploads is young by itself.
+The rule (spec/container.md, "Garbage collection"): an object that the newest catalog does not reach
+is removed once the youngest object of its folder is older than a grace period. A writer that takes
+a revision out of the catalog makes it young first, so readers of the generation before have that
+long to finish; objects that a live writer uploads are young by themselves.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
         now = storage.now() if grace else 0.0
         removed: list[StoredObject] = []
         kept: list[StoredObject] = []
-        for folder, found in _garbage(storage, storage.list()).items():
-            if grace and not _old(found, now - grace):
-                kept += found
+        for folder, garbage in _garbage(storage, storage.list()).items():
+            if grace and not _old(garbage, now - grace):
+                kept += garbage
                 continue
             if not storage.locks:  # a writer may have come since the listing
-                found = _garbage(storage, list(storage.list(folder))).get(folder, [])
-                if grace and not _old(found, now - grace):
-                    kept += found
+                garbage = _garbage(storage, list(storage.list(folder))).get(folder, [])
+                if grace and not _old(garbage, now - grace):
+                    kept += garbage
                     continue
-            for one in found:
+            for one in garbage:
                 with suppress(ObjectNotFoundError):
                     storage.delete(one.key)
                     removed.append(one)
@@ -81,18 +81,18 @@ def _old(objects: Iterable[StoredObject], before: float) -> bool:
 
 
 def _garbage(storage: Storage, listed: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
-    """What the newest catalog does not reach, by the folder that lives and dies as one."""
+    """Objects that the newest catalog does not reach, by the folder that is removed as one."""
     listed = list(listed)  # before the catalog is read: what it names then was listed or is new
     catalog = read_root_to_change(storage)[0]
     reached, markers = _reached(catalog), _markers(catalog)
     garbage: dict[str, list[StoredObject]] = {}
-    for found in listed:
-        parts = found.key.split("/")
+    for stored in listed:
+        parts = stored.key.split("/")
         folder = "/".join(parts[:3]) + "/" if len(parts) > 3 else ""
-        named = folder in reached or found.key in markers
+        named = folder in reached or stored.key in markers
         ours = parts[0] in ("tasks", "routers")
-        if TEMPORARY.search(found.key) or (ours and not named):
-            garbage.setdefault(folder or found.key, []).append(found)
+        if TEMPORARY.search(stored.key) or (ours and not named):
+            garbage.setdefault(folder or stored.key, []).append(stored)
     return garbage
 
 

@@ -68,12 +68,12 @@ def refuse_occupied(storage: Storage) -> None:
         StorageError: the store refused, or can only be read.
     """
     storage.refuse_read_only()
-    for found in storage.list():
-        if found.key == ROOT:
+    for stored in storage.list():
+        if stored.key == ROOT:
             raise BankExistsError(f"{storage.location} already holds a bank")
-        if found.key not in (LAYOUT, BASE_LOCATION) and ".tmp-" not in found.key:
+        if stored.key not in (LAYOUT, BASE_LOCATION) and ".tmp-" not in stored.key:
             raise BankExistsError(
-                f"{storage.location} is not empty (it has {found.key}): choose another place"
+                f"{storage.location} is not empty (it has {stored.key}): choose another place"
             )
 
 
@@ -103,7 +103,7 @@ class _Location(msgspec.Struct, frozen=True):
 
 
 def remember_base(storage: Storage, base: CheckpointSource) -> None:
-    """Note the path of a base that is a file or a folder; other kinds cannot be found again.
+    """Note the path of a base that is a file or a folder; other kinds have no path.
 
     A URL is not noted: a stranger's bank would then choose what this machine asks the network for.
     """

@@ -67,12 +67,12 @@ def pack(
         raise UsageError(f"{path}: give a name that ends in .zip, so that the bank can be opened")
     if path.is_dir() or (path.exists() and not replace):
         raise BankExistsError(f"{path} exists: choose another name, or replace it (--force)")
-    found = contents_of(open_storage(source))
-    chosen = found.chosen(tasks)
-    routers = found.routers(chosen)
+    contents = contents_of(open_storage(source))
+    chosen = contents.chosen(tasks)
+    routers = contents.routers(chosen)
     with ReplacedFile(path) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            objects = _write(archive, found, chosen, routers, listener(progress))
+            objects = _write(archive, contents, chosen, routers, listener(progress))
         size = file.seek(0, os.SEEK_END)
     return PackReport(str(path), tuple(chosen), objects, size, tuple(routers))
 

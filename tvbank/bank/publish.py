@@ -24,7 +24,7 @@ from tvbank.errors import ConflictError, RouterExistsError, TaskExistsError, Tas
 from tvbank.storage import ObjectNotFoundError, Storage
 
 if TYPE_CHECKING:
-    from tvbank.bank.writer import Prepared  # numba, which who removes a task does not need
+    from tvbank.bank.writer import Prepared  # numba, which removing a task does not need
 
 _TRIES = 100
 

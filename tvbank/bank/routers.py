@@ -231,9 +231,9 @@ class StoredRouter:
 
     def objects(self) -> dict[str, ObjectRecord]:
         """All objects by their keys in the bank: documents first, the router's own last."""
-        objects = sorted(self.document.objects.items(), key=lambda each: _documents_first(each[0]))
-        found = {f"{self.folder}/{key}": record for key, record in objects}
-        return found | {f"{self.folder}/zarr.json": ObjectRecord(self.entry.size, self.revision)}
+        objects = sorted(self.document.objects.items(), key=lambda item: _documents_first(item[0]))
+        records = {f"{self.folder}/{key}": record for key, record in objects}
+        return records | {f"{self.folder}/zarr.json": ObjectRecord(self.entry.size, self.revision)}
 
     def load(self, *, partial: bool = False) -> Router:
         """Read the router.
@@ -249,16 +249,16 @@ class StoredRouter:
         if not partial:
             refuse_unknown(self.tasks, self._catalog, self._storage.location)
         arrays = Extras(self._storage, self.folder, None, document.extras, document.objects)
-        found = {name: self._checked(name, arrays[name], document) for name in arrays}
-        metric = Metric(found[CENTRE], found[MATRIX]) if MATRIX in found else None
+        checked = {name: self._checked(name, arrays[name], document) for name in arrays}
+        metric = Metric(checked[CENTRE], checked[MATRIX]) if MATRIX in checked else None
         recipe = Recipe(document.recipe.at, document.recipe.pooling, document.recipe.width)
         rejection = document.rejection
         return Router(
             self.tasks,
             recipe,
             _method(document),
-            found[KEYS].astype(np.float32),
-            found[OWNERS],
+            checked[KEYS].astype(np.float32),
+            checked[OWNERS],
             document.spread,
             metric,
             None if rejection is None else Rejection(rejection.evidence, rejection.distance),

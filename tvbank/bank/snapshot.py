@@ -37,7 +37,7 @@ def read_root(storage: Storage) -> tuple[Catalog, str]:
 
 
 def read_root_to_change(storage: Storage) -> tuple[Catalog, str]:
-    """As ``read_root``, for who will replace the catalog or remove objects.
+    """As ``read_root``, before the catalog is replaced or objects are removed.
 
     Raises:
         UnsupportedError: also for a later minor version, of which this writer would drop what it
@@ -49,7 +49,7 @@ def read_root_to_change(storage: Storage) -> tuple[Catalog, str]:
 
 
 def refuse_later_minor(storage: Storage, catalog: Catalog) -> None:
-    """Refuse to change what only a later tvbank knows whole.
+    """Refuse to change a bank of which only a later tvbank knows everything.
 
     Raises:
         UnsupportedError: the catalog has a later minor version.

@@ -91,14 +91,12 @@ class Task(Mapping[str, Unit]):
         self,
         storage: Storage,
         layout: Layout,
-        layout_sha256: str,
         name: str,
         entry: CatalogEntry,
         *,
         by_shard: bool = False,
     ) -> None:
         self.name = name
-        self._layout_sha256 = layout_sha256
         self._storage, self._layout, self._entry = storage, layout, entry
         self._reader = DeltaReader(storage, layout, name, entry, by_shard=by_shard)
 
@@ -157,10 +155,10 @@ class Task(Mapping[str, Unit]):
         entry = self._entry
         replaced = tuple(e.name for e in revision.extras if e.name in self._layout.by_name)
         agreed = (entry.element, entry.shards, entry.nonzeros, entry.replaced, entry.compressor)
-        found = (
+        stated = (
             revision.element, revision.shards, revision.nonzeros, replaced, revision.compressor
         )  # fmt: skip
-        if found != agreed or revision.layout != self._layout_sha256:
+        if stated != agreed or revision.layout != self._layout.sha256:
             raise CorruptionError(
                 "layout", f"task {self.name!r}: {key} contradicts the catalog",
                 key=key, task=self.name,
@@ -169,8 +167,8 @@ class Task(Mapping[str, Unit]):
     @cached_property
     def extras(self) -> Extras:
         """Units kept whole, by name: heads the base lacks, changed buffers, replaced units."""
-        found = self.document
-        return Extras(self._storage, self._folder, self.name, found.extras, found.objects)
+        document = self.document
+        return Extras(self._storage, self._folder, self.name, document.extras, document.objects)
 
     def to_dense(self) -> dict[str, NDArray[Any]]:
         """All entries of all units, by name, each in its shape; decoded on all cores.
@@ -191,10 +189,8 @@ class Task(Mapping[str, Unit]):
             return join_all(self.by_shard()._reader, list(self._units.values()), pool)
 
     def by_shard(self) -> Task:
-        """The same task, read shard by shard: fewer requests for who wants all of its units."""
-        return Task(
-            self._storage, self._layout, self._layout_sha256, self.name, self._entry, by_shard=True
-        )
+        """The same task, read shard by shard: fewer requests where all of its units are read."""
+        return Task(self._storage, self._layout, self.name, self._entry, by_shard=True)
 
     def all_frames(self) -> TaskFrames:
         """The frames of all units at once, checked and laid out for the compiled loops.
@@ -236,7 +232,7 @@ class Task(Mapping[str, Unit]):
         try:
             return self._units[self._layout.tied.get(name, name)]
         except KeyError:
-            hint = "list(task) and list(task.extras) tell what it has"
+            hint = "list(task) and list(task.extras) name what it has"
             raise UnitNotFoundError(f"task {self.name!r} has no unit {name!r}; {hint}") from None
 
     def __iter__(self) -> Iterator[str]:

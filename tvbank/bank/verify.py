@@ -91,13 +91,13 @@ def _settled(
     kind: Literal["tasks", "routers"],
     check: Callable[[Catalog, str], Iterator[Fault]],
 ) -> list[Fault]:
-    """Faults of a task or router; found again if others have changed the bank meanwhile.
+    """Faults of a task or router; checked again if others have changed the bank meanwhile.
 
-    Who removes one may have its objects collected before they are read here.
+    Its objects may have been removed before they were read here.
     """
     for _ in range(_TRIES):
-        found = list(check(catalog, name))
-        if not found:
+        faults = list(check(catalog, name))
+        if not faults:
             break
         try:
             newest = read_root(storage)[0]
@@ -108,13 +108,13 @@ def _settled(
         if name not in getattr(newest, kind):
             return []
         catalog = newest
-    return found
+    return faults
 
 
 def _task_faults(storage: Storage, layout: Layout, catalog: Catalog, name: str) -> Iterator[Fault]:
     """All checks of one task."""
     entry = catalog.tasks[name]
-    task = Task(storage, layout, catalog.layout.sha256, name, entry)
+    task = Task(storage, layout, name, entry)
     return _TaskCheck(storage, layout, task, entry).faults()
 
 
@@ -193,20 +193,20 @@ class _TaskCheck:
         nonzeros = 0
         broken: set[str] = set()
         with all_cores() as pool:
-            for unit, found in zip(
+            for unit, counted in zip(
                 self._layout.units,
                 pool.map(partial(_count, reader), self._layout.units),
                 strict=True,
             ):
-                if isinstance(found, CorruptionError):
-                    if found.unit is None and found.key in broken:
+                if isinstance(counted, CorruptionError):
+                    if counted.unit is None and counted.key in broken:
                         continue  # a missing shard or damaged index concerns all of its units
-                    broken.add(found.key)
-                    if found.reason != "object-missing":
-                        yield _fault(found, found.key)
+                    broken.add(counted.key)
+                    if counted.reason != "object-missing":
+                        yield _fault(counted, counted.key)
                     continue
-                nonzeros += found
-                if found and unit.name in self._entry.replaced:
+                nonzeros += counted
+                if counted and unit.name in self._entry.replaced:
                     yield self._contradiction(
                         "address", f"unit {unit.name!r} is replaced, yet stored"
                     )
@@ -215,7 +215,7 @@ class _TaskCheck:
         yield from self._beyond(reader)
 
     def _beyond(self, reader: DeltaReader) -> Iterator[Fault]:
-        """Frames in the last shard behind the last unit."""
+        """Frames in the last shard after the last unit."""
         last = self._layout.shard_count - 1
         if last < 0 or (record := self._entry.shards[last]) is None:
             return

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import IO, Any, final
+from dataclasses import dataclass, replace
+from typing import IO, final
 
-from tvbank._progress import Counter
 from tvbank.bank.documents import (
     JSON,
     CatalogEntry,
@@ -21,9 +19,8 @@ from tvbank.bank.documents import (
     encode_document,
     record_of,
 )
-from tvbank.bank.encoder import Advance, BankPairs, Encoder
+from tvbank.bank.encoder import BankPairs, Draft, Encoder
 from tvbank.bank.extras import encode_extra
-from tvbank.bank.names import check_metadata
 from tvbank.bank.shard import build_shard
 from tvbank.bank.zarr_documents import (
     DELTA,
@@ -35,10 +32,9 @@ from tvbank.bank.zarr_documents import (
     extra_document,
 )
 from tvbank.coding import read_header
-from tvbank.compress import Compressor
 from tvbank.errors import CheckpointError, StorageError
 from tvbank.layout import Layout
-from tvbank.vector import BaseModel, TaskVector
+from tvbank.vector import TaskVector
 
 
 @dataclass(frozen=True)
@@ -50,48 +46,33 @@ class Prepared:
     objects: Spool
 
 
-def prepare(
-    layout: Layout,
-    layout_sha256: str,
-    base: BaseModel,
-    vector: TaskVector,
-    compressor: Compressor,
-    metadata: Mapping[str, Any],
-    spool: Spool,
-    pool: ThreadPoolExecutor,
-    counter: Counter,
-) -> Prepared:
-    """Compress every unit and lay the revision's objects into the spool.
+def prepare(draft: Draft, spool: Spool) -> Prepared:
+    """Compress every unit of a draft and lay the revision's objects into a spool.
 
     Args:
-        layout: of the base.
-        layout_sha256: digest of the layout document.
-        base: the base's weights, checked while they are read.
-        vector: the fine-tune.
-        compressor: what to keep.
-        metadata: the user's own JSON.
+        draft: what is being written.
         spool: receives the objects; keys are relative to the revision.
-        pool: threads to work on.
-        counter: of the bytes of the fine-tune.
 
     Raises:
         BaseMismatchError: the base has other weights than the bank's.
         NonFiniteError: the compressor is lossy and met NaN or infinity.
         CheckpointError: a unit to keep whole is too large for that.
-        UsageError: the metadata is not JSON or too large.
     """
-    described = check_metadata(metadata)
-    writer = RevisionWriter(layout, layout_sha256, compressor.element, spool)
-    _keep_extras(vector, writer, counter.advance)
+    compressor, vector = draft.compressor, draft.vector
+    writer = RevisionWriter(draft.layout, compressor.element, spool)
+    for name in vector.whole:
+        record, chunks = encode_whole(vector, name)
+        writer.keep_whole(record, chunks)
+        draft.counter.advance(vector.spec(name).nbytes)
     covered = sum(unit.size for unit in vector.units)
     pairs = BankPairs(
-        layout, base, vector, pool, counter.progress,
-        fixed_bytes=writer.fixed_bytes(compressor.describe(), described),
+        draft,
+        fixed_bytes=writer.fixed_bytes(compressor.describe(), draft.metadata),
         parameters=writer.parameters(covered),
-    )  # fmt: skip
-    compressor = compressor.plan(pairs)
-    frames = Encoder(layout, base, vector, compressor, pool).frames(counter.advance)
-    return writer.finish(frames, covered, compressor.describe(), described)
+    )
+    chosen = replace(draft, compressor=compressor.plan(pairs))
+    frames = Encoder(chosen).frames()
+    return writer.finish(frames, covered, chosen.compressor.describe(), draft.metadata)
 
 
 @final
@@ -102,9 +83,8 @@ class RevisionWriter:
         extras: what has been kept whole so far.
     """
 
-    def __init__(self, layout: Layout, layout_sha256: str, element: Element, spool: Spool) -> None:
-        self._layout, self._layout_sha256, self._element = layout, layout_sha256, element
-        self._spool = spool
+    def __init__(self, layout: Layout, element: Element, spool: Spool) -> None:
+        self._layout, self._element, self._spool = layout, element, spool
         self._objects: dict[str, ObjectRecord] = {}
         self.extras: tuple[ExtraRecord, ...] = ()
         self._keep(DELTA, delta_document(layout, element))
@@ -130,11 +110,11 @@ class RevisionWriter:
 
     def fixed_bytes(self, compressor: JSON, metadata: JSON) -> int:
         """Bytes of the revision's documents and extras, if every shard is full."""
-        every = [ObjectRecord(self._layout.shard_length, self._layout_sha256)]
+        every = [ObjectRecord(self._layout.shard_length, self._layout.sha256)]
         document = self._document(
             every * self._layout.shard_count, self._layout.length, compressor, metadata
         )
-        return len(document) + sum(each.size for each in self._objects.values())
+        return len(document) + sum(record.size for record in self._objects.values())
 
     def finish(
         self, frames: Iterable[tuple[int, bytes]], covered: int, compressor: JSON, metadata: JSON
@@ -179,7 +159,7 @@ class RevisionWriter:
         self, shards: Sequence[ObjectRecord | None], nonzeros: int, compressor: JSON, metadata: JSON
     ) -> bytes:
         revision = Revision(
-            layout=self._layout_sha256,
+            layout=self._layout.sha256,
             element=self._element,
             shards=tuple(shards),
             nonzeros=nonzeros,
@@ -204,13 +184,6 @@ def encode_whole(vector: TaskVector, name: str) -> tuple[ExtraRecord, Iterator[t
             f"{vector.source}: unit {name!r} would be kept whole, but has rows of 2 GiB or more"
         )
     return record, encode_extra(record, vector.read(name))
-
-
-def _keep_extras(vector: TaskVector, writer: RevisionWriter, advance: Advance) -> None:
-    for name in vector.whole:
-        record, chunks = encode_whole(vector, name)
-        writer.keep_whole(record, chunks)
-        advance(vector.spec(name).nbytes)
 
 
 def _shards(
@@ -263,7 +236,7 @@ class Spool:
         except OSError as error:
             raise StorageError(
                 f"cannot write {len(data)} bytes to a temporary file: {error.strerror or error}; "
-                "free some room, or set TMPDIR to a larger disk"
+                "free some space, or set TMPDIR to a larger disk"
             ) from error
         self._places[key] = (self._size, len(data))
         self._size += len(data)

@@ -96,7 +96,8 @@ def chunk_count(extra: ExtraRecord) -> int:
 def chunk_keys(extra: ExtraRecord) -> Iterator[str]:
     """Keys of an extra's chunks, relative to its array, in the order of their rows.
 
-    One by one, so that whoever misses the first does not hold millions.
+    They are made one by one: a hostile document may call for millions, and the first that is
+    missing ends the check.
     """
     if not extra.shape:
         yield "c"

@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 
 from tvbank._progress import Listener, listener
 from tvbank._version import __version__
-from tvbank.bank.documents import Catalog, CatalogEntry, encode_document
+from tvbank.bank.documents import Catalog, CatalogEntry
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
 from tvbank.bank.publish import refuse_existing
 from tvbank.bank.snapshot import read_layout, read_root_to_change
-from tvbank.building._director import Director
+from tvbank.building._director import BuildReport, Director
 from tvbank.building._jobs import (
+    Base,
     CheckBase,
     Failed,
     Job,
@@ -27,12 +28,8 @@ from tvbank.building._jobs import (
     Surveyed,
     unpack,
 )
-from tvbank.building._local import LocalWorkers
-from tvbank.building._opened import Base
-from tvbank.building._report import BuildReport
-from tvbank.building._task import BuiltTask
-from tvbank.building._work import WorkFolder
-from tvbank.building._workers import Lost, Workers
+from tvbank.building._task import BuiltTask, WorkFolder
+from tvbank.building._workers import LocalWorkers, Lost, Workers
 from tvbank.building.manifest import Manifest, PlannedTask, read_manifest
 from tvbank.errors import BankNotFoundError, StorageError, TaskExistsError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH
@@ -68,7 +65,7 @@ def build(
             one, processes on this machine do the work.
         workers: how many processes; by default one a core.
         work: folder for what is not published yet; by default the manifest's path with ``.work``
-            behind, or none that outlives the build if the manifest is no file.
+            appended, or none that outlives the build if the manifest is no file.
         progress: a ``Progress``, which is shown tasks and units; or a function that is called with
             tasks done and in all.
 
@@ -91,7 +88,7 @@ def build(
         catalog = _open_or_make(storage, plan, hired)
         layout = read_layout(storage, catalog)
         location = plan.base if plan.base is not None else recall_base(storage)
-        base = _checked(Base.of(location, encode_document(layout), catalog.layout.sha256), hired)
+        base = _checked(Base.of(location, layout), hired)
         director = Director(
             storage, layout, catalog.tasks, hired, folder, listener(progress, "tasks")
         )
@@ -123,7 +120,7 @@ def build(
 def preview(
     manifest: ManifestSource, *, work: str | os.PathLike[str] | None = None
 ) -> dict[str, str]:
-    """What ``build`` would do with each task, as far as the bank and the work folder tell.
+    """What ``build`` would do with each task, as far as the bank and the work folder show.
 
     Raises:
         UsageError: the manifest.
@@ -226,7 +223,7 @@ def _do(workers: Workers, job: Job, kind: type[_Found]) -> _Found:
         raise StorageError(f"no worker could read the base: {outcome.reason}")
     found = unpack(outcome, kind)
     if found is None:
-        raise StorageError("what a worker sent came damaged: build again")
+        raise StorageError("what a worker sent arrived damaged: build again")
     return found
 
 

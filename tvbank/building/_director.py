@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from typing import final
 
 from tvbank._progress import Progress
@@ -17,8 +18,7 @@ from tvbank.bank.publish import publish_task
 from tvbank.bank.snapshot import read_root
 from tvbank.bank.writer import Spool
 from tvbank.building._jobs import Failed, Survey, Surveyed, unpack
-from tvbank.building._task import BuiltTask, DamagedResultError
-from tvbank.building._work import Note, WorkFolder
+from tvbank.building._task import BuiltTask, DamagedResultError, Note, WorkFolder
 from tvbank.building._workers import Lost, Outcome, Workers
 from tvbank.errors import BaseMismatchError, TaskExistsError, TvbankError
 from tvbank.layout import Layout
@@ -136,7 +136,7 @@ class Director:
         """A task was looked at."""
         found = unpack(packed, Surveyed)
         if found is None:
-            self._fail(task, "what a worker sent came damaged: build again")
+            self._fail(task, "what a worker sent arrived damaged: build again")
         elif not found.complete:
             self.present.add(task.plan.name)
         else:
@@ -195,3 +195,27 @@ class Director:
         done = len(self.built) + len(self.present) + len(self._failed)
         self._progress.report("tasks", done, self._total, "tasks")
         self._progress.report("units", self.units + self.resumed, self._known_units, "units")
+
+
+@final
+@dataclass(frozen=True)
+class BuildReport:
+    """How a build ended.
+
+    Attributes:
+        location: of the bank.
+        built: names of the tasks that were published, in the manifest's order.
+        present: names of those that were there already, with the same content.
+        failed: why each of the others is not there.
+        units: units, and tensors kept whole, that were encoded.
+        resumed: those that an earlier, interrupted build had encoded.
+        seconds: it took.
+    """
+
+    location: str
+    built: tuple[str, ...]
+    present: tuple[str, ...]
+    failed: dict[str, str] = field(default_factory=dict)
+    units: int = 0
+    resumed: int = 0
+    seconds: float = 0.0

@@ -1,31 +1,34 @@
 """What workers do: look at a fine-tune, encode some of its units, or all of a task at once.
 
-A job carries all that it needs but the weights, which its worker reads where they are. What comes
-back are documents and frames, packed, with a digest: a job's result is also a file in the work
-folder, and may have been cut short there.
+A job carries all that it needs but the weights, which its worker reads where they are, and keeps
+open between jobs. The result of a job is documents and frames, packed, with a digest: it is also a
+file in the work folder, and may have been cut short there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
+import zlib
 from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, final
 
 import msgspec
 
-from tvbank._progress import SILENT, Counter
 from tvbank._version import __version__
-from tvbank.bank.documents import CatalogEntry, ExtraRecord, encode_document
-from tvbank.bank.encoder import Encoder
+from tvbank.bank.documents import JSON, CatalogEntry, ExtraRecord, decode_layout
+from tvbank.bank.encoder import Draft, Encoder
 from tvbank.bank.writer import Spool, encode_whole, prepare
-from tvbank.building._opened import Base, Tuned
 from tvbank.checkpoint import identify_checkpoint, open_checkpoint
 from tvbank.coding import read_header
 from tvbank.compress import Compressor
-from tvbank.errors import StorageError, TooLargeError, TvbankError
-from tvbank.layout import build_layout
+from tvbank.errors import CheckpointError, StorageError, TooLargeError, TvbankError
+from tvbank.layout import Layout, build_layout
+from tvbank.vector import BaseModel, TaskVector
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _DIGEST_BYTES = 32
@@ -36,17 +39,17 @@ class Job(ABC):
 
     @abstractmethod
     def run(self, threads: int) -> bytes:
-        """Do it on so many threads; see ``pack`` for what is returned."""
+        """Do it on this number of threads, and return the packed result (see ``pack``)."""
 
 
 class Surveyed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a fine-tune consists of; nothing but its identity if that was known.
+    """The tensors of a fine-tune; only its identity, if that was known.
 
     Attributes:
         identity: see ``identify_checkpoint``.
         units: names of the units to encode, and their bytes in the fine-tune.
         whole: likewise, of the tensors to keep whole.
-        complete: false if nothing but the identity was looked at, since it was known.
+        complete: false if only the identity was looked at, since it was known.
     """
 
     identity: str
@@ -56,7 +59,7 @@ class Surveyed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Encoded(msgspec.Struct, frozen=True, kw_only=True):
-    """Some of a revision.
+    """Part of a revision.
 
     Attributes:
         frames: number of the chunk and frame, ascending; none that are zero.
@@ -92,9 +95,7 @@ class MeasureBase(Job):
     def run(self, threads: int) -> bytes:
         """See ``Job.run``: ``Measured``."""
         with open_checkpoint(self.location) as checkpoint:
-            return pack(
-                Measured(layout=encode_document(build_layout(checkpoint, self.chunk_length)))
-            )
+            return pack(Measured(layout=build_layout(checkpoint, self.chunk_length).document))
 
 
 @final
@@ -158,20 +159,18 @@ class EncodeUnits(Job):
 
     def run(self, threads: int) -> bytes:
         """See ``Job.run``: ``Encoded``."""
-        layout, base = self.tuned.base.open()
-        vector = self.tuned.open()
-        vector.expect(self.whole)
         with ThreadPoolExecutor(threads) as pool:
-            encoder = Encoder(layout, base, vector, self.tuned.compressor, pool)
-            chosen = [layout.by_name[name] for name in self.units]
+            draft = self.tuned.draft(pool)
+            draft.vector.expect(self.whole)
+            units = [draft.layout.by_name[name] for name in self.units]
             frames = [
                 (chunk, frame)
-                for chunk, frame in encoder.frames(units=chosen)
+                for chunk, frame in Encoder(draft).frames(units)
                 if read_header(frame).nonzeros
             ]
         extras = []
         for name in self.whole:
-            record, chunks = encode_whole(vector, name)
+            record, chunks = encode_whole(draft.vector, name)
             extras.append((record, list(chunks)))
         self.tuned.check_identity()
         return pack(Encoded(frames=frames, extras=extras))
@@ -180,7 +179,7 @@ class EncodeUnits(Job):
 @final
 @dataclass(frozen=True)
 class EncodeTask(Job):
-    """Encode a whole task, for a compressor that must see all units before it takes one.
+    """Encode all of a task, for a compressor that must see all units before it encodes any.
 
     Attributes:
         tuned: the fine-tune.
@@ -192,13 +191,8 @@ class EncodeTask(Job):
 
     def run(self, threads: int) -> bytes:
         """See ``Job.run``: ``Whole``."""
-        layout, base = self.tuned.base.open()
-        vector = self.tuned.open()
         with Spool() as spool, ThreadPoolExecutor(threads) as pool:
-            made = prepare(
-                layout, self.tuned.base.sha256, base, vector, self.tuned.compressor, self.metadata,
-                spool, pool, Counter(SILENT, 0),
-            )  # fmt: skip
+            made = prepare(self.tuned.draft(pool, self.metadata), spool)
             self.tuned.check_identity()
             return pack(Whole(entry=made.entry, document=made.document, objects=list(made.objects)))
 
@@ -211,7 +205,7 @@ class Failed:
 
 
 def run_job(job: Job, threads: int, version: str) -> bytes | Failed:
-    """Do a job; what may go better on another worker or at another time is raised.
+    """Do a job; errors that another worker or another time may avoid are raised.
 
     Args:
         job: what to do.
@@ -219,7 +213,7 @@ def run_job(job: Job, threads: int, version: str) -> bytes | Failed:
         version: of tvbank where the job comes from.
 
     Raises:
-        RuntimeError: this worker has another version, whose bytes may be others.
+        RuntimeError: this worker has another version of tvbank, which may write other bytes.
         StorageError, TooLargeError: of the store or the memory.
     """
     if version != __version__:
@@ -247,5 +241,127 @@ def unpack(packed: bytes, kind: type[_Body]) -> _Body | None:
 
 
 def needs_all(compressor: Compressor) -> bool:
-    """Whether a compressor must see all units before it takes one."""
+    """Whether a compressor must see all units before it encodes any."""
     return type(compressor).plan is not Compressor.plan
+
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+#: Bytes of the base's units that a worker keeps, so that most bases are read and checked once.
+_KEPT_BASE = 2**28
+
+#: Fine-tunes that a worker keeps open; jobs of one task come together.
+_KEPT_VECTORS = 4
+
+_lock = threading.Lock()
+_bases: OrderedDict[tuple[str, str, str], tuple[Layout, BaseModel]] = OrderedDict()
+_vectors: OrderedDict[tuple[Any, ...], TaskVector] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base as every job carries it.
+
+    Attributes:
+        location: path or URL of its weights.
+        layout: the layout document, compressed by zlib.
+        sha256: digest of the layout document.
+        identity: of the weights' files when the build was begun; empty before that.
+    """
+
+    location: str
+    layout: bytes
+    sha256: str
+    identity: str = ""
+
+    @staticmethod
+    def of(location: str, layout: Layout) -> Base:
+        """Compress the layout document."""
+        return Base(location, zlib.compress(layout.document), layout.sha256)
+
+    def open(self) -> tuple[Layout, BaseModel]:
+        """The layout, and the base's weights beside it.
+
+        Raises:
+            CheckpointError: the weights cannot be read here.
+            BaseMismatchError: other names, shapes or element types; names the units.
+        """
+
+        def make() -> tuple[Layout, BaseModel]:
+            layout = decode_layout(zlib.decompress(self.layout))
+            return layout, BaseModel(layout, open_checkpoint(self.location), _KEPT_BASE)
+
+        return _kept(_bases, (self.location, self.sha256, self.identity), 1, make)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tune as every job of its task carries it.
+
+    Attributes:
+        checkpoint: path or URL of its weights.
+        base: what it was tuned from.
+        compressor: what to keep of it.
+        replace_mismatched: whether units of another shape than the base's are kept whole.
+        identity: of the checkpoint when its task was begun; empty before that.
+    """
+
+    checkpoint: str
+    base: Base
+    compressor: Compressor
+    replace_mismatched: bool
+    identity: str = ""
+
+    def open(self) -> TaskVector:
+        """The fine-tune beside the base's layout.
+
+        Raises:
+            CheckpointError, UnitMismatchError: as ``TaskVector``.
+        """
+
+        def make() -> TaskVector:
+            layout, base = self.base.open()
+            return TaskVector(
+                layout, base, open_checkpoint(self.checkpoint), self.compressor.accepts,
+                replace_mismatched=self.replace_mismatched,
+            )  # fmt: skip
+
+        key: tuple[Any, ...] = (
+            self.checkpoint, self.base.location, self.base.sha256, self.base.identity,
+            self.replace_mismatched, type(self.compressor), self.identity,
+        )  # fmt: skip
+        return _kept(_vectors, key, _KEPT_VECTORS, make)
+
+    def draft(self, pool: ThreadPoolExecutor, metadata: JSON | None = None) -> Draft:
+        """The fine-tune as it is written into a bank; see ``Draft``."""
+        layout, base = self.base.open()
+        return Draft(layout, base, self.open(), self.compressor, pool, metadata or {})
+
+    def check_identity(self) -> None:
+        """Compare the checkpoint with what it was when its task was begun.
+
+        Raises:
+            CheckpointError: it was written anew meanwhile.
+        """
+        if identify_checkpoint(self.checkpoint) != self.identity:
+            raise CheckpointError(
+                f"{self.checkpoint!r} was written anew while its task was built: leave it alone, "
+                "and build again"
+            )
+
+
+def _kept(
+    opened: OrderedDict[_Key, _Value], key: _Key, most: int, make: Callable[[], _Value]
+) -> _Value:
+    """The value that is open under a key; of more than ``most``, the longest unused one goes."""
+    with _lock:
+        if key in opened:
+            opened.move_to_end(key)
+            return opened[key]
+    made = make()
+    with _lock:
+        opened[key] = made
+        while len(opened) > most:
+            opened.popitem(last=False)
+    return made

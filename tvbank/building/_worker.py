@@ -43,9 +43,11 @@ def receive(stream: IO[bytes]) -> Any:
 
 def main() -> None:
     """Do jobs until there are none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who starts the workers ends them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started the workers ends them
     results = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing that prints may come between
+    os.dup2(
+        sys.stderr.fileno(), sys.stdout.fileno()
+    )  # text that is printed must not get between messages
     from tvbank.building._jobs import run_job
 
     while True:

@@ -1,11 +1,24 @@
-"""The one interface through which a build hands out jobs, whoever does them."""
+"""The one interface through which a build hands out jobs; worker processes of this machine.
+
+Each process is started, fed and replaced by a thread of its own. It is a program of its own
+(``_worker.py``), neither forked, which stores do not survive, nor spawned by ``multiprocessing``,
+which would run the caller's script again.
+"""
 
 from __future__ import annotations
 
+import os
+import queue
+import subprocess
+import sys
+import threading
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, final
 
 from tvbank.building._jobs import Failed, Job
+from tvbank.building._worker import receive, send
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,7 @@ class Workers(ABC):
         """The next job that has ended: its number, and how.
 
         Raises:
-            StorageError: whoever hands out the jobs is gone.
+            StorageError: the scheduler is gone.
         """
 
     @abstractmethod
@@ -54,3 +67,103 @@ class Workers(ABC):
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+
+_Ticket = tuple[int, Job] | None
+
+
+@final
+class LocalWorkers(Workers):
+    """A number of processes; the machine's cores are shared out among them."""
+
+    def __init__(self, count: int, version: str) -> None:
+        self._count, self._version = count, version
+        self._threads = max(1, (os.cpu_count() or 1) // count)
+        self._jobs: queue.SimpleQueue[_Ticket] = queue.SimpleQueue()
+        # A thread waits until its result is taken, so that few are in memory.
+        self._ended: queue.Queue[tuple[int, Outcome]] = queue.Queue(1)
+        self._closing = threading.Event()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._feeders = [threading.Thread(target=self._feed, daemon=True) for _ in range(count)]
+        for feeder in self._feeders:
+            feeder.start()
+
+    @property
+    def slots(self) -> int:
+        """See ``Workers.slots``."""
+        return self._count
+
+    def submit(self, ticket: int, job: Job) -> None:
+        """See ``Workers.submit``."""
+        self._jobs.put((ticket, job))
+
+    def wait(self) -> tuple[int, Outcome]:
+        """See ``Workers.wait``."""
+        return self._ended.get()
+
+    def close(self) -> None:
+        """See ``Workers.close``."""
+        self._closing.set()
+        for _ in self._feeders:
+            self._jobs.put(None)
+        for process in list(self._processes):
+            process.kill()
+        while any(feeder.is_alive() for feeder in self._feeders):
+            with suppress(queue.Empty):
+                self._ended.get(timeout=0.01)
+
+    def _feed(self) -> None:
+        process: subprocess.Popen[bytes] | None = None
+        while (ticket := self._jobs.get()) is not None and not self._closing.is_set():
+            number, job = ticket
+            outcome: Outcome = Lost("")
+            for _ in range(TRIES):
+                if self._closing.is_set():
+                    break
+                if process is None:
+                    process = self._start()
+                outcome, process = self._try(process, job)
+                if not isinstance(outcome, Lost):
+                    break
+            self._ended.put((number, outcome))
+        if process is not None:
+            self._end(process)
+
+    def _try(
+        self, process: subprocess.Popen[bytes], job: Job
+    ) -> tuple[Outcome, subprocess.Popen[bytes] | None]:
+        """How a job ended, and the process if it is still there."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            send(process.stdin, (job, self._threads, self._version))
+            outcome: Any = receive(process.stdout)
+        except (EOFError, OSError):
+            status = self._end(process)
+            how = f"signal {-status}" if status < 0 else f"status {status}"
+            reason = f"its worker process ended with {how}"
+            if status == -9:
+                reason += " (killed, perhaps for want of memory: try fewer workers)"
+            return Lost(reason), None
+        return (outcome if isinstance(outcome, bytes | Failed) else Lost(outcome)), process
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        paths = [path for path in sys.path if path] + [os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tvbank.building._worker"], env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        self._processes.add(process)
+        if self._closing.is_set():
+            process.kill()
+        return process
+
+    def _end(self, process: subprocess.Popen[bytes]) -> int:
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        status = process.wait()
+        self._processes.discard(process)
+        return status

@@ -37,7 +37,7 @@ from tvbank.compress import Compressor, compressor_named
 from tvbank.errors import TvbankError, UsageError
 from tvbank.layout import MAX_CHUNK_LENGTH
 
-#: What a manifest may have in bytes: room for more tasks than a bank should have.
+#: What a manifest may have in bytes: more tasks than a bank should have fit into that.
 MAX_BYTES = 64 * 2**20
 
 _Body = TypeVar("_Body")
@@ -247,7 +247,7 @@ def _fields(kind: Any) -> str:
 
 
 def line_of(text: str, where: tuple[str, ...]) -> int | None:
-    """The line, from 1, on which a member of a manifest begins, as far as it can be told.
+    """The line, from 1, on which a member of a manifest begins, as far as it can be determined.
 
     Args:
         text: TOML or JSON, one member a line as people write it.

@@ -65,7 +65,7 @@ def task_of(layout, frames):
         revision=REVISION, size=1, element="float32", shards=tuple(shards), nonzeros=3,
         parameters=LARGE, stored_bytes=1, replaced=(), compressor={},
     )  # fmt: skip
-    return Task(storage, layout, DIGEST, "task", entry)
+    return Task(storage, layout, "task", entry)
 
 
 def test_the_layout_of_a_large_unit_comes_back_from_its_document(layout):
