@@ -59,8 +59,9 @@ class AutoSwitch:
     *Modes.* ``sample``: each example under ``base + sum of w_k * (task_k - base)`` with its own
     weights ([F] Eq. 5); a row with all its weight on one task is that task as it is stored, heads
     included. ``batch``: one mean of the weights for the whole batch, as the public code of [T]
-    does. ``top1``: the task with the largest weight alone. What a row lacks to one, because the
-    router rejected the input, is the base's; where that is the largest share, it leads.
+    does. ``top1``: the task with the largest weight alone. Where a row's weights sum to less than
+    one, because the router rejected the input, the rest is the base's; where that rest is the
+    largest share, the base leads.
 
     *Heads* and other units that a task keeps whole are those of the task that leads. Tasks whose
     heads have different widths give outputs that cannot be stacked: ``outputs="list"`` then returns
@@ -91,9 +92,9 @@ class AutoSwitch:
             model: any module, in evaluation mode.
             bank: an open bank.
             router: a router, its name in the bank, a ``Cascade``, or several routers or names to
-                be asked in turn, the cheapest first: how sure each has to be is then found from the
-                examples that they keep (``Cascade.calibrate``), or is 0.9 if they keep centres or
-                with ``pool``.
+                be asked in turn, the cheapest first: the confidence that each needs is then
+                computed from the examples that they keep (``Cascade.calibrate``), or is 0.9 if they
+                keep centres or with ``pool``.
             mode: ``"sample"``, ``"batch"`` or ``"top1"``.
             forward: called with the model and a batch, a tensor or a dict, for what the model
                 itself does not return as tensors with examples along dimension 0.
@@ -101,11 +102,11 @@ class AutoSwitch:
             trim: the name of an input [n, length] that is 0 at padding: columns at the end that no
                 example of a group uses are cut off every input. For models whose outputs neither
                 depend on the padding nor have its length.
-            pool: whether the batch is evidence too: which tasks are in it, and how often, is found
-                from all of its examples, and each goes wholly to the task that is then the most
-                likely. More often right, and cheaper, where batches hold few of the tasks; but
-                an example's output then depends on its company, and one that is all alone of its
-                task in a batch of 32 mostly goes with the others.
+            pool: whether the batch is evidence too: which tasks are in it, and how often, is
+                estimated from all of its examples, and each example goes to the one task that is
+                then the most likely. More often right, and cheaper, where batches hold few of the tasks; but
+                an example's output then depends on the rest of its batch, and the only example of
+                its task in a batch of 32 mostly goes to another example's task.
             reuse: whether modules that the chosen tasks do not touch are spared a second run when
                 their inputs are bit for bit those of the pass for features, as in front of the
                 first block that a task changes. Modules must be functions of their inputs. Of no
@@ -249,7 +250,7 @@ class AutoSwitch:
         _check_evaluating(self._model)
 
     def _leave_as_base(self) -> None:
-        """Restore the base as far as that is possible; what went wrong first is what is told."""
+        """Restore the base as far as possible; the caller raises the error that came first."""
         with suppress(TvbankError):
             self.switch.off(force=True)
 

@@ -35,7 +35,7 @@ class Batch:
 
     Attributes:
         size: number of examples, at least 1.
-        whole: all of them as the caller gave them: a tensor, or a dict.
+        inputs: all of them as the caller gave them: a tensor, or a dict.
     """
 
     def __init__(self, inputs: Inputs) -> None:
@@ -47,9 +47,9 @@ class Batch:
         """
         if isinstance(inputs, torch.Tensor):
             tensors = {"": inputs}
-            self.whole: Any = inputs
+            self.inputs: Any = inputs
         elif isinstance(inputs, Mapping):
-            self.whole = dict(inputs)
+            self.inputs = dict(inputs)
             tensors = {k: v for k, v in inputs.items() if isinstance(v, torch.Tensor)}
             _refuse_hidden_tensors(inputs)
         else:
@@ -59,9 +59,9 @@ class Batch:
         self.size = _size(tensors)
 
     def take(self, rows: NDArray[np.int64]) -> Any:
-        """Some examples, in the order of ``rows``; what is no tensor goes along as it is."""
+        """Some examples, in the order of ``rows``; inputs that are no tensors stay as they are."""
         if len(rows) == self.size and bool((rows == np.arange(self.size)).all()):
-            return dict(self.whole) if isinstance(self.whole, dict) else self.whole
+            return dict(self.inputs) if isinstance(self.inputs, dict) else self.inputs
         index = torch.from_numpy(np.ascontiguousarray(rows))
 
         def taken(value: Any) -> Any:
@@ -69,9 +69,9 @@ class Batch:
                 return value
             return value.index_select(0, index.to(value.device))
 
-        if isinstance(self.whole, dict):
-            return {name: taken(value) for name, value in self.whole.items()}
-        return taken(self.whole)
+        if isinstance(self.inputs, dict):
+            return {name: taken(value) for name, value in self.inputs.items()}
+        return taken(self.inputs)
 
 
 def without_padding(batch: Any, mask: str) -> Any:
@@ -87,11 +87,11 @@ def without_padding(batch: Any, mask: str) -> Any:
     Raises:
         UsageError: there is no such input, or it is no mask.
     """
-    found = batch.get(mask) if isinstance(batch, dict) else None
-    if not isinstance(found, torch.Tensor) or found.ndim != 2:
+    padding = batch.get(mask) if isinstance(batch, dict) else None
+    if not isinstance(padding, torch.Tensor) or padding.ndim != 2:
         raise UsageError(f"trim={mask!r} needs an input of that name, a tensor [n, length]")
-    length = found.shape[1]
-    used = found.ne(0).any(0).nonzero()
+    length = padding.shape[1]
+    used = padding.ne(0).any(0).nonzero()
     kept = max(1, int(used[-1]) + 1 if len(used) else 0)
     if kept >= length:
         return batch
@@ -104,7 +104,7 @@ def without_padding(batch: Any, mask: str) -> Any:
 
 
 def _refuse_hidden_tensors(inputs: Mapping[str, Any]) -> None:
-    """Lists are not cut into examples, so none may hold what should be."""
+    """Refuse tensors within lists and mappings: only tensors themselves are split into examples."""
     for name, value in inputs.items():
         parts = value.values() if isinstance(value, Mapping) else value
         if isinstance(value, (list, tuple, Mapping)) and any(
@@ -159,10 +159,10 @@ def stack(parts: Sequence[Part], size: int, labels: Sequence[str]) -> Any:
                     f"the model's outputs{path} cannot be stacked: {_form(first)} for {labels[0]}, "
                     f"{_form(leaf)} for {label}; outputs='list' returns one for each example"
                 )
-        whole = first.new_empty((size, *first.shape[1:]))
+        stacked = first.new_empty((size, *first.shape[1:]))
         for index, leaf in zip(rows, leaves, strict=True):
-            whole[torch.from_numpy(index).to(whole.device)] = leaf
-        return whole
+            stacked[torch.from_numpy(index).to(stacked.device)] = leaf
+        return stacked
 
     return _rebuild([part[1] for part in parts], "", joined)
 
@@ -173,15 +173,15 @@ def listed(parts: Sequence[Part], size: int) -> list[Any]:
     Raises:
         UsageError: an output has no dimension of examples.
     """
-    found: list[Any] = [None] * size
+    outputs: list[Any] = [None] * size
     for rows, output in parts:
         for place, row in enumerate(rows.tolist()):
 
             def one(leaves: Sequence[torch.Tensor], path: str, at: int = place) -> torch.Tensor:
                 return _checked(leaves, [rows], path)[0][at : at + 1]  # noqa: B023
 
-            found[row] = _rebuild([output], "", one)
-    return found
+            outputs[row] = _rebuild([output], "", one)
+    return outputs
 
 
 def _checked(

@@ -26,7 +26,7 @@ class Group:
         rows: int64 [examples], their indices in the batch, ascending.
         tasks: what the model becomes: a task as it is stored, a weighted sum of tasks on top of the
             base, or ``None`` for the base.
-        heads: whose units kept whole take their places; ``None`` for the base's.
+        heads: the task whose units kept whole take their places; ``None`` for the base's.
     """
 
     rows: NDArray[np.int64]
@@ -50,7 +50,7 @@ def leaders(
 ) -> NDArray[np.int64]:
     """The column of each row's largest weight, or -1 where the base's share is larger still.
 
-    The base's share is what the row lacks to one.
+    The base's share is one minus the sum of the row.
 
     Args:
         weights: float64 [n, K].
@@ -103,7 +103,7 @@ def groups_of(
         weights: float64 [n, K], those that are followed.
         lead: int64 [n], the task whose heads each example needs, -1 for the base's.
         names: the K tasks.
-        active: what the model is now: that group comes first, so that it takes no change.
+        active: what the model is now: its group comes first, as it needs no change.
 
     Returns:
         The groups; the others in the order of their first example.

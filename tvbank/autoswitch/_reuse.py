@@ -1,10 +1,9 @@
-"""What the second pass has in common with the first is not computed again.
+"""Modules that would return in the second pass what they returned in the first are not run again.
 
 Routing runs the base up to a layer. Modules that the chosen tasks do not touch, and whose inputs
-are bit for bit those of that pass, would return what they returned then: a task that leaves
-embeddings and first blocks alone starts behind them. Nobody has to say where that is: which units
-a task touches stands in the bank, and whether a module's inputs are the same is seen when it is
-called.
+are bit for bit those of that pass, would return what they returned then: for a task that leaves
+embeddings and first blocks alone, computing starts after them. The user does not say where that
+is: the bank knows which units a task touches, and a module's inputs are compared when it is called.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Call:
     def _matches(
         self, stored: Any, given: Any, index: torch.Tensor | None, by_example: list[bool]
     ) -> bool:
-        """Whether an argument is what it was; notes whether any has a row an example."""
+        """Whether an argument is what it was; sets ``by_example[0]`` if a tensor has a row an example."""
         if isinstance(stored, torch.Tensor):
             if not isinstance(given, torch.Tensor) or stored.device != given.device:
                 return False
@@ -92,7 +91,7 @@ class Call:
 
 @final
 class Reuse:
-    """Remembers, for the length of a call, what modules that tasks leave alone returned."""
+    """Remembers, for the length of a call, the outputs of modules that tasks leave alone."""
 
     def __init__(
         self,
@@ -120,7 +119,7 @@ class Reuse:
         self._copies = dict(zip(model.modules(), base.modules(), strict=True))
         self._touched: dict[tuple[str, str], frozenset[int]] = {}
         self._calls: dict[torch.nn.Module, list[Call]] = {}
-        # Compiled code does not look at a module's forward at each call.
+        # Compiled code does not look a module's forward up at each call.
         self._works = enabled and not any(
             hasattr(module, "_orig_mod") or isinstance(module, torch.jit.ScriptModule)
             for module in model.modules()
@@ -141,11 +140,11 @@ class Reuse:
         aliases = self._bank.layout.aliases
         names = {alias for name in units for alias in (name, *aliases.get(name, ()))}
         names.update(stored.extras)
-        found = [self._memory.get(self._prefix + name, self._memory.get(name)) for name in names]
-        self._touched[key] = frozenset(memory for memory in found if memory is not None)
+        touched = [self._memory.get(self._prefix + name, self._memory.get(name)) for name in names]
+        self._touched[key] = frozenset(memory for memory in touched if memory is not None)
 
     def forget(self) -> int:
-        """Drop what modules returned; says how many calls were answered with it."""
+        """Drop the remembered calls; returns how many calls were answered from them."""
         saved, self._calls, self._saved = self._saved, {}, 0
         return saved
 
@@ -155,7 +154,7 @@ class Reuse:
 
         Args:
             rows: int64, the examples.
-            at: names of modules of which the last one ends the pass: what they are in does not
+            at: names of modules, of which the last one ends the pass: modules around them do not
                 return.
         """
         around = {name[:end] for name in at for end, sign in enumerate(name) if sign == "."} | {""}
@@ -196,10 +195,10 @@ class Reuse:
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             for call in calls:
-                found = call.answer(rows, args, kwargs)
-                if found is not None:
+                output = call.answer(rows, args, kwargs)
+                if output is not None:
                     self._saved += 1
-                    return found[0]
+                    return output[0]
             return compute(*args, **kwargs)
 
         own = vars(module)
@@ -213,21 +212,21 @@ class Reuse:
         self, touched: frozenset[int], serves: Callable[[torch.nn.Module], bool]
     ) -> list[torch.nn.Module]:
         """The largest modules that serve, have parameters, and of which nothing is touched."""
-        found: list[torch.nn.Module] = []
+        largest: list[torch.nn.Module] = []
 
         def look(module: torch.nn.Module) -> None:
             holds = self._holds.get(module)
             if not holds:
                 return  # no parameters, or not there when the bank was attached
             if touched.isdisjoint(holds) and _is_called(module) and serves(module):
-                found.append(module)
+                largest.append(module)
                 return
             for child in module.children():
                 look(child)
 
         if self._works:
             look(self._model)
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(largest))
 
 
 def _keep(
@@ -264,14 +263,14 @@ def _memory(tensor: torch.Tensor) -> int:
 def record(rows: NDArray[np.int64], args: Any, kwargs: Any, output: Any) -> Call | None:
     """Remember a call, unless there is more to it than tensors, numbers and text.
 
-    Copies are kept: what comes after may write to what a module returned.
+    Copies are kept: later modules may write to its tensors.
     """
     if not (_is_plain((args, kwargs)) and _is_plain(output)):
         return None
     given, tensors = list(_tensors((args, kwargs))), list(_tensors(output))
     several = any(tensor.ndim and len(tensor) == len(rows) for tensor in given)
     if several and any(not tensor.ndim or len(tensor) != len(rows) for tensor in tensors):
-        return None  # which part of such an output is whose cannot be told
+        return None  # which rows of the output belong to which example is unknown
     return Call(rows, _mapped((args, kwargs), torch.clone), _mapped(output, torch.clone))
 
 
@@ -291,8 +290,8 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, (tuple, list, dict)):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(each)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
 
 
 def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
@@ -300,7 +299,7 @@ def _mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
         return change(value)
     if isinstance(value, (tuple, list)):
-        return type(value)(_mapped(each, change) for each in value)
+        return type(value)(_mapped(item, change) for item in value)
     if isinstance(value, dict):
-        return {name: _mapped(each, change) for name, each in value.items()}
+        return {name: _mapped(item, change) for name, item in value.items()}
     return value

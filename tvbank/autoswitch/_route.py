@@ -33,8 +33,8 @@ class Routing:
 
     Attributes:
         names: the router's tasks, the columns of ``weights``.
-        weights: float64 [n, K], what each example ran under; what a row lacks to one was the
-            base's.
+        weights: float64 [n, K], what each example ran under; the base has the rest of
+            each row, to one.
         tasks: the task with the largest weight of each example, whose heads it ran with; ``None``
             for the base.
         confidence: float64 [n], the router's confidence in 0..1, see ``tvbank.routing.Cascade``.
@@ -66,7 +66,7 @@ class Decision:
     """What a cascade says of the examples of a call.
 
     Attributes:
-        weights: float64 [n, K]; what a row lacks to one is the base's.
+        weights: float64 [n, K]; the base has the rest of each row, to one.
         top: int64 [n], the task on top, ``NO_TASK`` for the base.
         confidence: float64 [n].
         stages: int64 [n], which stage decided.
@@ -86,7 +86,7 @@ class Tapping:
     Attributes:
         forward: as ``AutoSwitch`` has it.
         trim: the name of the mask of padding, if columns of padding may be cut off.
-        recording: what is entered around each pass, with its examples and the modules tapped.
+        recording: a context that each pass runs in; it takes the examples and the modules tapped.
     """
 
     forward: Forward
@@ -95,11 +95,11 @@ class Tapping:
 
 
 def cascade_of(bank: Bank, router: RouterLike, pool: bool = False) -> Cascade:
-    """The cascade that is meant, once the bank is known to have all its tasks.
+    """The cascade that an argument stands for; the bank must have all its tasks.
 
     Args:
-        bank: that it is to serve.
-        router: what stands for it.
+        bank: whose tasks it knows.
+        router: as ``AutoSwitch`` takes it.
         pool: whether batches make examples surer of their task than they are alone.
 
     Raises:
@@ -119,7 +119,7 @@ def cascade_of(bank: Bank, router: RouterLike, pool: bool = False) -> Cascade:
 def _cascade(routers: Sequence[Router], pool: bool) -> Cascade:
     """Calibrated on the examples that the routers keep, if they keep the same ones.
 
-    What is found on examples alone asks too much of pooled ones: the thresholds stay as they are.
+    Thresholds calibrated on single examples are too high for pooled ones, which keep the default.
     """
     keep = not pool and all(
         router.method.centres is None and np.array_equal(router.owners, routers[0].owners)
@@ -132,28 +132,28 @@ def _cascade(routers: Sequence[Router], pool: bool) -> Cascade:
 
 def _routers(bank: Bank, router: Router | str | Sequence[Router | str]) -> list[Router]:
     several = isinstance(router, Sequence) and not isinstance(router, str)
-    found: list[object] = list(router) if several else [router]  # type: ignore[arg-type]
+    given: list[object] = list(router) if several else [router]  # type: ignore[arg-type]
     routers = []
-    for each in found:
-        if isinstance(each, str):
-            each = bank.router(each, partial=True)  # what it lacks is told of all stages, above
-        if not isinstance(each, Router):
-            raise UsageError(f"a router, its name in the bank, or a cascade, not {each!r}")
-        routers.append(each)
+    for item in given:
+        if isinstance(item, str):
+            item = bank.router(item, partial=True)  # ``cascade_of`` names what all of them lack
+        if not isinstance(item, Router):
+            raise UsageError(f"a router, its name in the bank, or a cascade, not {item!r}")
+        routers.append(item)
     return routers
 
 
 def decide(
     model: torch.nn.Module, cascade: Cascade, batch: Batch, tapping: Tapping, pool: bool
 ) -> Decision:
-    """Ask the stages of a cascade, each about what those before it were not sure of.
+    """Ask the stages of a cascade, each about the examples that earlier ones were not sure of.
 
     Args:
         model: with the base's weights.
         cascade: any.
         batch: the examples.
         tapping: how to get features.
-        pool: whether the whole batch tells which tasks are in it, see ``pooled``.
+        pool: whether the batch is evidence of which tasks are in it, see ``pooled``.
 
     Raises:
         UsageError, NonFiniteError: features that the routers cannot take.
@@ -165,8 +165,8 @@ def decide(
     left = np.arange(size)
     for number, stage in enumerate(cascade.stages):
         with tapping.recording(left, stage.router.recipe.at):
-            found = _features(model, stage, batch, left, tapping)
-        verdict = stage.judge(found)
+            taps = _features(model, stage, batch, left, tapping)
+        verdict = stage.judge(taps)
         weights[left], top[left], likely[left] = verdict.weights, verdict.top, verdict.posterior
         confidence[left], stages[left] = verdict.confidence, number
         if pool:
@@ -195,7 +195,7 @@ def routing_of(
 def _features(
     model: torch.nn.Module, stage: Stage, batch: Batch, rows: NDArray[np.int64], tapping: Tapping
 ) -> NDArray[np.float32]:
-    """Features of some examples; what is no tensor goes along with every pass."""
+    """Features of some examples; inputs that are no tensors go along with every pass."""
     taken = batch.take(rows)
     if tapping.trim is not None:
         taken = without_padding(taken, tapping.trim)

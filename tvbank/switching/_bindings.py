@@ -39,7 +39,7 @@ class Bindings:
         self.layout = layout
         numbers: dict[Target, int] = {}
         copies = max((len(by_unit[unit.name]) for unit in layout.units), default=0)
-        #: Of each unit the target of its first, second… copy; −1 where there is none.
+        #: [copy, unit]: the target that the unit's first, second… copy lives in, or −1.
         self._target_of = np.full((copies, len(layout.units)), -1, np.int64)
         for unit, record in enumerate(layout.units):
             for copy, target in enumerate(by_unit[record.name]):
@@ -104,7 +104,7 @@ class Bindings:
         targets: NDArray[np.int64],
         orders: NDArray[np.int64],
     ) -> NDArray[np.int64]:
-        """The table of places of rows of direct targets, with no room in a record yet."""
+        """The table of places of rows of direct targets; ``SLOT`` and ``OLD`` are not set."""
         kinds = self._kind[targets]
         widths = WIDTHS[kinds]
         places = np.empty((len(rows), PLACE_COLUMNS), np.int64)
@@ -120,15 +120,17 @@ class Bindings:
         return [(frame.first, frame.data) for frame in frames]
 
 
-def assign_room(places: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[int, int]:
-    """Give each place room in the record: a slot a position, and whole words of old weights.
+def assign_slots(places: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[int, int]:
+    """Say where in a record the positions and old weights of each place go.
+
+    The old weights of a place begin at a multiple of eight bytes.
 
     Args:
         places: int64 [places, ``PLACE_COLUMNS``]; its columns ``SLOT`` and ``OLD`` are overwritten.
-        counts: int64 [places], the most old weights of each.
+        counts: int64 [places], the most entries that can be recorded of each.
 
     Returns:
-        The positions, and bytes of old weights, of all.
+        How many positions, and how many bytes of old weights, the record holds at most.
     """
     sizes = (counts * WIDTHS[places[:, KIND]] + 7) // 8 * 8
     places[:, SLOT] = np.cumsum(counts) - counts

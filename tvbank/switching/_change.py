@@ -1,4 +1,4 @@
-"""The state of a model's weights, and one change of it: whole, or else back to the base."""
+"""The states of a model's weights, and the change from one to another: complete, or undone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tvbank.switching._places import Place
 from tvbank.switching._record import Record, Undo, empty_record
 from tvbank.switching._resident import ResidentTask
 
-#: How often the way back is tried before what stops it is believed to last.
+#: How often restoring the base is tried: what interrupts it once may not do so again.
 _ATTEMPTS = 3
 
 #: A task by name, or a weighted sum of tasks.
@@ -89,18 +89,17 @@ def _weight(name: str, weight: object) -> float:
 class Weights:
     """The weights of an attached model: the base, and the way back to it.
 
-    Whatever is written is recorded in ``_undos`` first, and each of these can be restored at any
-    time, any number of times. So whatever interrupts a change, restoring all of them leads to the
-    base.
+    Whatever is written is recorded in ``_undos`` first, and each of these can be restored at
+    any time, any number of times. So after any interruption, restoring all of them gives the base.
 
     Attributes:
         request: the present state; ``Request()`` is the base.
     """
 
     def __init__(self, model: AttachedModel) -> None:
-        """Take the model as it is for the base."""
+        """The model is the base now."""
         self._model = model
-        self._room = WorkingMemory()
+        self._memory = WorkingMemory()
         self._undos: list[Undo] = []
         self._record = empty_record()
         self._swapped: list[Place] = []
@@ -147,7 +146,7 @@ class Weights:
             raise
 
     def back_to_base(self, overlook: Collection[str] = ()) -> None:
-        """Put back every touched weight; what interrupts it has to wait until that is done.
+        """Put back every touched weight; an interruption is raised once that is done.
 
         Args:
             overlook: names of places that others have written to, to be noticed later.
@@ -155,7 +154,7 @@ class Weights:
         interruption: BaseException | None = None
         for attempt in range(_ATTEMPTS):
             try:
-                self._room.crew.rest()
+                self._memory.crew.rest()
                 for undo in reversed(self._undos):
                     undo.restore()
                 self._model.expect_base(self._swapped)
@@ -176,7 +175,7 @@ class Weights:
         swaps: list[Swap],
     ) -> None:
         for undo in self._undos:
-            if undo is not self._record:  # that one is put back chunk by chunk, below
+            if undo is not self._record:  # ``addition.run`` puts that one back, chunk by chunk
                 undo.restore()
         before = list(self._undos)
         addition = self._addition(tasks)
@@ -197,14 +196,14 @@ class Weights:
         self._model.expect_base(left)
         self._model.expect(entered)
         self._model.mark()
-        self._room.turn()
+        self._memory.turn()
         self._settle(request, undos, addition.record, entered)
 
     def _addition(self, tasks: Sequence[tuple[ResidentTask, float | None]]) -> Addition:
         if len(tasks) == 1:
-            return OneTask(*tasks[0], self._room)
+            return OneTask(*tasks[0], self._memory)
         weighted = [(task, weight) for task, weight in tasks if weight is not None]
-        return addition_of(weighted, self._room)
+        return addition_of(weighted, self._memory)
 
     def _settle(
         self, request: Request, undos: list[Undo], record: Record, swapped: list[Place]

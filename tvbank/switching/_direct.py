@@ -24,14 +24,14 @@ from tvbank.coding.decoding.table import (
     PLACE_COLUMNS,
 )
 from tvbank.errors import NonFiniteError
-from tvbank.switching._bindings import assign_room
+from tvbank.switching._bindings import assign_slots
 from tvbank.switching._record import Buffers, Record
 from tvbank.switching._resident import ResidentTask
 from tvbank.switching._threads import Crew, cut, thread_count
 from tvbank.switching.loops.apply import INVALID
 from tvbank.switching.loops.shares import RecordArgument, Shared, shared_apply, shared_merge
 
-#: Entries beyond the largest frame's that the loops want in their working memory.
+#: Entries that the loops' working memory holds beyond those of the largest frame.
 SLACK = 64
 
 #: Tasks with their weights.
@@ -45,11 +45,11 @@ class Scratch:
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[np.uint64]] = {}
 
-    def rooms(self, purpose: str, size: int, threads: int) -> tuple[int, int]:
-        """Room for ``size`` bytes a thread; zero when it is new, and else as it was left.
+    def blocks(self, purpose: str, size: int, threads: int) -> tuple[int, int]:
+        """A block of at least ``size`` bytes for each thread: zeros, or what the last use left.
 
         Returns:
-            The address of the first thread's, and bytes from one thread's to the next's.
+            The address of the first thread's block, and bytes from one block to the next.
         """
         words = -(-size // 8)
         array = self._arrays.get(purpose)
@@ -60,7 +60,7 @@ class Scratch:
 
 @final
 class WorkingMemory:
-    """What one change after the other works with.
+    """What every change works with, kept from one to the next.
 
     Attributes:
         crew: its threads.
@@ -73,16 +73,16 @@ class WorkingMemory:
         self.spare, self._used = Buffers(), Buffers()
 
     def turn(self) -> None:
-        """The next record takes the memory of the one before the last."""
+        """Let the next record overwrite the one before the present one."""
         self.spare, self._used = self._used, self.spare
 
 
 class Addition(ABC):
-    """What is to be added to the direct targets of a model.
+    """An addition to the direct targets of a model.
 
     Attributes:
-        record: will hold what was there before.
-        crew: whose threads do the work.
+        record: holds the old weights once ``run`` has begun.
+        crew: does the work.
     """
 
     record: Record
@@ -134,23 +134,23 @@ class Addition(ABC):
 class OneTask(Addition):
     """One task: as ``tvbank.export`` restores it, or multiplied by a weight."""
 
-    def __init__(self, task: ResidentTask, weight: float | None, room: WorkingMemory) -> None:
+    def __init__(self, task: ResidentTask, weight: float | None, memory: WorkingMemory) -> None:
         """Prepare to add a task; ``weight`` is ``None`` for the task itself."""
         self._task, self._frames = task, task.frames
         self._mode = ADD if task.is_float else STEP if weight is None else ADD_STEPS
         factor = float32_of(1.0 if weight is None else weight)
         self._factors = np.full(len(self._frames.table), factor)
-        self._scratch, self.crew = room.scratch, room.crew
-        self.record = Record(task.places, task.room, room.spare, room.crew)
+        self._scratch, self.crew = memory.scratch, memory.crew
+        self.record = Record(task.places, task.record_size, memory.spare, memory.crew)
 
     def _parts(self, threads: int) -> NDArray[np.int64]:
         return self._task.parts(threads)
 
     def _shared(self, parts: NDArray[np.int64], previous: RecordArgument, threads: int) -> Shared:
-        room = self._scratch.rooms("patterns", 4 * (self._task.most + SLACK), threads)
+        block = self._scratch.blocks("patterns", 4 * (self._task.most + SLACK), threads)
         return shared_apply(
             self._frames.table, parts, self.record.argument(), previous, self._mode, self._factors,
-            room, run_tables_address(), threads,
+            block, run_tables_address(), threads,
         )  # fmt: skip
 
     def _owner(self, row: int) -> tuple[ResidentTask, int]:
@@ -159,26 +159,27 @@ class OneTask(Addition):
 
 def float32_of(weight: float) -> np.float32:
     """A weight as the loops take it."""
-    with np.errstate(over="ignore"):  # an infinite one makes sums infinite, which is refused
+    with np.errstate(over="ignore"):  # an infinite weight makes sums infinite, which are refused
         return np.float32(weight)
 
 
-def addition_of(tasks: Weighted, room: WorkingMemory) -> Addition:
-    """What adds some tasks, each multiplied by its weight, as ``tvbank.merge`` computes it.
+def addition_of(tasks: Weighted, memory: WorkingMemory) -> Addition:
+    """The addition of some tasks, each multiplied by its weight, as ``tvbank.merge`` computes it.
 
-    In float32, in which sums are accumulated, differences can be added to the weights themselves.
-    Not so the steps of exact tasks: what they come to depends on the base's weight.
+    Sums are accumulated in float32, so that differences can be added to float32 weights one task
+    after the other. The steps of exact tasks cannot: the difference that they stand for depends on
+    the base's weight.
     """
     in_turn = len(tasks) > 0 and all(
         task.is_float and not task.places[:, KIND].any() for task, _ in tasks
     )
-    return TasksInTurn(tasks, room) if in_turn else WeightedTasks(tasks, room)
+    return TasksInTurn(tasks, memory) if in_turn else WeightedTasks(tasks, memory)
 
 
 class _Sum(Addition):
     """The rows of several tasks in one table, those of the same chunk together."""
 
-    def __init__(self, tasks: Weighted, room: WorkingMemory) -> None:
+    def __init__(self, tasks: Weighted, memory: WorkingMemory) -> None:
         """Lay out the tables; rows of the same chunk are in the order of the tasks."""
         self._tasks = [task for task, _ in tasks]
         self._frames = [task.frames for task in self._tasks]  # kept from being freed
@@ -192,14 +193,14 @@ class _Sum(Addition):
         self._row = np.concatenate([np.arange(n) for n in (0, *lengths)])[order]
         weights = [float32_of(weight) for _, weight in tasks]
         self._factors = np.array(weights, np.float32)[self._from]
-        self._scratch, self.crew = room.scratch, room.crew
+        self._scratch, self.crew = memory.scratch, memory.crew
         self._places, self._counts = self._entries(places[order])
-        size = assign_room(self._places, self._counts)
-        self.record = Record(self._places, size, room.spare, room.crew)
+        size = assign_slots(self._places, self._counts)
+        self.record = Record(self._places, size, memory.spare, memory.crew)
 
     @abstractmethod
     def _entries(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The places of the record, from those of all rows, and the most entries of each."""
+        """From the places of all rows, those of the record, and how many entries each can have."""
 
     def _parts(self, threads: int) -> NDArray[np.int64]:
         return cut(self._counts, threads, self._places[:, ORDER])
@@ -212,9 +213,9 @@ class _Sum(Addition):
 class TasksInTurn(_Sum):
     """Tasks that are added one after the other, each with old weights of its own."""
 
-    def __init__(self, tasks: Weighted, room: WorkingMemory) -> None:
+    def __init__(self, tasks: Weighted, memory: WorkingMemory) -> None:
         """Prepare; of rows of the same chunk the loop adds the last one first."""
-        super().__init__(tasks[::-1], room)
+        super().__init__(tasks[::-1], memory)
 
     def _entries(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return places, self._table[:, NONZEROS]
@@ -223,7 +224,7 @@ class TasksInTurn(_Sum):
         most = max(task.most for task in self._tasks) + SLACK
         return shared_apply(
             self._table, parts, self.record.argument(), previous, ADD, self._factors,
-            self._scratch.rooms("patterns", 4 * most, threads), run_tables_address(), threads,
+            self._scratch.blocks("patterns", 4 * most, threads), run_tables_address(), threads,
         )  # fmt: skip
 
 
@@ -246,8 +247,8 @@ class WeightedTasks(_Sum):
         extent = int(self._table[:, EXTENT].max(initial=0)) + SLACK
         sizes = {"positions": 4 * most, "patterns": 4 * most, "totals": 4 * extent}
         sizes["touched"] = extent // 8 + 8
-        rooms = (self._scratch.rooms(each, size, threads) for each, size in sizes.items())
+        blocks = (self._scratch.blocks(use, size, threads) for use, size in sizes.items())
         return shared_merge(
             self._table, self._modes, self._factors, self._starts, parts, self.record.argument(),
-            previous, tuple(rooms), run_tables_address(), threads,
+            previous, tuple(blocks), run_tables_address(), threads,
         )  # fmt: skip

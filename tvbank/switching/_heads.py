@@ -40,8 +40,8 @@ class Swap:
     def in_place(self) -> bool:
         """Whether the new weights fit the memory that is there; else the places get a new tensor.
 
-        To be asked while the model is the base: another task's head may be there when the swap is
-        planned.
+        Right only while the model is the base: when a swap is planned, another task's head may
+        still be in place.
         """
         return self.alone and self.tensor.shape == self.places[0].tensor.shape
 
@@ -60,16 +60,16 @@ def plan_swaps(task: ResidentTask, model: AttachedModel) -> tuple[list[Swap], li
         UnitMismatchError: an element type that cannot take the place of the model's.
         NonFiniteError: a weight does not fit the model's element type.
     """
-    found = {name: model.find(name) for name in task.extra_names}
-    own = {place for place in found.values() if place is not None}
+    places_of_extras = {name: model.find(name) for name in task.extra_names}
+    own = {place for place in places_of_extras.values() if place is not None}
     swaps, unused = [], []
-    for name, place in found.items():
+    for name, place in places_of_extras.items():
         if place is None:
             unused.append(name)
             continue
         group = model.sharing(place)
         places = [place]
-        if place.name in model.owners or not any(each.name in model.owners for each in group):
+        if place.name in model.owners or not any(other.name in model.owners for other in group):
             places += [p for p in group if p not in own and p.name not in model.owners]
         tensor = _fitted(task, name, place.tensor)
         swaps.append(Swap(places, tensor, alone=len(places) == len(group)))

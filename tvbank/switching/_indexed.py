@@ -43,7 +43,7 @@ class IndexedUndo(Undo):
 
 @final
 class IndexedAddition:
-    """What is to be added to one target, computed but not yet written.
+    """An addition to one target, computed but not yet written.
 
     Attributes:
         undo: the way back.
@@ -89,26 +89,26 @@ def indexed_additions(
     Raises:
         CorruptionError: a frame violates the spec; says where.
     """
-    found: dict[Target, list[tuple[_Sparse, float | None]]] = {}
+    by_target: dict[Target, list[tuple[_Sparse, float | None]]] = {}
     for task, weight in tasks:
         for target, rows, firsts in task.indirect:
-            found.setdefault(target, []).append((_decode(task, rows, firsts), weight))
-    return found
+            by_target.setdefault(target, []).append((_decode(task, rows, firsts), weight))
+    return by_target
 
 
 def _decode(task: ResidentTask, rows: NDArray[np.int64], firsts: NDArray[np.int64]) -> _Sparse:
     frames = task.frames
     counts = frames.table[rows, NONZEROS]
-    found = np.empty(int(counts.sum()), np.uint32)
-    patterns = np.empty_like(found)
+    positions = np.empty(int(counts.sum()), np.uint32)
+    patterns = np.empty_like(positions)
     row = decode_frames(
-        frames.table, rows, task.is_float, address_of(found), address_of(patterns),
+        frames.table, rows, task.is_float, address_of(positions), address_of(patterns),
         run_tables_address(),
     )  # fmt: skip
     if row >= 0:
         task.explain(int(row))
     entries: NDArray[Any] = patterns.view(np.float32 if task.is_float else np.int32)
-    return found.astype(np.int64) + np.repeat(firsts, counts), entries
+    return positions.astype(np.int64) + np.repeat(firsts, counts), entries
 
 
 def _sum(
@@ -118,7 +118,7 @@ def _sum(
     parts: Sequence[tuple[_Sparse, float | None]],
 ) -> NDArray[Any]:
     """The touched weights of a unit after some tasks."""
-    places = [np.searchsorted(positions, found).astype(np.uint32) for (found, _), _ in parts]
+    places = [np.searchsorted(positions, some).astype(np.uint32) for (some, _), _ in parts]
     if parts[0][1] is None:
         return restore(unit, before, (places[0], parts[0][0][1]))
     total = WeightedSum(unit, before)

@@ -16,7 +16,8 @@ from tvbank.layout import Layout
 from tvbank.switching._places import Place, identity
 from tvbank.switching.names import names_of_units
 
-#: Steps of the exact test whether strided tensors overlap; what takes more is refused.
+#: Most steps of the exact test whether strided tensors overlap; tensors that take more are
+#: refused.
 _OVERLAP_WORK = 100_000
 
 
@@ -80,7 +81,7 @@ def targets_of(
     for place in places.values():
         shared.setdefault(identity(place.tensor), []).append(place)
     numbers = {unit.name: number for number, unit in enumerate(layout.units)}
-    found: dict[object, Target] = {}
+    by_identity: dict[object, Target] = {}
     by_unit: dict[str, list[Target]] = {}
     wrong: list[tuple[str, str]] = []
     for unit, names in names_of_units(layout).items():
@@ -94,17 +95,17 @@ def targets_of(
                                     f"{list(record.shape)} in the base"))  # fmt: skip
                 continue
             key = identity(tensor)
-            if key not in found:
-                others = [each for each in shared[key] if each is not place]
-                found[key] = Target([place, *others], [])
-            target = found[key]
+            if key not in by_identity:
+                others = [other for other in shared[key] if other is not place]
+                by_identity[key] = Target([place, *others], [])
+            target = by_identity[key]
             if unit in numbers and numbers[unit] not in target.units:
                 target.units.append(numbers[unit])
             if target not in by_unit[unit]:
                 by_unit[unit].append(target)
     if wrong:
         raise _differing(wrong)
-    targets = list(found.values())
+    targets = list(by_identity.values())
     _refuse_overlaps(targets)
     return targets, by_unit
 
@@ -142,7 +143,7 @@ def _refuse_overlaps(targets: Iterable[Target]) -> None:
 
 def _neighbours(spans: list[tuple[int, int, Target]]) -> Iterable[tuple[Target, Target]]:
     """All pairs on one device whose spans of memory overlap."""
-    ordered = sorted(spans, key=lambda each: (str(each[2].tensor.device), each[0]))
+    ordered = sorted(spans, key=lambda item: (str(item[2].tensor.device), item[0]))
     for index, (_, stop, first) in enumerate(ordered):
         for start, _, second in ordered[index + 1 :]:
             if second.tensor.device != first.tensor.device or start >= stop:
@@ -151,7 +152,7 @@ def _neighbours(spans: list[tuple[int, int, Target]]) -> Iterable[tuple[Target, 
 
 
 def writing(tensor: torch.Tensor) -> AbstractContextManager[object]:
-    """The mode in which torch writes to a tensor in place: inference tensors want theirs."""
+    """The mode in which torch writes to a tensor in place: inference mode for inference tensors."""
     if tensor.is_inference() == torch.is_inference_mode_enabled():
         return nullcontext()
     return torch.inference_mode(tensor.is_inference())
@@ -175,7 +176,7 @@ def _overlaps_itself(tensor: torch.Tensor) -> bool:
 
 
 def _overlap(first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Whether tensors whose spans overlap share an entry; True if that is too hard to tell."""
+    """Whether tensors whose spans overlap share an entry; True if finding out takes too long."""
     if first.device.type != "cpu":
         return True
     work: Any = _OVERLAP_WORK

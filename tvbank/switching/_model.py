@@ -1,4 +1,4 @@
-"""A model that a switch is attached to: what it knows of it, and what it expects to find."""
+"""A model with a switch attached: where the base's units are, and whether others changed them."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class AttachedModel:
     def check_unwritten(self, active: object) -> None:
         """Check that nobody else has written to the weights, as far as torch counts writing.
 
-        At the base, what was written to may be what it was: then all is well.
+        While the model is the base, a write may have left every weight as it was: that is no fault.
 
         Raises:
             UsageError: weights were written to while tasks were active; names them.
@@ -148,9 +148,9 @@ def check_base(
         weights = open_checkpoint({record.name: target.tensor}).read(record.name)
         return fingerprint(weights) != record.sha256
 
-    with ThreadPoolExecutor(thread_count()) as pool:  # hashing leaves the GIL alone
-        found = list(pool.map(differs, range(len(pairs))))
-    wrong = [record.name for (record, _), bad in zip(pairs, found, strict=True) if bad]
+    with ThreadPoolExecutor(thread_count()) as pool:  # hashing releases the GIL
+        differing = list(pool.map(differs, range(len(pairs))))
+    wrong = [record.name for (record, _), bad in zip(pairs, differing, strict=True) if bad]
     if wrong:
         raise BaseMismatchError(
             f"the model is not the base this bank was built on: {name_some(wrong)} of the bank's "

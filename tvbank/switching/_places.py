@@ -8,7 +8,7 @@ from typing import Any, final
 
 import torch
 
-# Asked of every tensor before every change: as maps, which run no byte code of Python's.
+# Read from every tensor before every change; ``map`` over C functions runs no Python byte code.
 _get: Any = dict.get
 _address, _type, _shape = torch.Tensor.data_ptr, attrgetter("dtype"), attrgetter("shape")
 _version, _is_inference = attrgetter("_version"), torch.Tensor.is_inference
@@ -20,7 +20,7 @@ class Place:
 
     Attributes:
         name: its name in the model's state dict.
-        module: whose it is.
+        module: the module that it belongs to.
         attribute: its name within the module.
         slots: the module's own mapping of its parameters, or of its buffers.
     """
@@ -49,7 +49,7 @@ class Place:
 
 @final
 class Link:
-    """Where one module hangs in another.
+    """A module within another.
 
     Attributes:
         path: the inner module's name in the model.
@@ -96,7 +96,7 @@ def places_of(model: torch.nn.Module) -> dict[str, Place]:
 
 
 def identity(tensor: torch.Tensor) -> Hashable:
-    """What two names of the same memory have in common; its own for an empty tensor."""
+    """A key that is equal for two names of the same memory; an empty tensor has one of its own."""
     if tensor.numel() == 0:
         return id(tensor)
     form = (tuple(tensor.shape), tensor.stride(), tensor.dtype)
@@ -108,7 +108,7 @@ class Watches:
     """What is expected at the places of a model that a switch touches."""
 
     def __init__(self, places: Iterable[Place], links: Iterable[Link]) -> None:
-        """Expect what is there now, in the modules that hang together like this."""
+        """Expect what is there now, and these links between the modules."""
         self._links = list(links)
         self._modules = [link.module for link in self._links]
         self._module_slots = [link.modules for link in self._links]
@@ -172,7 +172,7 @@ class Watches:
 
         Args:
             tensors: what was written to by address.
-            overlook: names of places that others have written to, which is still to be noticed.
+            overlook: names of places that others have written to: ``written`` goes on naming them.
         """
         torch.autograd.graph.increment_version(tensors)
         self._versions = _versions(self._counted)
@@ -183,7 +183,7 @@ class Watches:
             self._versions = [-1 if name in overlook else version for name, version in pairs]
 
     def _list(self) -> None:
-        """Lay out what is asked side by side: asking is a part of the time of a change."""
+        """Keep what is compared in parallel lists: comparing is part of the time of a change."""
         self._places = list(self._expected)
         self._tensors = list(self._expected.values())
         self._slots = [place.slots for place in self._places]

@@ -1,4 +1,4 @@
-"""The record of what was there before: positions and old weights, of the touched entries only."""
+"""What the weights were before a change: positions and old values of the touched entries only."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Undo(ABC):
 
     @abstractmethod
     def restore(self) -> None:
-        """Put back what was there. Done twice, or after a part was put back, it does the same."""
+        """Put back what was there; calling it again, or after a part was put back, is harmless."""
 
 
 @final
 class Buffers:
-    """Memory for one record, kept for the next one: fresh memory costs a fault a page."""
+    """Memory for one record, kept for the next one: every page of new memory costs a page fault."""
 
     def __init__(self) -> None:
         self.positions = np.empty(0, np.uint32)
         self.old = np.empty(0, np.uint8)
 
     def reserve(self, positions: int, old: int) -> None:
-        """Have room for so many positions and bytes of old weights; what was there is lost."""
+        """Hold so many positions and bytes of old weights; what the memory held may be lost."""
         if self.positions.size < positions:
             self.positions = np.empty(positions, np.uint32)
         if self.old.size < old:
@@ -50,21 +50,21 @@ class Record(Undo):
     def __init__(
         self,
         places: NDArray[np.int64],
-        room: tuple[int, int],
+        size: tuple[int, int],
         buffers: Buffers,
         crew: Crew,
     ) -> None:
         """Prepare a record with nothing in it.
 
         Args:
-            places: with room assigned.
-            room: positions, and bytes of old weights, that there is room for at the places.
+            places: with their slots assigned.
+            size: what ``assign_slots`` returned for them.
             buffers: memory that no other record uses.
-            crew: whoever puts the old weights back.
+            crew: puts the old weights back.
         """
         self.places, self._buffers, self._crew = places, buffers, crew
         self.done = np.zeros(len(places), np.int64)
-        buffers.reserve(*room)
+        buffers.reserve(*size)
 
     def argument(self) -> RecordArgument:
         """What the fused loops write to."""

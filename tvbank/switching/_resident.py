@@ -19,7 +19,7 @@ from tvbank.coding.decoding.batch import address_of
 from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT
 from tvbank.merging._tensor import to_torch
-from tvbank.switching._bindings import Bindings, assign_room
+from tvbank.switching._bindings import Bindings, assign_slots
 from tvbank.switching._memory import Target
 from tvbank.switching._threads import Crew, cut, thread_count
 from tvbank.switching.loops.recode import pack_frames, packed_limit
@@ -28,7 +28,7 @@ from tvbank.switching.loops.recode import pack_frames, packed_limit
 @final
 @dataclass(frozen=True)
 class FrameSet:
-    """A table of frames and what keeps the bytes alive that its addresses lead into.
+    """A table of frames, and the memory that its addresses lead into.
 
     Attributes:
         table: int64 [frames, ``FRAME_COLUMNS``].
@@ -50,12 +50,12 @@ class ResidentTask:
         name: of the task.
         revision: of the task.
         is_float: whether its entries are differences; else they are steps of an exact task.
-        frames: those of direct targets first, by their places' ``ORDER``. Whoever decodes them
-            holds on to this object: ``pack`` puts another in its place.
+        frames: those of direct targets first, by their places' ``ORDER``. ``pack`` puts
+            another object in its place, so keep a reference while the table is in use.
         places: int64 [direct frames, ``PLACE_COLUMNS``], where each goes.
         indirect: of the targets that are not direct: the target, the rows of ``frames``, and the
             position within the unit of each row's chunk.
-        room: positions, and bytes of old weights, that a record of the direct frames holds.
+        record_size: positions, and bytes of old weights, that a record of the direct frames holds.
         most: non-zeros of the largest frame.
         extra_names: names of the units that the task keeps whole.
         replaced: those of them that are units of the layout.
@@ -85,7 +85,7 @@ class ResidentTask:
         self.frames = FrameSet(stored.table[self._rows], stored.shards, size, stored)
         self.places = bindings.places(stored, rows[now], targets[now], orders[now])
         counts = self.frames.table[: len(now), NONZEROS]
-        self.room = assign_room(self.places, counts)
+        self.record_size = assign_slots(self.places, counts)
         self.most = int(self.frames.table[:, NONZEROS].max(initial=0))
         self._parts: dict[int, NDArray[np.int64]] = {}
         self.indirect: list[tuple[Target, NDArray[np.int64], NDArray[np.int64]]] = []
@@ -163,21 +163,21 @@ class ResidentTask:
         self, table: NDArray[np.int64], limits: NDArray[np.int64], first: int, last: int
     ) -> tuple[int, NDArray[np.uint8]]:
         """Pack some rows; returns the row at fault or −1, and the bytes."""
-        room = np.empty(int(limits[first:last].sum()) + 16, np.uint8)
+        target = np.empty(int(limits[first:last].sum()) + 16, np.uint8)
         scratch = np.empty(int(table[first:last, NONZEROS].max(initial=0)) + 64, np.uint32)
         row, size = pack_frames(
-            table, first, last, self.is_float, address_of(room), address_of(scratch),
+            table, first, last, self.is_float, address_of(target), address_of(scratch),
             run_tables_address(),
         )  # fmt: skip
-        kept = room[: int(size)].copy()
-        moved = int(address_of(kept)) - int(address_of(room))
+        kept = target[: int(size)].copy()
+        moved = int(address_of(kept)) - int(address_of(target))
         table[first:last, [MASK_AT, VALUES_AT]] += moved
         return int(row), kept
 
 
 @final
 class Cache:
-    """Tasks by name. Its own lock guards the table, not the reading: threads may read at once."""
+    """Tasks by name. Its lock guards the table only: several threads may read tasks at once."""
 
     def __init__(self, bank: Bank, bindings: Bindings, budget: int) -> None:
         """Keep at most ``budget`` bytes of tasks between calls."""
@@ -208,7 +208,7 @@ class Cache:
         return task
 
     def trim(self) -> None:
-        """Let the least recently used tasks go until the rest is within the budget."""
+        """Drop the least recently used tasks until the others are within the budget."""
         with self._lock:
             sizes = {name: task.nbytes for name, task in self._tasks.items()}
             total = sum(sizes.values())

@@ -30,13 +30,13 @@ def attach(
     """Attach a bank to a model that holds the bank's base, so that tasks can be switched.
 
     The model's weights are compared with the fingerprints of the base: every unit with deltas must
-    be there, in the base's element type, on any device. What the model has beside that (heads of
-    its own) is left alone unless a task brings weights for it.
+    be there, in the base's element type, on any device. Other parts of the model (heads of
+    its own) are left alone unless a task brings weights for it.
 
     Args:
         model: any module.
         bank: an open bank.
-        prefix: what stands before the base's names in the model, if that is not plain to see: a
+        prefix: what stands before the base's names in the model; by default it is found out: a
             bank of a bare encoder fits a model that holds this encoder as ``bert``, once.
         resident_bytes: the most bytes of tasks that stay in memory between calls; 0 reads a task
             anew at each switch.
@@ -61,7 +61,7 @@ class Switch:
     ``to("a")`` makes the model what ``tvbank.export`` would write for the task, heads included;
     ``to({"a": 0.7, "b": 0.3})`` makes it what ``tvbank.merge`` would return, bit for bit; ``off()``
     restores every bit of every parameter and buffer. If a change fails or is interrupted, the
-    model is the base, or still what it was if nothing had been written; ``active`` tells which.
+    model is the base, or still what it was if nothing had been written; ``active`` says which.
 
     *Memory.* Tasks that were used or prefetched stay in memory as frames, about a hundredth of a
     checkpoint each, within a budget. Beside them the switch holds the positions and old values of
@@ -71,13 +71,13 @@ class Switch:
     *What others do to the weights.* A change looks whether parameters were replaced, moved, cast or
     resized since, and whether torch has written to them (an optimiser, ``load_state_dict``, batch
     normalisation in training), and raises ``UsageError`` before it touches anything. It cannot
-    see what is written behind torch's back, through ``.data`` or numpy: then ``off()`` puts back
+    see writes that torch does not count, through ``.data`` or numpy: then ``off()`` puts back
     old values at the entries that the tasks have touched, and leaves what was written elsewhere.
 
-    *Threads.* One lock makes each call whole, and a ``with`` block keeps it to its end, so that
-    blocks in several threads take turns. It does not cover who runs the model without asking for
-    the lock: a forward pass meanwhile may see weights of both states. With ``asyncio``, blocks of
-    one thread must not overlap.
+    *Threads.* One lock makes each call atomic, and a ``with`` block keeps it to its end, so that
+    blocks in several threads take turns. The lock does not cover a thread that runs the model
+    outside such a block: its forward pass may see weights of both states. With ``asyncio``,
+    blocks of one thread must not overlap.
     """
 
     def __init__(self, model: AttachedModel, bank: Bank, resident_bytes: int) -> None:
@@ -154,7 +154,7 @@ class Switch:
     def prefetch(self, *tasks: str) -> None:
         """Read tasks into memory, check every frame, and make them quick to apply.
 
-        Those beyond the budget push out what was used least recently. Other threads can go on
+        Those beyond the budget push out the least recently used ones. Other threads can go on
         using the switch.
 
         Raises:

@@ -71,14 +71,14 @@ def fit_prefix(
 
 
 def _candidates(names: Sequence[str], model_names: Collection[str]) -> list[str]:
-    """What stands before any of a unit's names."""
-    found = {
-        name[: len(name) - len(each)]
+    """What the model has before any of a unit's names."""
+    prefixes = {
+        name[: len(name) - len(own)]
         for name in model_names
-        for each in names
-        if name.endswith(f".{each}")
+        for own in names
+        if name.endswith(f".{own}")
     }
-    return sorted(found)
+    return sorted(prefixes)
 
 
 def _missing(
