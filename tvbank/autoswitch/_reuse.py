@@ -57,7 +57,7 @@ class Call:
     def _matches(
         self, stored: Any, given: Any, index: torch.Tensor | None, by_example: list[bool]
     ) -> bool:
-        """Whether an argument is what it was; sets ``by_example[0]`` if a tensor has a row an example."""
+        """Whether an argument is what it was; sets ``by_example[0]`` if it has a row an example."""
         if isinstance(stored, torch.Tensor):
             if not isinstance(given, torch.Tensor) or stored.device != given.device:
                 return False
