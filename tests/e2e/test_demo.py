@@ -11,8 +11,8 @@ from rich.console import Console
 import tvbank
 from tvbank.cli import main
 from tvbank.demo import Settings, run, run_demo
-from tvbank.demo.banking import BANKED, EXACT, EXACT_OF
-from tvbank.demo.weights import differing_units
+from tvbank.demo.model import differing_units
+from tvbank.demo.run import BANKED, EXACT, EXACT_OF, file_of
 from tvbank.errors import UsageError
 
 FEW_STEPS = Settings(
@@ -36,14 +36,17 @@ def test_every_claim_holds(sound):
     result, text = sound
     assert result.failures == []
     assert "FAILED" not in text
-    assert text.count("100%") == 9
+    assert text.count("40/40") == 1
+    assert text.count("30/30") == 5
+    assert text.count("6/6") == 2
+    assert "verifying every byte" in text
     assert [row.task for row in result.rows] == list(BANKED)
 
 
 def test_what_is_left_can_be_played_with(sound):
     result, _ = sound
     folder = result.folder
-    bank = tvbank.open(folder.bank)
+    bank = tvbank.open(folder / "bank")
     assert set(bank) == set(BANKED)
     assert bank.verify() == []
     for row in result.rows:
@@ -51,10 +54,11 @@ def test_what_is_left_can_be_played_with(sound):
         assert task.stored_bytes == row.stored_bytes
         assert set(task.extras) == {"head.weight", "head.bias"}
         assert task.metadata["question"] == row.question
-        assert folder.export(row.task).stat().st_size > 0
-    assert differing_units(folder.checkpoint(EXACT_OF), folder.export(EXACT)) == []
-    assert differing_units(folder.checkpoint(EXACT_OF), folder.export(EXACT_OF)) != []
-    summary = json.loads(folder.summary.read_text())
+        assert file_of(folder, "exports", row.task).stat().st_size > 0
+    trained = file_of(folder, "checkpoints", EXACT_OF)
+    assert differing_units(trained, file_of(folder, "exports", EXACT)) == []
+    assert differing_units(trained, file_of(folder, "exports", EXACT_OF)) != []
+    summary = json.loads((folder / "demo.json").read_text())
     assert summary == {"made_by": "tvbank demo", **json.loads(json.dumps(result.to_json()))}
 
 
@@ -62,15 +66,15 @@ def test_the_same_seed_trains_the_same_weights(sound, tmp_path):
     first = sound[0].folder
     again, text = demo(tmp_path / "again", quiet=True)
     assert text == ""
-    assert first.base.read_bytes() == again.folder.base.read_bytes()
-    for name in ("flipped", "ghost"):
-        assert first.checkpoint(name).read_bytes() == again.folder.checkpoint(name).read_bytes()
+    for name in ("base", "checkpoints/flipped", "checkpoints/ghost"):
+        one, other = (folder / f"{name}.safetensors" for folder in (first, again.folder))
+        assert one.read_bytes() == other.read_bytes()
     assert [r.bank_accuracy for r in again.rows] == [r.bank_accuracy for r in sound[0].rows]
 
 
 def test_a_demo_does_not_write_over_another(sound):
     with pytest.raises(UsageError, match="rm -r"):
-        demo(sound[0].folder.path)
+        demo(sound[0].folder)
 
 
 def test_a_drop_that_makes_no_sense_is_refused_before_anything_is_made(tmp_path):
@@ -82,8 +86,8 @@ def test_a_drop_that_makes_no_sense_is_refused_before_anything_is_made(tmp_path)
 def after_building(monkeypatch, damage):
     """Do something to the bank between building it and reading it back."""
 
-    def build_then_damage(folder, compressor, stages, build=run.build_bank):
-        build(folder, compressor, stages)
+    def build_then_damage(folder, compressor, progress, build=run.build_bank):
+        build(folder, compressor, progress)
         damage(folder)
 
     monkeypatch.setattr(run, "build_bank", build_then_damage)
@@ -91,7 +95,7 @@ def after_building(monkeypatch, damage):
 
 def test_a_flipped_bit_fails_the_demo(tmp_path, monkeypatch):
     def flip(folder):
-        [shard] = (folder.bank / "tasks" / "turned").glob("*/delta/c/0")
+        [shard] = (folder / "bank" / "tasks" / "turned").glob("*/delta/c/0")
         data = bytearray(shard.read_bytes())
         data[len(data) // 2] ^= 1
         shard.write_bytes(data)
@@ -108,11 +112,24 @@ def test_a_flipped_bit_fails_the_demo(tmp_path, monkeypatch):
     assert text.count("FAILED") == 2
 
 
+def test_an_interrupted_demo_leaves_whole_files_and_says_that_it_did_not_finish(
+    tmp_path, monkeypatch
+):
+    def interrupt(folder):
+        raise KeyboardInterrupt
+
+    after_building(monkeypatch, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        demo(tmp_path / "demo")
+    summary = json.loads((tmp_path / "demo" / "demo.json").read_text())
+    assert summary == {"made_by": "tvbank demo", "finished": False}
+    assert tvbank.open(tmp_path / "demo" / "bank").verify() == []
+
+
 def test_an_exact_task_that_is_not_exact_fails_the_demo(tmp_path, monkeypatch):
     def blur(folder):
-        tvbank.open(folder.bank).add(
-            EXACT, folder.checkpoint(EXACT_OF), tvbank.TSwitch(drop=0.5), replace=True
-        )
+        tuned = file_of(folder, "checkpoints", EXACT_OF)
+        tvbank.open(folder / "bank").add(EXACT, tuned, tvbank.TSwitch(drop=0.5), replace=True)
 
     after_building(monkeypatch, blur)
     result, _ = demo(tmp_path / "demo")
@@ -120,7 +137,7 @@ def test_an_exact_task_that_is_not_exact_fails_the_demo(tmp_path, monkeypatch):
 
 
 def test_a_task_that_is_gone_fails_the_demo(tmp_path, monkeypatch):
-    after_building(monkeypatch, lambda folder: tvbank.open(folder.bank).remove("ghost"))
+    after_building(monkeypatch, lambda folder: tvbank.open(folder / "bank").remove("ghost"))
     result, _ = demo(tmp_path / "demo")
     [failure] = result.failures
     assert "no task 'ghost'" in failure

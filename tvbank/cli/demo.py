@@ -29,7 +29,7 @@ def demo(
     from rich.console import Console
 
     from tvbank.demo import run_demo
-    from tvbank.demo.settings import DROP
+    from tvbank.demo.result import DROP
 
     result = run_demo(
         folder,

@@ -1,17 +1,23 @@
-"""A small vision transformer for 8 x 8 grey images, and the linear head of a task."""
+"""A small vision transformer for 8 x 8 grey images, with or without a task's head; its files."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast, final
 
 import torch
+from safetensors.numpy import load_file as load_arrays
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tvbank.demo.images import SIDE
+from tvbank._atomic import replace_file
+from tvbank.demo.pictures import SIDE
+from tvbank.demo.result import Settings
 
 _PATCH, _STRIDE = 4, 2
 _MEAN, _DEVIATION = 0.3, 0.37  # of the pixels
+_BATCH = 512
 
 
 @final
@@ -38,26 +44,22 @@ class Block(nn.Module):
 
 @final
 class VisionTransformer(nn.Module):
-    """The encoder: images [n, 8, 8] in 0..1 -> features [n, width], the mean over all patches.
+    """Images [n, 8, 8] in 0..1 -> features [n, width], or with a ``head`` logits [n, classes].
 
     Patches are 4 x 4 pixels and overlap by half: an 8 x 8 image has so few pixels that disjoint
     patches leave attention little to compare (measured: 78 % against 90 % on the task ``turned``
     after 200 steps from scratch).
     """
 
-    def __init__(self, width: int = 128, depth: int = 4, heads: int = 4) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
-        count = ((SIDE - _PATCH) // _STRIDE + 1) ** 2
+        width, count = settings.width, ((SIDE - _PATCH) // _STRIDE + 1) ** 2
         self.patch = nn.Linear(_PATCH * _PATCH, width)
         nn.init.normal_(self.patch.weight, std=2 / _PATCH)
         self.position = nn.Parameter(torch.randn(count, width) / 2)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, settings.heads) for _ in range(settings.depth))
         self.norm = nn.LayerNorm(width)
-
-    @property
-    def width(self) -> int:
-        """Length of a feature vector."""
-        return self.position.shape[1]
+        self.head: nn.Module = nn.Identity()
 
     def patches(self, images: Tensor) -> Tensor:
         """Images [n, 8, 8] -> pixels of each patch, normalised [n, 9, 16]."""
@@ -72,31 +74,41 @@ class VisionTransformer(nn.Module):
         return cast(Tensor, self.norm(tokens))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [n, 8, 8] in 0..1 -> features [n, width]."""
-        return self.encode(self.patch(self.patches(images))).mean(1)
-
-
-@final
-class Classifier(nn.Module):
-    """An encoder with a task's head on top: images [n, 8, 8] -> logits [n, classes]."""
-
-    def __init__(self, encoder: VisionTransformer, head: nn.Linear) -> None:
-        super().__init__()
-        self.encoder, self.head = encoder, head
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [n, 8, 8] in 0..1 -> logits [n, classes]."""
-        return cast(Tensor, self.head(self.encoder(images)))
+        """Images [n, 8, 8] in 0..1 -> features [n, width], or logits [n, classes]."""
+        return cast(Tensor, self.head(self.encode(self.patch(self.patches(images))).mean(1)))
 
 
 @torch.no_grad()
-def features(encoder: VisionTransformer, images: Tensor, batch: int = 512) -> Tensor:
-    """Features [n, width] of any number of images, in batches."""
-    return torch.cat([encoder(images[i : i + batch]) for i in range(0, len(images), batch)])
+def outputs(model: VisionTransformer, images: Tensor) -> Tensor:
+    """Features or logits of any number of images, in batches."""
+    return torch.cat([model(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)])
 
 
-@torch.no_grad()
-def accuracy(model: Classifier, images: Tensor, labels: Tensor) -> float:
+def accuracy(model: VisionTransformer, images: Tensor, labels: Tensor) -> float:
     """Share of images [n, 8, 8] whose largest logit is that of their label [n]."""
-    predicted = model.head(features(model.encoder, images)).argmax(1)
-    return float((predicted == labels).double().mean())
+    return float((outputs(model, images).argmax(1) == labels).double().mean())
+
+
+def save_model(path: Path, model: VisionTransformer) -> None:
+    """Write a checkpoint, whole or not at all; a head becomes ``head.weight`` and ``head.bias``."""
+    units = {name: unit.contiguous() for name, unit in model.state_dict().items()}
+    replace_file(path, save(units))
+
+
+def load_model(path: Path, settings: Settings) -> VisionTransformer:
+    """Read a checkpoint of a model with a head, or an export of it, into a new model."""
+    units = load_file(path)
+    model = VisionTransformer(settings)
+    model.head = nn.Linear(settings.width, len(units["head.bias"]))
+    model.load_state_dict(units)
+    return model
+
+
+def differing_units(one: Path, other: Path) -> list[str]:
+    """Units that are not in both files with the same element type, shape and bits."""
+    ones, others = (
+        {name: (a.dtype, a.shape, a.tobytes()) for name, a in load_arrays(path).items()}
+        for path in (one, other)
+    )
+    names = ones.keys() | others.keys()
+    return sorted(name for name in names if ones.get(name) != others.get(name))

@@ -1,121 +1,20 @@
-"""Rows, totals, the table and the JSON."""
+"""The result on the screen: the plan, the table, the totals, the claims, and what to try next."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, final
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tvbank.demo.folder import DemoFolder
-from tvbank.demo.settings import Settings
-
-if TYPE_CHECKING:
-    from tvbank.demo.claims import Claim
-    from tvbank.demo.tasks import ImageTask
-
-
-@final
-@dataclass(frozen=True)
-class Row:
-    """One task of the bank.
-
-    Attributes:
-        task: its name in the bank.
-        question: what the model tells.
-        exact: whether it was stored with ``Exact``.
-        checkpoint_bytes: size of the fine-tune's file.
-        stored_bytes: size of the task's objects in the bank; 0 if the catalog could not tell.
-        bits_per_parameter: stored bits over parameters, head included.
-        base_accuracy: of the base with a linear probe, 0..1.
-        tuned_accuracy: of the fine-tune's file.
-        bank_accuracy: of the file exported from the bank; None if there is none.
-        error: why there is none.
-    """
-
-    task: str
-    question: str
-    exact: bool
-    checkpoint_bytes: int
-    stored_bytes: int
-    bits_per_parameter: float
-    base_accuracy: float
-    tuned_accuracy: float
-    bank_accuracy: float | None
-    error: str | None = None
-
-
-@final
-@dataclass(frozen=True)
-class DemoResult:
-    """What the demo measured.
-
-    Attributes:
-        folder: where everything was left.
-        rows: one a task of the bank.
-        claims: what was claimed, and what contradicts it.
-        base_bytes: size of the base's file.
-        bank_bytes: size of all files of the bank.
-        test_images: real images that no training saw.
-        compressor: name and parameters of the lossy compressor.
-        settings: sizes, steps and margins.
-        seed: of the training.
-        seconds: from start to end, imports of the command line apart.
-    """
-
-    folder: DemoFolder
-    rows: tuple[Row, ...]
-    claims: tuple[Claim, ...]
-    base_bytes: int
-    bank_bytes: int
-    test_images: int
-    compressor: dict[str, Any]
-    settings: Settings
-    seed: int
-    seconds: float
-
-    @property
-    def failures(self) -> list[str]:
-        """Claims that do not hold, in sentences; empty if all do."""
-        return [f"{claim.text}: {why}" for claim in self.claims for why in claim.failures]
-
-    @property
-    def checkpoint_bytes(self) -> int:
-        """Size of all fine-tunes' files."""
-        return sum(row.checkpoint_bytes for row in self.rows if not row.exact)
-
-    @property
-    def exact_bytes(self) -> int:
-        """Size of what is in the bank a second time, exactly."""
-        return sum(row.stored_bytes for row in self.rows if row.exact)
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything, as ``--json`` prints it."""
-        return {
-            "finished": True,
-            "folder": str(self.folder.path),
-            "bank": str(self.folder.bank),
-            "base": str(self.folder.base),
-            "rows": [asdict(row) for row in self.rows],
-            "claims": [asdict(claim) for claim in self.claims],
-            "failures": self.failures,
-            "base_bytes": self.base_bytes,
-            "checkpoint_bytes": self.checkpoint_bytes,
-            "bank_bytes": self.bank_bytes,
-            "exact_bytes": self.exact_bytes,
-            "test_images": self.test_images,
-            "compressor": self.compressor,
-            "settings": asdict(self.settings),
-            "seed": self.seed,
-            "seconds": round(self.seconds, 1),
-        }
+from tvbank.demo.pictures import ImageTask
+from tvbank.demo.result import DemoResult
 
 
 def print_plan(images: int, tasks: Sequence[ImageTask], console: Console) -> None:
-    """Say what the next minute is spent on."""
+    """Print what is about to be trained."""
     console.print(
         f"A small vision transformer learns to fill in hidden parts of {images:,} handwritten\n"
         f"digits, and is then fine-tuned in full, every weight, for {len(tasks)} tasks:\n",
@@ -138,7 +37,7 @@ def print_result(result: DemoResult, console: Console) -> None:
         for why in claim.failures:
             console.print(f"         {why}", style="red", markup=False, highlight=False)
     console.print()
-    console.print(_left_behind(result.folder), markup=False, highlight=False, soft_wrap=True)
+    console.print(_next(result.folder), markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(result: DemoResult) -> Table:
@@ -182,11 +81,11 @@ def _totals(result: DemoResult) -> str:
     )
 
 
-def _left_behind(folder: DemoFolder) -> str:
-    path, bank = folder.path, shlex.quote(str(folder.bank))
+def _next(folder: Path) -> str:
+    bank = shlex.quote(str(folder / "bank"))
     first, second = "turned", "swapped"
     return (
-        f"Left in {path}:\n"
+        f"Left in {folder}:\n"
         "  base.safetensors, bank/, checkpoints/ as trained, exports/ as they came out of\n"
         "  the bank, and these figures in demo.json. To try next:\n\n"
         f"  tvbank ls {bank}\n"

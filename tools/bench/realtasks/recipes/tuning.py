@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tools.bench.realtasks._family import Family, RealTask
-from tvbank.demo.optimise import optimise
-from tvbank.demo.reproducible import reproducible
+from tvbank.demo.training import optimise, reproducible
 
 Step = Callable[[], None]
 
