@@ -14,10 +14,10 @@ from tools.bench._measure import timed
 from tvbank.routing import Router, fit
 from tvbank.routing._examples import gather, rounded
 from tvbank.routing._features import variously_pooled
-from tvbank.routing._inputs import run_model
+from tvbank.routing._forward import run_model
 from tvbank.routing._layers import candidate_layers
-from tvbank.routing._method import Method
-from tvbank.routing._neighbourhood import Neighbourhood
+from tvbank.routing._metric import FitOptions
+from tvbank.routing._neighbours import Neighbourhood
 
 EXAMPLES, TESTS, REJECT = 100, 600, 0.02
 
@@ -95,10 +95,9 @@ def _picked(layer: Layer, seed: int) -> dict[str, np.ndarray]:
 
 
 def _right(layer: Layer, seed: int, options: dict[str, Any]) -> float:
-    method = Method.asked(seed=seed, **options)
-    examples = gather(_picked(layer, seed))
-    near = Neighbourhood(*method.build(examples), len(examples.tasks))
-    found = [near.of(rows, method.neighbours).top for _, rows in layer.values()]
+    fitting = FitOptions.of(seed=seed, **options)
+    near = Neighbourhood(*fitting.build(gather(_picked(layer, seed))))
+    found = [near.of(rows, fitting.neighbours).top for _, rows in layer.values()]
     return float(np.mean([(top == k).mean() for k, top in enumerate(found)]))
 
 

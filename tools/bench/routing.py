@@ -24,7 +24,7 @@ from tools.bench._measure import options, report, timed
 from tools.bench._routing_real import real
 from tvbank.bank.publish import replace_root
 from tvbank.routing import Router
-from tvbank.routing._search import Exact, Faiss, Search
+from tvbank.routing._neighbours import Exact, Faiss, Search
 
 WIDTH, EXAMPLES, NEIGHBOURS = 384, 100, 10
 COUNTS = (10, 30, 100, 300, 1000)

@@ -44,7 +44,7 @@ from tvbank.errors import (
     UsageError,
 )
 from tvbank.routing import Recipe, Router
-from tvbank.routing.router import Method, Metric, Rejection
+from tvbank.routing.router import FitOptions, Metric, Rejection
 from tvbank.storage import Storage
 
 
@@ -275,11 +275,11 @@ class StoredRouter:
         return array
 
 
-def _method(document: RouterRevision) -> Method:
+def _method(document: RouterRevision) -> FitOptions:
     """How the router was fitted, as far as this version knows that way; for ``with_task``."""
     try:
-        method = Method.from_json(document.method)
+        method = FitOptions.from_json(document.method)
     except UsageError:
-        method = Method("euclidean" if len(document.extras) == 2 else "discriminant")
+        method = FitOptions("euclidean" if len(document.extras) == 2 else "discriminant")
     changes: dict[str, Any] = {"neighbours": document.neighbours}
-    return Method(**{**method.to_json(), **changes})
+    return FitOptions(**{**method.to_json(), **changes})

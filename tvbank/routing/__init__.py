@@ -6,22 +6,17 @@
 
 ====================  =======================================================================
 ``recipe.py``         ``Recipe``: from where in a model the features come
-``_features.py``      ``features``: runs a model up to there
-``_inputs.py``        examples along dimension 0, in batches
-``_taps.py``          hooks that keep what modules return, and stop the pass behind the deepest
-``_pooling.py``       one row an example out of tokens or maps
+``_features.py``      ``features``: what modules return, pooled to one row an example
+``_forward.py``       forward passes: batches, and hooks that keep what modules return
 ``router.py``         ``Router``: what users hold
-``_method.py``        how it is fitted
-``_examples.py``      checks the features that it is fitted to
-``_centres.py``       k-means centres in place of examples
-``_discriminant.py``  the metric: shrinkage LDA; ``_learned.py``: refined by [F] Eq. 19
-``_neighbourhood.py`` what the keys around an input say; ``_search.py`` finds them
-``_held_out.py``      what a router says of examples that it was not fitted to
-``_rejection.py``     when an input is of no known task
-``_fit.py``           ``fit``: a router from inputs, its layer chosen; ``_layers.py``: among which
+``_examples.py``      checks the features that it is fitted to; k-means centres of them
+``_metric.py``        ``Metric``, shrinkage LDA; ``FitOptions``, how a router is fitted
+``_learned.py``       refines the metric by [F] Eq. 19
+``_neighbours.py``    the keys nearest to an input, and what they say of it
+``_held_out.py``      examples held out in turn: the spread, and when an input is of no task
+``_confidence.py``    how likely each task is, for an input or in a whole batch
+``_fit.py``           ``fit``: a router from inputs, its layer chosen among ``_layers.py``
 ``cascade.py``        ``Cascade``: a deeper router only where a shallow one is unsure
-``_stage.py``         one router of it; ``_calibration.py`` finds how sure it has to be
-``_confidence.py``    how sure a router is, of an input or of a whole batch
 ====================  =======================================================================
 
 Knows nothing of banks; returns weights and indices, and leaves merging to others.

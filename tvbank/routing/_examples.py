@@ -1,10 +1,10 @@
-"""The features that a router is fitted to, checked and laid end to end."""
+"""The features that a router is fitted to, checked and laid end to end; k-means centres of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from tvbank.errors import NonFiniteError, UsageError
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 #: Beyond this a half-precision number is infinite.
 _LARGEST_HALF = 65504.0
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Examples of all tasks.
+    """Examples, or centres in their place, of all tasks.
 
     Attributes:
         tasks: their names.
@@ -41,6 +43,10 @@ class Examples:
         start, stop = np.searchsorted(self.owners, [task, task + 1])
         return self.points[start:stop]
 
+    def part(self, rows: NDArray[Any]) -> Examples:
+        """Some of the points, by a mask or by ascending numbers."""
+        return Examples(self.tasks, self.points[rows], self.owners[rows])
+
 
 def gather(features: Mapping[str, Any]) -> Examples:
     """Examples of a mapping of tasks to features, rounded to half precision.
@@ -49,7 +55,8 @@ def gather(features: Mapping[str, Any]) -> Examples:
     so the rounding comes first. Features beyond the range of half precision stay as they are.
 
     Raises:
-        UsageError: no task, a task without examples, widths that differ, what is no matrix.
+        UsageError: no task, a task without examples, widths that differ, something else than
+            matrices.
         NonFiniteError: NaN or infinity; names the task.
     """
     if not isinstance(features, Mapping) or not features:
@@ -61,11 +68,34 @@ def gather(features: Mapping[str, Any]) -> Examples:
     for task, rows in parts.items():
         if not len(rows):
             raise UsageError(f"task {task!r} has no examples: a router needs one or more of each")
-    points = np.concatenate(list(parts.values()))
-    owners = np.repeat(
-        np.arange(len(parts), dtype=np.int32), [len(rows) for rows in parts.values()]
-    )
-    return Examples(tuple(parts), rounded(points), owners)
+    return _end_to_end(tuple(parts), list(parts.values()))
+
+
+def cluster(examples: Examples, centres: int, seed: int) -> Examples:
+    """At most ``centres`` k-means centres of each task; a task with fewer examples keeps those.
+
+    Raises:
+        UsageError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.cluster import KMeans
+    except ImportError as error:
+        raise UsageError(
+            "centres= needs scikit-learn: pip install 'tvbank[routing]', or leave centres= out"
+        ) from error
+    parts: list[Floats] = []
+    for task in range(len(examples.tasks)):
+        points = np.unique(examples.of(task), axis=0)
+        if len(points) > centres:
+            means = KMeans(centres, n_init=4, random_state=seed).fit(points).cluster_centers_
+            points = means.astype(np.float32)
+        parts.append(points)
+    return _end_to_end(examples.tasks, parts)
+
+
+def _end_to_end(tasks: tuple[str, ...], parts: list[Floats]) -> Examples:
+    owners = np.repeat(np.arange(len(parts), dtype=np.int32), [len(rows) for rows in parts])
+    return Examples(tasks, rounded(np.concatenate(parts)), owners)
 
 
 def rounded(points: Floats) -> Floats:

@@ -11,9 +11,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tvbank.errors import UsageError
-from tvbank.routing._inputs import MASK, Forward, Inputs, batches, checked_inputs, count, run_model
-from tvbank.routing._pooling import pool
-from tvbank.routing._taps import tapped_outputs, undisturbed
+from tvbank.routing._forward import (
+    MASK,
+    Forward,
+    Inputs,
+    batches,
+    checked_inputs,
+    count,
+    run_model,
+    tapped_outputs,
+    undisturbed,
+)
 from tvbank.routing.recipe import BEFORE_CLASSIFIER, Recipe, names_of
 
 #: Which tokens count: a tensor [n, t], ``False`` for all, ``None`` for the inputs' own mask.
@@ -56,27 +64,14 @@ def features(
         UsageError: a module that is not there or not called, inputs or a mask that do not fit.
     """
     recipe = at if isinstance(at, Recipe) else Recipe(names_of(at), pooling)
-    parts = tapped_features(model, inputs, recipe.at, forward, mask, recipe.pooling, batch)
-    found = np.concatenate(parts, axis=1)
-    if recipe.width and found.shape[1] != recipe.width:
+    [parts] = variously_pooled(model, inputs, recipe.at, forward, mask, (recipe.pooling,), batch)
+    rows = np.concatenate(parts, axis=1)
+    if recipe.width and rows.shape[1] != recipe.width:
         raise UsageError(
-            f"the model has {found.shape[1]} features at {list(recipe.at)}, the recipe says "
+            f"the model has {rows.shape[1]} features at {list(recipe.at)}, the recipe says "
             f"{recipe.width}: this is not the model the recipe was made with"
         )
-    return found
-
-
-def tapped_features(
-    model: nn.Module,
-    inputs: Inputs,
-    at: Sequence[str],
-    forward: Forward | None = None,
-    mask: Mask = None,
-    pooling: str = "auto",
-    batch: int = 64,
-) -> list[NDArray[np.float32]]:
-    """Features of every name apart, float32 [n, d] each, out of one pass; as ``features``."""
-    return variously_pooled(model, inputs, at, forward, mask, (pooling,), batch)[0]
+    return rows
 
 
 def variously_pooled(
@@ -88,7 +83,11 @@ def variously_pooled(
     poolings: Sequence[str],
     batch: int,
 ) -> list[list[NDArray[np.float32]]]:
-    """``tapped_features`` of every pooling, all out of one pass: a list of names each."""
+    """As ``features``, by several poolings from one pass, and nothing concatenated.
+
+    Returns:
+        For each pooling a list of the features at each name, float32 [n, d].
+    """
     if batch < 1:
         raise UsageError(f"batch= is 1 or more, got {batch}")
     checked = checked_inputs(inputs)
@@ -123,14 +122,14 @@ def _pooled(
 ) -> NDArray[np.float32]:
     where = f"module {name!r}" if name else "the model"
     real = None if mask is None else mask.to(output.device)
-    pooled = pool(output, pooling, real, where)
+    pooled = _pool(output, pooling, real, where)
     if len(pooled) != count(part):
         raise UsageError(
             f"{where} returns {len(pooled)} rows for {count(part)} examples: take a module whose "
             "dimension 0 is the examples"
         )
-    found: NDArray[np.float32] = pooled.cpu().numpy()
-    return found
+    rows: NDArray[np.float32] = pooled.cpu().numpy()
+    return rows
 
 
 def _mask(inputs: Inputs, mask: Mask) -> torch.Tensor | None:
@@ -141,3 +140,74 @@ def _mask(inputs: Inputs, mask: Mask) -> torch.Tensor | None:
     if len(mask) != count(inputs):
         raise UsageError(f"the mask has {len(mask)} rows for {count(inputs)} inputs")
     return mask
+
+
+def _pool(
+    tensor: torch.Tensor, pooling: str, mask: torch.Tensor | None, where: str
+) -> torch.Tensor:
+    """Reduce a module's output to one row an example.
+
+    Args:
+        tensor: [n, …, …] of any floating-point type.
+        pooling: see ``Recipe``.
+        mask: [n, t], true or non-zero for tokens that count; for means and summaries of tokens.
+        where: the module, for messages.
+
+    Returns:
+        float32 [n, d].
+
+    Raises:
+        UsageError: the shape does not suit the pooling, or the mask the tokens.
+    """
+    values = tensor.detach().float()
+    if values.ndim <= 2:
+        return values.reshape(len(values), -1)
+    if pooling == "summary":
+        return _summary(values, mask, where)
+    way = pooling
+    if way == "auto":
+        way = "tokens" if values.ndim == 3 else "maps"
+    if way == "maps":
+        return values.flatten(2).mean(2)
+    if values.ndim != 3:
+        raise UsageError(
+            f"{where} returns {tuple(values.shape)}, which are no tokens [n, t, d]: take "
+            "pooling='maps', or another module"
+        )
+    if way == "first":
+        return values[:, 0]
+    if mask is None:
+        return values.mean(1)
+    real = _real(values, mask, where)
+    return (values * real).sum(1) / real.sum(1).clamp(min=1)
+
+
+def _summary(values: torch.Tensor, mask: torch.Tensor | None, where: str) -> torch.Tensor:
+    """Mean, first, last, least and greatest of the tokens that count, or of the places of a map."""
+    if values.ndim > 3:
+        values, mask = values.flatten(2).transpose(1, 2), None
+    real = values.new_ones(*values.shape[:2], 1) if mask is None else _real(values, mask, where)
+    total, rows = real.sum(1), torch.arange(len(values), device=values.device)
+    place = torch.arange(1, values.shape[1] + 1, device=values.device)
+    parts = [
+        (values * real).sum(1) / total.clamp(min=1),
+        values[rows, real[..., 0].argmax(1)],
+        values[rows, (real[..., 0] * place).argmax(1)],
+        values.masked_fill(real == 0, torch.inf).amin(1),
+        values.masked_fill(real == 0, -torch.inf).amax(1),
+    ]
+    return torch.cat(parts, 1).masked_fill(total == 0, 0.0)
+
+
+def _real(values: torch.Tensor, mask: torch.Tensor, where: str) -> torch.Tensor:
+    """One for tokens that count, else zero, [n, t, 1].
+
+    Raises:
+        UsageError: a mask of another shape.
+    """
+    if mask.shape != values.shape[:2]:
+        raise UsageError(
+            f"{where} returns {values.shape[1]} tokens an example, the mask has shape "
+            f"{tuple(mask.shape)}: give mask=False to average over all, or another mask"
+        )
+    return (mask != 0).to(values)[..., None]

@@ -12,25 +12,33 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tvbank.errors import UsageError
-from tvbank.routing._confidence import spread_of, surprise
 from tvbank.routing._examples import gather
 from tvbank.routing._features import Mask, variously_pooled
-from tvbank.routing._held_out import hold_out
-from tvbank.routing._inputs import Forward, Inputs, batches, checked_inputs, count, run_model, take
+from tvbank.routing._forward import (
+    Forward,
+    Inputs,
+    batches,
+    checked_inputs,
+    count,
+    run_model,
+    take,
+)
+from tvbank.routing._held_out import hold_out, spread_of, surprise
 from tvbank.routing._layers import candidate_layers
-from tvbank.routing._method import Method
+from tvbank.routing._metric import FitOptions
 from tvbank.routing.router import Router
 
-#: A layer is tried together with those before it, with so many at most.
+#: A layer is tried together with those before it, at most this many of them in all.
 _JOINED = 8
 
-#: LDA takes the cube of the smaller of features and examples: no larger one is tried together.
+#: The time of LDA grows with the cube of the smaller of features and examples: layers that together
+#: have more of both than this are not tried together.
 _LARGEST = 3000
 
-#: Wider features are kept as so many centres a task, unless the caller says otherwise.
+#: Features wider than this are kept as this many centres a task, unless the caller says otherwise.
 _COMPACT_FROM, _CENTRES = 2048, 10
 
-#: What is tried by default: the mean alone, and more.
+#: Poolings tried by default: the mean alone, and the mean with more.
 _POOLINGS = ("auto", "summary")
 
 Features = dict[str, NDArray[np.float32]]
@@ -106,7 +114,7 @@ def fit(
         batch: examples a pass.
         options: of ``Router.fit``: neighbours, metric, centres, rank, reject, seed. Features of
             more than 2,048 numbers are by default kept as ten centres a task, where scikit-learn is
-            installed: the examples would take more room than the tasks do.
+            installed: the examples would take more bytes than the tasks do.
 
     Raises:
         UsageError: no task has two examples, so that none can be held out.
@@ -120,17 +128,17 @@ def fit(
     alone, costs = _candidates(model, inputs, layers, run)
     names = list(dict.fromkeys(name for group in alone for name in group))
     poolings = _POOLINGS if pooling is None else (pooling,)
-    found = {
+    taken = {
         task: variously_pooled(model, given, names, run, (mask or {}).get(task), poolings, batch)
         for task, given in inputs.items()
     }
-    widths = [[rows.shape[1] for rows in some] for some in next(iter(found.values()))]
+    widths = [[rows.shape[1] for rows in some] for some in next(iter(taken.values()))]
     if len(poolings) > 1 and widths[0] == widths[-1]:  # one row an example, whatever the pooling
         poolings = poolings[:1]
 
     def at(group: tuple[str, ...], way: str) -> Features:
         picked = [names.index(name) for name in group]
-        some = {task: rows[poolings.index(way)] for task, rows in found.items()}
+        some = {task: rows[poolings.index(way)] for task, rows in taken.items()}
         return {task: np.concatenate([rows[i] for i in picked], 1) for task, rows in some.items()}
 
     def score(group: tuple[str, ...], way: str) -> LayerScore:
@@ -147,7 +155,7 @@ def fit(
     scores.sort(key=lambda each: (each.cost, each.width))
     best = min(each.surprise for each in scores)
     chosen = next(each for each in scores if each.surprise <= best + tolerance)
-    few = options.get("neighbours", 10) <= _CENTRES * len(found)
+    few = options.get("neighbours", 10) <= _CENTRES * len(taken)
     if chosen.width > _COMPACT_FROM and few and find_spec("sklearn"):
         options = {"centres": _CENTRES, "metric": "discriminant", **options}
     features = at(chosen.at, chosen.pooling)
@@ -168,7 +176,7 @@ def cross_validated(features: Mapping[str, Any], **options: Any) -> tuple[float,
     Raises:
         UsageError: no task has two examples, or as ``Router.fit``.
     """
-    held = hold_out(gather(features), Method.asked(**options))
+    held = hold_out(gather(features), FitOptions.of(**options))
     if held is None:
         raise UsageError("a layer is chosen on held-out examples: give two or more of a task")
     spread = spread_of(held, float(held.variance.mean()))
@@ -205,19 +213,19 @@ def _candidates(
 
 
 def _joined(alone: Sequence[LayerScore], examples: int) -> list[tuple[str, ...]]:
-    """Each layer with those before it, or some of them, as far as that is not too much.
+    """Each layer with those before it, or some of them, unless LDA would take too long.
 
     Args:
         alone: layers in the order of a pass.
         examples: of all tasks.
     """
-    # Of places with nothing to multiply between them the last, which has seen it all.
-    behind = [*alone[1:], None]
-    places = [a for a, b in zip(alone, behind, strict=True) if b is None or b.cost > a.cost]
+    # Of places with nothing to multiply between them only the last.
+    after = [*alone[1:], None]
+    places = [a for a, b in zip(alone, after, strict=True) if b is None or b.cost > a.cost]
     groups = []
     for last in range(1, len(places)):
-        taken = np.unique(np.linspace(0, last, _JOINED).astype(int))
-        group = [places[number] for number in taken.tolist()]
+        numbers = np.unique(np.linspace(0, last, _JOINED).astype(int))
+        group = [places[number] for number in numbers.tolist()]
         if min(sum(each.width for each in group), examples) <= _LARGEST:
             groups.append(tuple(each.at[0] for each in group))
     return groups

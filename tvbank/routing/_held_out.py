@@ -1,32 +1,36 @@
-"""Examples that are held out of a router in turn: what it says of inputs it was not fitted to."""
+"""Examples held out of a router in turn, and what is set by them: its spread, its rejection."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.routing._examples import Examples
-from tvbank.routing._method import Method
-from tvbank.routing._neighbourhood import Neighbourhood
-
-Doubles = NDArray[np.float64]
+from tvbank.routing._examples import Doubles, Examples
+from tvbank.routing._metric import FitOptions
+from tvbank.routing._neighbours import Neighbourhood
 
 FOLDS = 5
 
-#: With more examples than this one fold is enough, and so many of its examples.
+#: With more examples than this, one fold is enough, and of it this many examples.
 _MANY, _SAMPLE = 20_000, 4096
 
+#: The spread in units of the keys' variance: what is tried, and what is taken if no example can be
+#: held out.
+_FACTORS, _USUAL = tuple(2.0 ** (step / 2) for step in range(-2, 31)), 4.0
 
+
+@final
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What routers fitted without them say of n examples.
+    """What routers say of n examples that they were not fitted to.
 
     Attributes:
         owners: int64 [n], the number of each one's task.
         top: int64 [n], the task that each would go to.
-        evidence: [n], see ``_rejection``.
+        evidence: [n], see ``Rejection``.
         distance: [n], the mean over the neighbours.
         squares: [n, K], see ``Neighbourhood.squares``.
         variance: [n], see ``Neighbourhood.variance``.
@@ -40,30 +44,27 @@ class HeldOut:
     variance: Doubles
 
 
-def hold_out(examples: Examples, method: Method) -> HeldOut | None:
-    """Hold out a fifth of every task's examples, of metric, centres and all; then the next fifth.
+def hold_out(examples: Examples, options: FitOptions) -> HeldOut | None:
+    """Fit metric and keys without a fifth of every task's examples, five times in turn.
 
     None if no task has two examples.
     """
-    folds = folded(examples, method.seed)
+    folds = folded(examples, options.seed)
     parts = []
     for fold in range(FOLDS if len(folds) <= _MANY else 1):
-        held = np.flatnonzero(folds == fold)[:_SAMPLE]
-        if not len(held):
+        held = examples.part(np.flatnonzero(folds == fold)[:_SAMPLE])
+        if not len(held.points):
             continue
-        kept = folds != fold
-        rest = Examples(examples.tasks, examples.points[kept], examples.owners[kept])
-        near = Neighbourhood(*method.build(rest), len(examples.tasks))
-        rows = examples.points[held]
-        found = near.of(rows, method.neighbours)
+        around = Neighbourhood(*options.build(examples.part(folds != fold)))
+        near = around.of(held.points, options.neighbours)
         parts.append(
             (
-                examples.owners[held].astype(np.int64),
-                found.top,
-                found.evidence,
-                found.typical_distance,
-                near.squares(rows),
-                np.full(len(rows), near.variance),
+                held.owners.astype(np.int64),
+                near.top,
+                near.evidence,
+                near.distance,
+                around.squares(held.points),
+                np.full(len(held.points), around.variance),
             )
         )
     if not parts:
@@ -83,3 +84,67 @@ def folded(examples: Examples, seed: int) -> NDArray[np.int64]:
     folds = np.empty(len(order), np.int64)
     folds[order] = np.where(np.repeat(counts, counts) > 1, ranks % FOLDS, -1)
     return folds
+
+
+def spread_of(held: HeldOut | None, variance: float) -> float:
+    """How far inputs lie from their task's mean: the variance that suits held-out examples best.
+
+    The keys themselves lie closer to their means than inputs do, all the more so the wider the
+    features: taken is the spread under which held-out examples are most likely of their tasks.
+
+    Args:
+        held: those, if any.
+        variance: of the router's keys around their tasks' means, a dimension.
+    """
+    if held is None:
+        return _USUAL * variance
+    best, least = _USUAL, np.inf
+    for factor in _FACTORS:  # the surprise falls, then rises
+        total = float(surprise(held, factor * variance).sum())
+        if total >= least:
+            break
+        best, least = factor, total
+    return best * variance
+
+
+def surprise(held: HeldOut, spread: float) -> Doubles:
+    """-log p(task) of every held-out example, in nats, float64 [n]."""
+    own = np.take_along_axis(held.squares, held.owners[:, None], 1)
+    nats: Doubles = np.logaddexp.reduce((own - held.squares) / (2 * spread), axis=1)
+    return nats
+
+
+@final
+@dataclass(frozen=True)
+class Rejection:
+    """When an input is of no known task: little speaks for the best one, or all keys are far.
+
+    Attributes:
+        evidence: the input is rejected below this: z·m - ‖m‖²/2, where z is the input and m the
+            mean of its task, both seen from the middle of all tasks in the router's metric. It is
+            the logarithm of how much likelier the input is under the task than somewhere around
+            that middle.
+        distance: or above this, the mean over the neighbours.
+    """
+
+    evidence: float
+    distance: float
+
+
+def calibrate(held: HeldOut, rate: float) -> Rejection:
+    """The thresholds that together reject a share of held-out examples of known tasks.
+
+    They have the same rank of both scores. What else was tried, and how it compares, is in
+    docs/measured/routing.md.
+    """
+    count = len(held.evidence)
+    least, farthest = np.sort(held.evidence), -np.sort(-held.distance)
+    # How many examples are as suspicious, by the score that makes this one the most so.
+    ranks = np.minimum(
+        np.searchsorted(least, held.evidence, "right"),
+        np.searchsorted(-farthest, -held.distance, "right"),
+    )
+    allowed = int(rate * (count + 1))
+    rank = int(np.sort(ranks)[allowed - 1]) if allowed else 0
+    rank = min(rank, count - 1)
+    return Rejection(float(least[rank]), float(farthest[rank]))

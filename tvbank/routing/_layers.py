@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tvbank.routing._inputs import Forward
-from tvbank.routing._pooling import main_tensor
-from tvbank.routing._taps import undisturbed
+from tvbank.routing._forward import Forward, main_tensor, undisturbed
 from tvbank.routing.recipe import BEFORE_CLASSIFIER
 
 #: More blocks than this are thinned out evenly.
@@ -22,12 +20,12 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @dataclass(frozen=True)
 class Layer:
-    """A place.
+    """A place in a model.
 
     Attributes:
         name: of the module, or ``""`` for what enters the classifier.
-        cost: share of the forward pass's multiplications up to there, 0..1; those of linear and
-            convolutional layers are counted.
+        cost: share of the forward pass's multiplications up to there, 0..1; only those of linear
+            and convolutional layers are counted.
     """
 
     name: str
@@ -44,11 +42,11 @@ class _Call:
 
 
 def candidate_layers(model: nn.Module, batch: Any, forward: Forward) -> list[Layer]:
-    """Places of a model in the order in which a forward pass comes by them, cheapest first.
+    """Places of a model in the order in which a forward pass reaches them, cheapest first.
 
     These are the members of the outermost lists and sequences of modules, the modules no deeper
-    than those, and the place before the classifier; of places with one and the same output the
-    first. Only outputs that have a row for each example count.
+    than those, and the place before the classifier; of places with the same output only the first.
+    Only outputs that have a row for each example count.
 
     Args:
         model: any.
@@ -79,7 +77,7 @@ def candidate_layers(model: nn.Module, batch: Any, forward: Forward) -> list[Lay
     rows = None if result is None else len(result)
     seen = set() if result is None else {_place(result)}
     depth = max((name.count(".") for name in _blocks(model)), default=0)
-    found = []
+    layers = []
     for call in calls:
         tensor = call.tensor
         if tensor is None or call.name.count(".") > depth or tensor.ndim < 2:
@@ -87,8 +85,8 @@ def candidate_layers(model: nn.Module, batch: Any, forward: Forward) -> list[Lay
         usable = tensor.is_floating_point() and len(tensor) == rows and _place(tensor) not in seen
         if usable:
             seen.add(_place(tensor))
-            found.append(Layer(call.name, call.work / work if work else 0.0))
-    return [*_thinned(found), Layer(BEFORE_CLASSIFIER, 1.0)]
+            layers.append(Layer(call.name, call.work / work if work else 0.0))
+    return [*_thinned(layers), Layer(BEFORE_CLASSIFIER, 1.0)]
 
 
 def _place(tensor: torch.Tensor) -> tuple[int, torch.Size]:

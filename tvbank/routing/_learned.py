@@ -1,48 +1,46 @@
-"""The metric that is learned from nothing but which task an example is of ([F] Eq. 18-19)."""
+"""A metric refined by learning from which task each example is of ([F] Eq. 18-19)."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from tvbank.routing._discriminant import Metric, discriminant, spread_directions
-from tvbank.routing._examples import Examples
+from tvbank.routing._examples import Examples, Floats
 
 EPOCHS = 100
 
 #: Step of Adam, in units of the root mean square entry of L.
 _STEP = 0.01
 
-#: One example in so many is held out, to stop in time.
+#: One of this many examples is held out, to see which epoch was best.
 _HELD_OUT = 5
 
-#: Examples an epoch sees; all of them where there are fewer.
+#: Examples that an epoch sees, and that are held out, at most.
 _SAMPLE = 4096
 
 _NEAREST_ALLOWED = 1e-6
 
 
-def learned(examples: Examples, centres: Examples, rank: int, neighbours: int, seed: int) -> Metric:
-    """L by gradient descent on [F] Eq. 19, started from shrinkage LDA.
+def refined(
+    matrix: Floats, examples: Examples, centres: Examples, neighbours: int, seed: int
+) -> Floats:
+    """L by gradient descent on [F] Eq. 19.
 
     The loss of an example x of task k is -log of the share that k's centres have in the sum of
     1/d_L(x, z) over N(x). N(x) is found anew in every epoch: the C nearest centres under the
-    present L, and the nearest centre of k, so that the share is never zero. Features are centred
-    and scaled as in LDA; the loss does not depend on the scale of L. The L returned is that of the
-    epoch with the least loss on a fifth of the examples, which the descent does not see.
+    present L, and the nearest centre of k, so that the share is never zero. The loss does not
+    depend on the scale of L. The L returned is that of the epoch with the least loss on a fifth of
+    the examples, which the descent does not see.
 
     Args:
-        examples: of all tasks.
-        centres: the same tasks' centres.
-        rank: r, rows of L.
+        matrix: L to start from, float32 [r, d].
+        examples: of all tasks, centred.
+        centres: the same tasks' centres, centred likewise.
         neighbours: C.
         seed: of the examples that are held out, and of those an epoch sees.
     """
-    start = discriminant(examples)
-    matrix = np.concatenate([start.matrix, spread_directions(examples, start)])[:rank]
     scale = float(np.sqrt(np.mean(matrix**2))) or 1.0
-    rows = torch.from_numpy(examples.points - start.centre)
-    keys = torch.from_numpy(centres.points - start.centre)
+    rows, keys = torch.from_numpy(examples.points), torch.from_numpy(centres.points)
     owners, key_owners = (torch.from_numpy(each.owners).long() for each in (examples, centres))
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(rows), generator=generator)
@@ -63,7 +61,8 @@ def learned(examples: Examples, centres: Examples, rank: int, neighbours: int, s
             picked = seen[torch.randperm(len(seen), generator=generator)[:_SAMPLE]]
             (transform.grad,) = torch.autograd.grad(loss(picked), transform)
         optimiser.step()
-    return Metric(start.centre, (best * scale).numpy())
+    result: Floats = (best * scale).numpy()
+    return result
 
 
 def _loss(

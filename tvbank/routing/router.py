@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.errors import TaskExistsError, TaskNotFoundError, UsageError
-from tvbank.routing._confidence import posterior, spread_of
-from tvbank.routing._discriminant import Metric as Metric
-from tvbank.routing._examples import Examples, Floats, checked_rows, gather
-from tvbank.routing._held_out import hold_out
-from tvbank.routing._method import Method as Method
-from tvbank.routing._neighbourhood import Found, Neighbourhood
-from tvbank.routing._rejection import Rejection as Rejection
-from tvbank.routing._rejection import calibrate
+from tvbank.routing._confidence import posterior
+from tvbank.routing._examples import Examples, Floats, checked_rows, cluster, gather
+from tvbank.routing._held_out import Rejection as Rejection
+from tvbank.routing._held_out import calibrate, hold_out, spread_of
+from tvbank.routing._metric import FitOptions as FitOptions
+from tvbank.routing._metric import Metric as Metric
+from tvbank.routing._neighbours import Neighbourhood, Neighbours
 from tvbank.routing.recipe import BEFORE_CLASSIFIER, Recipe, names_of
 
 #: ``top`` of an input of no known task.
@@ -44,7 +43,7 @@ class Router:
 
     tasks: tuple[str, ...]
     recipe: Recipe
-    method: Method
+    method: FitOptions
     keys: Floats
     owners: NDArray[np.int32]
     spread: float
@@ -69,9 +68,9 @@ class Router:
 
         Args:
             features: task -> [n_k, d], array or tensor; the tasks may differ in n_k.
-            neighbours: C, how many neighbours have a say.
+            neighbours: C, how many neighbours count.
             centres: E, k-means centres a task to keep in place of the examples (scikit-learn);
-                as good, and a task with a hundred examples takes a fifth of the room.
+                as good, and a task with a hundred examples takes a fifth of the bytes.
             rank: rows of L.
             metric: ``"discriminant"``: shrinkage LDA, features centred, the default;
                 ``"euclidean"``: [F] Eq. 5 to the letter; ``"learned"``: LDA refined by [F] Eq. 19,
@@ -90,14 +89,14 @@ class Router:
                 neighbours than examples, an argument out of its range.
             NonFiniteError: NaN or infinity among the features; names the task.
         """
-        method = Method.asked(
+        method = FitOptions.of(
             metric, neighbours=neighbours, centres=centres, rank=rank, reject=reject, seed=seed
         )
         examples = gather(features)
         return cls._made(examples, method, Recipe(names_of(at), pooling, examples.points.shape[1]))
 
     @classmethod
-    def _made(cls, examples: Examples, method: Method, recipe: Recipe) -> Router:
+    def _made(cls, examples: Examples, method: FitOptions, recipe: Recipe) -> Router:
         if len(examples.tasks) < 2:
             raise UsageError(
                 f"a router chooses between two tasks or more, got only {examples.tasks[0]!r}: with "
@@ -110,7 +109,7 @@ class Router:
                 f"got {method.neighbours}"
             )
         held = hold_out(examples, method)
-        spread = spread_of(held, Neighbourhood(keys, metric, len(keys.tasks)).variance)
+        spread = spread_of(held, Neighbourhood(keys, metric).variance)
         rejection = None
         if held is not None and method.reject is not None:
             rejection = calibrate(held, method.reject)
@@ -120,9 +119,9 @@ class Router:
         """A router that knows one task more, from examples [n, d] of that task alone.
 
         Where the router keeps examples, it is the router that ``fit`` would make of all tasks: the
-        metric, the spread and the thresholds are found anew from the examples it has. Where it
-        keeps centres, these stay, and only centres are added: fit anew to have the metric tell the
-        new task apart as well as it can.
+        metric, the spread and the thresholds are made anew from the examples it has. Where it
+        keeps centres, these stay, and only centres are added: fit anew for a metric that separates
+        the new task as well as it can.
 
         Raises:
             TaskExistsError: the router knows that task. UsageError, NonFiniteError: the features.
@@ -134,8 +133,6 @@ class Router:
         examples = gather({**self._by_task(), task: rows})
         if self.method.centres is None:
             return Router._made(examples, self.method, self.recipe)
-        from tvbank.routing._centres import cluster
-
         added = cluster(gather({task: rows}), self.method.centres, self.method.seed)
         return self._keeping(gather({**self._by_task(), task: added.points}))
 
@@ -156,14 +153,10 @@ class Router:
         return self._keeping(examples)
 
     def _keeping(self, keys: Examples) -> Router:
-        return Router(
-            keys.tasks, self.recipe, self.method, keys.points, keys.owners, self.spread,
-            self.metric, self.rejection,
-        )  # fmt: skip
+        return replace(self, tasks=keys.tasks, keys=keys.points, owners=keys.owners)
 
     def _by_task(self) -> dict[str, Any]:
-        keys = Examples(self.tasks, self.keys, self.owners)
-        return {task: keys.of(number) for number, task in enumerate(self.tasks)}
+        return {task: self._kept.of(number) for number, task in enumerate(self.tasks)}
 
     @property
     def width(self) -> int:
@@ -193,29 +186,29 @@ class Router:
         Raises:
             UsageError: another width than the router's. NonFiniteError: NaN or infinity.
         """
-        found = self._look(features)
-        return found.shares * self._known(found)[:, None]
+        near = self._look(features)
+        return near.shares * self._known(near)[:, None]
 
     def top(self, features: Any) -> NDArray[np.int64]:
         """The number of each input's task, int64 [n]: the largest share; ``-1`` if rejected.
 
         Of tasks with equal shares it is the one with the nearest neighbour.
         """
-        found = self._look(features)
-        return np.where(self._known(found), found.top, NO_TASK).astype(np.int64)
+        near = self._look(features)
+        return np.where(self._known(near), near.top, NO_TASK).astype(np.int64)
 
     def posterior(self, features: Any) -> NDArray[np.float64]:
         """How likely each task is, all of them equally frequent: ``exp(-|x - m|² / (2 spread))``.
 
-        Finer than ``weights``, of which there are but a few different ones; m is the mean of a
-        task's keys. Arguments and errors as there; nothing is rejected.
+        Finer than ``weights``, which take only a few different values; m is the mean of a task's
+        keys. Arguments and errors as there; nothing is rejected.
 
         Returns:
             float64 [n, K], a column a task; rows sum to 1.
         """
         return posterior(self._around.squares(self._checked(features)), self.spread)
 
-    def _look(self, features: Any) -> Found:
+    def _look(self, features: Any) -> Neighbours:
         return self._around.of(self._checked(features), self.neighbours)
 
     def _checked(self, features: Any) -> Floats:
@@ -223,11 +216,11 @@ class Router:
         self._check_width(rows)
         return rows
 
-    def _known(self, found: Found) -> NDArray[np.bool_]:
+    def _known(self, near: Neighbours) -> NDArray[np.bool_]:
         if self.rejection is None:
-            return np.ones(len(found.top), np.bool_)
-        likely = found.evidence >= self.rejection.evidence
-        return likely & (found.typical_distance <= self.rejection.distance)
+            return np.ones(len(near.top), np.bool_)
+        likely = near.evidence >= self.rejection.evidence
+        return likely & (near.distance <= self.rejection.distance)
 
     def _check_width(self, rows: Floats) -> None:
         if rows.shape[1] != self.width:
@@ -238,8 +231,11 @@ class Router:
 
     @cached_property
     def _around(self) -> Neighbourhood:
-        keys = Examples(self.tasks, self.keys, self.owners)
-        return Neighbourhood(keys, self.metric, len(self.tasks))
+        return Neighbourhood(self._kept, self.metric)
+
+    @property
+    def _kept(self) -> Examples:
+        return Examples(self.tasks, self.keys, self.owners)
 
     def __repr__(self) -> str:
         return (

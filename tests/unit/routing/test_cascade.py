@@ -8,8 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 import tvbank
 from tvbank.errors import UsageError
-from tvbank.routing._calibration import choose_thresholds
-from tvbank.routing.cascade import ALWAYS, Cascade, Stage, Verdict, pooled
+from tvbank.routing.cascade import ALWAYS, Cascade, Stage, Verdict, choose_thresholds, pooled
 
 NAMES = ("a", "b", "c")
 

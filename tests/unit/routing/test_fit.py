@@ -8,8 +8,8 @@ from torch import nn
 import tvbank
 from tvbank.errors import UsageError
 from tvbank.routing._examples import gather
+from tvbank.routing._forward import run_model
 from tvbank.routing._held_out import FOLDS, folded
-from tvbank.routing._inputs import run_model
 from tvbank.routing._layers import MOST, candidate_layers
 
 WIDTH = 8

@@ -199,8 +199,8 @@ def test_inputs_of_other_tasks_are_rejected():
 
 
 def test_faiss_finds_the_same_neighbours(monkeypatch):
-    from tvbank.routing import _search
-    from tvbank.routing._search import Exact, Faiss, searching
+    from tvbank.routing import _neighbours
+    from tvbank.routing._neighbours import Exact, Faiss, searching
 
     rng = np.random.default_rng(0)
     keys = rng.integers(-3, 4, (500, 6)).astype(np.float32)  # many equally far
@@ -211,13 +211,13 @@ def test_faiss_finds_the_same_neighbours(monkeypatch):
     exact, fast = (search(keys).nearest(queries, 9) for search in (Exact, Faiss))
     assert all(np.array_equal(*pair) for pair in zip(exact, fast, strict=True))
     assert isinstance(searching(keys), Exact)
-    monkeypatch.setattr(_search, "FAISS_FROM", keys.size)
+    monkeypatch.setattr(_neighbours, "FAISS_FROM", keys.size)
     assert isinstance(searching(keys), Faiss)
 
 
 @pytest.mark.parametrize("count", [4096, 8191, 8192, 9001, 20_000])
 def test_grouped_keys_hide_no_neighbour(count):
-    from tvbank.routing._search import Exact
+    from tvbank.routing._neighbours import Exact
 
     rng = np.random.default_rng(count)
     keys, queries = (rng.standard_normal((n, 3)).astype(np.float32) for n in (count, 40))

@@ -1,25 +1,32 @@
-"""Linear discriminant analysis with shrinkage: the directions in which tasks differ most."""
+"""The metric of a router: shrinkage LDA, the directions in which tasks differ most; or others.
+
+``FitOptions`` says which metric, between which keys; ``_learned`` refines it on request.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.routing._examples import Examples
+from tvbank.errors import UsageError
+from tvbank.routing._examples import Doubles, Examples, Floats, cluster
 
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
+#: Ways to measure how near two features are.
+METRICS = ("discriminant", "euclidean", "learned")
 
-#: Least share of shrinkage, and how many are tried from there on to one.
+#: The least share of shrinkage, and how many shares are tried from there to one.
 _LEAST, _TRIED = 1e-6, 50
 
 #: Stands in for zero where that would be divided by.
 _TINY = 1e-200
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Metric:
     """d(x, μ) = ‖L·(x − c) − L·(μ − c)‖₂ ([F] Eq. 18, centred).
@@ -38,6 +45,92 @@ class Metric:
         return projected
 
 
+@final
+@dataclass(frozen=True)
+class FitOptions:
+    """The arguments of ``Router.fit`` but the features; see there.
+
+    Attributes:
+        metric: one of ``METRICS``.
+        neighbours: C.
+        centres: E, centres a task; None to keep the examples.
+        rank: r, rows of L; None for as many as there are.
+        reject: share of known inputs that may be rejected, or None.
+        seed: of every choice at random.
+    """
+
+    metric: str = "discriminant"
+    neighbours: int = 10
+    centres: int | None = None
+    rank: int | None = None
+    reject: float | None = 0.02
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise UsageError(f"metric= is one of {', '.join(METRICS)}, got {self.metric!r}")
+        if self.metric == "learned" and self.centres is None:
+            raise UsageError("the learned metric is one between centres: give centres= too")
+        if self.metric == "euclidean" and self.rank is not None:
+            raise UsageError("rank= belongs to the metrics discriminant and learned")
+        for name, value in (("centres", self.centres), ("rank", self.rank)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name}= is 1 or more, got {value}")
+        if self.neighbours < 1:
+            raise UsageError(f"neighbours= is 1 or more, got {self.neighbours}")
+        if self.reject is not None and not 0 < self.reject < 1:
+            raise UsageError(f"reject= is a share between 0 and 1, or None, got {self.reject}")
+
+    @classmethod
+    def of(cls, metric: str | None = None, **options: Any) -> FitOptions:
+        """Options of ``Router.fit``; without a metric, centres and rank mean the learned one.
+
+        Raises:
+            UsageError: an option that is not known, or out of its range.
+        """
+        if metric is None:
+            both = options.get("centres") is not None and options.get("rank") is not None
+            metric = "learned" if both else "discriminant"
+        try:
+            return cls(metric, **options)
+        except TypeError as error:
+            raise UsageError(f"not an option of a router: {error}") from error
+
+    def build(self, examples: Examples) -> tuple[Examples, Metric | None]:
+        """The keys that inputs are compared with, and their metric; None for the plain distance."""
+        keys = examples
+        if self.centres is not None:
+            keys = cluster(examples, self.centres, self.seed)
+        if self.metric == "euclidean":
+            return keys, None
+        if self.metric == "discriminant":
+            return keys, discriminant(examples, self.rank)
+        from tvbank.routing._learned import refined  # torch
+
+        start = discriminant(examples)
+        further = _further_rows(examples, start)
+        matrix = np.concatenate([start.matrix, further])[: self.rank or len(examples.tasks) - 1]
+        seen, centres = (replace(e, points=e.points - start.centre) for e in (examples, keys))
+        matrix = refined(matrix, seen, centres, self.neighbours, self.seed)
+        return keys, replace(start, matrix=matrix)
+
+    def to_json(self) -> dict[str, Any]:
+        """As an object of JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FitOptions:
+        """What ``to_json`` made.
+
+        Raises:
+            UsageError: an unknown member, or a value out of its range.
+        """
+        try:
+            return cls(**value)
+        except TypeError as error:
+            raise UsageError(f"not a way to fit a router: {dict(value)!r}") from error
+
+
 def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     """The metric of shrinkage LDA, tasks weighing the same whatever their number of examples.
 
@@ -52,7 +145,7 @@ def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     """
     counts, total = examples.counts, len(examples.points)
     points = examples.points.astype(np.float64)
-    means = _means(points, counts)
+    means = task_means(points, counts)
     squares = (points - means[examples.owners]) ** 2
     scale = np.sqrt(np.mean(squares, axis=0))
     noise = 1e-6 * max(scale.max(), np.abs(points).max() / 10)
@@ -63,11 +156,11 @@ def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     points /= scale
     wide = points.shape[1] > total
     scatter, axes = np.linalg.eigh(points @ points.T if wide else points.T @ points)
-    found = scatter > 1e-12 * scatter.max()
-    found[-1] = True
-    scatter, axes = np.maximum(scatter[found], _TINY), axes[:, found]
+    kept = scatter > 1e-12 * scatter.max()
+    kept[-1] = True
+    scatter, axes = np.maximum(scatter[kept], _TINY), axes[:, kept]
     apart = (means - middle) / scale
-    along = _means(axes * np.sqrt(scatter), counts) if wide else apart @ axes
+    along = task_means(axes * np.sqrt(scatter), counts) if wide else apart @ axes
     # What varies within tasks is what varies at all, less what does between them.
     within = (np.diag(scatter) - (along.T * counts) @ along) / total
     between = counts @ along**2 / scatter
@@ -75,9 +168,9 @@ def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     along -= along.mean(0)
     solved = np.linalg.solve(within, along.T).T
     strength, turn = np.linalg.eigh(solved @ along.T)
-    kept = int((strength > 1e-14 * strength.max()).sum())
-    kept = max(1, min(kept, len(means) - 1, rank or kept))
-    strength, turn = np.maximum(strength[-kept:], _TINY)[::-1], turn[:, -kept:][:, ::-1]
+    count = int((strength > 1e-14 * strength.max()).sum())
+    count = max(1, min(count, len(means) - 1, rank or count))
+    strength, turn = np.maximum(strength[-count:], _TINY)[::-1], turn[:, -count:][:, ::-1]
     rows = turn.T @ solved / np.sqrt(strength)[:, None]
     matrix = (rows / np.sqrt(scatter) @ axes.T @ points if wide else rows @ axes.T) / scale
     return Metric(means.mean(0).astype(np.float32), matrix.astype(np.float32))
@@ -119,18 +212,14 @@ def _shrunk(
     return shrunk
 
 
-def task_means(examples: Examples) -> Doubles:
-    """The mean of each task's points, [K, d]."""
-    return _means(examples.points.astype(np.float64), examples.counts)
-
-
-def _means(rows: Doubles, counts: NDArray[np.int64]) -> Doubles:
+def task_means(rows: Doubles, counts: NDArray[np.int64]) -> Doubles:
+    """The mean of each task's rows, [K, d], of rows [m, d] of which it has so many."""
     sums: Doubles = np.add.reduceat(rows, np.cumsum(counts) - counts)
     return sums / counts[:, None]
 
 
-def spread_directions(examples: Examples, metric: Metric) -> Floats:
-    """Further rows for L: where examples spread most apart from its own rows, at their scale."""
+def _further_rows(examples: Examples, metric: Metric) -> Floats:
+    """More rows for L, of the size of its own: the directions in which examples spread most."""
     points = (examples.points - metric.centre).astype(np.float64)
     scale = np.sqrt(np.mean(points**2, axis=0))
     scale[scale <= 1e-6 * scale.max(initial=0.0)] = scale.max(initial=0.0) or 1.0
