@@ -105,8 +105,8 @@ class AutoSwitch:
             pool: whether the batch is evidence too: which tasks are in it, and how often, is
                 estimated from all of its examples, and each example goes to the one task that is
                 then the most likely. More often right, and cheaper, where batches hold few of the
-                tasks; but an example's output then depends on the rest of its batch, and the only example of
-                its task in a batch of 32 mostly goes to another example's task.
+                tasks; but an example's output then depends on the rest of its batch, and the only
+                example of its task in a batch of 32 mostly goes to another example's task.
             reuse: whether modules that the chosen tasks do not touch are spared a second run when
                 their inputs are bit for bit those of the pass for features, as in front of the
                 first block that a task changes. Modules must be functions of their inputs. Of no
