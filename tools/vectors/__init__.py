@@ -7,4 +7,5 @@
 ==============  ======================================================================
 
 Written from the spec's pages; it shares no code with the library or the reference decoder.
+``frozen.py`` is another command: banks as the library writes them today, for ``tests/compat``.
 """
