@@ -140,14 +140,9 @@ TAKERS = {
     ("tvbank.cli", "tvbank.report"),
     ("tvbank.coding", "tvbank.coding.masks"),
     ("tvbank.coding", "tvbank.coding.values"),
-    ("tvbank.flexswitch", "tvbank.compress"),
-    ("tvbank.flexswitch", "tvbank.merging"),
-    ("tvbank.switching", "tvbank.merging"),
 }
 #: Imports that close a circle: what is left to do. Remove what is done; add nothing.
-CIRCLES = {
-    ("tvbank.compress._compressor", "tvbank.compress._pairs"),
-}
+CIRCLES: set[tuple[str, str]] = set()
 
 
 def test_no_package_takes_a_private_name_of_another():

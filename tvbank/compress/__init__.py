@@ -1,19 +1,14 @@
 """Compressors: what to keep of a task vector.
 
 ==================  ======================================================================
-``_compressor.py``  ``Compressor``, what they have in common; ``Entries``, what it returns
+``protocol.py``     ``Compressor``, what they have in common; ``Pairs``, what they see
 ``tswitch.py``      ``TSwitch``: the largest entries of each sign as one magnitude ([F] Eq. 2-4)
-``budget.py``       ``Budget``: the least harm for a size, which ``_target.py`` reads
-``_candidates.py``  what a budget can keep of a unit: by ``_rows.py``, ``_magnitudes.py``,
-                    ``_choices.py``, at the price of ``_rate.py``; shared out by ``_allocate.py``,
-                    the last bytes by ``_fill.py``
-``_draw.py``        ``Budget``'s rounding: by chance, right on average; ``_planned.py`` does it
+``budget/``         ``Budget``: the least harm for a size; rounds by chance
 ``exact.py``        ``Exact``: integer steps between floats; restores every bit
-``_named.py``       ``compressor_named``: by name and options, as users give them
-``_pairs.py``       ``Pairs``: the whole task vector, for those that must see all of it first
-``_difference.py``  a unit's difference, subtracted block by block
-``_select.py``      the largest entries of each sign; counted by ``_histogram.py``
-``_each.py``        the type of what spreads work over cores
+``registry.py``     all compressors by name, those of other packages too
+``lossy.py``        ``Difference``, subtracted block by block; ``Planned``, a choice a unit
+``selection.py``    the largest entries, selected by radix
+``chance.py``       chance that is the same wherever it is drawn: SplitMix64
 ==================  ======================================================================
 """
 
@@ -24,15 +19,27 @@ from typing import TYPE_CHECKING
 from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from tvbank.compress._compressor import Compressor as Compressor
-    from tvbank.compress._compressor import Entries as Entries
-    from tvbank.compress._difference import Difference as Difference
-    from tvbank.compress._named import compressor_named as compressor_named
-    from tvbank.compress._pairs import PairedUnit as PairedUnit
-    from tvbank.compress._pairs import Pairs as Pairs
-    from tvbank.compress.budget import Budget as Budget
+    from tvbank.compress.budget.budget import Budget as Budget
     from tvbank.compress.exact import Exact as Exact
+    from tvbank.compress.lossy import Difference as Difference
+    from tvbank.compress.protocol import Compressor as Compressor
+    from tvbank.compress.protocol import Entries as Entries
+    from tvbank.compress.protocol import PairedUnit as PairedUnit
+    from tvbank.compress.protocol import Pairs as Pairs
+    from tvbank.compress.registry import compressor_named as compressor_named
     from tvbank.compress.tswitch import TSwitch as TSwitch
+
+_OWNERS = {
+    "Budget": "budget.budget",
+    "Compressor": "protocol",
+    "Difference": "lossy",
+    "Entries": "protocol",
+    "Exact": "exact",
+    "PairedUnit": "protocol",
+    "Pairs": "protocol",
+    "TSwitch": "tswitch",
+    "compressor_named": "registry",
+}
 
 __all__ = [
     "Budget",
@@ -46,17 +53,4 @@ __all__ = [
     "compressor_named",
 ]
 
-__getattr__ = lazy_exports(
-    __name__,
-    {
-        "Budget": "budget",
-        "Compressor": "_compressor",
-        "Difference": "_difference",
-        "Entries": "_compressor",
-        "Exact": "exact",
-        "PairedUnit": "_pairs",
-        "Pairs": "_pairs",
-        "TSwitch": "tswitch",
-        "compressor_named": "_named",
-    },
-)
+__getattr__ = lazy_exports(__name__, _OWNERS)

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
-from tvbank.compress._compressor import Compressor, Entries
-from tvbank.compress._each import Each
+from tvbank.compress.protocol import Compressor, Each, Entries
 
 
 @final

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
-from tvbank.compress._compressor import Compressor, Entries
-from tvbank.compress._difference import Difference, is_float
-from tvbank.compress._each import Each
-from tvbank.compress._select import polarise, select
+from tvbank.compress.lossy import Difference, is_float
+from tvbank.compress.protocol import Compressor, Each, Entries
+from tvbank.compress.selection import polarise, select
 from tvbank.errors import UsageError
 
 _LARGEST = float(np.finfo(np.float32).max)

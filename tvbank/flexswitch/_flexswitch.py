@@ -17,9 +17,9 @@ from torch import nn
 
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress import Compressor, Entries, Pairs
-from tvbank.compress._difference import is_float
-from tvbank.compress._each import Each
-from tvbank.compress._target import Target
+from tvbank.compress.budget.target import Target
+from tvbank.compress.lossy import is_float
+from tvbank.compress.protocol import Each
 from tvbank.errors import UsageError
 from tvbank.flexswitch._learn import Learner
 from tvbank.flexswitch._losses import LOSSES

@@ -16,7 +16,7 @@ from torch import nn
 
 from tvbank.compress import Pairs
 from tvbank.errors import BaseMismatchError, UnitMismatchError, UsageError, name_units
-from tvbank.merging._tensor import to_torch
+from tvbank.merging.tensor import to_torch
 from tvbank.switching.names import fit_prefix
 
 #: The inputs of a model: a tensor, or tensors by name; examples along dimension 0.

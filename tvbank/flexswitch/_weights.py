@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.compress import Pairs
-from tvbank.compress._each import Each
+from tvbank.compress.protocol import Each
 
 #: Entries that are worked on at a time; a multiple of the entries that are drawn together.
 BLOCK: Final = 2**17

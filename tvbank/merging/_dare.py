@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.kernel import kernel
+from tvbank.compress.chance import GAMMA, uniform
 from tvbank.errors import UsageError
-from tvbank.merging._apply import WeightedSum
 from tvbank.merging._assemble import Combine, NumberedFrame
 from tvbank.merging._method import Merge, MergeMethod
+from tvbank.merging.apply import WeightedSum
 
 
 @final
@@ -77,10 +78,6 @@ def _kept(positions: Any, first: Any, state: Any, drop: float) -> Any:
     """Which entries are not dropped: bool [n], by positions in a chunk that begins at ``first``."""
     kept = np.empty(positions.size, np.bool_)
     for index in range(positions.size):
-        rank = first + np.uint64(positions[index]) + np.uint64(1)
-        mixed = state + rank * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed ^= mixed >> np.uint64(31)
-        kept[index] = np.float64(mixed >> np.uint64(11)) * 2.0**-53 >= drop
+        rank = first + np.uint64(positions[index])
+        kept[index] = uniform(state + rank * GAMMA) >= drop
     return kept

@@ -1,4 +1,4 @@
-"""What every merge method does: weigh the entries of several tasks, chunk by chunk."""
+"""What every merge method does, and the simplest: a weighted sum of task vectors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tvbank.bank.task import Task
 from tvbank.layout import Layout
-from tvbank.merging._assemble import Combine
+from tvbank.merging._assemble import Combine, NumberedFrame
+from tvbank.merging._sum import sum_at_once
+from tvbank.merging.apply import WeightedSum
 from tvbank.vector import BaseModel
 
 
@@ -47,7 +52,7 @@ class Merge:
 
 
 class MergeMethod(ABC):
-    """Decides what the entries of several tasks come to. One unit at a time is in memory."""
+    """Makes one vector of the entries of several tasks, one chunk at a time."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -68,3 +73,33 @@ class MergeMethod(ABC):
         Raises:
             CorruptionError: what is stored is missing or damaged.
         """
+
+
+@final
+@dataclass(frozen=True)
+class TaskArithmetic(MergeMethod):
+    """``base + sum of weight * (task - base)`` (Ilharco et al. 2023), summed in the order given."""
+
+    def describe(self) -> dict[str, Any]:
+        """See ``MergeMethod.describe``."""
+        return {"name": "arithmetic"}
+
+    def plan(self, merge: Merge) -> Combine:
+        """See ``MergeMethod.plan``."""
+        tasks, length = merge.tasks, merge.layout.chunk_length
+
+        def combine(
+            name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
+        ) -> NDArray[Any]:
+            if all(tasks[number].task.element == "float32" for number, _ in frames):
+                with np.errstate(over="ignore"):  # what is infinite is refused
+                    weights = np.array([tasks[number].weight for number, _ in frames], np.float32)
+                at_once = sum_at_once(block, weights, [frame.data for _, frame in frames], length)
+                if at_once is not None:
+                    return at_once
+            total = WeightedSum(name, block)
+            for number, frame in frames:
+                total.add(tasks[number].weight, tasks[number].task.decode(frame))
+            return total.result()
+
+        return combine

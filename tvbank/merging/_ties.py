@@ -1,21 +1,40 @@
-"""TIES: trim, elect a sign, average those that agree (Yadav et al. 2023)."""
+"""TIES: trim, elect a sign, average those that agree (Yadav et al. 2023).
+
+The magnitudes from which entries are kept are selected by radix in two passes over a task's frames:
+first the upper 16 bits of their patterns, then the lower 15.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from itertools import islice
 from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.reader import StoredFrame
+from tvbank.bank.task import Task
 from tvbank.coding.kernel import kernel
+from tvbank.compress.selection import Digit, count, locate
 from tvbank.errors import UsageError
-from tvbank.merging._apply import differences, restore
+from tvbank.layout import UnitRecord
 from tvbank.merging._assemble import Combine, NumberedFrame
 from tvbank.merging._method import Merge, MergeMethod
-from tvbank.merging._trim import thresholds
+from tvbank.merging.apply import differences, restore
+
+#: Bits that the two passes over a task's magnitudes count.
+_UPPER: Digit = (15, 16)
+_LOWER: Digit = (0, 15)
+_FRAMES_AHEAD = 32  # whose counts may be in memory
+_ANY = np.uint32(1)  # the pattern of the smallest magnitude that is not zero
+
+#: Number of a task and name of a unit -> pattern of the smallest magnitude to keep.
+_Thresholds = dict[tuple[int, str], np.uint32]
 
 
 @final
@@ -55,7 +74,7 @@ class Ties(MergeMethod):
     def plan(self, merge: Merge) -> Combine:
         """See ``MergeMethod.plan``; tasks are summed in the order of their names."""
         tasks = merge.tasks
-        least = thresholds(merge, Fraction(repr(float(self.density))), self.across)
+        least = _thresholds(merge, Fraction(repr(float(self.density))), self.across)
 
         def combine(
             name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
@@ -68,6 +87,72 @@ class Ties(MergeMethod):
             return restore(name, block, _elected(sums, counts))
 
         return combine
+
+
+def _thresholds(merge: Merge, density: Fraction, across: Literal["task", "unit"]) -> _Thresholds:
+    """Where to cut so that ``ceil(density * n)`` of n entries are kept, and any equal to the last.
+
+    Args:
+        merge: the tasks and the base.
+        density: share to keep, zeros counted, 0 < density <= 1.
+        across: whether n counts the entries of the whole task or of each unit.
+
+    Raises:
+        CorruptionError: what is stored is missing or damaged.
+    """
+    units = merge.layout.units
+    thresholds: _Thresholds = {}
+    for group in [units] if across == "task" else [[unit] for unit in units]:
+        quota = math.ceil(density * sum(unit.size for unit in group))
+        for number, weighted in enumerate(merge.tasks):
+            few = weighted.task.nonzeros <= quota
+            least = _ANY if few else _least(merge, weighted.task, group, quota)
+            thresholds |= {(number, unit.name): least for unit in group}
+    return thresholds
+
+
+def _least(merge: Merge, task: Task, group: Sequence[UnitRecord], quota: int) -> np.uint32:
+    """Pattern of the magnitude of rank ``quota``, from 1, among the largest of some units."""
+    upper = _counts(merge, task, group, _UPPER)
+    entries = int(upper.sum())
+    if entries <= quota:
+        return _ANY
+    prefix, rank = locate(upper, entries - quota)
+    rest, _ = locate(_counts(merge, task, group, _LOWER, prefix), rank)
+    return np.uint32(prefix << _LOWER[1] | rest)
+
+
+def _counts(
+    merge: Merge, task: Task, group: Sequence[UnitRecord], digit: Digit, prefix: int = 0
+) -> NDArray[np.int64]:
+    """How often each value of some bits occurs in magnitudes that begin with a prefix."""
+    counts = np.zeros(2 ** digit[1], np.int64)
+    for unit in group:
+        base = merge.base.read_unchecked(unit.name) if task.element == "int32" else None
+        block = partial(_block, base, merge.layout.chunk_length)
+        job = partial(_count_frame, task, block, digit, prefix)
+        frames = task.frames(unit.name)
+        while some := list(islice(frames, _FRAMES_AHEAD)):
+            for part in merge.pool.map(job, some):
+                counts += part
+    return counts
+
+
+def _block(base: NDArray[Any] | None, length: int, frame: StoredFrame) -> NDArray[Any]:
+    """The base's weights of a chunk; differences that are stored as such need none."""
+    if base is None:
+        return np.empty(0, np.float32)
+    return base.reshape(-1)[frame.first : frame.first + length]
+
+
+def _count_frame(
+    task: Task, block: Any, digit: Digit, prefix: int, frame: StoredFrame
+) -> NDArray[np.int64]:
+    _, entries = differences(block(frame), task.decode(frame))
+    counts = np.zeros((2, 2 ** digit[1]), np.int64)
+    count(np.abs(entries), (prefix, -1), digit, counts)  # all of them are positive
+    positive: NDArray[np.int64] = counts[0]
+    return positive
 
 
 def _elected(sums: NDArray[np.float64], counts: NDArray[np.int32]) -> tuple[Any, Any]:

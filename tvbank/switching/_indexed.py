@@ -18,8 +18,8 @@ from tvbank.coding.decoding.batch import address_of
 from tvbank.coding.decoding.decode import decode_frames
 from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import NONZEROS
-from tvbank.merging._apply import WeightedSum, restore
-from tvbank.merging._tensor import to_torch
+from tvbank.merging.apply import WeightedSum, restore
+from tvbank.merging.tensor import to_torch
 from tvbank.switching._memory import Target, span, writing
 from tvbank.switching._record import Undo
 from tvbank.switching._resident import ResidentTask

@@ -18,7 +18,7 @@ from tvbank.bank.task import Task
 from tvbank.coding.decoding.batch import address_of
 from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT
-from tvbank.merging._tensor import to_torch
+from tvbank.merging.tensor import to_torch
 from tvbank.switching._bindings import Bindings, assign_slots
 from tvbank.switching._memory import Target
 from tvbank.switching._threads import Crew, cut, thread_count

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tvbank.coding import decode_sparse, encode_frame
 from tvbank.errors import FrameError, NonFiniteError
-from tvbank.merging._apply import WeightedSum
 from tvbank.merging._sum import sum_at_once
+from tvbank.merging.apply import WeightedSum
 
 LENGTH = 600
 DTYPES = [np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]

@@ -11,7 +11,7 @@ from tvbank.bank.shard import build_shard
 from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import delta_document
 from tvbank.coding import encode_frame
-from tvbank.compress._difference import Difference
+from tvbank.compress.lossy import Difference
 from tvbank.errors import CorruptionError, NonFiniteError
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import MemoryStorage

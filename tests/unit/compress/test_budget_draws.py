@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvbank.compress import _draw
-from tvbank.compress._difference import Difference
-from tvbank.compress._draw import Draw, draw
-from tvbank.compress._rows import survey_rows
+from tvbank.compress.budget import drawing
+from tvbank.compress.budget.drawing import Draw, draw, survey_rows
+from tvbank.compress.lossy import Difference
 
 
 def difference(entries, name="unit"):
@@ -25,7 +24,7 @@ def test_any_piece_is_the_same(seed, width, size, levels, step, power, data):
     delta, how = difference(entries), Draw(power, step, levels, 1.0)
     rows = survey_rows(delta, width, map)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(_draw, "STRETCH", data.draw(st.sampled_from([1, 7, 1024])))
+        patched.setattr(drawing, "STRETCH", data.draw(st.sampled_from([1, 7, 1024])))
         whole = draw(delta, rows, how, 0, size)
         start = data.draw(st.integers(0, size - 1))
         stop = data.draw(st.integers(start + 1, size))

@@ -3,21 +3,18 @@
 import numpy as np
 import pytest
 
-from tvbank.compress import _magnitudes, _rows
-from tvbank.compress._choices import list_choices, weigh
-from tvbank.compress._difference import Difference
-from tvbank.compress._draw import Draw, draw
-from tvbank.compress._magnitudes import count_magnitudes
-from tvbank.compress._rows import HALVES, row_width, survey_rows
+from tvbank.compress import lossy
+from tvbank.compress.budget.choices import count_magnitudes, list_choices, weigh
+from tvbank.compress.budget.drawing import HALVES, Draw, draw, row_width, survey_rows
+from tvbank.compress.lossy import Difference
 
 POWERS = range(len(HALVES))
 
 
 @pytest.fixture(params=[(64, 16), (5, 3), (1 << 22, 1 << 16)])
 def pieces(request, monkeypatch):
-    for module in (_rows, _magnitudes):
-        monkeypatch.setattr(module, "RANGE", request.param[0])
-        monkeypatch.setattr(module, "BLOCK", request.param[1])
+    monkeypatch.setattr(lossy, "RANGE", request.param[0])
+    monkeypatch.setattr(lossy, "BLOCK", request.param[1])
 
 
 def unit(size, seed=0):

@@ -3,7 +3,7 @@
 import pytest
 
 from tvbank import Budget
-from tvbank.compress._target import Target
+from tvbank.compress.budget.target import Target
 from tvbank.errors import UsageError
 
 PARAMETERS, BASE_BYTES = 10_000, 40_000

@@ -8,10 +8,9 @@ from watching import Seen
 
 import tvbank
 from tvbank.compress import Difference
-from tvbank.compress._candidates import Kept, entries_of
-from tvbank.compress._choices import draw_with
-from tvbank.compress._draw import Draw
-from tvbank.compress._rows import survey_rows
+from tvbank.compress.budget.candidates import Kept, entries_of
+from tvbank.compress.budget.choices import draw_with
+from tvbank.compress.budget.drawing import Draw, survey_rows
 from tvbank.errors import UsageError
 from tvbank.flexswitch.bytes import units
 from tvbank.flexswitch.bytes.frontier import Frontier, bracket

@@ -12,9 +12,9 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.compress._candidates import Candidate, Kept
-from tvbank.compress._choices import draw_with
-from tvbank.compress._draw import Draw
+from tvbank.compress.budget.candidates import Candidate, Kept
+from tvbank.compress.budget.choices import draw_with
+from tvbank.compress.budget.drawing import Draw
 
 #: How far the level is moved at first and at most, and how many levels are tried.
 _FIRST: Final = 0.02

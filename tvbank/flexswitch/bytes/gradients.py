@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tvbank.coding.kernel import kernel
-from tvbank.compress._rows import raised
+from tvbank.compress.budget.drawing import raised
 
 
 @kernel

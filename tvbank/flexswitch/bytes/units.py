@@ -1,6 +1,6 @@
 """All units of the half by bytes: entries drawn at random, anew at every step of learning.
 
-A unit's entries are drawn as ``Budget`` draws them (``tvbank/compress/_draw.py``). Two scalars a
+A unit's entries are drawn as ``Budget`` draws them (``tvbank/compress/budget``). Two scalars a
 unit are learned: how many bytes it gets, from which its step, power and levels follow
 (``frontier.py``), and a factor of its scale. Learning starts from the shares that ``Budget`` gives
 without data. The model sees a draw, not an average, so that its gradient shows the harm of the
@@ -24,11 +24,10 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.compress import Difference, Pairs
-from tvbank.compress._allocate import allocate
-from tvbank.compress._candidates import Kept, choices_of, entries_of, survey
-from tvbank.compress._fill import Allowance, exact_bytes, fill
-from tvbank.compress._planned import Planned
-from tvbank.compress._rows import HALVES
+from tvbank.compress.budget.allocate import Allowance, allocate, exact_bytes, fill
+from tvbank.compress.budget.candidates import Kept, choices_of, entries_of, survey
+from tvbank.compress.budget.drawing import HALVES
+from tvbank.compress.lossy import Planned
 from tvbank.errors import UsageError
 from tvbank.flexswitch._relaxation import Distance, Estimate, Relaxation, State, check_finite
 from tvbank.flexswitch._weights import Weights, flattened

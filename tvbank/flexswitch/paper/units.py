@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.compress import Difference, Entries, Pairs, TSwitch
-from tvbank.compress._planned import Planned
+from tvbank.compress.lossy import Planned
 from tvbank.flexswitch._relaxation import Distance, Estimate, Relaxation, State, check_finite
 from tvbank.flexswitch._weights import Weights, flattened
 from tvbank.flexswitch.paper.gates import (

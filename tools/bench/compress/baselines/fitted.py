@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tvbank import Compressor, TSwitch
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress import Entries, Pairs
-from tvbank.compress._target import Target
+from tvbank.compress.budget.target import Target
 
 
 @final

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tvbank.compress._compressor import Compressor
-from tvbank.compress.budget import Budget
+from tvbank.compress.budget.budget import Budget
 from tvbank.compress.exact import Exact
+from tvbank.compress.protocol import Compressor
 from tvbank.compress.tswitch import TSwitch
 from tvbank.errors import UsageError
 

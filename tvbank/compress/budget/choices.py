@@ -1,4 +1,4 @@
-"""What can be kept of one unit, its cost and its harm: every power, number of levels and step.
+"""What can be kept of one unit, and its harm: every power, number of levels and step.
 
 Of a task vector tau and what stands for it, let c be the cosine of the angle between them, so that
 t = tan² = 1 / c² - 1 is the energy of what is added beside the direction of tau, at full length
@@ -13,19 +13,25 @@ does: those were steps down a loss.
 Most of t is noise of the drawing. What entries lose that are above the highest level is not, nor
 what they lose if a higher power of them is drawn: they err alike, and what that adds to t counts
 many times.
+
+Harm is summed over bins of magnitudes, counted in one pass: a bin is what the upper 14 bits below
+the sign of a float32 pattern distinguish, 64 bins an octave.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Final, final
+from functools import partial
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.compress._draw import Draw
-from tvbank.compress._magnitudes import Magnitudes
+from tvbank.coding.kernel import kernel
+from tvbank.compress.budget.drawing import HALVES, Draw, Rows, raised
+from tvbank.compress.lossy import Difference
+from tvbank.compress.protocol import Each
 
 # Chosen on the training data of seven fine-tunes of two models (docs/measured/budgets.md).
 #: r.
@@ -39,6 +45,48 @@ _LEVELS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 _STEPS, _OCTAVES = 8, 8
 #: Bins that are taken at once.
 _BLOCK: Final = 256
+
+#: Bits of a pattern below those that choose its bin.
+_SHIFT: Final = 17
+BINS: Final = 1 << (31 - _SHIFT)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Magnitudes:
+    """The bins that hold entries, from the largest down; zeros are in none.
+
+    Attributes:
+        power: what is drawn, an index into ``HALVES``.
+        counts: int64 [b], entries in each.
+        means: float64 [b], mean of what is drawn of them.
+        sums: float64 [b], sum of their magnitudes.
+        energy: sum of the squares of the unit's magnitudes.
+    """
+
+    power: int
+    counts: NDArray[np.int64]
+    means: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    energy: float
+
+
+def count_magnitudes(delta: Difference, rows: Rows, power: int, each: Each) -> Magnitudes:
+    """Survey a unit.
+
+    Args:
+        delta: its entries.
+        rows: their factors.
+        power: what is to be drawn, an index into ``HALVES``.
+        each: spreads ranges of it over cores.
+    """
+    counts, sums = np.zeros(BINS, np.int64), np.zeros((BINS, 2))
+    for some, partial_sums in each(partial(_count_range, delta, rows, power), delta.ranges()):
+        counts += some
+        sums += partial_sums
+    bins = np.flatnonzero(counts)[::-1]
+    drawn, plain = sums[bins].T
+    return Magnitudes(power, counts[bins], drawn / counts[bins], plain, rows.energy)
 
 
 @final
@@ -116,3 +164,36 @@ def _steps(spread: Magnitudes, levels: int) -> NDArray[np.float64]:
     numbers = np.arange(-_OCTAVES * _STEPS, int(octaves * _STEPS) + 1)
     found: NDArray[np.float64] = largest / levels * np.exp2(numbers / _STEPS)
     return found
+
+
+def _count_range(
+    delta: Difference, rows: Rows, power: int, part: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    counts, sums = np.zeros(BINS, np.int64), np.zeros((BINS, 2))
+    for start, block in delta.blocks(part):
+        _count(block, start, rows.width, HALVES[power], rows.factors[power], counts, sums)
+    return counts, sums
+
+
+@kernel
+def _count(
+    delta: Any, start: int, width: int, halves: int, factors: Any, counts: Any, sums: Any
+) -> None:
+    score = np.empty(1, np.float32)
+    pattern = score.view(np.uint32)
+    greatest = np.float64(np.finfo(np.float32).max)
+    at = 0
+    while at < len(delta):
+        row, column = divmod(start + at, width)
+        stop = min(len(delta), at + width - column)
+        factor = factors[row]
+        for i in range(at, stop):
+            magnitude = np.float64(np.abs(delta[i]))
+            if magnitude > 0:
+                drawn = raised(magnitude, halves) * factor
+                score[0] = np.float32(min(drawn, greatest))
+                place = np.int64(pattern[0] >> np.uint32(_SHIFT))
+                counts[place] += 1
+                sums[place, 0] += drawn
+                sums[place, 1] += magnitude
+        at = stop

@@ -1,9 +1,9 @@
 """Budget: the best that a size allows, without data and without training.
 
-Entries are rounded by chance, so that they are right on average (``_draw.py``). Of every unit, what
-is drawn, the step, the number of levels and their scale are chosen so that the harm to the whole
-task (``_choices.py``) is least for the bytes that its frames take in the bank: a Lagrangian over
-predicted sizes (``_rate.py``), corrected by exact ones until the size is met.
+Entries are rounded by chance, so that they are right on average (``drawing.py``). Of every unit,
+what is drawn, the step, the number of levels and their scale are chosen so that the harm to all of
+the task (``choices.py``) is least for the bytes that its frames take in the bank: a Lagrangian over
+predicted sizes, corrected by exact ones until the size is met.
 """
 
 from __future__ import annotations
@@ -15,15 +15,11 @@ from numpy.typing import NDArray
 
 from tvbank._progress import Counter
 from tvbank.checkpoint import TensorSpec
-from tvbank.compress._allocate import ROUNDS, allocate
-from tvbank.compress._candidates import choices_of, survey
-from tvbank.compress._compressor import Compressor, Entries
-from tvbank.compress._difference import is_float
-from tvbank.compress._each import Each
-from tvbank.compress._fill import Allowance
-from tvbank.compress._pairs import Pairs
-from tvbank.compress._planned import Planned
-from tvbank.compress._target import Target
+from tvbank.compress.budget.allocate import ROUNDS, Allowance, allocate
+from tvbank.compress.budget.candidates import choices_of, survey
+from tvbank.compress.budget.target import Target
+from tvbank.compress.lossy import Planned, is_float
+from tvbank.compress.protocol import Compressor, Each, Entries, Pairs
 from tvbank.errors import UsageError
 
 

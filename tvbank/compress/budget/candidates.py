@@ -1,0 +1,160 @@
+"""One unit under a budget: what can be kept of it, at what bytes and what harm.
+
+Bytes are predicted by entropy, corrected by what the bank's encoder makes of a few densities.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.compress.budget.choices import Choices, Magnitudes, count_magnitudes, list_choices
+from tvbank.compress.budget.drawing import HALVES, Draw, Rows, draw, row_width, survey_rows
+from tvbank.compress.lossy import Choice, Difference
+from tvbank.compress.protocol import Entries, PairedUnit, Pairs
+
+#: Densities at which the encoder is asked.
+_DENSITIES: Final = (0.003, 0.02, 0.08, 0.3)
+#: A frame's header and its checksum; one magnitude.
+_FRAME_BYTES, _PATTERN_BYTES = 24 + 4, 4
+#: Entries of a usual chunk; only the small change of a frame's header depends on it.
+_CHUNK: Final = 2**18
+#: The harm of losing all of a unit, as a power of its squared norm: 1 would be the plain squared
+#: error, 0 the same for every unit. Chosen as the numbers of ``choices.py`` are.
+_UNIT_POWER: Final = 0.5
+
+
+@final
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a unit.
+
+    Attributes:
+        rows: of the unit.
+        how: its entries are drawn; None if nothing is kept.
+    """
+
+    rows: Rows
+    how: Draw | None
+
+
+@final
+@dataclass(eq=False)
+class Candidate:
+    """A unit and its choices.
+
+    Attributes:
+        name: of the unit.
+        rows: of it.
+        spreads: what can be drawn of its magnitudes, in bins, by power.
+        choices: what can be kept.
+        weight: the harm of keeping nothing.
+        sizes: float64 [c], predicted bytes of each choice.
+        measured: exact bytes of choices, as far as they are known.
+    """
+
+    name: str
+    rows: Rows
+    spreads: Sequence[Magnitudes]
+    choices: Choices
+    weight: float
+    sizes: NDArray[np.float64]
+    measured: dict[int, int] = field(default_factory=lambda: {0: 0})
+
+    def keep(self, choice: int) -> Kept:
+        """What a choice keeps."""
+        power, levels = int(self.choices.powers[choice]), int(self.choices.levels[choice])
+        step, size = float(self.choices.steps[choice]), float(self.choices.sizes[choice])
+        return Kept(self.rows, Draw(power, step, levels, size) if levels else None)
+
+
+def survey(pairs: Pairs, unit: PairedUnit) -> Candidate:
+    """Read a unit, count its entries, and ask the bank's encoder what a few densities cost.
+
+    Raises:
+        NonFiniteError: an entry is not finite.
+    """
+    base, tuned = pairs.read(unit.name)
+    delta = Difference(unit.name, base, tuned)
+    rows = survey_rows(delta, row_width(unit.shape), pairs.each)
+    spreads = [count_magnitudes(delta, rows, power, pairs.each) for power in range(len(HALVES))]
+    choices = list_choices(spreads)
+
+    def ask(step: float) -> int:
+        return pairs.frame_bytes(unit.name, entries_of(delta, Kept(rows, Draw(0, step, 1, 1.0))))
+
+    sizes = _Rate(delta.size, choices, ask).predict(choices)
+    weight = rows.energy**_UNIT_POWER
+    return Candidate(unit.name, rows, spreads, choices, weight, sizes)
+
+
+def entries_of(delta: Difference, kept: Kept) -> Entries:
+    """What is kept of a unit, piece by piece."""
+
+    def entries(start: int, stop: int) -> NDArray[np.float32]:
+        if kept.how is None or start == stop:
+            return np.zeros(stop - start, np.float32)
+        return draw(delta, kept.rows, kept.how, start, stop)
+
+    return entries
+
+
+def choices_of(kept: Mapping[str, Kept]) -> dict[str, Choice]:
+    """What makes a unit's entries of its difference, by name."""
+    return {name: partial(entries_of, kept=each) for name, each in kept.items()}
+
+
+@final
+class _Rate:
+    """Predicts bytes of a unit's frames from the number of its kept entries."""
+
+    def __init__(self, size: int, choices: Choices, ask: Callable[[float], int]) -> None:
+        """Ask the encoder at a few densities.
+
+        Args:
+            size: entries of the unit.
+            choices: what can be kept of it.
+            ask: the exact bytes of drawing to one level with a step.
+        """
+        self._size, self._chunks = size, -(-size // _CHUNK)
+        drawn = np.flatnonzero((choices.levels == 1) & (choices.powers == 0))
+        kept = choices.kept[drawn]  # falling, as steps rise
+        asked = {}
+        for density in _DENSITIES:
+            place = int(np.searchsorted(-kept, -density * size))
+            if place < len(kept) and kept[place] < size:
+                count = kept[place : place + 1]
+                bare = ask(float(choices.steps[drawn[place]])) - count[0] / 8
+                mask = bare - self._chunks * (_FRAME_BYTES + _PATTERN_BYTES)
+                entropy = max(float(self._entropy(count)[0]), 1e-9)
+                asked[float(count[0])] = math.log(max(mask / entropy, 0.05))
+        self._places = np.log(np.array(sorted(asked), np.float64))
+        self._factors = np.array([asked[count] for count in sorted(asked)])
+
+    def predict(self, choices: Choices) -> NDArray[np.float64]:
+        """Bytes of each choice, float64 [c]; 0 for keeping nothing."""
+        kept = choices.kept
+        mask = self._entropy(kept)
+        if self._places.size:
+            places = np.log(np.maximum(kept, 1))
+            mask = mask * np.exp(np.interp(places, self._places, self._factors))
+        patterns = np.where(choices.levels > 1, 2 * choices.levels, 1)
+        bits = 1 + np.log2(np.maximum(choices.levels, 1))
+        chunks = np.minimum(kept, self._chunks)
+        heads = chunks * (_FRAME_BYTES + patterns * _PATTERN_BYTES)
+        sizes: NDArray[np.float64] = mask + kept * bits / 8 + heads
+        return sizes
+
+    def _entropy(self, kept: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Bytes that a mask needs whose entries are independent."""
+        share = np.minimum(kept / max(self._size, 1), 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bits = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
+        entropy: NDArray[np.float64] = self._size * np.nan_to_num(bits) / 8
+        return entropy

@@ -1,0 +1,136 @@
+"""What every compressor does: turn two versions of a unit into sparse entries.
+
+``Compressor`` is what to implement, ``Pairs`` the whole task vector, for those that must see all
+units before they take one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, final
+
+from numpy.typing import NDArray
+
+from tvbank._progress import Progress
+from tvbank.checkpoint import TensorSpec
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+#: Makes the entries from one position to another of a flattened unit.
+Entries = Callable[[int, int], NDArray[Any]]
+
+
+class Each(Protocol):
+    """Spreads work: ``map`` is one, ``ThreadPoolExecutor.map`` another; results come in order."""
+
+    def __call__(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item], /
+    ) -> Iterable[_Result]:
+        """Apply the function to each item."""
+
+
+@final
+@dataclass(frozen=True)
+class PairedUnit:
+    """A unit of the task vector.
+
+    Attributes:
+        name: as the bank calls it.
+        shape: of both versions.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class Pairs(ABC):
+    """Both versions of every unit, to be read in any order and as often as needed.
+
+    Attributes:
+        units: those that the compressor will be asked for, in their order.
+        aliases: further names of units that are tied in the base, by the unit's name.
+        whole: names of the fine-tune's tensors that are kept whole: heads, changed buffers.
+        each: spreads work over cores, as ``map`` does.
+        progress: to which a compressor reports that takes its time.
+        fixed_bytes: what the task takes in the bank beside its frames: indices, documents, what is
+            kept whole. Exact but for a few bytes, as sizes are written in decimal digits.
+        parameters: entries of all units, those that are kept whole included.
+        chunk_length: entries of a frame.
+        base_bytes: bytes of the base's weights in their own element types.
+    """
+
+    units: Sequence[PairedUnit]
+    aliases: Mapping[str, Sequence[str]]
+    whole: Sequence[str]
+    each: Each
+    progress: Progress
+    fixed_bytes: int
+    parameters: int
+    chunk_length: int
+    base_bytes: int
+
+    @abstractmethod
+    def read(self, unit: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """A unit's weights in the base and after fine-tuning, of the same shape."""
+
+    @abstractmethod
+    def read_whole(self, name: str) -> NDArray[Any]:
+        """One of the tensors that are kept whole."""
+
+    @abstractmethod
+    def frame_bytes(self, unit: str, entries: Entries) -> int:
+        """Bytes that entries of a unit would take in the bank: frames and their checksums."""
+
+
+class Compressor(ABC):
+    """Decides what to keep of a task vector; the codec then stores that without loss."""
+
+    #: Element type of the entries: float32 differences, or int32 steps between floats.
+    element: ClassVar[Literal["float32", "int32"]]
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Name and parameters as JSON, recorded with the task."""
+
+    @abstractmethod
+    def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
+        """Whether a unit with these element types can be stored as entries, or is kept whole."""
+
+    def plan(self, pairs: Pairs) -> Compressor:
+        """Look at the whole task vector; called once, before any unit is prepared.
+
+        Args:
+            pairs: the task vector.
+
+        Returns:
+            What then prepares the units and describes the task: by default the compressor itself.
+        """
+        return self
+
+    @abstractmethod
+    def prepare(
+        self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map
+    ) -> Entries:
+        """Survey one unit; then make its entries in pieces, in any order and on any thread.
+
+        Args:
+            unit: its name, for messages.
+            base: its weights in the base, any shape, float32, float16 or bfloat16.
+            tuned: its weights after fine-tuning, the same shape, a dtype that was accepted.
+            each: spreads the work; what is returned does not depend on it.
+
+        Returns:
+            A function from start and stop, 0 <= start <= stop <= size, to those entries of the
+            flattened unit, of type ``element``; zero where nothing is kept.
+
+        Raises:
+            NonFiniteError: if a lossy compressor meets NaN or infinity.
+        """
+
+    @final
+    def compress(self, unit: str, base: NDArray[Any], tuned: NDArray[Any]) -> NDArray[Any]:
+        """All entries of one unit, flat, [size]; see ``prepare``."""
+        return self.prepare(unit, base, tuned)(0, base.size)

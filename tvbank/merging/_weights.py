@@ -1,0 +1,240 @@
+"""Writing weights: a task as it is (``export``), or several in one (``merge``), unit by unit.
+
+One unit and one shard are in memory, but what ``merge`` returns.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from tvbank._progress import Counter, Listener, listener
+from tvbank.bank.ahead import all_cores, run_ahead
+from tvbank.bank.bank import Bank
+from tvbank.bank.task import Task
+from tvbank.checkpoint import (
+    Checkpoint,
+    CheckpointSource,
+    TensorSpec,
+    aligned_order,
+    borrow_checkpoint,
+    write_safetensors,
+)
+from tvbank.errors import UnitMismatchError, UsageError
+from tvbank.layout import Layout
+from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
+from tvbank.merging._method import Merge, MergeMethod, TaskArithmetic, Weighted
+from tvbank.merging.apply import restore
+from tvbank.vector import BaseModel
+
+if TYPE_CHECKING:
+    import torch
+
+_ARITHMETIC = TaskArithmetic()
+
+
+def export(
+    bank: Bank,
+    task: str,
+    *,
+    base: CheckpointSource | None = None,
+    out: str | os.PathLike[str],
+    progress: Listener = None,
+) -> Path:
+    """Write a task as a safetensors file: base plus delta, and the units it keeps whole.
+
+    A task stored with ``Exact`` comes back bit for bit. Tied units are written under each name.
+
+    Args:
+        bank: an open bank.
+        task: the task's name.
+        base: the base's weights, checked against the bank's fingerprints while they are read; by
+            default those that ``create`` was given.
+        out: the file to write; it appears when it is complete.
+        progress: a ``Progress``, or a function that is called with bytes done and in all.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        TaskNotFoundError: the bank has no such task.
+        BaseMismatchError: another base; names the units that differ.
+        CorruptionError: what is stored is missing or damaged.
+        UsageError: ``out`` is the base itself, or the base is unknown.
+        StorageError: the file cannot be written.
+    """
+    chosen, path = bank[task].by_shard(), Path(out)
+    with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
+        _refuse_overwriting(path, checkpoint)
+        units = Assembler(bank.layout, BaseModel(bank.layout, checkpoint), [chosen], pool)
+
+        def restored(
+            name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
+        ) -> NDArray[Any]:
+            return restore(name, block, chosen.decode(frames[0][1]))
+
+        def start(name: str) -> Finish:
+            if (kept := _kept_as(bank.layout, chosen, name)) is not None:
+                return lambda: chosen.extras[kept]
+            owner = bank.layout.tied.get(name, name)
+            return units.start(owner, restored) if owner in chosen else units.unchanged(owner)
+
+        _write_units(path, _specs(bank.layout, chosen), start, progress)
+    return path
+
+
+def merge(
+    bank: Bank,
+    weights: Mapping[str, float],
+    *,
+    base: CheckpointSource | None = None,
+    method: MergeMethod = _ARITHMETIC,
+) -> dict[str, torch.Tensor]:
+    """Merge tasks: for every unit, ``base + sum of weight * (task - base)``, or by another method.
+
+    Accumulated in float32, rounded once to the base's element type. What tasks keep whole (heads,
+    buffers) is not merged; it is in ``bank[task].extras``.
+
+    Args:
+        bank: an open bank.
+        weights: task name -> weight; none at all gives the base.
+        base: the base's weights, checked against the bank's fingerprints while they are read; by
+            default those that ``create`` was given.
+        method: ``TaskArithmetic()``, ``Ties(density)`` or ``Dare(drop, seed)``.
+
+    Returns:
+        A state dict of the base's units in its element types; tied names share one tensor.
+
+    Raises:
+        TaskNotFoundError: the bank lacks a task.
+        UsageError: a weight is not a finite number.
+        UnitMismatchError: a task has a unit in another shape than the base.
+        BaseMismatchError: another base; names the units that differ.
+        NonFiniteError: a merged weight is not finite.
+        CorruptionError: what is stored is missing or damaged.
+    """
+    from tvbank.merging.tensor import to_torch
+
+    merged: dict[str, torch.Tensor] = {}
+    with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
+        model = BaseModel(bank.layout, checkpoint)
+        start = _merged_units(bank, weights, method, model, pool)
+        records = bank.layout.records
+        units = run_ahead(records, lambda r: start(r.name), lambda r: model.spec(r).nbytes)
+        for record, unit in zip(records, units, strict=True):
+            merged[record.name] = to_torch(unit)
+    for alias, owner in bank.layout.tied.items():
+        merged[alias] = merged[owner]
+    return merged
+
+
+def export_merged(
+    bank: Bank,
+    weights: Mapping[str, float],
+    *,
+    base: CheckpointSource | None = None,
+    method: MergeMethod = _ARITHMETIC,
+    out: str | os.PathLike[str],
+    progress: Listener = None,
+) -> Path:
+    """Merge as ``merge`` does and write a safetensors file, one unit in memory; errors likewise."""
+    path = Path(out)
+    with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
+        _refuse_overwriting(path, checkpoint)
+        start = _merged_units(bank, weights, method, BaseModel(bank.layout, checkpoint), pool)
+        _write_units(path, _base_specs(bank.layout), start, progress)
+    return path
+
+
+def _merged_units(
+    bank: Bank,
+    weights: Mapping[str, float],
+    method: MergeMethod,
+    base: BaseModel,
+    pool: ThreadPoolExecutor,
+) -> Callable[[str], Finish]:
+    """A function that begins the work on the merged unit of a name or an alias."""
+    tasks: list[Weighted] = []
+    for name, weight in weights.items():
+        if not math.isfinite(weight):
+            raise UsageError(f"the weight of task {name!r} must be a finite number, got {weight!r}")
+        tasks.append(Weighted(bank[name].by_shard(), float(weight)))
+    for weighted in tasks:
+        if missing := [unit for unit in bank.layout.by_name if unit not in weighted.task]:
+            raise UnitMismatchError(
+                f"task {weighted.task.name!r} keeps unit {missing[0]!r} whole, in another shape or "
+                "element type than the base: it cannot be merged; export it instead"
+            )
+    combine = method.plan(Merge(tasks, bank.layout, base, pool))
+    units = Assembler(bank.layout, base, [weighted.task for weighted in tasks], pool)
+
+    def start(name: str) -> Finish:
+        owner = bank.layout.tied.get(name, name)
+        known = owner in bank.layout.by_name
+        return units.start(owner, combine) if known else units.unchanged(owner)
+
+    return start
+
+
+def _refuse_overwriting(path: Path, base: Checkpoint) -> None:
+    """Keep a result from replacing the base that it is made from.
+
+    Raises:
+        UsageError: if both are one file.
+    """
+    if path.exists() and os.path.exists(base.source) and path.samefile(base.source):
+        raise UsageError(f"{path} is the base itself: choose another output file")
+
+
+def _write_units(
+    path: Path,
+    specs: list[TensorSpec],
+    start: Callable[[str], Finish],
+    progress: Listener,
+) -> None:
+    """Write units to a safetensors file, reporting bytes done and bytes in all.
+
+    Args:
+        path: the file.
+        specs: what the units are.
+        start: begins the work on the unit of that name; later ones begin before it is done.
+        progress: see ``export``.
+    """
+    ordered = aligned_order(specs)
+    counter = Counter(listener(progress), sum(spec.nbytes for spec in specs))
+
+    def counted(unit: NDArray[Any]) -> NDArray[Any]:
+        counter.advance(unit.nbytes)
+        return unit
+
+    units = run_ahead(ordered, lambda spec: start(spec.name), lambda spec: spec.nbytes)
+    write_safetensors(path, ordered, map(counted, units))
+
+
+def _base_specs(layout: Layout) -> list[TensorSpec]:
+    """What the base's own tensors are, tied ones under each of their names."""
+    specs = {r.name: TensorSpec(r.name, r.dtype, r.shape) for r in layout.records}
+    aliases = [replace(specs[owner], name=alias) for alias, owner in layout.tied.items()]
+    return [*specs.values(), *aliases]
+
+
+def _specs(layout: Layout, task: Task) -> list[TensorSpec]:
+    """The base's tensors, as the task replaces them, then the other units it keeps whole."""
+    specs = {spec.name: spec for spec in _base_specs(layout)}
+    for name in [*specs, *task.extras]:
+        if (kept := _kept_as(layout, task, name)) is not None:
+            record = task.extras.record(kept)
+            specs[name] = TensorSpec(name, record.dtype, record.shape)
+    return list(specs.values())
+
+
+def _kept_as(layout: Layout, task: Task, name: str) -> str | None:
+    """The extra that holds a tensor: its own, or that of the unit to which it is tied."""
+    return next((n for n in (name, layout.tied.get(name)) if n in task.extras), None)
