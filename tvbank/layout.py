@@ -134,6 +134,11 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
         """Entries of all units in the address space, without the padding between them."""
         return sum(unit.size for unit in self.units)
 
+    @property
+    def unit_bytes(self) -> int:
+        """Bytes of the base's units in their own element types."""
+        return sum(unit.size * DTYPES[unit.dtype].itemsize for unit in self.units)
+
     def chunks(self, unit: UnitRecord) -> range:
         """Numbers of the chunks that a unit occupies."""
         first = unit.offset // self.chunk_length

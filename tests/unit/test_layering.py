@@ -137,7 +137,6 @@ def private_names_of_others(name):
 
 #: (who takes private names, whose): what is left to do. Remove what is done; add nothing.
 TAKERS = {
-    ("tvbank.cli", "tvbank.report"),
     ("tvbank.coding", "tvbank.coding.masks"),
     ("tvbank.coding", "tvbank.coding.values"),
 }

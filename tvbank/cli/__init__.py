@@ -3,9 +3,8 @@
 ==================  =======================================================================
 ``_app.py``         the program, its exit status, and how errors are shown
 ``_output.py``      tables, JSON, sizes
-``_arguments.py``   arguments and options that several verbs share, with tab completion
+``_arguments.py``   arguments and options that several verbs share, and what they name
 ``_named.py``       Python objects named as ``module:name``
-``_flexswitch.py``  options of ``add --method flexswitch``
 ``building.py``     ``init``, ``add``, ``rm``, ``gc``
 ``build.py``        ``build``
 ``copying.py``      ``cp``, ``pack``

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import typer
 
-#: Columns of what is no terminal.
+#: Columns of a table that is not printed on a terminal.
 _WIDE = 240
 
 #: Between the columns of a table.
@@ -23,27 +24,39 @@ def counted(number: int, noun: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document."""
+    """Print one JSON document; of a dataclass, its fields."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
     typer.echo(json.dumps(value, indent=2))
+
+
+def print_answer(
+    as_json: bool, value: Any, columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1
+) -> None:
+    """Print a value as JSON, or for a person the table that shows it (see ``print_table``)."""
+    if as_json:
+        print_json(value)
+    else:
+        print_table(columns, rows, text)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:
     """Print a table; the first ``text`` columns are left-aligned, the rest are numbers.
 
-    One that is wider than the terminal is folded, which takes rich half a millisecond a row.
+    A table that is wider than the terminal is folded by rich, half a millisecond a row.
     """
     from rich.cells import cell_len
 
     shown = [columns, *rows] if any(columns) else list(rows)
-    widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
+    sizes = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
     terminal = sys.stdout.isatty()
-    room = shutil.get_terminal_size().columns if terminal else _WIDE
-    if sum(widths) + len(_GAP) * (len(widths) - 1) > room:
+    width = shutil.get_terminal_size().columns if terminal else _WIDE
+    if sum(sizes) + len(_GAP) * (len(sizes) - 1) > width:
         _print_folded(columns, rows, text)
         return
 
     def line(cells: Sequence[str]) -> str:
-        pads = [" " * (width - cell_len(cell)) for width, cell in zip(widths, cells, strict=True)]
+        pads = [" " * (size - cell_len(cell)) for size, cell in zip(sizes, cells, strict=True)]
         aligned = [
             cell + pad if number < text else pad + cell
             for number, (cell, pad) in enumerate(zip(cells, pads, strict=True))
@@ -54,7 +67,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int
     if any(columns) and terminal:
         lines[0] = typer.style(lines[0], bold=True)
     if lines:
-        sys.stdout.write("\n".join([*lines, ""]))  # echo has its own mind about encodings
+        sys.stdout.write("\n".join([*lines, ""]))  # echo chooses an encoding of its own
 
 
 def _print_folded(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import tvbank
 from tvbank._progress import Bar
 from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import JsonOption
-from tvbank.cli._output import counted, print_json, print_table
+from tvbank.cli._output import counted, print_answer, print_json
 
 
 @app.command("build")
@@ -53,17 +52,15 @@ def build(
         from tvbank.building import preview
 
         actions = preview(manifest, work=work)
-        if as_json:
-            print_json(actions)
-        else:
-            print_table(["task", "to do"], [list(each) for each in actions.items()], text=2)
+        rows = [list(action) for action in actions.items()]
+        print_answer(as_json, actions, ["task", "to do"], rows, text=2)
         return
     with Bar("") as progress:
         done = tvbank.build(
             manifest, scheduler=scheduler, workers=workers, work=work, progress=progress
         )
     if as_json:
-        print_json(dataclasses.asdict(done))
+        print_json(done)
     else:
         for name, why in done.failed.items():
             typer.echo(f"task {name!r}: {why}")

@@ -16,21 +16,19 @@ from tvbank.cli._app import app
 from tvbank.cli._arguments import (
     BankArgument,
     BaseOption,
-    CheckpointArgument,
-    JsonOption,
-    TaskArgument,
-)
-from tvbank.cli._flexswitch import (
     BatchOption,
     BudgetOption,
-    CheckpointOption,
+    CheckpointArgument,
     DataOption,
+    JsonOption,
     LamOption,
     LossOption,
     ModelOption,
     ObjectiveOption,
+    ResumeOption,
     SeedOption,
     StepsOption,
+    TaskArgument,
     flexswitch,
 )
 from tvbank.cli._output import (
@@ -125,7 +123,7 @@ def add(
     seed: SeedOption = None,
     objective: ObjectiveOption = None,
     budget: BudgetOption = None,
-    learning: CheckpointOption = None,
+    learning: ResumeOption = None,
 ) -> None:
     """Compress a fine-tune into a task; readers see it whole or not at all."""
     from tvbank.compress import compressor_named

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +40,7 @@ def copy(
     with Bar("copying") as progress:
         report = copy_tasks(bank, target, tasks or None, replace=replace, progress=progress)
     if as_json:
-        print_json(dataclasses.asdict(report))
+        print_json(report)
         return
     typer.echo(
         f"copied {counted(len(report.tasks), 'task')}, {counted(len(report.routers), 'router')}: "
@@ -68,7 +67,7 @@ def pack(
     with Bar("packing") as progress:
         report = pack_bank(bank, out, tasks or None, replace=force, progress=progress)
     if as_json:
-        print_json(dataclasses.asdict(report))
+        print_json(report)
     else:
         tasks_written = counted(len(report.tasks), "task")
         typer.echo(f"wrote {report.path}: {tasks_written}, {human_bytes(report.bytes)}")

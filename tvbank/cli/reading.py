@@ -15,17 +15,16 @@ from tvbank.cli._output import (
     compressor_text,
     counted,
     human_bytes,
+    print_answer,
     print_json,
-    print_table,
 )
-from tvbank.dtypes import DTYPES
 
 
 @app.command("ls")
 def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
     """List a bank's tasks."""
     opened = tvbank.open(bank)
-    checkpoint = _base_bytes(opened)
+    base_bytes = opened.layout.unit_bytes
     rows: list[dict[str, Any]] = [
         {
             "task": name,
@@ -33,15 +32,14 @@ def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
             "nonzeros": task.nonzeros,
             "stored_bytes": task.stored_bytes,
             "bits_per_parameter": task.bits_per_parameter,
-            "share_of_base": task.stored_bytes / checkpoint if checkpoint else None,
+            "share_of_base": task.stored_bytes / base_bytes if base_bytes else None,
             "revision": task.revision,
         }
         for name, task in opened.items()
     ]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(
+    print_answer(
+        as_json,
+        rows,
         ["task", "compressor", "stored", "bits/param", "of the base", "revision"],
         [
             [
@@ -49,7 +47,7 @@ def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
                 compressor_text(row["compressor"]),
                 human_bytes(row["stored_bytes"]),
                 f"{row['bits_per_parameter']:.3f}",
-                f"{row['share_of_base']:.2%}" if checkpoint else "",
+                f"{row['share_of_base']:.2%}" if base_bytes else "",
                 row["revision"][:12],
             ]
             for row in rows
@@ -97,14 +95,12 @@ def _show_bank(bank: tvbank.Bank, as_json: bool) -> None:
         "base_units": len(layout.units),
         "base_buffers": len(layout.whole),
         "base_parameters": layout.parameters,
-        "base_bytes": _base_bytes(bank),
+        "base_bytes": layout.unit_bytes,
         "chunk_length": layout.chunk_length,
         "chunks_per_shard": layout.chunks_per_shard,
     }
-    if as_json:
-        print_json(facts)
-    else:
-        print_table(["", ""], [[key.replace("_", " "), str(value)] for key, value in facts.items()])
+    rows = [[key.replace("_", " "), str(value)] for key, value in facts.items()]
+    print_answer(as_json, facts, ["", ""], rows)
 
 
 def _show_task(task: tvbank.Task, as_json: bool) -> None:
@@ -112,23 +108,19 @@ def _show_task(task: tvbank.Task, as_json: bool) -> None:
 
     units = list(inspect(task))
     extras = {name: task.extras.record(name) for name in task.extras}
-    if as_json:
-        print_json(
-            {
-                "task": task.name,
-                "revision": task.revision,
-                "compressor": task.compressor,
-                "metadata": task.metadata,
-                "stored_bytes": task.stored_bytes,
-                "bits_per_parameter": task.bits_per_parameter,
-                "units": [dataclasses.asdict(unit) for unit in units],
-                "extras": [
-                    {"name": name, "dtype": record.dtype, "shape": record.shape}
-                    for name, record in extras.items()
-                ],
-            }
-        )
-        return
+    facts = {
+        "task": task.name,
+        "revision": task.revision,
+        "compressor": task.compressor,
+        "metadata": task.metadata,
+        "stored_bytes": task.stored_bytes,
+        "bits_per_parameter": task.bits_per_parameter,
+        "units": [dataclasses.asdict(unit) for unit in units],
+        "extras": [
+            {"name": name, "dtype": record.dtype, "shape": record.shape}
+            for name, record in extras.items()
+        ],
+    }
     rows = [
         [
             unit.name,
@@ -145,13 +137,10 @@ def _show_task(task: tvbank.Task, as_json: bool) -> None:
         [name, "x".join(map(str, record.shape)), "(whole)", record.dtype, "", "", ""]
         for name, record in extras.items()
     ]
-    print_table(["unit", "shape", "mask", "values", "density", "bits/param", "bytes"], rows, text=4)
-    typer.echo(
-        f"{task.name}: {compressor_text(task.compressor)}, stored in "
-        f"{human_bytes(task.stored_bytes)}, {task.bits_per_parameter:.3f} bits per parameter"
-    )
-
-
-def _base_bytes(bank: tvbank.Bank) -> int:
-    """Size of the base's weights."""
-    return sum(unit.size * DTYPES[unit.dtype].itemsize for unit in bank.layout.units)
+    columns = ["unit", "shape", "mask", "values", "density", "bits/param", "bytes"]
+    print_answer(as_json, facts, columns, rows, text=4)
+    if not as_json:
+        typer.echo(
+            f"{task.name}: {compressor_text(task.compressor)}, stored in "
+            f"{human_bytes(task.stored_bytes)}, {task.bits_per_parameter:.3f} bits per parameter"
+        )

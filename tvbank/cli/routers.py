@@ -9,7 +9,7 @@ import typer
 import tvbank
 from tvbank.cli._app import app
 from tvbank.cli._arguments import BankArgument, JsonOption
-from tvbank.cli._output import human_bytes, print_json, print_table
+from tvbank.cli._output import human_bytes, print_answer
 
 if TYPE_CHECKING:
     from tvbank.bank.routers import StoredRouter
@@ -33,28 +33,23 @@ def routers(
         typer.echo(f"removed router {remove}; `tvbank gc {bank}` frees its bytes")
         return
     stored = [opened.stored_router(name) for name in opened.routers]
-    if as_json:
-        print_json([_router_facts(each) for each in stored])
-        return
-    print_table(
-        ["router", "tasks", "features at", "neighbours", "stored", "revision", "remarks"],
+    columns = ["router", "tasks", "features at", "neighbours", "stored", "revision", "remarks"]
+    rows = [
         [
-            [
-                each.name,
-                str(len(each.tasks)),
-                ", ".join(name or "(before the classifier)" for name in each.document.recipe.at),
-                str(each.document.neighbours),
-                human_bytes(each.stored_bytes),
-                each.revision[:12],
-                _remarks(each),
-            ]
-            for each in stored
-        ],
-        text=3,
-    )
+            router.name,
+            str(len(router.tasks)),
+            ", ".join(name or "(before the classifier)" for name in router.document.recipe.at),
+            str(router.document.neighbours),
+            human_bytes(router.stored_bytes),
+            router.revision[:12],
+            _remarks(router),
+        ]
+        for router in stored
+    ]
+    print_answer(as_json, [_facts(router) for router in stored], columns, rows, text=3)
 
 
-def _router_facts(router: StoredRouter) -> dict[str, object]:
+def _facts(router: StoredRouter) -> dict[str, object]:
     document = router.document
     return {
         "router": router.name,
@@ -73,9 +68,9 @@ def _router_facts(router: StoredRouter) -> dict[str, object]:
 
 
 def _remarks(router: StoredRouter) -> str:
-    found = []
+    remarks = []
     if router.missing:
-        found.append(f"the bank lacks {', '.join(router.missing)}")
+        remarks.append(f"the bank lacks {', '.join(router.missing)}")
     if router.replaced:
-        found.append(f"replaced since: {', '.join(router.replaced)}")
-    return "; ".join(found)
+        remarks.append(f"replaced since: {', '.join(router.replaced)}")
+    return "; ".join(remarks)

@@ -91,9 +91,8 @@ def sweep(
 
     tvbank sweep cats.safetensors --base base.safetensors --evaluate scores:accuracy --picture c.svg
     """
-    from tvbank.report import draw
+    from tvbank.report import check_picture, draw
     from tvbank.report import sweep as run_sweep
-    from tvbank.report._picture import check_picture
 
     function = find_named("--evaluate", evaluate, "scores:accuracy")
     if not callable(function):
@@ -138,7 +137,7 @@ def _compressors(
         return [tvbank.Budget(target) for target in targets]
     if method is Method.tswitch:
         return [tvbank.TSwitch(drop, knob) for knob in ("rms", "norm") for drop in drops]
-    from tvbank.cli._flexswitch import flexswitch
+    from tvbank.cli._arguments import flexswitch
 
     return [flexswitch(model, data, {"budget": target}) for target in targets]
 

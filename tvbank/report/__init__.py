@@ -1,10 +1,10 @@
 """Reports: what a fine-tune's accuracy costs in bytes.
 
-=================  ==================================================================
-``_frontier.py``   ``Point``, ``frontier``: which points no other one beats
-``_sweep.py``      ``sweep``: a fine-tune in many sizes, each scored by one's own function
-``_picture.py``    ``draw``: points as a picture, PNG or SVG (needs matplotlib)
-=================  ==================================================================
+==============  ===========================================================================
+``_points.py``  ``Point``; ``frontier``: the points that no other one beats; ``draw``: all of
+                them as a picture, PNG, SVG or PDF (needs matplotlib)
+``_sweep.py``   ``sweep``: a fine-tune in many sizes, each scored by the user's own function
+==============  ===========================================================================
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from typing import TYPE_CHECKING
 from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from tvbank.report._frontier import Point as Point
-    from tvbank.report._frontier import frontier as frontier
-    from tvbank.report._picture import draw as draw
+    from tvbank.report._points import Point as Point
+    from tvbank.report._points import check_picture as check_picture
+    from tvbank.report._points import draw as draw
+    from tvbank.report._points import frontier as frontier
     from tvbank.report._sweep import Sweep as Sweep
     from tvbank.report._sweep import sweep as sweep
 
-__all__ = ["Point", "Sweep", "draw", "frontier", "sweep"]
+__all__ = ["Point", "Sweep", "check_picture", "draw", "frontier", "sweep"]
 
 __getattr__ = lazy_exports(
     __name__,
     {
-        "Point": "_frontier",
+        "Point": "_points",
         "Sweep": "_sweep",
-        "draw": "_picture",
-        "frontier": "_frontier",
+        "check_picture": "_points",
+        "draw": "_points",
+        "frontier": "_points",
         "sweep": "_sweep",
     },
 )

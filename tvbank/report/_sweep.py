@@ -13,12 +13,11 @@ from tvbank._progress import Listener, listener
 from tvbank.bank.bank import Bank, create
 from tvbank.checkpoint import CheckpointSource
 from tvbank.compress import Compressor, Exact
-from tvbank.dtypes import DTYPES
 from tvbank.errors import CheckpointError, TvbankError
 from tvbank.merging import export
-from tvbank.report._frontier import Point
+from tvbank.report._points import Point
 
-#: From the path of a full checkpoint, a safetensors file, to a number; more is better.
+#: Called with the path of a full checkpoint, a safetensors file; a number, more is better.
 Evaluate = Callable[[Path], Any]
 
 _TASK = "task"
@@ -27,7 +26,7 @@ _TASK = "task"
 @final
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep found.
+    """The scores of a sweep.
 
     Attributes:
         tuned_score: of the fine-tune itself.
@@ -87,12 +86,11 @@ def _point(
     finally:
         path.unlink()
     bank.gc(0)
-    whole = sum(unit.size * DTYPES[unit.dtype].itemsize for unit in bank.layout.units)
     return Point(
         task.compressor,
         task.stored_bytes,
         task.bits_per_parameter,
-        task.stored_bytes / max(whole, 1),
+        task.stored_bytes / max(bank.layout.unit_bytes, 1),
         score,
         seconds,
     )

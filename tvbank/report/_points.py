@@ -1,16 +1,64 @@
-"""Points as a picture: bytes to the right, scores upwards, a line for each method."""
+"""Points of a plane of bytes and scores: those that no other point beats, and their picture."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, final
 
 from tvbank.errors import UsageError
-from tvbank.report._frontier import Point, frontier
 
 #: File names that can be written.
 SUFFIXES = (".png", ".svg", ".pdf")
+
+
+@final
+@dataclass(frozen=True)
+class Point:
+    """One way to store a fine-tune.
+
+    Attributes:
+        compressor: name and parameters.
+        stored_bytes: of the task in the bank, by its catalog.
+        bits_per_parameter: stored bits over parameters.
+        share: stored bytes over the base's bytes.
+        score: of the weights that were read back from the bank; more is better.
+        seconds: that compressing and storing took.
+    """
+
+    compressor: dict[str, Any]
+    stored_bytes: int
+    bits_per_parameter: float
+    share: float
+    score: float
+    seconds: float
+
+    @property
+    def method(self) -> str:
+        """Name of the compressor."""
+        return str(self.compressor.get("name", "?"))
+
+    @property
+    def setting(self) -> str:
+        """Its parameters on one line."""
+        parameters = self.compressor.items()
+        return " ".join(f"{key}={value}" for key, value in parameters if key != "name")
+
+
+def frontier(points: Sequence[Point]) -> list[Point]:
+    """The points that no other point of the same size or a smaller one beats, by size.
+
+    A score that is NaN is never on the frontier.
+    """
+    best, ahead = -math.inf, []
+    for point in sorted(points, key=lambda point: (point.stored_bytes, -point.score)):
+        if point.score > best:
+            best = point.score
+            ahead.append(point)
+    return ahead
 
 
 def check_picture(out: str | os.PathLike[str]) -> None:
