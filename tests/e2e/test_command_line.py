@@ -264,7 +264,7 @@ def test_a_place_for_the_output_that_is_full(shell, monkeypatch):
     def refuse(*_arguments, **_options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("tvbank.cli.reading.print_table", refuse)
+    monkeypatch.setattr("tvbank.cli.reading.print_answer", refuse)
     ended = shell("ls", shell.bank)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err == "tvbank: the system refuses: No space left on device\n"
