@@ -12,6 +12,7 @@ from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember
 from tvbank.bank.names import check_metadata, check_task_name
 from tvbank.bank.publish import publish_task, refuse_existing, remove_task
 from tvbank.bank.snapshot import (
+    find_task,
     read_layout,
     read_root,
     read_root_to_change,
@@ -20,7 +21,7 @@ from tvbank.bank.snapshot import (
 from tvbank.bank.task import Task
 from tvbank.bank.verify import Fault, verify
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
-from tvbank.errors import TaskExistsError, TaskNotFoundError, UsageError
+from tvbank.errors import TaskExistsError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
 from tvbank.storage import Location, Storage, open_storage
 from tvbank.vector import BaseModel, TaskVector
@@ -233,13 +234,7 @@ class Bank(Mapping[str, Task]):
         return self._base if self._base is not None else recall_base(self.storage)
 
     def __getitem__(self, name: str) -> Task:
-        try:
-            entry = self._catalog.tasks[name]
-        except KeyError:
-            known = ", ".join(map(repr, sorted(self))) or "none yet"
-            raise TaskNotFoundError(
-                f"{self.location} has no task {name!r}; it has {known}"
-            ) from None
+        entry = find_task(self.storage, self._catalog, name)
         return Task(self.storage, self.layout, name, entry)
 
     def __contains__(self, name: object) -> bool:

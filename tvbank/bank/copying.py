@@ -14,15 +14,15 @@ from typing import final
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import run_ahead
-from tvbank.bank.documents import LAYOUT, Catalog, CatalogEntry, ObjectRecord
+from tvbank.bank.documents import LAYOUT, Catalog, CatalogEntry, ObjectRecord, documents_first
 from tvbank.bank.gc import GRACE
 from tvbank.bank.making import make_bank, refuse_occupied
 from tvbank.bank.publish import Routers, Tasks, refuse_existing, replace_root
 from tvbank.bank.routers import StoredRouter
-from tvbank.bank.snapshot import read_layout, read_root, read_root_to_change, read_stored
+from tvbank.bank.snapshot import find_task, read_layout, read_root, read_root_to_change, read_stored
 from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import MARKER, markers
-from tvbank.errors import BankNotFoundError, BaseMismatchError, TaskNotFoundError, name_some
+from tvbank.errors import BankNotFoundError, BaseMismatchError, name_some
 from tvbank.layout import Layout
 from tvbank.storage import Location, Storage, open_storage
 
@@ -256,13 +256,7 @@ class Contents:
             TaskNotFoundError: the bank has no such task.
         """
         names = sorted(self.catalog.tasks) if tasks is None else list(dict.fromkeys(tasks))
-        for name in names:
-            if name not in self.catalog.tasks:
-                known = ", ".join(map(repr, sorted(self.catalog.tasks))) or "none yet"
-                raise TaskNotFoundError(
-                    f"{self.storage.location} has no task {name!r}; it has {known}"
-                )
-        return {name: self.catalog.tasks[name] for name in names}
+        return {name: find_task(self.storage, self.catalog, name) for name in names}
 
     def objects(self, name: str) -> dict[str, ObjectRecord]:
         """All objects of a task's revision by their keys: documents first, its own last.
@@ -273,9 +267,7 @@ class Contents:
         entry = self.catalog.tasks[name]
         task = Task(self.storage, self.layout, name, entry)
         folder = f"tasks/{name}/{entry.revision}"
-        objects = sorted(
-            task.document.objects.items(), key=lambda one: not one[0].endswith("zarr.json")
-        )
+        objects = documents_first(task.document.objects)
         records = {f"{folder}/{key}": record for key, record in objects}
         for number, shard in enumerate(entry.shards):
             if shard is not None:

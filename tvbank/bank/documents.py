@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -55,7 +55,7 @@ JSON = dict[str, Any]
 
 
 class ObjectRecord(msgspec.Struct, frozen=True):
-    """Size in bytes and digest of one stored object."""
+    """Size in bytes and SHA-256 of one stored object."""
 
     size: Bytes
     sha256: Digest
@@ -137,6 +137,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
+_Value = TypeVar("_Value")
 
 
 class _Attributes(msgspec.Struct, Generic[_Body], frozen=True):
@@ -217,6 +218,11 @@ def decode_revision(data: bytes, key: str, task: str) -> Revision:
     except FormatError as error:
         raise CorruptionError(error.reason, f"{key}: {error}", key=key, task=task) from error
     return revision
+
+
+def documents_first(objects: Mapping[str, _Value]) -> list[tuple[str, _Value]]:
+    """Objects by key, the zarr documents before the others, which some stores insist on."""
+    return sorted(objects.items(), key=lambda item: not item[0].endswith("zarr.json"))
 
 
 def record_of(data: bytes) -> ObjectRecord:

@@ -26,7 +26,7 @@ from tvbank.vector import BaseModel, TaskVector
 
 _Frames = list[tuple[int, bytes]]
 
-#: Rows of fewer entries, such as those of a convolution's kernel, are too short for a density.
+#: Entries of the shortest row whose density says anything; a convolution's kernel has fewer.
 _SHORT_ROW = 64
 
 
@@ -55,9 +55,9 @@ class Draft:
 
 
 def row_length(shape: tuple[int, ...]) -> int | None:
-    """Entries of a row of a unit, whose densities its mask is coded by; None for a vector.
+    """Entries of a row of a unit, by whose densities its mask is coded; None for a vector.
 
-    As many of the last dimensions as it takes to have 64 entries, but not the first.
+    A row spans as many of the last dimensions as give 64 entries, but never the first dimension.
     """
     length = 1
     for size in reversed(shape[1:]):
@@ -69,7 +69,7 @@ def row_length(shape: tuple[int, ...]) -> int | None:
 
 @final
 class Encoder:
-    """Encodes the units of a draft, those ahead of the one whose frames are asked for included."""
+    """Encodes the units of a draft; while one's frames are taken, the next ones are encoded."""
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
@@ -77,10 +77,10 @@ class Encoder:
         self._together: dict[str, tuple[str, ...]] = {}
 
     def frames(self, units: Sequence[UnitRecord] | None = None) -> Iterator[tuple[int, bytes]]:
-        """Number of the chunk and frame of every chunk of every unit, ascending.
+        """Number of the chunk and its frame, of every chunk of every unit, ascending.
 
-        The base's fingerprints are taken meanwhile: all that matters is that nothing is published
-        before they were compared, which has happened when this iterator ends.
+        The base's fingerprints are computed at the same time. All have been compared when this
+        iterator ends; nothing may be published before.
 
         Args:
             units: which of the task vector's units, in its order; by default all.

@@ -20,7 +20,7 @@ from tvbank.bank.zarr_documents import markers
 from tvbank.errors import UsageError
 from tvbank.storage import ObjectNotFoundError, Storage, StoredObject
 
-#: Seconds that what is no longer named stays, by default.
+#: Seconds that objects stay which the catalog no longer names, by default.
 GRACE = 3600.0
 
 

@@ -35,6 +35,16 @@ from tvbank.errors import (
 from tvbank.layout import Digest
 from tvbank.storage import ObjectNotFoundError, Storage
 
+#: The note of the path of the base's weights.
+BASE_LOCATION = "base/location/zarr.json"
+
+
+class _Location(msgspec.Struct, frozen=True):
+    """An absolute path and the SHA-256 of its UTF-8 bytes."""
+
+    path: str
+    sha256: Digest
+
 
 def make_bank(storage: Storage, layout: bytes, note: Callable[[], None] = lambda: None) -> None:
     """Write a layout document, and a root document without tasks.
@@ -42,7 +52,7 @@ def make_bank(storage: Storage, layout: bytes, note: Callable[[], None] = lambda
     Args:
         storage: an empty place.
         layout: the layout document.
-        note: writes what else belongs there, before the root document.
+        note: writes further objects, before the root document.
 
     Raises:
         BankExistsError: there is a bank, or something else, at that place.
@@ -61,10 +71,10 @@ def make_bank(storage: Storage, layout: bytes, note: Callable[[], None] = lambda
 
 
 def refuse_occupied(storage: Storage) -> None:
-    """Allow an empty place, or one where a maker was killed before it was done.
+    """Allow an empty place, or one where the making of a bank was interrupted.
 
     Raises:
-        BankExistsError: anything else; says what is there.
+        BankExistsError: there is anything else; names it.
         StorageError: the store refused, or can only be read.
     """
     storage.refuse_read_only()
@@ -78,7 +88,7 @@ def refuse_occupied(storage: Storage) -> None:
 
 
 def _put_layout(storage: Storage, document: bytes) -> None:
-    """Write the layout; where nobody can be kept out, never over that of another maker."""
+    """Write the layout; in a store without locks, never over that of another process."""
     if storage.locks:
         storage.put(LAYOUT, document)
         return
@@ -90,16 +100,6 @@ def _put_layout(storage: Storage, document: bytes) -> None:
                 f"{storage.location} has a {LAYOUT} of another base, whose bank is being made or "
                 "was never finished: choose another place, or remove that object"
             ) from error
-
-
-BASE_LOCATION = "base/location/zarr.json"
-
-
-class _Location(msgspec.Struct, frozen=True):
-    """An absolute path and the SHA-256 of its UTF-8 bytes."""
-
-    path: str
-    sha256: Digest
 
 
 def remember_base(storage: Storage, base: CheckpointSource) -> None:

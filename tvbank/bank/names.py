@@ -1,4 +1,8 @@
-"""Task names: safe as the name of a folder everywhere (spec/container.md, "Names")."""
+"""What users may name and say: names of tasks and routers, and metadata.
+
+A name is safe as the name of a folder everywhere (spec/container.md, "Names"); metadata are an
+object of JSON, of a bounded size and depth.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ def check_task_name(name: str, what: str = "task") -> str:
     """
     folded = name.lower()
     allowed = re.fullmatch(PATTERN[1:-1], name) is not None and not name.endswith(".")
-    reserved = folded == "zarr.json" or ".tmp-" in folded  # names of files in the bank's folder
+    reserved = folded == "zarr.json" or ".tmp-" in folded  # taken by files in the bank's folder
     if not allowed or reserved or folded.partition(".")[0] in _DEVICES:
         raise InvalidNameError(
             f"{name[:140]!r} cannot be a {what}'s name: use 1 to 128 letters, digits, '.', '_' and "

@@ -19,7 +19,7 @@ from tvbank.bank.documents import (
     encode_root,
 )
 from tvbank.bank.snapshot import read_root_to_change
-from tvbank.bank.zarr_documents import MARKER
+from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import ConflictError, RouterExistsError, TaskExistsError, TaskNotFoundError
 from tvbank.storage import ObjectNotFoundError, Storage
 
@@ -45,22 +45,21 @@ def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bo
         TaskExistsError: the bank has a task of that name and ``replace`` is false.
         StorageError: the store refused; the catalog is what it was.
     """
-    folder = f"tasks/{name}"
 
     def edit(tasks: Tasks) -> Tasks:
         refuse_existing(tasks, name, replace=replace)
         return {**tasks, name: prepared.entry}
 
     with storage.exclusive():
-        found = read_root_to_change(storage)
-        edit(found[0].tasks)
-        revision = f"{folder}/{prepared.entry.revision}"
+        current = read_root_to_change(storage)
+        edit(current[0].tasks)
+        revision = f"tasks/{name}/{prepared.entry.revision}"
         for key, data in prepared.objects:
             storage.put(f"{revision}/{key}", data)
         storage.put(f"{revision}/zarr.json", prepared.document)
-        for marker in ("tasks/zarr.json", f"{folder}/zarr.json"):
+        for marker in markers("tasks", [name]):
             storage.put(marker, MARKER)
-        return replace_root(storage, edit, found=found)
+        return replace_root(storage, edit, current=current)
 
 
 def refuse_existing(
@@ -111,18 +110,18 @@ def replace_root(
     storage: Storage,
     edit: Callable[[Tasks], Tasks] = dict,
     edit_routers: Callable[[Routers], Routers] = dict,
-    found: tuple[Catalog, str] | None = None,
+    current: tuple[Catalog, str] | None = None,
 ) -> Catalog:
     """Read, edit, replace if unchanged; again, after a pause, if another writer was faster.
 
-    What the new catalog no longer names is made young first, so that ``gc`` leaves it for a while
-    to readers of the generation before.
+    Revisions that the new catalog no longer names are made young first, so that ``gc`` leaves them
+    for a while to readers of the generation before.
 
     Args:
         storage: holds the bank.
         edit: makes the new tasks from the old ones.
         edit_routers: likewise.
-        found: the catalog and its tag, if they were read just before.
+        current: the catalog and its tag, if they were read just before.
 
     Raises:
         ConflictError: others were faster every time.
@@ -130,8 +129,8 @@ def replace_root(
     """
     touched: set[str] = set()
     for tried in range(_TRIES):
-        catalog, tag = found or read_root_to_change(storage)
-        found = None
+        catalog, tag = current or read_root_to_change(storage)
+        current = None
         edited = msgspec.structs.replace(
             catalog,
             tasks=edit(catalog.tasks),

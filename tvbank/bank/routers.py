@@ -5,8 +5,6 @@ A router is a revision without a delta: its arrays are stored as extras are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
@@ -18,6 +16,7 @@ from tvbank.bank.documents import (
     ExtraRecord,
     ObjectRecord,
     RouterEntry,
+    documents_first,
     encode_document,
     record_of,
 )
@@ -48,14 +47,6 @@ from tvbank.routing.router import FitOptions, Metric, Rejection
 from tvbank.storage import Storage
 
 
-@dataclass(frozen=True)
-class PreparedRouter:
-    """A router that is complete but not published: its entry, and its objects by key."""
-
-    entry: RouterEntry
-    objects: dict[str, bytes]
-
-
 def publish_router(storage: Storage, name: str, router: Router, *, replace: bool) -> Catalog:
     """Write a router's objects, then name it in the catalog.
 
@@ -69,26 +60,17 @@ def publish_router(storage: Storage, name: str, router: Router, *, replace: bool
     with storage.exclusive():
         catalog = read_root_to_change(storage)[0]
         refuse_existing(catalog.routers, name, "router", replace=replace)
-        prepared = prepare_router(catalog, router, storage.location)
+        entry, objects = _prepare(catalog, router, storage.location)
 
         def edit(routers: Routers) -> Routers:
             refuse_existing(routers, name, "router", replace=replace)
-            return {**routers, name: prepared.entry}
+            return {**routers, name: entry}
 
-        write_router(storage, name, prepared.entry.revision, prepared.objects)
+        for key, data in documents_first(dict(sorted(objects.items()))):
+            storage.put(f"routers/{name}/{entry.revision}/{key}", data)
+        for marker in markers("routers", [name]):
+            storage.put(marker, MARKER)
         return replace_root(storage, edit_routers=edit)
-
-
-def write_router(storage: Storage, name: str, revision: str, objects: Mapping[str, bytes]) -> None:
-    """Write objects of a router, documents first, and the markers on the way to them."""
-    for key in sorted(objects, key=_documents_first):
-        storage.put(f"routers/{name}/{revision}/{key}", objects[key])
-    for marker in markers("routers", [name]):
-        storage.put(marker, MARKER)
-
-
-def _documents_first(key: str) -> tuple[bool, str]:
-    return not key.endswith("zarr.json"), key
 
 
 def remove_router(storage: Storage, name: str) -> Catalog:
@@ -106,13 +88,17 @@ def remove_router(storage: Storage, name: str) -> Catalog:
     return replace_root(storage, edit_routers=edit)
 
 
-def prepare_router(catalog: Catalog, router: Router, location: str) -> PreparedRouter:
-    """The objects of a router for a bank with this catalog; same router, same keys and document.
+def _prepare(
+    catalog: Catalog, router: Router, location: str
+) -> tuple[RouterEntry, dict[str, bytes]]:
+    """The entry and the objects, by key, of a router for a bank with this catalog.
+
+    The same router has the same keys and the same document.
 
     Raises:
         TaskNotFoundError: the bank lacks tasks that the router knows; names them.
     """
-    refuse_unknown(router.tasks, catalog, location)
+    _refuse_unknown(router.tasks, catalog, location)
     with np.errstate(over="ignore"):
         keys = router.keys.astype(np.float16)
     arrays: dict[str, NDArray[Any]] = {
@@ -141,14 +127,15 @@ def prepare_router(catalog: Catalog, router: Router, location: str) -> PreparedR
         method=router.method.to_json(),
     )
     document = encode_document(revision)
-    decode_router(document, "zarr.json", catalog.layout.sha256)  # what cannot be read back
+    # Never publish what cannot be read back.
+    decode_router(document, "zarr.json", catalog.layout.sha256)
     named = record_of(document)
     total = named.size + sum(map(len, objects.values()))
     entry = RouterEntry(revision=named.sha256, size=named.size, stored_bytes=total)
-    return PreparedRouter(entry, {**objects, "zarr.json": document})
+    return entry, {**objects, "zarr.json": document}
 
 
-def refuse_unknown(tasks: tuple[str, ...], catalog: Catalog, location: str) -> None:
+def _refuse_unknown(tasks: tuple[str, ...], catalog: Catalog, location: str) -> None:
     """Refuse a router's tasks that a bank lacks.
 
     Raises:
@@ -231,7 +218,7 @@ class StoredRouter:
 
     def objects(self) -> dict[str, ObjectRecord]:
         """All objects by their keys in the bank: documents first, the router's own last."""
-        objects = sorted(self.document.objects.items(), key=lambda item: _documents_first(item[0]))
+        objects = documents_first(dict(sorted(self.document.objects.items())))
         records = {f"{self.folder}/{key}": record for key, record in objects}
         return records | {f"{self.folder}/zarr.json": ObjectRecord(self.entry.size, self.revision)}
 
@@ -247,7 +234,7 @@ class StoredRouter:
         """
         document = self.document
         if not partial:
-            refuse_unknown(self.tasks, self._catalog, self._storage.location)
+            _refuse_unknown(self.tasks, self._catalog, self._storage.location)
         arrays = Extras(self._storage, self.folder, None, document.extras, document.objects)
         checked = {name: self._checked(name, arrays[name], document) for name in arrays}
         metric = Metric(checked[CENTRE], checked[MATRIX]) if MATRIX in checked else None

@@ -10,12 +10,19 @@ from tvbank.bank.documents import (
     MAX_DOCUMENT_BYTES,
     ROOT,
     Catalog,
+    CatalogEntry,
     ObjectRecord,
     decode_layout,
     decode_root,
 )
 from tvbank.bank.shard import index_bytes
-from tvbank.errors import BankNotFoundError, CorruptionError, FormatError, UnsupportedError
+from tvbank.errors import (
+    BankNotFoundError,
+    CorruptionError,
+    FormatError,
+    TaskNotFoundError,
+    UnsupportedError,
+)
 from tvbank.layout import Layout
 from tvbank.storage import ObjectNotFoundError, Storage
 
@@ -60,6 +67,21 @@ def refuse_later_minor(storage: Storage, catalog: Catalog) -> None:
             f"{storage.location} has format {catalog.format}, which this tvbank can read but not "
             f"change, since it writes {FORMAT}: install a newer tvbank",
         )
+
+
+def find_task(storage: Storage, catalog: Catalog, name: str) -> CatalogEntry:
+    """What the catalog says of a task.
+
+    Raises:
+        TaskNotFoundError: the bank has no task of that name; names those it has.
+    """
+    try:
+        return catalog.tasks[name]
+    except KeyError:
+        known = ", ".join(map(repr, sorted(catalog.tasks))) or "none yet"
+        raise TaskNotFoundError(
+            f"{storage.location} has no task {name!r}; it has {known}"
+        ) from None
 
 
 def read_layout(storage: Storage, catalog: Catalog) -> Layout:

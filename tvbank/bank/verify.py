@@ -27,7 +27,7 @@ from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import ObjectNotFoundError, Storage
 
-#: How often faults are looked for again because others changed the bank meanwhile.
+#: How often a task is checked again because others changed the bank meanwhile.
 _TRIES = 20
 
 
@@ -60,7 +60,7 @@ def verify(storage: Storage, progress: Listener = None) -> list[Fault]:
         progress: a ``Progress``, or a function that is called with bytes checked and in all.
 
     Returns:
-        Those of what the catalog named at the start, but for what others took out of it meanwhile.
+        The faults of what the catalog named at the start, without tasks that others removed since.
 
     Raises:
         BankNotFoundError: there is no bank at all.

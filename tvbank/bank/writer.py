@@ -16,6 +16,7 @@ from tvbank.bank.documents import (
     ObjectRecord,
     Revision,
     decode_document,
+    documents_first,
     encode_document,
     record_of,
 )
@@ -80,7 +81,7 @@ class RevisionWriter:
     """Lays the objects of one revision into a spool: documents and extras, then the shards.
 
     Attributes:
-        extras: what has been kept whole so far.
+        extras: the tensors that have been kept whole so far.
     """
 
     def __init__(self, layout: Layout, element: Element, spool: Spool) -> None:
@@ -105,7 +106,7 @@ class RevisionWriter:
         self.extras = (*self.extras, record)
 
     def parameters(self, covered: int) -> int:
-        """Entries that the task covers: those of its units, which are given, and its extras."""
+        """Entries that the task covers: those of its units (``covered``) and of its extras."""
         return covered + sum(extra.size for extra in self.extras)
 
     def fixed_bytes(self, compressor: JSON, metadata: JSON) -> int:
@@ -209,7 +210,12 @@ _MEMORY_BYTES = 64 * 2**20
 
 @final
 class Spool:
-    """Keys and bytes, documents first, else in the order they were added; a context manager."""
+    """Objects that wait to be published: in memory while they are few, else in a temporary file.
+
+    A revision is named by its content, so nothing can be written under its name before all of it
+    is known. A context manager; its iterator yields keys and bytes, documents first, the others in
+    the order in which they were added.
+    """
 
     def __init__(self, memory_bytes: int = _MEMORY_BYTES) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(memory_bytes)  # noqa: SIM115
@@ -220,7 +226,7 @@ class Spool:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        with suppress(OSError):  # what a full disk did not take is of no use any more
+        with suppress(OSError):  # bytes that a full disk refused are of no use any more
             self._file.close()
 
     def add(self, key: str, data: bytes) -> None:
@@ -242,9 +248,7 @@ class Spool:
         self._size += len(data)
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        # Some stores take an array's chunks only once they have its document.
-        places = sorted(self._places.items(), key=lambda place: not place[0].endswith("zarr.json"))
-        for key, (offset, size) in places:
+        for key, (offset, size) in documents_first(self._places):
             try:
                 self._file.seek(offset)
                 data = self._file.read(size)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tvbank._progress import Listener, listener
-from tvbank._version import __version__
 from tvbank.bank.documents import Catalog, CatalogEntry
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
 from tvbank.bank.publish import refuse_existing
@@ -92,17 +91,14 @@ def build(
         director = Director(
             storage, layout, catalog.tasks, hired, folder, listener(progress, "tasks")
         )
+        tasks: list[tuple[BuiltTask, str]] = []
         failed: dict[str, str] = {}
-        for planned in plan.tasks:
-            task = BuiltTask(planned, base, __version__)
-            known = _known(task, catalog.tasks, folder)
-            try:
-                _refuse_other(planned, catalog.tasks, known=bool(known))
-            except TaskExistsError as error:
-                failed[planned.name] = str(error)
+        for task, known, refusal in _compared(plan, base, catalog, folder):
+            if refusal:
+                failed[task.plan.name] = refusal
             else:
-                director.add(task, known)
-        director.run(failed)
+                tasks.append((task, known))
+        director.run(tasks, failed)
         if not failed:
             folder.tidy()
     order = [planned.name for planned in plan.tasks]
@@ -135,17 +131,13 @@ def preview(
             raise
         return {planned.name: "build, in a new bank" for planned in plan.tasks}
     base = Base("", b"", catalog.layout.sha256)
-    actions: dict[str, str] = {}
     with _work_folder(plan, work) as folder:
-        for planned in plan.tasks:
-            known = _known(BuiltTask(planned, base, __version__), catalog.tasks, folder)
-            try:
-                _refuse_other(planned, catalog.tasks, known=bool(known))
-            except TaskExistsError as error:
-                actions[planned.name] = f"refuse: {error}"
-            else:
-                actions[planned.name] = _action(planned, catalog.tasks, known=bool(known))
-    return actions
+        return {
+            task.plan.name: f"refuse: {refusal}"
+            if refusal
+            else _action(task.plan, catalog.tasks, known=bool(known))
+            for task, known, refusal in _compared(plan, base, catalog, folder)
+        }
 
 
 def _action(planned: PlannedTask, tasks: Mapping[str, CatalogEntry], *, known: bool) -> str:
@@ -177,11 +169,11 @@ def _hire(scheduler: str | None, workers: int | None) -> Workers:
             raise UsageError("--workers are processes of this machine; --scheduler has its own")
         from tvbank.building._dask import DaskWorkers
 
-        return DaskWorkers(scheduler, __version__)
+        return DaskWorkers(scheduler)
     count = (os.cpu_count() or 1) if workers is None else workers
     if count < 1:
         raise UsageError(f"--workers must be at least 1, got {count}")
-    return LocalWorkers(count, __version__)
+    return LocalWorkers(count)
 
 
 def _open_or_make(storage: Storage, plan: Manifest, workers: Workers) -> Catalog:
@@ -236,19 +228,32 @@ def _known(task: BuiltTask, tasks: Mapping[str, CatalogEntry], folder: WorkFolde
     return note.identity if task.key_of(note.identity) == note.key else ""
 
 
-def _refuse_other(planned: PlannedTask, tasks: Mapping[str, CatalogEntry], *, known: bool) -> None:
-    """Refuse, before any work, a task that cannot be published.
+def _compared(
+    plan: Manifest, base: Base, catalog: Catalog, folder: WorkFolder
+) -> Iterator[tuple[BuiltTask, str, str]]:
+    """Every task of a manifest, compared with the bank before any work.
 
-    Raises:
-        TaskExistsError: the bank has a task of that name made otherwise, or one whose name differs
-            in case only.
+    Yields the task; the identity of its checkpoint if the bank's task is known to be made of it,
+    else nothing; and why the task cannot be published, if it cannot.
     """
-    refuse_existing(dict(tasks), planned.name, replace=True)
+    for planned in plan.tasks:
+        task = BuiltTask(planned, base)
+        known = _known(task, catalog.tasks, folder)
+        yield task, known, _refusal(planned, catalog.tasks, known=bool(known))
+
+
+def _refusal(planned: PlannedTask, tasks: Mapping[str, CatalogEntry], *, known: bool) -> str:
+    """Why a task cannot be published: one of that name was made otherwise, or differs in case."""
+    try:
+        refuse_existing(tasks, planned.name, replace=True)
+    except TaskExistsError as error:
+        return str(error)
     if planned.name not in tasks or known or planned.replace:
-        return
+        return ""
     there, wanted = tasks[planned.name].compressor, planned.compressor.describe()
-    if there != wanted:
-        raise TaskExistsError(
-            f"the bank has a task {planned.name!r} made by {there}, and the manifest asks for "
-            f"{wanted}: say `replace = true` there, or choose another name"
-        )
+    if there == wanted:
+        return ""
+    return (
+        f"the bank has a task {planned.name!r} made by {there}, and the manifest asks for "
+        f"{wanted}: say `replace = true` there, or choose another name"
+    )

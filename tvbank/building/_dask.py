@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Any, final
 
+from tvbank._version import __version__
 from tvbank.building._jobs import Failed, Job, run_job
 from tvbank.building._workers import TRIES, Lost, Outcome, Workers
 from tvbank.errors import StorageError, UsageError
@@ -22,7 +23,7 @@ _FRESH = 2.0
 class DaskWorkers(Workers):
     """All workers that a scheduler has, now or later; a job takes one thread."""
 
-    def __init__(self, address: str, version: str) -> None:
+    def __init__(self, address: str) -> None:
         """Connect.
 
         Raises:
@@ -35,7 +36,7 @@ class DaskWorkers(Workers):
             raise UsageError(
                 f"--scheduler needs dask.distributed: pip install 'tvbank[dask]' ({error})"
             ) from error
-        self._address, self._version = address, version
+        self._address = address
         self._name = f"tvbank-{uuid.uuid4().hex}"
         self._tickets: dict[str, int] = {}
         try:
@@ -72,7 +73,7 @@ class DaskWorkers(Workers):
         key = f"{self._name}-{ticket}"
         self._tickets[key] = ticket
         future = self._client.submit(
-            run_job, job, 1, self._version, key=key, pure=False, retries=TRIES - 1
+            run_job, job, 1, __version__, key=key, pure=False, retries=TRIES - 1
         )
         self._ended.add(future)
 

@@ -1,13 +1,13 @@
-"""Hands out the jobs of all tasks, gathers their results, and has finished tasks published.
+"""Hands out the jobs of all tasks, gathers their results, and publishes finished tasks.
 
-At most twice as many jobs are out as are done at once, and each result goes to the work folder as
-it comes: what is in memory does not grow with the number or the size of tasks.
+At most twice as many jobs are handed out as the workers do at once, and a result goes to the work
+folder as soon as it arrives: memory does not grow with the number or the size of tasks.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import final
@@ -24,7 +24,7 @@ from tvbank.errors import BaseMismatchError, TaskExistsError, TvbankError
 from tvbank.layout import Layout
 from tvbank.storage import Storage
 
-#: Jobs out at once, as a multiple of those that are done at once.
+#: Jobs that are handed out, as a multiple of those that the workers do at once.
 _AHEAD = 2
 
 
@@ -33,7 +33,6 @@ class Director:
     """Builds tasks.
 
     Attributes:
-        tasks: those to build, and the identity that the checkpoint of each is known to have had.
         built: names of the tasks that were published.
         present: names of those that were there already.
         units: units, and tensors kept whole, that were encoded.
@@ -51,38 +50,36 @@ class Director:
     ) -> None:
         self._storage, self._layout, self._existing = storage, layout, existing
         self._workers, self._work, self._progress = workers, work, progress
-        self.tasks: list[tuple[BuiltTask, str]] = []
         self.built: set[str] = set()
         self.present: set[str] = set()
         self.units = self.resumed = 0
         self._known_units = 0
         self._failed: dict[str, str] = {}
+        self._total = 0
         self._fresh: deque[tuple[BuiltTask, str]] = deque()
         self._ready: deque[tuple[BuiltTask, int]] = deque()
-        #: By ticket: the task, and the number of its job; None for looking at it.
+        #: By ticket: the task, and the number of its job; None for the survey of its fine-tune.
         self._out: dict[int, tuple[BuiltTask, int | None]] = {}
         self._tickets = 0
         self._publishing: dict[Future[bool], BuiltTask] = {}
 
-    def add(self, task: BuiltTask, known: str) -> None:
-        """Take a task; see ``tasks``."""
-        self.tasks.append((task, known))
-
-    def run(self, failed: dict[str, str]) -> None:
+    def run(self, tasks: Collection[tuple[BuiltTask, str]], failed: dict[str, str]) -> None:
         """Build all tasks.
 
         Args:
-            failed: why tasks are not there; more are added.
+            tasks: those to build; with each, the identity that its checkpoint had when the task in
+                the bank was built, or nothing.
+            failed: the tasks that cannot be built and why; further ones are added.
 
         Raises:
             BaseMismatchError: the base has other weights than the bank's.
-            StorageError: the work folder's disk, or whoever hands out the jobs.
+            StorageError: the work folder's disk, or the scheduler.
         """
         self._failed = failed
-        self._total = len(self.tasks) + len(failed)
-        self._fresh.extend(self.tasks)
+        self._total = len(tasks) + len(failed)
+        self._fresh.extend(tasks)
         self._show()
-        with ThreadPoolExecutor(1) as publisher:  # beside this thread, so that workers are fed
+        with ThreadPoolExecutor(1) as publisher:  # meanwhile this thread feeds the workers
             while self._fresh or self._ready or self._out or self._publishing:
                 self._hand_out()
                 if self._out:
@@ -110,11 +107,11 @@ class Director:
     def _end(
         self, publisher: ThreadPoolExecutor, task: BuiltTask, number: int | None, outcome: Outcome
     ) -> None:
-        """A job has ended."""
+        """Take the outcome of a job."""
         if task.plan.name in self._failed:
             return
         if isinstance(outcome, Failed):
-            if isinstance(outcome.error, BaseMismatchError):  # so it is for every task
+            if isinstance(outcome.error, BaseMismatchError):  # true of every task
                 raise outcome.error
             self._fail(task, str(outcome.error))
             return
@@ -133,24 +130,24 @@ class Director:
             self._publishing[publisher.submit(self._publish, task)] = task
 
     def _begin(self, task: BuiltTask, packed: bytes) -> None:
-        """A task was looked at."""
-        found = unpack(packed, Surveyed)
-        if found is None:
+        """Take the survey of a task's fine-tune."""
+        survey = unpack(packed, Surveyed)
+        if survey is None:
             self._fail(task, "what a worker sent arrived damaged: build again")
-        elif not found.complete:
+        elif not survey.complete:
             self.present.add(task.plan.name)
         else:
-            task.begin(found, self._work)
+            task.begin(survey, self._work)
             self._known_units += task.units()
             self.resumed += task.units() - sum(map(task.units, task.missing))
             self._ready.extend((task, number) for number in sorted(task.missing))
 
     def _fail(self, task: BuiltTask, why: str) -> None:
         self._failed[task.plan.name] = why
-        self._ready = deque(each for each in self._ready if each[0] is not task)
+        self._ready = deque(ready for ready in self._ready if ready[0] is not task)
 
     def _publish(self, task: BuiltTask) -> bool:
-        """Publish a task, on the publisher's thread; whether it was not there already.
+        """Publish a task, on the publisher's thread; returns whether it was not there before.
 
         Raises:
             TaskExistsError: another task of that name is there, and is not to be replaced.
@@ -180,8 +177,8 @@ class Director:
         return entry is not None and entry.revision == revision
 
     def _collect(self) -> None:
-        """What the publisher has done."""
-        for future in [each for each in self._publishing if each.done()]:
+        """Take what the publisher has finished."""
+        for future in [future for future in self._publishing if future.done()]:
             task = self._publishing.pop(future)
             try:
                 (self.built if future.result() else self.present).add(task.plan.name)

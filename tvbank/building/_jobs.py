@@ -8,13 +8,11 @@ file in the work folder, and may have been cut short there.
 from __future__ import annotations
 
 import hashlib
-import threading
 import zlib
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, TypeVar, final
 
 import msgspec
@@ -245,18 +243,11 @@ def needs_all(compressor: Compressor) -> bool:
     return type(compressor).plan is not Compressor.plan
 
 
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
 #: Bytes of the base's units that a worker keeps, so that most bases are read and checked once.
 _KEPT_BASE = 2**28
 
 #: Fine-tunes that a worker keeps open; jobs of one task come together.
 _KEPT_VECTORS = 4
-
-_lock = threading.Lock()
-_bases: OrderedDict[tuple[str, str, str], tuple[Layout, BaseModel]] = OrderedDict()
-_vectors: OrderedDict[tuple[Any, ...], TaskVector] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -287,12 +278,7 @@ class Base:
             CheckpointError: the weights cannot be read here.
             BaseMismatchError: other names, shapes or element types; names the units.
         """
-
-        def make() -> tuple[Layout, BaseModel]:
-            layout = decode_layout(zlib.decompress(self.layout))
-            return layout, BaseModel(layout, open_checkpoint(self.location), _KEPT_BASE)
-
-        return _kept(_bases, (self.location, self.sha256, self.identity), 1, make)
+        return _open_base(self)
 
 
 @dataclass(frozen=True)
@@ -309,7 +295,7 @@ class Tuned:
 
     checkpoint: str
     base: Base
-    compressor: Compressor
+    compressor: Compressor = field(compare=False)  # its type decides how a fine-tune is opened
     replace_mismatched: bool
     identity: str = ""
 
@@ -319,19 +305,7 @@ class Tuned:
         Raises:
             CheckpointError, UnitMismatchError: as ``TaskVector``.
         """
-
-        def make() -> TaskVector:
-            layout, base = self.base.open()
-            return TaskVector(
-                layout, base, open_checkpoint(self.checkpoint), self.compressor.accepts,
-                replace_mismatched=self.replace_mismatched,
-            )  # fmt: skip
-
-        key: tuple[Any, ...] = (
-            self.checkpoint, self.base.location, self.base.sha256, self.base.identity,
-            self.replace_mismatched, type(self.compressor), self.identity,
-        )  # fmt: skip
-        return _kept(_vectors, key, _KEPT_VECTORS, make)
+        return _open_tuned(self, type(self.compressor))
 
     def draft(self, pool: ThreadPoolExecutor, metadata: JSON | None = None) -> Draft:
         """The fine-tune as it is written into a bank; see ``Draft``."""
@@ -351,17 +325,16 @@ class Tuned:
             )
 
 
-def _kept(
-    opened: OrderedDict[_Key, _Value], key: _Key, most: int, make: Callable[[], _Value]
-) -> _Value:
-    """The value that is open under a key; of more than ``most``, the longest unused one goes."""
-    with _lock:
-        if key in opened:
-            opened.move_to_end(key)
-            return opened[key]
-    made = make()
-    with _lock:
-        opened[key] = made
-        while len(opened) > most:
-            opened.popitem(last=False)
-    return made
+@lru_cache(1)
+def _open_base(base: Base) -> tuple[Layout, BaseModel]:
+    layout = decode_layout(zlib.decompress(base.layout))
+    return layout, BaseModel(layout, open_checkpoint(base.location), _KEPT_BASE)
+
+
+@lru_cache(_KEPT_VECTORS)
+def _open_tuned(tuned: Tuned, _kind: type[Compressor]) -> TaskVector:
+    layout, base = tuned.base.open()
+    return TaskVector(
+        layout, base, open_checkpoint(tuned.checkpoint), tuned.compressor.accepts,
+        replace_mismatched=tuned.replace_mismatched,
+    )  # fmt: skip

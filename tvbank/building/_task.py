@@ -23,6 +23,7 @@ from typing import TypeVar, final
 import msgspec
 
 from tvbank._atomic import replace_file
+from tvbank._version import __version__
 from tvbank.bank.ahead import grouped
 from tvbank.bank.documents import FORMAT
 from tvbank.bank.writer import Prepared, RevisionWriter, Spool
@@ -52,7 +53,7 @@ _GRAIN = 2**25
 class DamagedResultError(TvbankError, ValueError):
     """A result in the work folder was cut short or damaged; ``job`` is its number.
 
-    Nobody outside sees it: the job is done again.
+    It is never raised to users: the job is done again.
     """
 
     def __init__(self, job: int) -> None:
@@ -72,20 +73,19 @@ class BuiltTask:
         missing: numbers of the jobs whose results are not there.
     """
 
-    def __init__(self, plan: PlannedTask, base: Base, version: str) -> None:
+    def __init__(self, plan: PlannedTask, base: Base) -> None:
         self.plan = plan
         self.tuned = Tuned(plan.checkpoint, base, plan.compressor, plan.replace_mismatched)
         self.key = ""
         self.jobs: list[Job] = []
         self.missing: set[int] = set()
-        self._version = version
 
     def key_of(self, identity: str) -> str:
         """The task's key, if its checkpoint has this identity."""
         facts = {
-            "task": self.plan.name,  # two tasks may be made of the same
+            "task": self.plan.name,  # two tasks may be made from one checkpoint
             "format": FORMAT,
-            "tvbank": self._version,
+            "tvbank": __version__,
             "layout": self.tuned.base.sha256,
             "identity": identity,
             "compressor": self.plan.compressor.describe(),
@@ -95,31 +95,31 @@ class BuiltTask:
         }
         return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
 
-    def begin(self, found: Surveyed, work: WorkFolder) -> None:
+    def begin(self, survey: Surveyed, work: WorkFolder) -> None:
         """Divide the task into jobs, and leave out those whose results are there already."""
-        self.key = self.key_of(found.identity)
-        self.tuned = replace(self.tuned, identity=found.identity)
+        self.key = self.key_of(survey.identity)
+        self.tuned = replace(self.tuned, identity=survey.identity)
         if needs_all(self.plan.compressor):
             self.jobs = [EncodeTask(self.tuned, self.plan.metadata)]
         else:
-            whole = [EncodeUnits(self.tuned, (), names) for names in grouped(found.whole, _GRAIN)]
-            units = [EncodeUnits(self.tuned, names, ()) for names in grouped(found.units, _GRAIN)]
+            whole = [EncodeUnits(self.tuned, (), names) for names in grouped(survey.whole, _GRAIN)]
+            units = [EncodeUnits(self.tuned, names, ()) for names in grouped(survey.units, _GRAIN)]
             self.jobs = [*whole, *units]
-        self._units = len(found.whole) + len(found.units)
+        self._units = len(survey.whole) + len(survey.units)
         self.missing = {n for n in range(len(self.jobs)) if not work.has(self.key, n)}
 
     def units(self, job: int | None = None) -> int:
         """Units, and tensors kept whole, of a job or of all."""
         chosen = self.jobs if job is None else [self.jobs[job]]
         return sum(
-            len(each.units) + len(each.whole) if isinstance(each, EncodeUnits) else self._units
-            for each in chosen
+            len(one.units) + len(one.whole) if isinstance(one, EncodeUnits) else self._units
+            for one in chosen
         )
 
     def named(self, job: int) -> str:
         """The units of a job, for messages."""
-        each = self.jobs[job]
-        names = [*each.units, *each.whole] if isinstance(each, EncodeUnits) else []
+        one = self.jobs[job]
+        names = [*one.units, *one.whole] if isinstance(one, EncodeUnits) else []
         if not names:
             return "all units"
         return f"unit {names[0]!r}" if len(names) == 1 else f"units {names[0]!r} to {names[-1]!r}"
@@ -128,7 +128,7 @@ class BuiltTask:
         """Make the revision of all results, whose frames are read one job after the other.
 
         Raises:
-            DamagedResultError: a result that was cut short or damaged; it has been forgotten.
+            DamagedResultError: a result was cut short or damaged, and has been removed.
         """
         if len(self.jobs) == 1 and isinstance(self.jobs[0], EncodeTask):
             whole = self._read(work, 0, Whole)
@@ -154,11 +154,11 @@ class BuiltTask:
         return writer.finish(frames(), entries, compressor.describe(), self.plan.metadata)
 
     def _read(self, work: WorkFolder, job: int, kind: type[_Kind]) -> _Kind:
-        found = unpack(work.get(self.key, job), kind)
-        if found is None:
+        result = unpack(work.get(self.key, job), kind)
+        if result is None:
             work.drop(self.key, job)
             raise DamagedResultError(job)
-        return found
+        return result
 
 
 _NOTES = "notes"
@@ -170,7 +170,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         key: of the task.
         identity: of its checkpoint.
-        revision: that it became.
+        revision: in the bank.
     """
 
     key: Digest
@@ -180,13 +180,13 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class WorkFolder:
-    """Files below one folder; each is written aside and renamed."""
+    """The files of the work folder; each is written aside and renamed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def note(self, task: str) -> Note | None:
-        """What is known of a task."""
+        """What the task in the bank was made from, as far as it was noted."""
         try:
             return msgspec.json.decode(
                 (self._root / _NOTES / f"{task}.json").read_bytes(), type=Note
@@ -195,7 +195,7 @@ class WorkFolder:
             return None
 
     def remember(self, task: str, note: Note) -> None:
-        """Note what a task came from, and forget its jobs."""
+        """Note what a task was made from, and remove the results of its jobs."""
         self._write(self._root / _NOTES / f"{task}.json", msgspec.json.encode(note))
         shutil.rmtree(self._root / note.key, ignore_errors=True)
 
@@ -226,11 +226,11 @@ class WorkFolder:
             raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
 
     def drop(self, key: str, job: int) -> None:
-        """Forget the result of a job."""
+        """Remove the result of a job."""
         (self._root / key / str(job)).unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Forget the jobs of all tasks: nothing is under way."""
+        """Remove the results of all jobs: nothing is under way."""
         for path in self._root.iterdir() if self._root.is_dir() else ():
             if path.name != _NOTES and path.is_dir() and len(path.name) == 64:
                 shutil.rmtree(path, ignore_errors=True)

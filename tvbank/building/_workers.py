@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, final
 
+from tvbank._version import __version__
 from tvbank.building._jobs import Failed, Job
 from tvbank.building._worker import receive, send
 
@@ -76,8 +77,8 @@ _Ticket = tuple[int, Job] | None
 class LocalWorkers(Workers):
     """A number of processes; the machine's cores are shared out among them."""
 
-    def __init__(self, count: int, version: str) -> None:
-        self._count, self._version = count, version
+    def __init__(self, count: int) -> None:
+        self._count = count
         self._threads = max(1, (os.cpu_count() or 1) // count)
         self._jobs: queue.SimpleQueue[_Ticket] = queue.SimpleQueue()
         # A thread waits until its result is taken, so that few are in memory.
@@ -136,7 +137,7 @@ class LocalWorkers(Workers):
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            send(process.stdin, (job, self._threads, self._version))
+            send(process.stdin, (job, self._threads, __version__))
             outcome: Any = receive(process.stdout)
         except (EOFError, OSError):
             status = self._end(process)
