@@ -11,7 +11,8 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 Job = Callable[[], object]
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Give a path beside another to write to; it takes the other's place when all is written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coming = path.with_name(f"coming-{path.name}")
+    yield coming
+    coming.replace(path)
 
 
 def options(about: str) -> argparse.ArgumentParser:

@@ -10,12 +10,15 @@ from safetensors.torch import save_file
 
 import tvbank
 from tools.bench.compress import __main__ as command
-from tools.bench.compress.baselines.bitdelta import BitDelta
-from tools.bench.compress.baselines.compeft import ComPEFT
-from tools.bench.compress.baselines.fitted import FittedTSwitch
-from tools.bench.compress.baselines.quantised import Quantised, quantise
-from tools.bench.compress.baselines.ultradelta import UltraDelta
-from tools.bench.realtasks._vit import WIDTH, VisionTransformer
+from tools.bench.compress._baselines import (
+    BitDelta,
+    ComPEFT,
+    FittedTSwitch,
+    Quantised,
+    UltraDelta,
+    quantise,
+)
+from tools.bench.realtasks._families import WIDTH, VisionTransformer
 from tvbank.storage import MemoryStorage
 
 UPDATE = {

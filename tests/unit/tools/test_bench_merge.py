@@ -13,12 +13,18 @@ from safetensors.torch import save_file
 
 import tvbank
 from tools.bench.multitask import _routed
-from tools.bench.multitask._banks import bank_of, loader, switched_hits
-from tools.bench.multitask._emr import emr_of
-from tools.bench.multitask._static import SCALES, _scaled
-from tools.bench.multitask._trial import Row, averaged, hits_of, trial_of
+from tools.bench.multitask._baselines import SCALES, _scaled, emr_of
+from tools.bench.multitask._trial import (
+    Row,
+    averaged,
+    bank_of,
+    hits_of,
+    loader,
+    switched_hits,
+    trial_of,
+)
 from tools.bench.realtasks import load
-from tools.bench.realtasks._vit import WIDTH, VisionTransformer
+from tools.bench.realtasks._families import WIDTH, VisionTransformer
 
 quarters = st.integers(-6, 6).map(lambda number: number / 4)
 

@@ -6,8 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from tools.bench import realtasks
-from tools.bench.realtasks._minilm import MiniLM
-from tools.bench.realtasks._vit import WIDTH, VisionTransformer
+from tools.bench.realtasks._families import WIDTH, MiniLM, VisionTransformer
 
 CLASSES = 3
 

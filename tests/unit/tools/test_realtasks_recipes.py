@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from tools.bench import realtasks
-from tools.bench.realtasks._vit import ViT
+from tools.bench.realtasks._families import ViT
 from tools.bench.realtasks.recipes.build import TASKS
 from tools.bench.realtasks.recipes.data import (
     LENGTH,
@@ -23,10 +23,15 @@ from tools.bench.realtasks.recipes.data import (
     distinct,
     token_ids,
 )
-from tools.bench.realtasks.recipes.heads import probed_head, write_head
 from tools.bench.realtasks.recipes.packages import Packages, member
 from tools.bench.realtasks.recipes.texts import Text, TextTask
-from tools.bench.realtasks.recipes.tuning import Recipe, fine_tune, pretrain
+from tools.bench.realtasks.recipes.training import (
+    Recipe,
+    fine_tune,
+    pretrain,
+    probed_head,
+    write_head,
+)
 
 
 def task(test, train, classes=None):

@@ -4,12 +4,10 @@
 
 =================  ==================================================================
 ``__main__.py``    the command
-``_methods.py``    which settings of which methods are measured
-``_learning.py``   FlexSwitch, as it is run here
+``_methods.py``    which settings of which methods are measured; FlexSwitch as it is run here
+``_baselines.py``  what else compresses a fine-tune without data
 ``_measure.py``    one fine-tune, stored, read back and scored
-``_record.py``     every measurement so far, in a file
-``_summary.py``    means over tasks: rows, a table, points of a picture
-``baselines/``     what else compresses a fine-tune without data
+``_record.py``     every measurement so far, in a file; means over tasks
 =================  ==================================================================
 
 Every accuracy is that of weights read back from a bank, and every size is what the bank's catalog

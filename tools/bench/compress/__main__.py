@@ -1,4 +1,4 @@
-"""The command: ``python -m tools.bench compress --tasks FOLDER``."""
+"""Accuracy of real fine-tunes against their stored bytes, by every method."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from statistics import fmean
 from rich.console import Console
 
 from tools.bench import realtasks
+from tools.bench._measure import table
 from tools.bench.compress import __doc__ as description
-from tools.bench.compress._learning import Learning
 from tools.bench.compress._measure import Bench
-from tools.bench.compress._methods import LAMBDAS, METHODS, settings
-from tools.bench.compress._record import Record
-from tools.bench.compress._summary import lines, show, summarise
+from tools.bench.compress._methods import LAMBDAS, METHODS, Learning, settings
+from tools.bench.compress._record import Record, lines, rows_of, summarise
 from tvbank.report import draw
 
 _USUAL = [name for name in METHODS if not name.startswith("flexswitch")]
@@ -75,7 +74,7 @@ def main() -> None:
         )
         count = sum(of == name for of, _ in record.tuned)
         title = f"{name}: mean over {count} tasks; fine-tuned {best:.4f}, base {least:.4f}"
-        show(title, means, console)
+        console.print(table(title, rows_of(means)))
     if arguments.plot is not None and record.rows:
         draw(
             lines(summarise(record.rows, record.tuned)),

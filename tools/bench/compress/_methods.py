@@ -1,20 +1,89 @@
-"""Which settings of which methods are measured."""
+"""Which settings of which methods are measured; FlexSwitch as it is run here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, final
+from typing import Final, Literal, final
 
-from tools.bench.compress._learning import Learning, learner
-from tools.bench.compress.baselines.bitdelta import BitDelta
-from tools.bench.compress.baselines.compeft import ALPHAS, ComPEFT
-from tools.bench.compress.baselines.fitted import FittedTSwitch
-from tools.bench.compress.baselines.quantised import Quantised
-from tools.bench.compress.baselines.ultradelta import FACTORS, UltraDelta
-from tools.bench.realtasks import Family, RealTask
-from tvbank import Budget, Compressor, TSwitch
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from tools.bench.compress._baselines import (
+    ALPHAS,
+    FACTORS,
+    BitDelta,
+    ComPEFT,
+    FittedTSwitch,
+    Quantised,
+    UltraDelta,
+)
+from tools.bench.realtasks import Family, Inputs, RealTask
+from tvbank import Budget, Compressor, FlexSwitch, TSwitch
+
+_EXAMPLES: Final = 100
+
+
+@final
+@dataclass(frozen=True)
+class Learning:
+    """What is asked of FlexSwitch.
+
+    Attributes:
+        steps: of each run.
+        losses: names of those to learn by.
+        device: where models run: ``"cpu"`` or ``"cuda"``.
+    """
+
+    steps: int
+    losses: Sequence[str]
+    device: str
+
+
+def learner(
+    family: Family,
+    task: RealTask,
+    seed: int,
+    _scale: float,
+    *,
+    loss: str,
+    lam: float,
+    learning: Learning,
+    objective: Literal["paper", "bytes"] = "paper",
+    budget: str | None = None,
+) -> FlexSwitch:
+    """FlexSwitch for a task.
+
+    The model's matrices are multiplied in bfloat16 while it learns, and attention is written out,
+    as its fused backward pass is slow for short inputs: together a third of the time on a
+    processor that has bfloat16. What is stored is scored in float32.
+
+    Args:
+        family: of the task.
+        task: whose training examples are used.
+        seed: of the order of the examples.
+        loss: ``"kl"``, ``"mse"`` or ``"cka"``.
+        lam: weight of the loss; without meaning under a budget.
+        learning: what holds for all runs.
+        objective: what is charged for.
+        budget: the size to end at, by the objective of bytes.
+    """
+
+    weight, bias = task.head_weight.to(learning.device), task.head_bias.to(learning.device)
+
+    def logits(model: torch.nn.Module, inputs: Inputs) -> torch.Tensor:
+        with torch.autocast(learning.device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            features = family.pooled(model, inputs)
+        return features.float() @ weight.T + bias
+
+    inputs = family.inputs(task.x_train[:_EXAMPLES])
+    model = family.model().to(learning.device)
+    return FlexSwitch(
+        model, inputs, logits, loss=loss, lam=lam, steps=learning.steps, seed=seed,
+        objective=objective, budget=budget,
+    )  # fmt: skip
+
 
 TARGETS: Final = ("0.15 %", "0.25 %", "0.35 %", "0.5 %", "0.8 %", "1 %", "2 %")
 DROPS: Final = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)

@@ -26,10 +26,9 @@ from rich.console import Console
 
 import tvbank
 from tools.bench._measure import machine
-from tools.bench.multitask import _routed, _static, _switched
-from tools.bench.multitask._banks import bank_of
+from tools.bench.multitask import _baselines, _routed, _switched
 from tools.bench.multitask._show import show
-from tools.bench.multitask._trial import Row, Trial, trial_of
+from tools.bench.multitask._trial import Row, Trial, bank_of, trial_of
 from tools.bench.realtasks import FAMILIES, Family, load
 
 PARTS = ("references", "static", "switched", "flexswitch", "routed")
@@ -45,7 +44,7 @@ def measure(trial: Trial, folder: Path, arguments: argparse.Namespace) -> Iterat
         yield _switched.tuned_row(trial, exact)
         yield _switched.emr_row(trial, emr)
     if "static" in parts:
-        yield from _static.rows(trial, exact, _say)
+        yield from _baselines.rows(trial, exact, _say)
     known: dict[str, _switched.Known] = {}
     if "switched" in parts:
         allowed = int(arguments.share * emr.stored)
@@ -117,9 +116,7 @@ def main() -> None:
             if arguments.json:
                 _write(arguments.json, rows, arguments)
     shown = others | {row.method: row for row in rows}
-    show(
-        list(shown.values()), list(trial.tasks), Console(width=None if sys.stdout.isatty() else 240)
-    )
+    show(list(shown.values()), Console(width=None if sys.stdout.isatty() else 240))
 
 
 def _write(path: Path, rows: list[Row], arguments: argparse.Namespace) -> None:

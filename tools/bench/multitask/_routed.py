@@ -1,9 +1,11 @@
-"""The task found: Auto-Switch, on a stream of inputs of all tasks in random order."""
+"""The task found: Auto-Switch, on a stream of inputs of all tasks in random order; and its cost."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Literal, final
 
 import numpy as np
@@ -11,11 +13,48 @@ import torch
 from numpy.typing import NDArray
 
 import tvbank
-from tools.bench.multitask._banks import stored_bytes
-from tools.bench.multitask._cost import passes
-from tools.bench.multitask._trial import Hits, Row, Trial, answered, averaged
+from tools.bench.multitask._trial import Hits, Row, Trial, answered, averaged, stored_bytes
 from tools.bench.realtasks import Inputs
 from tvbank import AutoSwitch, Bank, Router, routing
+
+_BATCH = 32
+_MIXED = 4  # tasks
+
+
+def passes(trial: Trial, auto: AutoSwitch, rounds: int) -> dict[str, float]:
+    """Medians of ratios: batches of 32 of one task, and batches that mix four.
+
+    Args:
+        trial: where the batches come from.
+        auto: a routed model.
+        rounds: batches of each kind, each timed both ways in turn; 0 for none.
+    """
+    if not rounds:
+        return {}
+    plain = trial.family.model()
+    chance = np.random.default_rng(0)
+    names = list(trial.tests)
+    ratios: dict[str, list[float]] = {"one task": [], "four tasks": []}
+    for kind, count in (("one task", 1), ("four tasks", min(_MIXED, len(names)))):
+        for number in range(rounds + 1):
+            chosen = chance.choice(names, count, replace=False)
+            if count == 1:  # a stream comes in stretches
+                chosen = [names[number * len(names) // (rounds + 1)]]
+            x = np.concatenate([trial.tests[name].x[: _BATCH // count] for name in chosen])
+            inputs = trial.family.inputs(chance.permutation(x))
+            theirs = _seconds(lambda inputs=inputs: trial.family.pooled(plain, inputs))
+            ours = _seconds(lambda inputs=inputs: auto(inputs))
+            if number:  # the first warms up
+                ratios[kind].append(ours / theirs)
+    return {kind: median(some) for kind, some in ratios.items()}
+
+
+def _seconds(job: object) -> float:
+    start = time.perf_counter()
+    with torch.inference_mode():
+        job()  # type: ignore[operator]
+    return time.perf_counter() - start
+
 
 #: Inputs a batch, by how many tasks a batch mixes; 0 stands for all.
 _SIZES = {1: 32, 4: 64, 0: 256}

@@ -11,10 +11,19 @@ import torch
 from safetensors.torch import load_file
 
 import tvbank
-from tools.bench.compress._learning import Learning, learner
-from tools.bench.multitask._banks import State, bank_of, loader, stored_bytes, switched_hits
-from tools.bench.multitask._emr import Emr, emr_of
-from tools.bench.multitask._trial import Row, Trial, hits_of, mean
+from tools.bench.compress._methods import Learning, learner
+from tools.bench.multitask._baselines import Emr, emr_of
+from tools.bench.multitask._trial import (
+    Row,
+    State,
+    Trial,
+    bank_of,
+    hits_of,
+    loader,
+    mean,
+    stored_bytes,
+    switched_hits,
+)
 from tools.bench.realtasks import RealTask
 from tvbank import Bank
 from tvbank.compress import Compressor

@@ -1,16 +1,20 @@
-"""What is measured on which examples, and a row of the table."""
+"""What is measured on which examples, from which banks, and a row of the table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import tvbank
 from tools.bench.realtasks import Family, RealTask, pooled_features
+from tvbank import Bank
+from tvbank.compress import Compressor
 
 #: Task -> of each example whether it was answered right, 0 or 1; a mean where chance had a part.
 Hits = dict[str, NDArray[np.float64]]
@@ -189,3 +193,46 @@ def answered(task: RealTask, features: torch.Tensor, y: NDArray[Any]) -> NDArray
     """Whether the task's head gives features [n, width] their labels in y [n]; float64, 0 or 1."""
     logits = features @ task.head_weight.T + task.head_bias
     return np.asarray(logits.argmax(1).numpy() == y, np.float64)
+
+
+State = dict[str, torch.Tensor]
+
+
+def bank_of(trial: Trial, path: Path, compressor: Callable[[RealTask], Compressor]) -> Bank:
+    """Write a bank of all fine-tunes; what is returned reads its bytes anew.
+
+    A bank that lies there is taken as it is, its missing tasks added.
+    """
+    bank = tvbank.open(path) if path.exists() else tvbank.create(path, base=trial.family.base)
+    for name, task in trial.tasks.items():
+        if name not in bank:
+            bank.add(name, task.tuned, compressor(task))
+    return tvbank.open(path)
+
+
+def stored_bytes(bank: Bank) -> int:
+    """Bytes of all tasks."""
+    return sum(task.stored_bytes for task in bank.values())
+
+
+def switched_hits(trial: Trial, examples: Mapping[str, Examples], bank: Bank) -> Hits:
+    """What is right with the task known, from a live model that the bank is attached to."""
+    model = trial.family.model()
+    switch = tvbank.attach(model, bank)
+
+    def to(name: str) -> torch.nn.Module:
+        switch.to(name)
+        return model
+
+    return hits_of(trial, examples, to)
+
+
+def loader(trial: Trial) -> Callable[[State], torch.nn.Module]:
+    """A function that puts weights into a model of the family."""
+    model = trial.family.model()
+
+    def load(state: State) -> torch.nn.Module:
+        model.load_state_dict(state)
+        return model
+
+    return load

@@ -4,11 +4,8 @@
     realtasks.accuracy(family, family.model(), family.tasks["wordnet"])
 
 =================  ==================================================================
-``_family.py``     ``Family`` and ``RealTask``: what a folder holds
-``_minilm.py``     text: all-MiniLM-L6-v2, mean over real tokens
-``_vit.py``        images of 28 x 28 pixels: a small vision transformer
-``_load.py``       ``load``: reading a folder
-``_accuracy.py``   features and scores under a task's fixed head
+``_family.py``     ``Family`` and ``RealTask``: what a folder holds; features and scores
+``_families.py``   text (all-MiniLM-L6-v2) and images (a small vision transformer); ``load``
 ``recipes/``       ``python -m tools.bench realtasks build``: the folder out of public packages
 =================  ==================================================================
 
@@ -25,14 +22,14 @@ take token ids need transformers (``pip install '.[recipes]'``).
 
 from __future__ import annotations
 
-from tools.bench.realtasks._accuracy import accuracy as accuracy
-from tools.bench.realtasks._accuracy import pooled_features as pooled_features
-from tools.bench.realtasks._accuracy import score as score
+from tools.bench.realtasks._families import FAMILIES as FAMILIES
+from tools.bench.realtasks._families import load as load
 from tools.bench.realtasks._family import Family as Family
 from tools.bench.realtasks._family import Inputs as Inputs
 from tools.bench.realtasks._family import RealTask as RealTask
-from tools.bench.realtasks._load import FAMILIES as FAMILIES
-from tools.bench.realtasks._load import load as load
+from tools.bench.realtasks._family import accuracy as accuracy
+from tools.bench.realtasks._family import pooled_features as pooled_features
+from tools.bench.realtasks._family import score as score
 
 __all__ = [
     "FAMILIES",

@@ -5,8 +5,7 @@
 ``texts.py``      text tasks: which labelled texts lie in which package
 ``images.py``     image tasks, likewise
 ``data.py``       examples to ``data.npz``: shares, splits, token ids
-``heads.py``      fixed heads: class names, or a linear probe of the base
-``tuning.py``     full fine-tunes, and the image family's pre-training
+``training.py``   fixed heads, full fine-tunes, the image family's pre-training
 ``build.py``      all of it, step by step; what is there is kept
 ================  ===================================================================
 

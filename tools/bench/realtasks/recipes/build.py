@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from safetensors.torch import load as load_safetensors
 
-from tools.bench.realtasks._accuracy import accuracy
-from tools.bench.realtasks._family import Family
-from tools.bench.realtasks._load import FAMILIES, load
+from tools.bench.realtasks._families import FAMILIES, load
+from tools.bench.realtasks._family import Family, accuracy
 from tools.bench.realtasks.recipes.data import (
     LENGTH,
     chosen_texts,
@@ -22,17 +21,19 @@ from tools.bench.realtasks.recipes.data import (
     write_arrays,
     write_texts,
 )
-from tools.bench.realtasks.recipes.heads import named_head, probed_head, write_head
 from tools.bench.realtasks.recipes.images import IMAGE_TASKS, ImageTask, fashion
 from tools.bench.realtasks.recipes.packages import Packages, member
 from tools.bench.realtasks.recipes.texts import TEXT_TASKS, TextTask
-from tools.bench.realtasks.recipes.tuning import (
+from tools.bench.realtasks.recipes.training import (
     PRETRAINING,
     TUNING,
     Recipe,
     fine_tune,
+    named_head,
     pretrain,
+    probed_head,
     save,
+    write_head,
 )
 
 #: Called with lines for people.

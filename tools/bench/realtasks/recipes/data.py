@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.bench._measure import appearing
 from tools.bench.realtasks.recipes.texts import Text, TextTask
 
 LENGTH = 32
@@ -89,7 +90,5 @@ def write_texts(
 
 def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Write arrays to a file that appears when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    coming = path.with_suffix(".coming.npz")
-    np.savez_compressed(coming, **arrays)  # type: ignore[arg-type]
-    coming.rename(path)
+    with appearing(path) as coming:
+        np.savez_compressed(coming, **arrays)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.bench.realtasks._vit import SIDE
+from tools.bench.realtasks._families import SIDE
 from tools.bench.realtasks.recipes.packages import Packages, member
 
 #: Images uint8 [n, 28, 28] and labels int64 [n].
