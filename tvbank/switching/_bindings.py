@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.reader import TaskFrames
-from tvbank.coding.decoding.elements import KINDS
+from tvbank.coding.decoding.elements import SHIFTS
 from tvbank.coding.decoding.table import (
     KIND,
     OLD,
@@ -22,7 +22,7 @@ from tvbank.layout import Layout
 from tvbank.switching._memory import Target
 
 #: Bytes of a weight by kind.
-WIDTHS = np.array([4 if name == "float32" else 2 for name in KINDS], np.int64)
+WIDTHS = 1 << np.array(SHIFTS, np.int64)
 
 
 @final

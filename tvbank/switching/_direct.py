@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.decoding.batch import address_of
-from tvbank.coding.decoding.elements import ADD, ADD_STEPS, KINDS, STEP
+from tvbank.coding.decoding.elements import ADD, ADD_STEPS, FLOAT32, KINDS, STEP
 from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import (
     EXTENT,
@@ -171,7 +171,7 @@ def addition_of(tasks: Weighted, memory: WorkingMemory) -> Addition:
     the base's weight.
     """
     in_turn = len(tasks) > 0 and all(
-        task.is_float and not task.places[:, KIND].any() for task, _ in tasks
+        task.is_float and bool((task.places[:, KIND] == FLOAT32).all()) for task, _ in tasks
     )
     return TasksInTurn(tasks, memory) if in_turn else WeightedTasks(tasks, memory)
 

@@ -10,18 +10,31 @@ from typing import Any, Final
 
 import numpy as np
 
-from tvbank.coding.decoding.memory import float_of, pattern_of
+from tvbank.coding.decoding.memory import (
+    float_of,
+    load_8,
+    load_16,
+    load_32,
+    pattern_of,
+    store_8,
+    store_16,
+    store_32,
+)
 from tvbank.coding.kernel import kernel
 
-#: Element types of weights, as the tables of frames name them.
-KINDS: Final = ("float32", "float16", "bfloat16")
-_FLOAT32, _FLOAT16 = 0, 1
+#: Element types of weights: by their index, a kind, tables of places name them. Of each its name,
+#: and the shift that makes a number of weights a number of bytes.
+_TYPES: Final = (("float32", 2), ("float16", 1), ("bfloat16", 1))
+KINDS: Final = tuple(name for name, _ in _TYPES)
+SHIFTS: Final = tuple(np.uint64(shift) for _, shift in _TYPES)
+FLOAT32: Final = KINDS.index("float32")
+_FLOAT16: Final = KINDS.index("float16")
 
 #: What an entry does to a weight: it is added (lossy tasks); it is a number of steps between
 #: neighbouring floats (exact tasks); or the difference that such steps make is weighted and added.
 ADD, STEP, ADD_STEPS = 0, 1, 2
 
-_U32 = np.uint32
+_U32, _U64 = np.uint32, np.uint64
 _SIGN_32, _REST_32, _INFINITY_32 = _U32(0x80000000), _U32(0x7FFFFFFF), _U32(0x7F800000)
 _SIGN_16, _REST_16 = _U32(0x8000), _U32(0x7FFF)
 _HALF_INFINITY, _BRAIN_INFINITY = _U32(0x7C00), _U32(0x7F80)
@@ -64,9 +77,28 @@ def brain_of_single(pattern: Any) -> Any:
 
 
 @kernel
+def load_weight(shift: Any, address: Any) -> Any:
+    """The pattern of a weight whose kind has this one of ``SHIFTS``, as a uint32."""
+    if shift == _U64(2):
+        return load_32(address)
+    return _U32(load_16(address)) if shift == _U64(1) else _U32(load_8(address))
+
+
+@kernel
+def store_weight(shift: Any, address: Any, pattern: Any) -> None:
+    """Store a weight's pattern, a uint32."""
+    if shift == _U64(2):
+        store_32(address, pattern)
+    elif shift == _U64(1):
+        store_16(address, np.uint16(pattern))
+    else:
+        store_8(address, np.uint8(pattern))
+
+
+@kernel
 def widened(kind: Any, pattern: Any) -> Any:
     """A weight's float32 pattern."""
-    if kind == _FLOAT32:
+    if kind == FLOAT32:
         return pattern
     if kind == _FLOAT16:
         return single_of_half(pattern)
@@ -76,7 +108,7 @@ def widened(kind: Any, pattern: Any) -> Any:
 @kernel
 def rounded(kind: Any, pattern: Any) -> Any:
     """(pattern of the weight nearest to a float32 pattern, whether it is finite)."""
-    if kind == _FLOAT32:
+    if kind == FLOAT32:
         return pattern, (pattern & _REST_32) < _INFINITY_32
     if kind == _FLOAT16:
         half = half_of_single(pattern)
@@ -99,7 +131,7 @@ def _ordered_16(pattern: Any) -> Any:
 @kernel
 def stepped(kind: Any, pattern: Any, steps: Any) -> Any:
     """The weight that lies ``steps`` (the uint32 pattern of an int32) away among the floats."""
-    if kind == _FLOAT32:
+    if kind == FLOAT32:
         return _ordered_32(_U32(_ordered_32(pattern) + steps))
     return _ordered_16(_U32((_ordered_16(pattern) + steps) & _U32(0xFFFF)))
 

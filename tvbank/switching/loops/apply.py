@@ -15,7 +15,14 @@ import numpy as np
 
 from tvbank.coding.decoding.bitmap import are_many, list_ones
 from tvbank.coding.decoding.blocks import blocks_room, mark_blocks
-from tvbank.coding.decoding.elements import ADD, moved
+from tvbank.coding.decoding.elements import (
+    ADD,
+    FLOAT32,
+    SHIFTS,
+    load_weight,
+    moved,
+    store_weight,
+)
 from tvbank.coding.decoding.gaps import next_gaps, quad_limit
 from tvbank.coding.decoding.memory import (
     LANES,
@@ -26,7 +33,6 @@ from tvbank.coding.decoding.memory import (
     load_32,
     pattern_of,
     prefetch,
-    store_16,
     store_32,
     store_64,
     take_ticket,
@@ -129,7 +135,7 @@ def _add_rest(first: Any, count: Any, positions: Any, weights: Any, old: Any, va
 @kernel
 def _add_all(
     frames: Any, row: Any, positions: Any, weights: Any, old: Any, values: Any, new: Any,
-    room: Any, tables: Any,
+    ones: Any, tables: Any,
 ) -> Any:  # fmt: skip
     """The pipeline, for float32; returns (fault or 0, number of old weights in the record)."""
     count, extent = frames[row, NONZEROS], _U(frames[row, EXTENT])
@@ -137,7 +143,7 @@ def _add_all(
     end, k = _U(8 * size), _U(frames[row, MASK_PARAMETER])
     limit = quad_limit(frames[row, MASK_PARAMETER])
     coded, marked = frames[row, MASK] == GAPS, frames[row, MASK] == BLOCKS
-    ones, phase = room, _U(0)
+    phase = _U(0)
     many = are_many(count, frames[row, EXTENT])
     if marked:
         whole_mask, phase = mark_blocks(
@@ -189,24 +195,16 @@ def _move_all(
 ) -> Any:  # fmt: skip
     """Move weights one by one, of any element type; returns whether all are finite."""
     finite = True
-    shift, width = (_TWO, 4) if kind == 0 else (_ONE, 2)
+    shift = SHIFTS[kind]
     for index in range(count):
         at = positions + _U(4 * index)
         if index + 64 < count:
             prefetch(weights + (_U(load_32(at + _U(256))) << shift))
         place = weights + (_U(load_32(at)) << shift)
-        kept = old + _U(width * index)
-        entry = load_32(patterns + _U(4 * index))
-        if kind == 0:
-            before = load_32(place)
-            store_32(kept, before)
-            after, good = moved(kind, mode, before, entry, weight)
-            store_32(place, after)
-        else:
-            half = load_16(place)
-            store_16(kept, half)
-            after, good = moved(kind, mode, _U32(half), entry, weight)
-            store_16(place, np.uint16(after))
+        before = load_weight(shift, place)
+        store_weight(shift, old + (_U(index) << shift), before)
+        after, good = moved(kind, mode, before, load_32(patterns + _U(4 * index)), weight)
+        store_weight(shift, place, after)
         finite &= good
     return finite
 
@@ -219,7 +217,7 @@ def _apply_frame(
     """Returns (fault or 0, number of old weights in the record)."""
     count = frames[row, NONZEROS]
     new, patterns = scratch, scratch + _U(4 * _BLOCK)
-    if mode == ADD and kind == 0:
+    if mode == ADD and kind == FLOAT32:
         signed = frames[row, VALUES] == SIGN
         magnitude = _U32(0)
         if signed:
@@ -236,10 +234,10 @@ def _apply_frame(
         values = (patterns, signed, magnitude)
         if frames[row, MASK] != BLOCKS:
             return _add_all(frames, row, positions, weights, old, values, new, new, tables)
-        room = np.empty(blocks_room(frames[row, MASK_PARAMETER], frames[row, EXTENT]), np.uint64)
-        ones = _U(room.ctypes.data)
-        found = _add_all(frames, row, positions, weights, old, values, new, ones, tables)
-        return found[0], found[1] + 0 * room.size  # so that the room lasts
+        bitmap = np.empty(blocks_room(frames[row, MASK_PARAMETER], frames[row, EXTENT]), np.uint64)
+        ones = _U(bitmap.ctypes.data)
+        fault, kept = _add_all(frames, row, positions, weights, old, values, new, ones, tables)
+        return fault, kept + 0 * bitmap.size  # numba frees an array after its last use
     if not decode_positions(frames, row, positions, tables):
         return INVALID, 0
     if not decode_patterns(frames, row, mode == ADD, patterns):
@@ -261,7 +259,7 @@ def apply_frames(
 
     No frame can make this read or write elsewhere: positions ascend, and each group of them is
     compared with the extent before a weight is touched; the caller has compared the extent with
-    the room at the place. A frame at fault ends the loop on all threads.
+    the number of weights at the place. A frame at fault ends the loop on all threads.
 
     Args:
         frames: int64 [rows, ``FRAME_COLUMNS``].
@@ -273,12 +271,12 @@ def apply_frames(
             - places: int64 [rows, ``PLACE_COLUMNS``]; at each row's address lie at least
               ``EXTENT`` weights;
             - done: int64 [rows]; overwritten with the number of old weights in the record;
-            - address of the positions, uint32, with room for every row's from its ``SLOT`` on;
-            - address of the old weights, with room from each row's ``OLD`` on.
+            - address of the positions, uint32: memory for every row's from its ``SLOT`` on;
+            - address of the old weights: memory for every row's from its ``OLD`` on.
         previous: the same of the record that is put back.
         mode: ``ADD``, ``STEP`` or ``ADD_STEPS`` (see ``elements``).
         factors: float32 [rows], the weights of the tasks that the rows come from.
-        scratch: address of room for the non-zeros of the largest row and 64 more, uint32; this
+        scratch: address of memory for the non-zeros of the largest row and 64 more, uint32; this
             thread's own.
         tables: what ``run_tables_address`` returns.
 
@@ -294,10 +292,10 @@ def apply_frames(
         while first < last:
             order = places[first, ORDER]
             before = restore_until(previous, before, last_old, order)
-            behind = first + 1
-            while behind < last and places[behind, ORDER] == order:
-                behind += 1
-            for row in range(behind - 1, first - 1, -1):
+            after = first + 1
+            while after < last and places[after, ORDER] == order:
+                after += 1
+            for row in range(after - 1, first - 1, -1):
                 positions = positions_at + (_U(places[row, SLOT]) << _TWO)
                 fault, done[row] = _apply_frame(
                     frames, row, places[row, KIND], mode, factors[row], positions,
@@ -306,7 +304,7 @@ def apply_frames(
                 if fault:
                     store_64(counter, _U(NO_MORE))
                     return row, fault
-            first = behind
+            first = after
         restore_until(previous, before, last_old, LAST_ORDER)
         part = take_ticket(counter)
     return -1, 0

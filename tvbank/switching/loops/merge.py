@@ -10,15 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.decoding.elements import ADD, entry_of, rounded, widened
+from tvbank.coding.decoding.elements import (
+    ADD,
+    SHIFTS,
+    entry_of,
+    load_weight,
+    rounded,
+    store_weight,
+    widened,
+)
 from tvbank.coding.decoding.memory import (
     float_of,
-    load_16,
     load_32,
     load_64,
     pattern_of,
     prefetch,
-    store_16,
     store_32,
     store_64,
     take_ticket,
@@ -50,19 +56,12 @@ _AHEAD = 64
 
 
 @kernel
-def _weight_at(weights: Any, kind: Any, position: Any) -> Any:
-    if kind == 0:
-        return load_32(weights + (position << _TWO))
-    return _U32(load_16(weights + (position << _ONE)))
-
-
-@kernel
 def _accumulate(
     count: Any, kind: Any, mode: Any, weight: Any, weights: Any, positions: Any, patterns: Any,
     totals: Any, touched: Any,
 ) -> None:  # fmt: skip
     """Add one task's entries of a chunk to the totals; bit p of ``touched`` marks position p."""
-    shift = _TWO if kind == 0 else _ONE
+    shift = SHIFTS[kind]
     for index in range(count):
         at = positions + _U(4 * index)
         if index + _AHEAD < count:
@@ -71,7 +70,7 @@ def _accumulate(
         word_at = touched + (position >> _SIX << _THREE)
         word, bit = load_64(word_at), _ONE << (position & _LOW_SIX)
         total_at = totals + (position << _TWO)
-        base = _weight_at(weights, kind, position)
+        base = load_weight(shift, weights + (position << shift))
         if word & bit:
             total = float_of(load_32(total_at))
         else:
@@ -92,6 +91,7 @@ def _settle(
     """
     count = 0
     finite = True
+    shift = SHIFTS[kind]
     for first in range(0, extent, 64):
         word = load_64(touched + _U(first // 8))
         if word:
@@ -103,14 +103,9 @@ def _settle(
             after, good = rounded(kind, total)
             finite &= good
             store_32(positions + _U(4 * count), _U32(position))
-            if kind == 0:
-                at = weights + (position << _TWO)
-                store_32(old + _U(4 * count), load_32(at))
-                store_32(at, after)
-            else:
-                at = weights + (position << _ONE)
-                store_16(old + _U(2 * count), load_16(at))
-                store_16(at, np.uint16(after))
+            at = weights + (position << shift)
+            store_weight(shift, old + (_U(count) << shift), load_weight(shift, at))
+            store_weight(shift, at, after)
             count += 1
     return count, finite
 
@@ -127,16 +122,16 @@ def _merge_place(
     positions: Any, old: Any, scratch: Any, tables: Any,
 ) -> Any:  # fmt: skip
     """Returns (row at fault or −1, fault or 0, number of old weights in the record)."""
-    found, patterns, totals, touched = scratch
+    within, patterns, totals, touched = scratch
     extent = 0
     for row in range(first, last):
-        valid = decode_positions(frames, row, found, tables)
+        valid = decode_positions(frames, row, within, tables)
         if not (valid and decode_patterns(frames, row, modes[row] == ADD, patterns)):
             _clear(touched, extent)
             return row, INVALID, 0
         extent = max(extent, frames[row, EXTENT])
         _accumulate(
-            frames[row, NONZEROS], kind, modes[row], factors[row], weights, found, patterns,
+            frames[row, NONZEROS], kind, modes[row], factors[row], weights, within, patterns,
             totals, touched,
         )  # fmt: skip
     count, finite = _settle(extent, kind, weights, positions, old, totals, touched)
@@ -165,12 +160,12 @@ def merge_frames(
         starts: int64 [places + 1], the first row of each place.
         parts: int64 [parts, ``PART_COLUMNS``]; no place is in two of them.
         counter: address of an int64, 0 when the first thread begins.
-        record: as in ``apply_frames``; each place has room for as many entries as all its frames
+        record: as in ``apply_frames``; each place can have as many entries as all its frames
             hold, or as the greatest extent.
         previous: the same of the record that is put back.
-        scratch: four addresses, this thread's own: of room for the positions and for the patterns,
-            uint32, of the largest frame; for the greatest extent's totals, float32; and for as many
-            bits, all 0, in whole uint64.
+        scratch: four addresses, this thread's own, of memory: for the positions and for the
+            patterns, uint32, of the largest frame; for the greatest extent's totals, float32; and
+            for as many bits, all 0, in whole uint64.
         tables: what ``run_tables_address`` returns.
 
     Returns:

@@ -73,7 +73,7 @@ def _gap_code(gap: Any, k: Any) -> Any:
 
 @kernel
 def _encode(positions: Any, count: Any, parameter: Any, target: Any) -> Any:
-    """Write gaps; returns their bits. Up to 7 bytes behind the last one are written."""
+    """Write gaps; returns their bits. Up to 7 bytes after the last one are written."""
     k = _U(parameter)
     pending = filled = bits = next_one = _U(0)
     for index in range(count):
@@ -98,7 +98,7 @@ def _encode(positions: Any, count: Any, parameter: Any, target: Any) -> Any:
 def pack_frames(
     frames: Any, first: Any, last: Any, is_float: Any, target: Any, scratch: Any, tables: Any
 ) -> Any:
-    """Copy the sections of frames, one behind the other, and make slow masks quick.
+    """Copy the sections of frames, one after the other, and make slow masks quick.
 
     Every frame is decoded and checked; as in ``apply_frames`` none can make this read or write
     elsewhere.
@@ -106,10 +106,10 @@ def pack_frames(
     Args:
         frames: int64 [rows, ``FRAME_COLUMNS``]; overwritten with what describes the copies.
         first: the first row.
-        last: the row behind the last.
+        last: the row after the last.
         is_float: whether the elements are float32; else they are int32.
         target: address of as many bytes as ``packed_limit`` adds up to.
-        scratch: address of room for the non-zeros of the largest row, uint32.
+        scratch: address of memory for the non-zeros of the largest row, uint32.
         tables: what ``run_tables_address`` returns.
 
     Returns:

@@ -6,14 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tvbank.coding.decoding.memory import (
-    load_16,
-    load_32,
-    prefetch,
-    store_16,
-    store_32,
-    take_ticket,
-)
+from tvbank.coding.decoding.elements import SHIFTS, load_weight, store_weight
+from tvbank.coding.decoding.memory import load_32, prefetch, take_ticket
 from tvbank.coding.decoding.table import (
     FIRST,
     KIND,
@@ -27,7 +21,7 @@ from tvbank.coding.decoding.table import (
 from tvbank.coding.kernel import kernel
 
 _U = np.uint64
-_ONE, _TWO = _U(1), _U(2)
+_TWO = _U(2)
 #: Entries between asking for a cache line and writing to it.
 _AHEAD = 64
 
@@ -47,18 +41,13 @@ def restore_place(places: Any, row: Any, count: Any, positions_at: Any, old_at: 
     positions = positions_at + (_U(places[row, SLOT]) << _TWO)
     old = old_at + _U(places[row, OLD])
     ahead = max(0, count - _AHEAD)
-    if places[row, KIND] == 0:
-        for index in range(count):
-            at = positions + _U(4 * index)
-            if index < ahead:
-                prefetch(weights + (_U(load_32(at + _U(4 * _AHEAD))) << _TWO))
-            store_32(weights + (_U(load_32(at)) << _TWO), load_32(old + _U(4 * index)))
-    else:
-        for index in range(count):
-            at = positions + _U(4 * index)
-            if index < ahead:
-                prefetch(weights + (_U(load_32(at + _U(4 * _AHEAD))) << _ONE))
-            store_16(weights + (_U(load_32(at)) << _ONE), load_16(old + _U(2 * index)))
+    shift = SHIFTS[places[row, KIND]]
+    for index in range(count):
+        at = positions + _U(4 * index)
+        if index < ahead:
+            prefetch(weights + (_U(load_32(at + _U(4 * _AHEAD))) << shift))
+        before = load_weight(shift, old + (_U(index) << shift))
+        store_weight(shift, weights + (_U(load_32(at)) << shift), before)
 
 
 @kernel
@@ -69,11 +58,11 @@ def restore_until(record: Any, row: Any, last: Any, order: Any) -> Any:
         record: (places, done, address of the positions, address of the old weights);
             ``done[row]`` entries of each place are put back.
         row: where to begin.
-        last: the row behind the last.
+        last: the row after the last.
         order: where to end.
 
     Returns:
-        The row behind the last that was put back.
+        The row after the last that was put back.
     """
     places, done, positions_at, old_at = record
     while row < last and places[row, ORDER] <= order:

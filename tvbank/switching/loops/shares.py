@@ -34,13 +34,13 @@ RecordArgument = tuple[NDArray[np.int64], NDArray[np.int64], np.uint64, np.uint6
 
 _U = np.uint64
 #: Words of the block: threads that came, the counter of parts, address of the results; then tables
-#: (address, rows), records (places, done, two addresses), and what else a loop wants.
+#: (address, rows), records (places, done, two addresses), and other arguments.
 _ARRIVED, _COUNTER, _RESULTS, _PARTS, _RECORD, _PREVIOUS, _FRAMES = 0, 1, 2, 3, 5, 10, 15
-_MODES, _FACTORS, _STARTS, _TABLES, _ROOM = 17, 18, 19, 21, 22
+_MODES, _FACTORS, _STARTS, _TABLES, _SCRATCH = 17, 18, 19, 21, 22
 _WORDS: Final = 32
 #: Words of a result: row, fault.
 _RESULT_WORDS: Final = 2
-#: What is in the place of a row if a loop did not come to its end.
+#: Stands in the place of the row until a loop returns.
 _UNFINISHED: Final = -2
 
 
@@ -70,10 +70,10 @@ def _record(block: Any, index: Any) -> Any:
 
 
 @kernel
-def _room(block: Any, thread: Any, index: Any) -> Any:
-    """The address of a thread's own room: the first one's, and a step from one to the next."""
-    first = _word(block, _ROOM + 2 * index)
-    return first + _U(thread) * _word(block, _ROOM + 2 * index + 1)
+def _scratch(block: Any, thread: Any, index: Any) -> Any:
+    """The address of a thread's own block of working memory."""
+    first = _word(block, _SCRATCH + 2 * index)
+    return first + _U(thread) * _word(block, _SCRATCH + 2 * index + 1)
 
 
 @kernel
@@ -96,7 +96,7 @@ def _apply(block: Any) -> None:
     row, fault = apply_frames(
         frames, _rows(block, _PARTS, PART_COLUMNS), block + _U(8 * _COUNTER),
         _record(block, _RECORD), _record(block, _PREVIOUS), np.int64(_word(block, _MODES)),
-        factors, _room(block, thread, 0), _word(block, _TABLES),
+        factors, _scratch(block, thread, 0), _word(block, _TABLES),
     )  # fmt: skip
     _leave(block, thread, np.int64(row), np.int64(fault))
 
@@ -106,14 +106,14 @@ def _merge(block: Any) -> None:
     frames = _rows(block, _FRAMES, FRAME_COLUMNS)
     factors = carray(float32_pointer(_word(block, _FACTORS)), len(frames))
     starts = _integers(block, _STARTS, np.int64(_word(block, _STARTS + 1)))
-    room = (
-        _room(block, thread, 0), _room(block, thread, 1),
-        _room(block, thread, 2), _room(block, thread, 3),
+    scratch = (
+        _scratch(block, thread, 0), _scratch(block, thread, 1),
+        _scratch(block, thread, 2), _scratch(block, thread, 3),
     )  # fmt: skip
     row, fault = merge_frames(
         frames, _integers(block, _MODES, len(frames)), factors, starts,
         _rows(block, _PARTS, PART_COLUMNS), block + _U(8 * _COUNTER), _record(block, _RECORD),
-        _record(block, _PREVIOUS), room, _word(block, _TABLES),
+        _record(block, _PREVIOUS), scratch, _word(block, _TABLES),
     )  # fmt: skip
     _leave(block, thread, np.int64(row), np.int64(fault))
 
@@ -159,10 +159,10 @@ class Shared:
         Raises:
             MemoryError: a loop lacked memory.
         """
-        found = self._results[: int(self._block[_ARRIVED])].tolist()
-        if any(row == _UNFINISHED for row, _ in found):
+        results = self._results[: int(self._block[_ARRIVED])].tolist()
+        if any(row == _UNFINISHED for row, _ in results):
             raise MemoryError("there is not enough memory to decode a frame")
-        return [(row, fault) for row, fault in found]
+        return [(row, fault) for row, fault in results]
 
     def _set_array(self, index: int, array: NDArray[Any]) -> None:
         assert array.flags.c_contiguous
@@ -179,8 +179,10 @@ class Shared:
         self._set_array(index + 2, done)
         self._block[index + 3], self._block[index + 4] = int(positions), int(old)
 
-    def _set_room(self, *rooms: tuple[int, int]) -> None:
-        self._block[_ROOM : _ROOM + 2 * len(rooms)] = [word for room in rooms for word in room]
+    def _set_scratch(self, *blocks: tuple[int, int]) -> None:
+        self._block[_SCRATCH : _SCRATCH + 2 * len(blocks)] = [
+            word for block in blocks for word in block
+        ]
 
 
 def shared_apply(
@@ -190,7 +192,7 @@ def shared_apply(
     previous: RecordArgument,
     mode: int,
     factors: NDArray[np.float32],
-    room: tuple[int, int],
+    scratch: tuple[int, int],
     tables: np.uint64,
     threads: int,
 ) -> Shared:
@@ -199,13 +201,13 @@ def shared_apply(
     The arrays must be contiguous, and stay as they are until all threads are done.
 
     Args:
-        frames: see ``apply_frames``, as what follows.
+        frames: as of ``apply_frames``.
         parts: the work.
         record: the new record.
         previous: the record that is put back.
-        mode: what an entry does.
+        mode: as of ``apply_frames``.
         factors: the weights of the rows' tasks, one for each of the frames.
-        room: address of the first thread's ``scratch``, and bytes from one thread's to the next's.
+        scratch: address of the first thread's, and bytes from one thread's to the next's.
         tables: what ``run_tables_address`` returns.
         threads: the most that will call it.
     """
@@ -216,7 +218,7 @@ def shared_apply(
     shared._block[_MODES] = mode
     shared._set_array(_FACTORS, factors)
     shared._block[_TABLES] = int(tables)
-    shared._set_room(room)
+    shared._set_scratch(scratch)
     return shared
 
 
@@ -228,11 +230,11 @@ def shared_merge(
     parts: NDArray[np.int64],
     record: RecordArgument,
     previous: RecordArgument,
-    rooms: tuple[tuple[int, int], ...],
+    scratch: tuple[tuple[int, int], ...],
     tables: np.uint64,
     threads: int,
 ) -> Shared:
-    """``merge_frames`` for several threads; ``rooms`` has the four of its ``scratch``.
+    """``merge_frames`` for several threads; ``scratch`` has the same for each of its four.
 
     Otherwise as ``shared_apply``.
     """
@@ -244,7 +246,7 @@ def shared_merge(
     shared._set_array(_FACTORS, factors)
     shared._set_table(_STARTS, starts)
     shared._block[_TABLES] = int(tables)
-    shared._set_room(*rooms)
+    shared._set_scratch(*scratch)
     return shared
 
 
