@@ -101,38 +101,6 @@ _OWNERS = {
     "pack": "bank.packing",
 }
 
-__all__ = [
-    "AutoSwitch",
-    "Bank",
-    "Budget",
-    "BuildReport",
-    "Compressor",
-    "CopyReport",
-    "Dare",
-    "Exact",
-    "Fault",
-    "FlexSwitch",
-    "GcReport",
-    "PackReport",
-    "Router",
-    "Switch",
-    "TSwitch",
-    "Task",
-    "TaskArithmetic",
-    "Ties",
-    "TvbankError",
-    "Unit",
-    "__version__",
-    "attach",
-    "build",
-    "copy",
-    "create",
-    "errors",
-    "export",
-    "merge",
-    "open",
-    "pack",
-    "routing",
-]
+__all__ = sorted([*_OWNERS, "TvbankError", "__version__", "errors", "routing"])
 
 __getattr__ = lazy_exports(__name__, _OWNERS)

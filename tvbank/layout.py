@@ -31,7 +31,7 @@ MAX_UNITS = 2**20
 MAX_UNIT_NAME_BYTES = 1024
 MAX_DIMENSIONS = 32
 
-#: Bytes of tensors that are asked for together.
+#: Bytes of tensors that are requested together.
 _TOGETHER = 2**25
 
 #: Chunks that the writer aims to put into one shard: 2**26 entries at the default chunk length.
@@ -41,7 +41,7 @@ Dtype = Annotated[str, Meta(pattern=rf"^({'|'.join(DTYPES)})\Z")]
 UnitDtype = Annotated[str, Meta(pattern=rf"^({'|'.join(UNIT_DTYPES)})\Z")]
 WholeDtype = Annotated[str, Meta(pattern=rf"^({'|'.join(WHOLE_DTYPES)})\Z")]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", min_length=64, max_length=64)]
-UnitName = str  # see ``check_unit_name``: what a name may be is told apart from the syntax
+UnitName = str  # ``check_unit_name`` checks names: theirs is another fault than the syntax's
 Size = Annotated[int, Meta(ge=0, le=MAX_LENGTH)]
 Shape = Annotated[tuple[Size, ...], Meta(max_length=MAX_DIMENSIONS)]
 
@@ -60,7 +60,7 @@ class UnitRecord(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """Number of entries."""
         return math.prod(self.shape)
 
 
@@ -109,10 +109,10 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def aliases(self) -> dict[str, list[str]]:
         """Further names of tied units, by their owner."""
-        found: dict[str, list[str]] = {}
+        aliases: dict[str, list[str]] = {}
         for alias, owner in self.tied.items():
-            found.setdefault(owner, []).append(alias)
-        return found
+            aliases.setdefault(owner, []).append(alias)
+        return aliases
 
     @property
     def records(self) -> tuple[UnitRecord | WholeRecord, ...]:
@@ -285,10 +285,10 @@ def _fingerprints(
 
 
 def _stop_of_group(base: Checkpoint, names: list[str], start: int) -> int:
-    """Where tensors of at most 32 MiB end, which are one at least."""
-    room, stop = _TOGETHER - base.tensors[names[start]].nbytes, start + 1
-    while stop < len(names) and room >= base.tensors[names[stop]].nbytes:
-        room -= base.tensors[names[stop]].nbytes
+    """The end of a group of tensors: one, and those after it while all have at most 32 MiB."""
+    left, stop = _TOGETHER - base.tensors[names[start]].nbytes, start + 1
+    while stop < len(names) and left >= base.tensors[names[stop]].nbytes:
+        left -= base.tensors[names[stop]].nbytes
         stop += 1
     return stop
 

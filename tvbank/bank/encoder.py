@@ -20,7 +20,6 @@ from tvbank.bank.documents import JSON
 from tvbank.bank.shard import CHECKSUM_BYTES, index_bytes
 from tvbank.coding import encode_frame, read_header
 from tvbank.compress import Compressor, Entries, PairedUnit, Pairs
-from tvbank.dtypes import DTYPES
 from tvbank.layout import Layout, UnitRecord, fingerprint
 from tvbank.vector import BaseModel, TaskVector
 
@@ -164,7 +163,7 @@ class BankPairs(Pairs):
         # Chunks of shards that end up empty take no index: an upper bound, by less than a shard's.
         self.fixed_bytes = fixed_bytes + layout.shard_count * index_bytes(layout.chunks_per_shard)
         self.parameters, self.chunk_length = parameters, layout.chunk_length
-        self.base_bytes = sum(unit.size * DTYPES[unit.dtype].itemsize for unit in layout.units)
+        self.base_bytes = layout.unit_bytes
 
     def read(self, unit: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """See ``Pairs.read``."""
