@@ -48,7 +48,7 @@ def test_compiled_code_is_left_without_counters():
     found = compiled_modules()
     assert "tvbank.coding.kernel" in found
     assert "tvbank.coding.decoding.blocks" in found
-    assert "tvbank.bank.scatter" in found
+    assert "tvbank.merging._sum" in found
     assert "tvbank.coding.header" not in found
 
 

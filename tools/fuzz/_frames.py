@@ -1,4 +1,4 @@
-"""Frames for fuzzing: seeds, mutations, and the fused loops between pages that nobody may touch."""
+"""Frames for fuzzing: seeds, mutations, and the decoder between pages that nobody may touch."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def _mask_bytes(fields: list[int], body: int, dice: random.Random) -> int:
     return int(min((bits + 7) // 8, 2**32 - 1))
 
 
-def fused_decoder() -> Any:
-    """A function of a frame with a valid header: positions and patterns, or None if refused."""
+def guarded_decoder() -> Any:
+    """A function of a frame with a valid header: positions and patterns, or the reason."""
     sys.path.insert(0, str(ROOT / "tests"))
     from guarded import Guarded
 
-    from tvbank.coding import MASK_ENCODINGS, VALUE_ENCODINGS
-    from tvbank.coding.decoding.decode import decode_frames
-    from tvbank.coding.decoding.positions import run_tables_address
+    from tvbank.coding import MASK_ENCODINGS, REASONS, VALUE_ENCODINGS
+    from tvbank.coding.decoding.patterns import decode_patterns
+    from tvbank.coding.decoding.positions import decode_positions, run_tables_address
     from tvbank.coding.decoding.table import TAIL_BYTES
     from tvbank.coding.header import FrameHeader
 
@@ -93,7 +93,7 @@ def fused_decoder() -> Any:
     def decode(frame: bytes, header: FrameHeader) -> Any:
         stop = HEADER_BYTES + header.mask_bytes
         if stop > len(frame):
-            return None
+            return "frame-truncated"
         mask, values = frame[HEADER_BYTES:stop], frame[stop:]
         # Read through addresses: they must outlive the call.
         sections = [Guarded(len(part) + len(tail), part + tail) for part in (mask, values)]
@@ -103,10 +103,12 @@ def fused_decoder() -> Any:
             header.mask_parameter, header.value_parameter, header.extent, header.nonzeros,
             sections[0].address, len(mask), sections[1].address, len(values),
         )  # fmt: skip
-        table, first = np.array([row], np.int64), np.zeros(1, np.int64)
+        table = np.array([row], np.int64)
         is_float = header.element == "float32"
-        if decode_frames(table, first, is_float, found.address, patterns.address, tables) >= 0:
-            return None
+        code = decode_positions(table, 0, found.address, tables)
+        code = code or decode_patterns(table, 0, is_float, patterns.address, tables)
+        if code:
+            return REASONS[code - 1]
         return found.array.tobytes(), patterns.array.tobytes()
 
     return decode

@@ -17,13 +17,9 @@ _REGION_BITS: Final = 32
 #: No address of the process is as high: regions are told from arrays that a loop makes itself.
 _HIGH: Final = 1 << 62
 #: Modules that take the addresses of arrays they make.
-_WITH_ADDRESSES: Final = (
-    "rice", "masks.blocks", "decoding.gaps", "decoding.blocks", "decoding.positions",
-    "decoding.patterns", "decoding.decode",
-)  # fmt: skip
+_WITH_ADDRESSES: Final = ("decoding.blocks", "decoding.patterns")
 _regions: dict[int, NDArray[np.uint8]] = {}
 _made: list[NDArray[Any]] = []
-_kept: list[NDArray[Any]] = []
 
 
 def region(data: bytes) -> np.uint64:
@@ -31,6 +27,21 @@ def region(data: bytes) -> np.uint64:
     number = len(_regions) + 1
     _regions[number] = np.frombuffer(data, np.uint8).copy()
     return np.uint64(_HIGH | number << _REGION_BITS)
+
+
+def decoding_tables() -> np.uint64:
+    """The address of decoding tables, the first region: a decoder's "address" is its slot."""
+    from tvbank.coding.decoding.decoders import RUN_TABLES_AT
+    from tvbank.coding.densities import run_tables
+
+    slots = np.arange(RUN_TABLES_AT // 8, dtype=np.uint64)
+    return region(slots.tobytes() + run_tables().tobytes())
+
+
+def _call_decoder(slot: Any, *arguments: Any) -> Any:
+    positions = importlib.import_module("tvbank.coding.decoding.positions")
+    patterns = importlib.import_module("tvbank.coding.decoding.patterns")
+    return (positions.MASK_DECODERS + patterns.VALUE_DECODERS)[int(slot)](*arguments)
 
 
 def content(address: Any) -> bytes:
@@ -57,7 +68,7 @@ def _part(address: Any, size: int) -> NDArray[np.uint8]:
 
 
 def _part_of_made(address: int, size: int) -> NDArray[np.uint8]:
-    for array in (*_made, *_kept):
+    for array in _made:
         start = address - array.ctypes.data
         if start >= 0 and start + size <= array.nbytes:
             return array.reshape(-1).view(np.uint8)[start : start + size]
@@ -96,13 +107,6 @@ def _storer(kind: Any) -> Any:
     return store
 
 
-def _load_word(data: NDArray[np.uint8], byte: Any) -> np.uint64:
-    part = data[int(byte) : int(byte) + 8]
-    if part.size < 8:
-        raise IndexError(f"a word at byte {byte} of {data.size}")
-    return np.uint64(int.from_bytes(part.tobytes(), "little"))
-
-
 def _load_lanes(patterns: NDArray[np.uint32], index: Any) -> np.uint64:
     part = patterns[int(index) : int(index) + 64]
     if part.size < 64:
@@ -126,7 +130,6 @@ def interpret() -> None:
     """Give the machine instructions their Python, before anything imports them by name."""
     kernel = importlib.import_module("tvbank.coding.kernel")
     replaced: dict[str, Any] = {
-        "_load_word": _load_word,
         "_load_lanes": _load_lanes,
         "trailing_zeros": _trailing_zeros,
         "leading_zeros": lambda word: np.uint64(64 - int(word).bit_length()),
@@ -145,11 +148,12 @@ def interpret() -> None:
     known["pattern_of"] = lambda number: np.float32(number).view(np.uint32)
     known["prefetch"] = lambda address: None
     _replace(memory, known)
+    decoders = importlib.import_module("tvbank.coding.decoding.decoders")
+    _replace(decoders, {"call_decoder": _call_decoder})
     for name in _WITH_ADDRESSES:
         _replace(importlib.import_module(f"tvbank.coding.{name}"), {"np": _Numpy()})
     # The loop for processors without that instruction is Python.
     _replace(importlib.import_module("tvbank.coding.decoding.bitmap"), {"HAS_COMPRESS": False})
-    _kept.append(importlib.import_module("tvbank.coding.densities").run_tables())
 
 
 def _replace(module: Any, known: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@
 ``snapshot.py``           reads the documents of one generation, and checked objects
 ``reader.py``             reads frames by unit or by shard
 ``room.py``               asks for memory before anything is decoded into it
-``entries.py``            puts their entries together; ``scatter.py`` into their places
+``entries.py``            puts their entries together, sparse or dense
 ``task.py``               ``Task`` and ``Unit``, the mappings users hold; ``inspect``
 ``routers.py``            routers as they are stored; ``router_documents.py`` says what of them
 ``bank.py``               ``Bank``, ``create`` and ``open``

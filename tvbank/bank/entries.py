@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
@@ -16,9 +16,6 @@ from tvbank.layout import UnitRecord
 
 #: Positions within a unit, int64 [nonzeros], ascending, and the entries there.
 Sparse = tuple[NDArray[np.int64], NDArray[Any]]
-
-#: Where the entries of each frame begin, and of all frames positions and entries.
-_Joined = tuple[list[int], NDArray[np.int64], NDArray[Any]]
 
 #: Calls that all frames are decoded in, so that the cores end together.
 _PARTS = 16
@@ -36,7 +33,7 @@ def join(reader: DeltaReader, frames: Iterable[StoredFrame]) -> Sparse:
         CorruptionError: a frame violates the format; says task, unit and byte range.
         TooLargeError: there is not enough memory.
     """
-    _, positions, entries = _join_each(reader, list(frames))
+    _, positions, entries = _join(reader, list(frames), map)
     return positions, entries
 
 
@@ -46,10 +43,9 @@ def fill(reader: DeltaReader, frames: Iterable[StoredFrame], dense: NDArray[Any]
     Raises:
         CorruptionError: a frame violates the format; says task, unit and byte range.
     """
-    from tvbank.bank.scatter import scatter  # numba: only when something is decoded
-
-    for frame in frames:
-        scatter(*reader.decode(frame), dense[frame.first :])
+    placed = ((frame, frame.first) for frame in frames)
+    for batch in _batches(placed):
+        _fill(reader, batch, dense)
 
 
 def join_all(
@@ -58,7 +54,7 @@ def join_all(
     """As ``join``, of many units on all cores; see ``fill_all``."""
     frames = {unit.name: list(reader.frames(unit)) for unit in units}
     every = [frame for of_unit in frames.values() for frame in of_unit]
-    ends, positions, entries = _join_at_once(reader, every, pool) or _join_each(reader, every)
+    ends, positions, entries = _join(reader, every, pool.map)
     joined: dict[str, Sparse] = {}
     first = 0
     for name, of_unit in frames.items():
@@ -68,66 +64,41 @@ def join_all(
     return joined
 
 
-def _join_each(reader: DeltaReader, frames: Sequence[StoredFrame]) -> _Joined:
-    """Frame by frame, so that what is wrong with one can be said."""
-    ends, positions, entries = _room(reader, frames)
-    for number, frame in enumerate(frames):
-        _decode(reader, frame, positions[ends[number] :], entries[ends[number] :])
-    return ends, positions, entries
+def _join(
+    reader: DeltaReader, frames: Sequence[StoredFrame], run: Callable[..., Iterator[Any]]
+) -> tuple[list[int], NDArray[np.int64], NDArray[Any]]:
+    """Where the entries of each frame begin, and of all frames positions and entries.
 
-
-def _join_at_once(
-    reader: DeltaReader, frames: Sequence[StoredFrame], pool: ThreadPoolExecutor
-) -> _Joined | None:
-    """All frames in a few calls; ``None`` if there are none, or if one is not valid."""
-    from tvbank.coding.decoding.batch import batch_of  # numba: only when something is decoded
-
-    is_float = reader.dtype == np.float32
-    batch = batch_of([frame.data for frame in frames], reader.chunk_length, is_float)
-    if batch is None or not frames:
-        return None
-    offsets = np.array([frame.first for frame in frames], np.int64)
-    sizes = np.array([frame.unit.size for frame in frames], np.int64)
-    if (offsets + batch.extents > sizes).any():
-        return None
-    ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(batch.nonzeros)))
-    positions, entries = _arrays(reader, frames, int(ends[-1]))
-    edges = np.searchsorted(ends, ends[-1] * np.arange(_PARTS + 1) // _PARTS)
-    edges[-1] = len(frames)
-
-    def decode(first: int, last: int) -> bool:
-        return batch.decode(first, last, ends, offsets, is_float, positions, entries)
-
-    whole = all(pool.map(decode, edges[:-1].tolist(), edges[1:].tolist()))
-    return (ends.tolist(), positions, entries) if whole else None
-
-
-def _room(reader: DeltaReader, frames: Sequence[StoredFrame]) -> _Joined:
-    """Where the entries of each frame begin, and room for those of all of them.
-
-    The headers tell how many there are, and the system is asked once: a few bytes can state more
-    entries than there is memory for.
+    Memory is taken once the headers have said how much, and the system is asked whether there is
+    as much: a few bytes can state more entries than there is memory for.
     """
-    ends = np.cumsum([0, *(reader.header(frame).nonzeros for frame in frames)]).tolist()
-    return ends, *_arrays(reader, frames, ends[-1])
+    # numba: only when something is decoded
+    from tvbank.coding.decoding.decode import decode_entries
+    from tvbank.coding.decoding.positions import run_tables_address
+    from tvbank.coding.decoding.table import address_of
 
-
-def _arrays(
-    reader: DeltaReader, frames: Sequence[StoredFrame], count: int
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    batch = reader.batch(frames)
+    ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(batch.nonzeros)))
+    count = int(ends[-1])
     unit = repr(frames[0].unit.name) if frames else "nothing"
     what, remedy = f"what is not zero, from unit {unit} on,", "read frame by frame: Task.frames"
     positions = room(count, np.dtype(np.int64), what, remedy)
-    return positions, room(count, reader.dtype, what, remedy)
+    entries = room(count, reader.dtype, what, remedy)
+    offsets = np.array([frame.first for frame in frames], np.int64)
+    edges = np.searchsorted(ends, ends[-1] * np.arange(_PARTS + 1) // _PARTS)
+    edges[0], edges[-1] = 0, len(frames)
 
+    def decode(first: int, last: int) -> tuple[int, int]:
+        fault: tuple[int, int] = decode_entries(
+            batch.table, first, last, ends, offsets, reader.dtype == np.float32,
+            address_of(positions), address_of(entries), run_tables_address(),
+        )  # fmt: skip
+        return fault
 
-def _decode(
-    reader: DeltaReader, frame: StoredFrame, positions: NDArray[np.int64], entries: NDArray[Any]
-) -> None:
-    """Decode a frame to the beginning of two arrays."""
-    found, values = reader.decode(frame)
-    np.add(found, frame.first, out=positions[: len(found)], dtype=np.int64)
-    entries[: len(found)] = values
+    for row, code in run(decode, edges[:-1].tolist(), edges[1:].tolist()):
+        if row >= 0:
+            reader.refuse(code, frames[row])
+    return ends.tolist(), positions, entries
 
 
 def fill_all(
@@ -140,16 +111,35 @@ def fill_all(
     """
     ends = np.cumsum([unit.size for unit in units])
     size = int(ends[-1]) if len(units) else 0
-    whole = room(size, reader.dtype, "all units, dense,", "read unit by unit, or to_sparse()")
-    flat = dict(zip(units, np.split(whole, ends[:-1]), strict=True)) if units else {}
+    dense = room(size, reader.dtype, "all units, dense,", "read unit by unit, or to_sparse()")
+    flat = dict(zip(units, np.split(dense, ends[:-1]), strict=True)) if units else {}
+    starts = dict(zip(units, [0, *ends[:-1].tolist()], strict=True)) if units else {}
+    placed = [
+        (frame, starts[unit] + frame.first) for unit in units for frame in reader.frames(unit)
+    ]
+    list(pool.map(lambda batch: _fill(reader, batch, dense), _batches(placed)))
+    return {unit.name: part.reshape(unit.shape) for unit, part in flat.items()}
 
-    def decode(batch: list[StoredFrame]) -> None:
-        for frame in batch:
-            fill(reader, [frame], flat[frame.unit])
 
-    frames = [frame for unit in units for frame in reader.frames(unit)]
-    list(pool.map(decode, _batches(frames)))
-    return {unit.name: dense.reshape(unit.shape) for unit, dense in flat.items()}
+def _fill(
+    reader: DeltaReader, placed: Sequence[tuple[StoredFrame, int]], dense: NDArray[Any]
+) -> None:
+    """Put the entries of some frames into an array of zeros, given where each chunk begins."""
+    # numba: only when something is decoded
+    from tvbank.coding.decoding.decode import decode_dense
+    from tvbank.coding.decoding.positions import run_tables_address
+    from tvbank.coding.decoding.table import address_of
+
+    frames = [frame for frame, _ in placed]
+    batch = reader.batch(frames)
+    offsets = np.array([offset for _, offset in placed], np.int64)
+    scratch = np.empty(2 * int(batch.nonzeros.max(initial=0)), np.uint32)
+    row, code = decode_dense(
+        batch.table, 0, len(frames), offsets, reader.dtype == np.float32, address_of(dense),
+        address_of(scratch), run_tables_address(),
+    )  # fmt: skip
+    if row >= 0:
+        reader.refuse(code, frames[row])
 
 
 def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:

@@ -8,11 +8,11 @@ From a store that takes its time, several shards are requested at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, NoReturn, final
+from typing import TYPE_CHECKING, Any, NoReturn, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,14 @@ from tvbank.bank.shard import (
     parse_index,
 )
 from tvbank.bank.snapshot import missing
+from tvbank.coding.faults import raise_fault
 from tvbank.coding.header import FrameHeader, read_header
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import ObjectNotFoundError, Storage
+
+if TYPE_CHECKING:
+    from tvbank.coding.decoding.table import Batch
 
 _BEYOND = "there are entries beyond the end of the unit"
 
@@ -134,9 +138,13 @@ class DeltaReader:
                 reaches beyond its unit, or has entries of a unit that the task keeps whole; says
                 where.
         """
-        from tvbank.coding.decoding.batch import address_of  # numba: only for who decodes
-        from tvbank.coding.decoding.headers import read_headers
-        from tvbank.coding.decoding.table import EXTENT, FRAME_COLUMNS, NONZEROS
+        from tvbank.coding.decoding.table import (  # numba: only when something is decoded
+            EXTENT,
+            FRAME_COLUMNS,
+            NONZEROS,
+            address_of,
+            read_headers,
+        )
 
         layout = self._layout
         nothing = np.empty(0, np.int64)
@@ -190,6 +198,37 @@ class DeltaReader:
                 self._corrupt(error.reason, str(error), frame)
             self.decode(frame)
         raise AssertionError("all frames are valid, and yet a header was refused")
+
+    def batch(self, frames: Sequence[StoredFrame]) -> Batch:
+        """Frames in one piece of memory, with the table that the decoder reads.
+
+        Raises:
+            CorruptionError: a header violates the format, or a frame does not fit its unit; says
+                task, unit and byte range.
+        """
+        from tvbank.coding.decoding.table import batch_of  # numba: only when something is decoded
+
+        is_float = self.dtype == np.float32
+        batch = batch_of([frame.data for frame in frames], self.chunk_length, is_float)
+        if batch is not None:
+            room = np.array([frame.unit.size - frame.first for frame in frames], np.int64)
+            if (batch.extents <= room).all():
+                return batch
+        for frame in frames:
+            self.decode(frame)
+        raise AssertionError("all frames are valid, and yet one was refused")
+
+    def refuse(self, code: int, frame: StoredFrame) -> NoReturn:
+        """Say what is wrong with a frame, given what the decoder returned.
+
+        Raises:
+            CorruptionError: always; says task, unit and byte range.
+        """
+        try:
+            raise_fault(code)
+        except FormatError as error:
+            self._corrupt(error.reason, str(error), frame)
+        raise AssertionError("a valid frame was refused")
 
     def decode(self, frame: StoredFrame) -> tuple[NDArray[np.uint32], NDArray[Any]]:
         """Positions in a frame's chunk, ascending, and the entries there; on any thread.

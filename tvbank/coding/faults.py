@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tvbank.errors import FrameError
 
 #: Every ``FrameError.reason``. Faults of the mask section come before those of the value section.
@@ -28,11 +30,55 @@ REASONS = (
 )
 
 
-def fault(reason: str, detail: str) -> FrameError:
-    """Build the error for one violation.
+#: What decoders return: 0, or the place of a reason in ``REASONS``, counted from 1.
+(
+    VALID, FRAME_TRUNCATED, FRAME_VERSION, ELEMENT_TYPE, MASK_ENCODING, VALUE_ENCODING, COUNT,
+    ENTRIES_MISMATCH, MASK_PARAMETER, VALUE_PARAMETER, MASK_SECTION, FRAME_TRAILING, PADDING,
+    NON_CANONICAL, POSITION, CODE, TABLE, MAGNITUDE, VALUE, ZERO_VALUE,
+) = range(len(REASONS) + 1)  # fmt: skip
+
+_SENTENCES: Final = (
+    "the frame ends before its header, its mask section or its value section does",
+    "its version is not 1, the one that this tvbank reads",
+    "its element type is not known",
+    "its mask encoding is not known",
+    "its value encoding is not known, or not for its elements or its mask",
+    "its numbers of entries and of non-zeros and its extent contradict each other",
+    "it has another number of entries than belong there",
+    "the mask encoding does not allow a parameter",
+    "the value encoding does not allow its parameter",
+    "the mask section has not the size that its encoding needs",
+    "there are bytes after the value section",
+    "unused bits of the last byte of a section are not zero",
+    "a section escapes a number that needs no escape, or its states do not end at their start",
+    "the mask section does not hold the positions that the header states",
+    "a code lies beyond the table of values",
+    "the table of values does not ascend from 1",
+    "the magnitude is not within 1 .. 0x7fffffff",
+    "a value is not one that its encoding allows",
+    "there is a value of zero among the non-zeros",
+)
+
+
+def fault(code: int, detail: str | None = None) -> FrameError:
+    """The error for one violation.
 
     Args:
-        reason: one of ``REASONS``.
-        detail: what exactly is wrong, as the end of a sentence.
+        code: what a decoder returned, from 1.
+        detail: what exactly is wrong, as the end of a sentence; else a sentence about the reason.
     """
-    return FrameError(reason, f"invalid frame ({reason}): {detail}")
+    reason = REASONS[code - 1]
+    return FrameError(reason, f"invalid frame ({reason}): {detail or _SENTENCES[code - 1]}")
+
+
+def raise_fault(code: int) -> None:
+    """Raise the error for what a decoder returned, if it is no 0.
+
+    Raises:
+        FrameError: the code is a fault's.
+        MemoryError: the decoder did not come to its end.
+    """
+    if code < 0:
+        raise MemoryError("there is not enough memory to decode a frame")
+    if code:
+        raise fault(code)

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.kernel import bits_from, kernel
-from tvbank.coding.sections import bytes_of_bits
+from tvbank.coding.encoding import bytes_of_bits
+from tvbank.coding.kernel import kernel
 
-_ONE = np.uint64(1)
 _WORD_BITS = np.uint64(64)
 
 
@@ -31,16 +30,6 @@ def _pack(fields: Any, width: Any, first_bit: Any, words: Any) -> None:
             pending = value >> (bits - filled)
     if filled:
         words[index] = pending
-
-
-@kernel
-def _unpack(data: Any, width: Any, fields: Any) -> None:
-    step = np.uint64(width)
-    mask = (_ONE << step) - _ONE
-    bit = np.uint64(0)
-    for index in range(fields.size):
-        fields[index] = np.uint32(bits_from(data, bit) & mask)
-        bit += step
 
 
 def pack(
@@ -65,19 +54,3 @@ def pack(
     if fields.size and width:
         _pack(fields, width, first_bit, words)
     return words.view(np.uint8)[: bytes_of_bits(bits)]
-
-
-def unpack(data: NDArray[np.uint8], width: int, count: int) -> NDArray[np.uint32]:
-    """Read ``count`` fields of ``width`` bits from the start of a padded section.
-
-    Args:
-        data: uint8, a section of at least count·width bits as ``rice.padded`` returns it.
-        width: bits a field, 0 .. 24.
-        count: number of fields.
-
-    Returns:
-        uint32 [count].
-    """
-    fields = np.empty(count, np.uint32)
-    _unpack(data, width, fields)
-    return fields

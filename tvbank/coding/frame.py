@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.faults import fault
-from tvbank.coding.gather import gather, scatter
+from tvbank.coding.decoding.decode import decode_dense
+from tvbank.coding.decoding.patterns import decode_patterns
+from tvbank.coding.decoding.positions import decode_positions, run_tables_address
+from tvbank.coding.decoding.table import TAIL_BYTES, address_of, frame_row
+from tvbank.coding.faults import FRAME_TRUNCATED, MASK_SECTION, fault, raise_fault
 from tvbank.coding.header import (
     HEADER_BYTES,
     MAX_ENTRIES,
@@ -16,9 +19,12 @@ from tvbank.coding.header import (
     byte_view,
     read_header,
 )
-from tvbank.coding.masks import MASKS, Mask
+from tvbank.coding.kernel import kernel
+from tvbank.coding.masks import MASKS
+from tvbank.coding.masks.mask import Mask
 from tvbank.coding.sass import FrameSizes, choose, force, section_sizes
-from tvbank.coding.values import VALUES, Values
+from tvbank.coding.values import VALUES
+from tvbank.coding.values.facts import Values
 from tvbank.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 
 _MASK: Final = {encoding.name: encoding for encoding in MASKS}
 _VALUES: Final = {encoding.name: encoding for encoding in VALUES}
+_AT_0: Final = np.zeros(1, np.int64)
 
 
 def encode_frame(
@@ -91,11 +98,14 @@ def decode_frame(frame: Buffer, entries: int | None = None) -> NDArray[np.float3
     Raises:
         FrameError: if the frame violates the spec; ``reason`` is the spec's code.
     """
-    header, positions, patterns = _decode(frame, entries)
-    if positions is not None:
-        return scatter(patterns, positions, header.entries).view(header.dtype)
+    header, table, _memory = _read(frame, entries)
     chunk = np.zeros(header.entries, np.uint32)
-    chunk[: header.extent] = patterns
+    scratch = np.empty(0 if header.mask == "full" else 2 * header.nonzeros, np.uint32)
+    _, code = decode_dense(
+        table, 0, 1, _AT_0, header.element == "float32", address_of(chunk), address_of(scratch),
+        run_tables_address(),
+    )  # fmt: skip
+    raise_fault(code)
     return chunk.view(header.dtype)
 
 
@@ -114,9 +124,13 @@ def decode_sparse(
     Raises:
         FrameError: if the frame violates the spec; ``reason`` is the spec's code.
     """
-    header, positions, patterns = _decode(frame, entries)
-    if positions is None:
-        positions = np.arange(header.extent, dtype=np.uint32)
+    header, table, _memory = _read(frame, entries)
+    positions = np.empty(header.nonzeros, np.uint32)
+    patterns = np.empty(header.nonzeros, np.uint32)
+    tables = run_tables_address()
+    raise_fault(decode_positions(table, 0, address_of(positions), tables))
+    is_float = header.element == "float32"
+    raise_fault(decode_patterns(table, 0, is_float, address_of(patterns), tables))
     return positions, patterns.view(header.dtype)
 
 
@@ -151,28 +165,42 @@ def _survey(chunk: NDArray[Any], row: int | None, phase: int) -> tuple[Mask, Val
     # Copied unless contiguous, aligned and writable: each kernel is compiled for one kind of array.
     patterns = np.require(chunk, requirements=["C", "A", "W"]).view(np.uint32)
     where = Mask.of(patterns, row, phase)
-    return where, Values(str(chunk.dtype), gather(patterns, where.positions))
+    taken = np.empty(where.nonzeros, np.uint32)
+    _gather(patterns, where.positions, taken)
+    return where, Values(str(chunk.dtype), taken)
 
 
-def _decode(
+@kernel
+def _gather(patterns: Any, places: Any, out: Any) -> None:
+    for index in range(places.size):
+        out[index] = patterns[places[index]]
+
+
+def _read(
     frame: Buffer, entries: int | None
-) -> tuple[FrameHeader, NDArray[np.uint32] | None, NDArray[np.uint32]]:
-    """Header, positions and patterns; no positions where they are all below the extent."""
+) -> tuple[FrameHeader, NDArray[np.int64], NDArray[np.uint8]]:
+    """Header, a table of one row, and the memory that its addresses lead into.
+
+    Raises:
+        FrameError: the header is not valid, or a section is too short to be worth memory for as
+            many entries as the header states.
+    """
     view = byte_view(frame)
     header = read_header(view, entries)
+    memory = np.zeros(len(view) + TAIL_BYTES, np.uint8)
+    memory[: len(view)] = view
     stop = HEADER_BYTES + header.mask_bytes
     if len(view) < stop:
-        raise fault("frame-truncated", f"{len(view)} bytes, the mask section alone ends at {stop}")
-    positions = None
-    if header.mask != "full":
-        positions = _MASK[header.mask].decode(view[HEADER_BYTES:stop], header)
-    return header, positions, _decode_values(view[stop:], header)
-
-
-def _decode_values(section: memoryview, header: FrameHeader) -> NDArray[np.uint32]:
-    size = header.value_bytes
-    if size is not None and len(section) < size:
-        raise fault("frame-truncated", f"{len(section)} of the {size} bytes of the value section")
-    if size is not None and len(section) > size:
-        raise fault("frame-trailing", f"{len(section) - size} bytes behind the value section")
-    return _VALUES[header.values].decode(section, header)
+        raise fault(FRAME_TRUNCATED)
+    table = np.array([frame_row(header, int(address_of(memory)), len(view))], np.int64)
+    counts = header.extent, header.nonzeros
+    if _MASK[header.mask].least_bits(header.mask_parameter, *counts) > 8 * header.mask_bytes:
+        raise fault(MASK_SECTION)
+    least = _VALUES[header.values].least_bits(header.value_parameter, *counts)
+    if least > 8 * (len(view) - stop):
+        # A fault of the mask section comes first; positions take no more than a mask may.
+        if header.mask != "full":
+            positions = np.empty(header.nonzeros, np.uint32)
+            raise_fault(decode_positions(table, 0, address_of(positions), run_tables_address()))
+        raise fault(FRAME_TRUNCATED)
+    return header, table, memory

@@ -18,21 +18,27 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tvbank.coding.faults import fault
-from tvbank.coding.sections import (
-    MASK_ENCODINGS,
-    VALUE_ENCODINGS,
-    bytes_of_bits,
-    mask_parameter_allowed,
-    mask_section_bits,
-    value_encoding_allowed,
-    value_parameter_allowed,
-    value_section_bytes,
+from tvbank.coding.encoding import bytes_of_bits
+from tvbank.coding.faults import (
+    COUNT,
+    ELEMENT_TYPE,
+    ENTRIES_MISMATCH,
+    FRAME_TRUNCATED,
+    MASK_ENCODING,
+    MASK_PARAMETER,
+    MASK_SECTION,
+    VALID,
+    VALUE_ENCODING,
+    VALUE_PARAMETER,
+    fault,
 )
+from tvbank.coding.faults import FRAME_VERSION as FRAME_VERSION_REFUSED
+from tvbank.coding.masks import MASKS
+from tvbank.coding.values import VALUES
 from tvbank.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +51,17 @@ MAX_ENTRIES: Final = 1 << 24
 #: Element types by id.
 ELEMENTS: Final = ("float32", "int32")
 
+#: Names by id, which is also the order of preference at equal bytes: the faster decoder first.
+MASK_ENCODINGS: Final = tuple(mask.name for mask in MASKS)
+VALUE_ENCODINGS: Final = tuple(values.name for values in VALUES)
+
 _FIELDS: Final = struct.Struct("<BBBBHHIIII")
+_EMPTY, _FULL = MASK_ENCODINGS.index("empty"), MASK_ENCODINGS.index("full")
+_NONE = VALUE_ENCODINGS.index("none")
+#: The rows of both tables as integers, for ``header_fault``; and which elements values are for.
+_MASK_PARAMETERS: Final = tuple(tuple(mask.allowed) for mask in MASKS)
+_VALUE_PARAMETERS: Final = tuple(tuple(values.allowed) for values in VALUES)
+_FITS: Final = tuple(tuple(int(e in values.elements) for e in ELEMENTS) for values in VALUES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +98,9 @@ class FrameHeader:
     @property
     def value_bytes(self) -> int | None:
         """Length of the value section in bytes; None if only decoding it tells (``rice``)."""
-        return value_section_bytes(self.values, self.value_parameter, self.nonzeros)
+        row = VALUES[VALUE_ENCODINGS.index(self.values)]
+        bits = row.section_bits(self.value_parameter, self.extent, self.nonzeros)
+        return None if bits is None else bytes_of_bits(bits)
 
     def to_bytes(self) -> bytes:
         """The 24 bytes of this header."""
@@ -113,24 +131,71 @@ def read_header(buffer: Buffer, entries: int | None = None) -> FrameHeader:
     """
     view = byte_view(buffer)
     if len(view) < HEADER_BYTES:
-        raise fault("frame-truncated", f"{len(view)} bytes, and the header alone has 24")
+        raise fault(FRAME_TRUNCATED, f"{len(view)} bytes, and the header alone has 24")
     version, element, mask, values, *numbers = _FIELDS.unpack_from(view)
+    parameter, second, n, extent, nonzeros, mask_bytes = numbers
+    expected = -1 if entries is None else entries
+    code = header_fault(
+        version, element, mask, values, parameter, second, n, extent, nonzeros, expected
+    )  # fmt: skip
+    if code == ENTRIES_MISMATCH:
+        raise fault(code, f"{n} entries where {entries} belong")
+    if code:
+        raise fault(code)
+    bits = MASKS[mask].section_bits(parameter, extent, nonzeros)
+    if bits is not None and mask_bytes != bytes_of_bits(bits):
+        raise fault(MASK_SECTION)
+    return FrameHeader(ELEMENTS[element], MASK_ENCODINGS[mask], VALUE_ENCODINGS[values], *numbers)
+
+
+def header_fault(
+    version: Any, element: Any, mask: Any, values: Any, mask_parameter: Any, value_parameter: Any,
+    entries: Any, extent: Any, nonzeros: Any, expected: Any,
+) -> Any:  # fmt: skip
+    """The first fault of a header up to ``value-parameter``, or 0.
+
+    ``decoding`` compiles this function for many headers at once; hence integers only.
+
+    Args:
+        version: as the other fields: as in the header.
+        element: its element type.
+        mask: id of the mask encoding.
+        values: id of the value encoding.
+        mask_parameter: any.
+        value_parameter: any.
+        entries: any.
+        extent: any.
+        nonzeros: any.
+        expected: the number of entries that the caller expects, −1 for any.
+    """
     if version != FRAME_VERSION:
-        raise fault("frame-version", f"version {version}, this tvbank reads version 1")
+        return FRAME_VERSION_REFUSED
     if element >= len(ELEMENTS):
-        raise fault("element-type", f"unknown element type {element}")
-    if mask >= len(MASK_ENCODINGS):
-        raise fault("mask-encoding", f"unknown mask encoding {mask}")
-    if values >= len(VALUE_ENCODINGS):
-        raise fault("value-encoding", f"unknown value encoding {values}")
-    header = FrameHeader(ELEMENTS[element], MASK_ENCODINGS[mask], VALUE_ENCODINGS[values], *numbers)
-    _check_values(header)
-    _check_counts(header)
-    if entries is not None and header.entries != entries:
-        raise fault("entries-mismatch", f"{header.entries} entries where {entries} belong")
-    _check_parameters(header)
-    _check_mask_bytes(header)
-    return header
+        return ELEMENT_TYPE
+    if mask >= len(_MASK_PARAMETERS):
+        return MASK_ENCODING
+    if values >= len(_VALUE_PARAMETERS) or not _FITS[values][element]:
+        return VALUE_ENCODING
+    if (values == _NONE) != (mask == _EMPTY):
+        return VALUE_ENCODING
+    if entries < 1 or entries > MAX_ENTRIES or extent > entries or nonzeros > extent:
+        return COUNT
+    empty = mask == _EMPTY
+    if (nonzeros == 0) != empty or (extent == 0) != empty or (mask == _FULL and nonzeros != extent):
+        return COUNT
+    if expected >= 0 and entries != expected:
+        return ENTRIES_MISMATCH
+    least, most, low_byte, is_width = _MASK_PARAMETERS[mask]
+    if mask_parameter < least or mask_parameter > most or mask_parameter % 256 > low_byte:
+        return MASK_PARAMETER
+    if is_width:
+        last = extent - 1
+        if last >> mask_parameter or (mask_parameter and not last >> (mask_parameter - 1)):
+            return MASK_PARAMETER
+    least, most, low_byte, is_width = _VALUE_PARAMETERS[values]
+    if value_parameter < least or value_parameter > most:
+        return VALUE_PARAMETER
+    return VALID
 
 
 def byte_view(buffer: Buffer) -> memoryview:
@@ -144,38 +209,3 @@ def byte_view(buffer: Buffer) -> memoryview:
         return view.cast("B") if view.nbytes else memoryview(b"")
     except TypeError as error:
         raise UsageError(f"a frame must be a contiguous buffer of bytes: {error}") from None
-
-
-def _check_values(header: FrameHeader) -> None:
-    if not value_encoding_allowed(header.values, header.element):
-        raise fault("value-encoding", f"'{header.values}' is not for {header.element} chunks")
-    if (header.values == "none") != (header.mask == "empty"):
-        raise fault("value-encoding", f"values '{header.values}' with mask '{header.mask}'")
-
-
-def _check_counts(header: FrameHeader) -> None:
-    n, e, m = header.entries, header.extent, header.nonzeros
-    if not 1 <= n <= MAX_ENTRIES:
-        raise fault("count", f"{n} entries, a chunk has 1 to {MAX_ENTRIES}")
-    if e > n or m > e:
-        raise fault("count", f"{m} non-zeros in an extent of {e} in {n} entries")
-    if (m == 0) != (header.mask == "empty") or (m == 0) != (e == 0):
-        raise fault("count", f"{m} non-zeros in an extent of {e} with mask '{header.mask}'")
-    if header.mask == "full" and m != e:
-        raise fault("count", f"{m} non-zeros in an extent of {e} with mask 'full'")
-
-
-def _check_parameters(header: FrameHeader) -> None:
-    if not mask_parameter_allowed(header.mask, header.mask_parameter, header.extent):
-        raise fault("mask-parameter", f"{header.mask_parameter} with mask '{header.mask}'")
-    if not value_parameter_allowed(header.values, header.value_parameter):
-        raise fault("value-parameter", f"{header.value_parameter} with values '{header.values}'")
-
-
-def _check_mask_bytes(header: FrameHeader) -> None:
-    bits = mask_section_bits(header.mask, header.mask_parameter, header.extent, header.nonzeros)
-    if bits is not None and header.mask_bytes != bytes_of_bits(bits):
-        raise fault(
-            "mask-section",
-            f"{header.mask_bytes} bytes declared, mask '{header.mask}' takes {bytes_of_bits(bits)}",
-        )

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -25,22 +25,29 @@ if sys.byteorder != "little":
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _WORD = ir.IntType(64)
-_THREE, _SEVEN, _LAST_LANE = np.uint64(3), np.uint64(7), np.uint64(63)
+_LAST_LANE = np.uint64(63)
 
 
 def kernel(function: _Function) -> _Function:
     """Compile a function with numba: without the GIL, kept on disk, no checks of division."""
-    return cast(_Function, Kernel(function))
+    return cast(_Function, _compiled(function, {}))
 
 
 def inlined(function: _Function) -> _Function:
     """A kernel that is worth no call: it is copied into its callers."""
-    return cast(_Function, Kernel(function, targetoptions={"forceinline": True}))
+    return cast(_Function, _compiled(function, {"forceinline": True}))
 
 
 def kernel_with(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A kernel with options of numba's ``njit``, such as ``fastmath``."""
-    return lambda function: cast(Callable[..., Any], Kernel(function, targetoptions=options))
+    return lambda function: _compiled(function, options)
+
+
+def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """The kernel of a function, or with NUMBA_DISABLE_JIT=1 the function itself."""
+    if cast(Any, config).DISABLE_JIT:
+        return function
+    return cast(Callable[..., Any], Kernel(function, targetoptions=options))
 
 
 def _instruction(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,17 +59,6 @@ def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     proxy: Any = cgutils.create_struct_proxy
     array = proxy(signature.args[0])(context, builder, arguments[0])
     return builder.gep(array.data, [arguments[1]])
-
-
-@_instruction
-def _load_word(typing: Any, data: Any, byte: Any) -> Any:
-    """The 64 bits that start at a byte of a uint8 array, aligned or not."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address = _address(context, builder, signature, arguments)
-        return builder.load(builder.bitcast(address, _WORD.as_pointer()), align=1)
-
-    return types.uint64(data, types.uint64), generate
 
 
 @_instruction
@@ -107,20 +103,6 @@ def ones_in(typing: Any, word: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), generate
-
-
-@kernel
-def bits_from(data: Any, bit: Any) -> Any:
-    """At least 57 bits of a stream from ``bit`` on, as a uint64.
-
-    Args:
-        data: uint8; at least 8 bytes must follow the start of the byte of ``bit``. Nothing is
-            checked, except under NUMBA_BOUNDSCHECK=1.
-        bit: uint64.
-    """
-    byte = bit >> _THREE
-    _ = data[byte + _SEVEN]  # checked if bounds are; else the compiler drops it
-    return _load_word(data, byte) >> (bit & _SEVEN)
 
 
 @kernel

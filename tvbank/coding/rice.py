@@ -12,9 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.faults import fault
+from tvbank.coding.encoding import bytes_of_bits
 from tvbank.coding.kernel import kernel, trailing_zeros
-from tvbank.coding.sections import bytes_of_bits
 
 #: Parameters whose cost is counted: 0 .. 31.
 PARAMETERS: Final = 32
@@ -111,11 +110,6 @@ def stream_bits(symbols: NDArray[np.uint32]) -> NDArray[np.int64]:
     return totals
 
 
-def smallest_parameter(bits: NDArray[np.int64], limit: int) -> int:
-    """The lowest parameter, at most ``limit``, of the fewest bytes, given the bits for each."""
-    return int(np.argmin((bits[: limit + 1] + 7) // 8))
-
-
 def encode_stream(
     symbols: NDArray[np.uint32],
     bits: int,
@@ -137,35 +131,3 @@ def encode_stream(
     no_signs = np.empty(0, np.uint32)
     _encode(symbols, no_signs if signs is None else signs, k, k if k_odd is None else k_odd, words)
     return words.view(np.uint8)[: bytes_of_bits(bits)]
-
-
-def padded(section: memoryview) -> NDArray[np.uint8]:
-    """A copy of a section that ends in at least 8 zero bytes, in whole 64-bit words.
-
-    A 64-bit load at any byte of the section, or just behind it, stays within this array.
-    """
-    data = np.zeros(len(section) // 8 * 8 + 16, np.uint8)
-    data[: len(section)] = np.frombuffer(section, np.uint8) if len(section) else 0
-    return data
-
-
-def check_padding(section: memoryview, bits: int) -> None:
-    """Check that the bits behind the first ``bits`` of the section's last byte are zero."""
-    if bits % 8 and section[bits // 8] >> (bits % 8):
-        raise fault("padding", "unused bits of a section's last byte are not zero")
-
-
-def check_stream(section: memoryview, bits: int, short: str, long: str) -> None:
-    """Check that a stream of ``bits`` bits is exactly what a section holds, and its padding.
-
-    Args:
-        section: the section's bytes.
-        bits: bits that its symbols took.
-        short: reason code where the section is too short for its symbols.
-        long: reason code where whole bytes are left over.
-    """
-    if bits > 8 * len(section):
-        raise fault(short, f"the {len(section)} bytes of a section end within its symbols")
-    if bytes_of_bits(bits) < len(section):
-        raise fault(long, f"symbols of {bits} bits in a section of {len(section)} bytes")
-    check_padding(section, bits)

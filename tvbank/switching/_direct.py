@@ -9,7 +9,6 @@ from typing import NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.decoding.batch import address_of
 from tvbank.coding.decoding.elements import ADD, ADD_STEPS, FLOAT32, KINDS, STEP
 from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import (
@@ -22,6 +21,7 @@ from tvbank.coding.decoding.table import (
     NONZEROS,
     ORDER,
     PLACE_COLUMNS,
+    address_of,
 )
 from tvbank.errors import NonFiniteError
 from tvbank.switching._bindings import assign_slots

@@ -14,10 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import open_checkpoint
-from tvbank.coding.decoding.batch import address_of
 from tvbank.coding.decoding.decode import decode_frames
 from tvbank.coding.decoding.positions import run_tables_address
-from tvbank.coding.decoding.table import NONZEROS
+from tvbank.coding.decoding.table import NONZEROS, address_of
 from tvbank.merging.apply import WeightedSum, restore
 from tvbank.merging.tensor import to_torch
 from tvbank.switching._memory import Target, span, writing

@@ -8,8 +8,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.decoding.batch import address_of
-from tvbank.coding.decoding.table import ORDER, PLACE_COLUMNS
+from tvbank.coding.decoding.table import ORDER, PLACE_COLUMNS, address_of
 from tvbank.switching._threads import Crew, cut, thread_count
 from tvbank.switching.loops.shares import RecordArgument, shared_restore
 

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from tvbank.bank.bank import Bank
 from tvbank.bank.reader import TaskFrames
 from tvbank.bank.task import Task
-from tvbank.coding.decoding.batch import address_of
 from tvbank.coding.decoding.positions import run_tables_address
-from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT
+from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT, address_of
 from tvbank.merging.tensor import to_torch
 from tvbank.switching._bindings import Bindings, assign_slots
 from tvbank.switching._memory import Target

@@ -16,8 +16,10 @@ from tvbank.coding import (
     frame_sizes,
     read_header,
 )
-from tvbank.coding.masks import MASKS, Mask
-from tvbank.coding.values import VALUES, Values
+from tvbank.coding.masks import MASKS
+from tvbank.coding.masks.mask import Mask
+from tvbank.coding.values import VALUES
+from tvbank.coding.values.facts import Values
 from tvbank.errors import UsageError
 from tvbank.testing import chunks, frames, hints
 

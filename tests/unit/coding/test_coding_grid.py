@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tvbank.coding.values._grid import find_grid, grid_patterns
+from tvbank.coding.values.grid import find_grid, grid_patterns
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 

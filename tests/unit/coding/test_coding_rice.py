@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tvbank.coding import decode_frame, encode_frame
-from tvbank.coding.rice import check_stream, encode_stream, padded, stream_bits
-from tvbank.errors import FrameError
+from tvbank.coding.decoding.positions import stream_code
+from tvbank.coding.faults import PADDING, VALID
+from tvbank.coding.rice import encode_stream, stream_bits
 
 EDGES = [
     value
@@ -51,22 +52,13 @@ def test_steps_at_the_ends_of_int32():
     assert np.array_equal(decode_frame(encode_frame(steps, values="rice")), steps)
 
 
-def test_a_padded_section_has_a_word_behind_every_byte():
-    for size in range(40):
-        data = padded(memoryview(bytes([255]) * size))
-        assert data.size >= size + 8
-        assert data.size % 8 == 0
-        assert data.tobytes() == b"\xff" * size + bytes(data.size - size)
-
-
 def test_the_end_of_a_stream_is_checked_to_the_bit():
-    section = memoryview(b"\xff\x01")
-    check_stream(section, 9, "short", "long")
-    check_stream(section, 16, "short", "long")
-    for bits, reason in ((17, "short"), (8, "long"), (0, "long")):
-        with pytest.raises(FrameError) as refused:
-            check_stream(section, bits, "short", "long")
-        assert refused.value.reason == reason
-    with pytest.raises(FrameError) as refused:
-        check_stream(memoryview(b"\xff\x03"), 9, "short", "long")
-    assert refused.value.reason == "padding"
+    short, long = 98, 99
+
+    def code(section, bits):
+        data = np.frombuffer(section, np.uint8)
+        return stream_code(np.uint64(data.ctypes.data), len(section), bits, short, long)
+
+    assert code(b"\xff\x01", 9) == code(b"\xff\x01", 16) == VALID
+    assert [code(b"\xff\x01", bits) for bits in (17, 8, 0)] == [short, long, long]
+    assert code(b"\xff\x03", 9) == PADDING

@@ -1,14 +1,15 @@
-"""The decoder of frames: on memory by address, several frames to a call, without the GIL.
+"""The decoder of frames: on memory by address, many frames to a call, without the GIL.
 
-- ``batch``      frames from anywhere, laid out for these loops
-- ``headers``    a frame's header, by address
-- ``table``      what the loops read: a row a frame, a row a place to write to
-- ``decode``     to arrays: ``decode_frames``
-- ``add``        a weighted sum of tasks onto totals: ``add_frames``
-- ``positions``  every mask encoding; ``gaps`` and ``blocks`` are fused with the addition
+Whatever reads a frame uses it: it returns the spec's codes (``tvbank.coding.faults``), so that
+nothing is decoded again to name a fault.
+
+- ``table``      what loops read: a row a frame, made by ``read_headers`` and ``batch_of``
+- ``decoders``   the decoder of each encoding: compiled when a frame first needs it, called by id
+- ``positions``  every mask encoding; ``gaps`` is fused with the additions of switching, too
 - ``blocks``     a matrix of blocks, from ``coder`` (symbols), ``classes`` (of rows and columns),
   ``block`` (runs of one density) and ``bitmap`` (the marked cells, listed)
 - ``patterns``   every value encoding
+- ``decode``     rows of a table to arrays: ``decode_frames``, ``decode_entries``, ``decode_dense``
 - ``elements``   float32, float16, bfloat16, and steps between floats
 - ``memory``     loads, stores and sixteen additions by address
 """

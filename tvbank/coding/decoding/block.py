@@ -95,7 +95,7 @@ def read_block(
             cache lines of marked ones are asked for. Or None.
 
     Returns:
-        (x, y, z, u, next word, cell behind the last): the next word exceeds ``end`` if the words
+        (x, y, z, u, next word, cell after the last): the next word exceeds ``end`` if the words
         do not suffice.
     """
     cells = block[0]

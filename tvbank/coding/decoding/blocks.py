@@ -1,4 +1,4 @@
-"""Positions coded as blocks: the same section as ``masks.blocks`` reads, and the same verdict.
+"""Positions coded as blocks: a matrix in classes of rows and columns, runs in each block.
 
 The chunk's matrix is marked in a bitmap, block after block; then the bitmap is listed.
 """
@@ -13,8 +13,10 @@ from tvbank.coding.decoding.bitmap import are_many, list_ones, only_between
 from tvbank.coding.decoding.block import RECIPROCAL, read_block
 from tvbank.coding.decoding.classes import CLASSES, lines_of, read_classes, sort_lines
 from tvbank.coding.decoding.coder import LEAST, read_field
+from tvbank.coding.decoding.decoders import RUN_TABLES_AT
 from tvbank.coding.decoding.memory import load_32, store_64
 from tvbank.coding.densities import density_step
+from tvbank.coding.faults import MASK_PARAMETER, MASK_SECTION, NON_CANONICAL, POSITION, VALID
 from tvbank.coding.kernel import kernel
 from tvbank.coding.rans import SLOTS, STATE_WORDS
 
@@ -55,17 +57,17 @@ def mark_blocks(
         width: the mask parameter, 16 to 65535.
         extent: entries up to the last non-zero, at least 1.
         count: number of non-zeros, at least 1.
-        tables: address of what ``run_tables`` returns.
+        tables: what ``run_tables_address`` returns.
         room: address of ``blocks_room`` words; the first ``bitmap_words`` become the bitmap.
         weights: address of the chunk's float32 weights, whose cache lines at the positions are
             asked for, or None.
 
     Returns:
-        (whether the section is valid, phase): then ``count`` bits are set, none before the phase,
-        and bit phase + p stands for position p; the last one is bit phase + extent − 1.
+        (code, phase). If the code is 0, ``count`` bits are set, none before the phase, and bit
+        phase + p stands for position p; the last one is bit phase + extent − 1.
     """
     if size % 2 or size < 2 * STATE_WORDS:
-        return False, _U(0)
+        return MASK_SECTION, _U(0)
     words, end, at = section, _U(size // 2), _U(STATE_WORDS)
     ones = room
     mapped = bitmap_words(width, extent)
@@ -80,34 +82,37 @@ def mark_blocks(
     u, x = _U(load_32(section)), _U(load_32(section + _U(4)))
     y, z = _U(load_32(section + _U(8))), _U(load_32(section + _U(12)))
     phase, u, at = read_field(u, _SIXTEEN, words, at)
-    if at > end or phase >= _U(width):
-        return False, phase
+    if at > end:
+        return MASK_SECTION, phase
     heights, x, at = read_field(x, _FOUR, words, at)
     if at > end:
-        return False, phase
+        return MASK_SECTION, phase
     widths, y, at = read_field(y, _FOUR, words, at)
     if at > end:
-        return False, phase
+        return MASK_SECTION, phase
+    if phase >= _U(width):
+        return MASK_PARAMETER, phase
     x, y, z, u = z, u, x, y
     row_classes, column_classes = np.int64(heights) + 1, np.int64(widths) + 1
     rows = (np.int64(phase) + extent + width - 1) // width
-    whole = True
     if row_classes > 1:
-        x, y, z, u, at, whole = read_classes(
+        x, y, z, u, at, shared = read_classes(
             x, y, z, u, at, end, words, row_classes, rows, table, classes
         )
-        if at > end or not whole:
-            return False, phase
+        if at > end or not shared:
+            return (MASK_SECTION if at > end else MASK_PARAMETER), phase
     sort_lines(classes, rows, row_classes, _U(width), first_rows, row_places)
     if column_classes > 1:
-        x, y, z, u, at, whole = read_classes(
+        x, y, z, u, at, shared = read_classes(
             x, y, z, u, at, end, words, column_classes, width, table, classes
         )
-        if at > end or not whole:
-            return False, phase
+        if at > end or not shared:
+            return (MASK_SECTION if at > end else MASK_PARAMETER), phase
     sort_lines(classes, width, column_classes, _ONE, first_columns, column_places)
+    runs = tables + _U(RUN_TABLES_AT)
     lines = None if weights is None else weights - (phase << _TWO)
     total = _U(0)
+    beyond = False
     for row_class in range(row_classes):
         for column_class in range(column_classes):
             row, height = lines_of(first_rows, row_class)
@@ -119,59 +124,49 @@ def mark_blocks(
             low, x, at = read_field(x, min(bits, _SIXTEEN), words, at)
             x, y, z, u = y, z, u, x
             if at > end:
-                return False, phase
+                return MASK_SECTION, phase
             high = _U(0)
             if bits > _SIXTEEN:
                 high, x, at = read_field(x, bits - _SIXTEEN, words, at)
                 x, y, z, u = y, z, u, x
                 if at > end:
-                    return False, phase
+                    return MASK_SECTION, phase
             here = low | (high << _SIXTEEN)
             if here == _U(0):
                 continue
             total += here
-            if here > cells or total > _U(count):
-                return False, phase
+            if here > cells:
+                beyond = True  # judged when the section has been read to its end
+                here = cells
             number, unit = density_step(np.int64(here), np.int64(cells))
             block = (
                 cells, breadth, (_ONE << RECIPROCAL) // breadth + _ONE,
                 row_places + (row << _TWO), column_places + (column << _TWO),
             )  # fmt: skip
-            x, y, z, u, at, behind = read_block(
-                x, y, z, u, at, end, words, tables + _U(4 * SLOTS * number), _U(unit), here, block,
+            x, y, z, u, at, after = read_block(
+                x, y, z, u, at, end, words, runs + _U(4 * SLOTS * number), _U(unit), here, block,
                 ones, lines,
             )  # fmt: skip
-            if at > end or behind > cells:
-                return False, phase
+            if at > end:
+                return MASK_SECTION, phase
+            beyond |= after > cells
+    if at != end:
+        return MASK_SECTION, phase
     if x != LEAST or y != LEAST or z != LEAST or u != LEAST:
-        return False, phase
-    if at != end or total != _U(count):
-        return False, phase
+        return NON_CANONICAL, phase
     first = np.int64(phase)
-    return only_between(ones, mapped, first, first + extent - 1), phase
+    if beyond or total != _U(count) or not only_between(ones, mapped, first, first + extent - 1):
+        return POSITION, phase
+    return VALID, phase
 
 
-@kernel
 def decode_blocks(
-    section: Any, size: Any, width: Any, extent: Any, count: Any, out: Any, tables: Any
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
 ) -> Any:
-    """Decode a section to positions and check it.
-
-    Args:
-        section: its address; ``TAIL_BYTES`` follow it.
-        size: its bytes.
-        width: the mask parameter.
-        extent: entries up to the last non-zero.
-        count: number of non-zeros, at least 1.
-        out: address of as many uint32, overwritten.
-        tables: address of what ``run_tables`` returns.
-
-    Returns:
-        Whether the section is valid; else the positions mean nothing.
-    """
-    room = np.empty(blocks_room(width, extent), np.uint64)
+    """The decoder of ``blocks``; see ``decoders``."""
+    room = np.empty(blocks_room(parameter, extent), np.uint64)
     ones = _U(room.ctypes.data)
-    whole, phase = mark_blocks(section, size, width, extent, count, tables, ones, None)
-    if whole:
+    code, phase = mark_blocks(section, size, parameter, extent, count, tables, ones, None)
+    if not code:
         list_ones(ones, 0, phase, 0, count, count, out, are_many(count, extent))
-    return whole and room.size > 0  # so that the room lasts
+    return 1 + code + 0 * room.size  # a use after the loops, so that the memory stays

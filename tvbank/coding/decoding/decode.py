@@ -1,29 +1,34 @@
-"""Frames decoded to arrays, for weights that the fused loops cannot reach, and for who asks."""
+"""Rows of a table of frames, decoded to arrays."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from tvbank.coding.decoding.memory import load_32, store_64
+from tvbank.coding.decoding.memory import load_32, store_32, store_64
 from tvbank.coding.decoding.patterns import decode_patterns
 from tvbank.coding.decoding.positions import decode_positions
-from tvbank.coding.decoding.table import NONZEROS
+from tvbank.coding.decoding.table import MASK, MASK_BYTES, NONZEROS
+from tvbank.coding.header import MASK_ENCODINGS
 from tvbank.coding.kernel import kernel
+
+_U = np.uint64
+_TWO = _U(2)
+FULL: Final = MASK_ENCODINGS.index("full")
 
 
 @kernel
 def decode_frames(
     frames: Any, rows: Any, is_float: Any, positions: Any, patterns: Any, tables: Any
 ) -> Any:
-    """Decode some rows of a table of frames, one behind the other.
+    """Decode some rows of a table of frames, one after the other.
 
     Args:
         frames: int64 [rows, ``FRAME_COLUMNS``].
         rows: int64, which of them.
         is_float: whether the elements are float32; else they are int32.
-        positions: address of room for all their non-zeros, uint32: positions within each chunk.
+        positions: address of memory for all their non-zeros, uint32: positions in each chunk.
         patterns: the same for the values.
         tables: what ``run_tables_address`` returns.
 
@@ -31,10 +36,11 @@ def decode_frames(
         The first row that violates the spec, or −1.
     """
     for row in rows:
-        valid = decode_positions(frames, row, positions, tables)
-        if not (valid and decode_patterns(frames, row, is_float, patterns)):
+        if decode_positions(frames, row, positions, tables):
             return row
-        step = np.uint64(4 * frames[row, NONZEROS])
+        if decode_patterns(frames, row, is_float, patterns, tables):
+            return row
+        step = _U(4 * frames[row, NONZEROS])
         positions += step
         patterns += step
     return -1
@@ -45,12 +51,12 @@ def decode_entries(
     frames: Any, first: Any, last: Any, ends: Any, offsets: Any, is_float: Any, positions: Any,
     patterns: Any, tables: Any,
 ) -> Any:  # fmt: skip
-    """Decode some rows of a table of frames to where each has its place.
+    """Decode some rows of a table of frames to their places in a sparse vector.
 
     Args:
         frames: int64 [rows, ``FRAME_COLUMNS``].
         first: the first row.
-        last: the row behind the last.
+        last: the row after the last.
         ends: int64 [rows + 1]; row i has entries ends[i] .. ends[i + 1] − 1, its non-zeros.
         offsets: int64 [rows], added to each row's positions.
         is_float: whether the elements are float32; else they are int32.
@@ -59,19 +65,58 @@ def decode_entries(
         tables: what ``run_tables_address`` returns.
 
     Returns:
-        The first row that violates the spec, or −1.
+        (the first row that violates the spec, its code), or (−1, 0).
     """
     for row in range(first, last):
         count = frames[row, NONZEROS]
-        wide = positions + np.uint64(8 * ends[row])
-        # In the upper half of their room, from which they are taken before they are overwritten.
-        narrow = wide + np.uint64(4 * count)
-        valid = decode_positions(frames, row, narrow, tables)
-        if not (
-            valid and decode_patterns(frames, row, is_float, patterns + np.uint64(4 * ends[row]))
-        ):
-            return row
+        wide = positions + _U(8 * ends[row])
+        # In the upper half of their memory, from which they are taken before it is overwritten.
+        narrow = wide + _U(4 * count)
+        code = decode_positions(frames, row, narrow, tables)
+        if not code:
+            at = patterns + _U(4 * ends[row])
+            code = decode_patterns(frames, row, is_float, at, tables)
+        if code:
+            return row, code
         for index in range(count):
-            position = np.int64(load_32(narrow + np.uint64(4 * index))) + offsets[row]
-            store_64(wide + np.uint64(8 * index), np.uint64(position))
-    return -1
+            position = np.int64(load_32(narrow + _U(4 * index))) + offsets[row]
+            store_64(wide + _U(8 * index), _U(position))
+    return -1, 0
+
+
+@kernel
+def decode_dense(
+    frames: Any, first: Any, last: Any, offsets: Any, is_float: Any, dense: Any, scratch: Any,
+    tables: Any,
+) -> Any:  # fmt: skip
+    """Decode some rows of a table of frames to their places in a dense vector of zeros.
+
+    Args:
+        frames: int64 [rows, ``FRAME_COLUMNS``].
+        first: the first row.
+        last: the row after the last.
+        offsets: int64 [rows], where each row's chunk begins in the vector, which has at least
+            the row's ``EXTENT`` of entries from there on.
+        is_float: whether the elements are float32; else they are int32.
+        dense: address of the vector, of 32-bit elements.
+        scratch: address of memory for two uint32 for each non-zero of the largest row.
+        tables: what ``run_tables_address`` returns.
+
+    Returns:
+        (the first row that violates the spec, its code), or (−1, 0).
+    """
+    for row in range(first, last):
+        count = frames[row, NONZEROS]
+        chunk = dense + _U(4 * offsets[row])
+        full = frames[row, MASK] == FULL and frames[row, MASK_BYTES] == 0
+        code = 0 if full else decode_positions(frames, row, scratch, tables)
+        patterns = chunk if full else scratch + _U(4 * count)
+        if not code:
+            code = decode_patterns(frames, row, is_float, patterns, tables)
+        if code:
+            return row, code
+        if not full:
+            for index in range(count):
+                place = _U(load_32(scratch + _U(4 * index))) << _TWO
+                store_32(chunk + place, load_32(patterns + _U(4 * index)))
+    return -1, 0

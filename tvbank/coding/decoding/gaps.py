@@ -18,8 +18,10 @@ _U = np.uint64
 _ONE, _TWO, _FOUR, _SIXTEEN, _LAST_SHIFT = _U(1), _U(2), _U(4), _U(16), _U(63)
 #: Bits of a load that are sure to be of the stream, and quotients that are not escaped.
 _LOAD_BITS, _ESCAPE = 57, 24
-#: A number of bits that no section reaches: what is returned when a stream is at fault.
-BROKEN = _U(1 << 62)
+#: A number of bits that no section reaches: a symbol starts after the end of the stream.
+_SHORT = _U(1 << 62)
+#: A bit of ``twice``, beyond all positions: a symbol was escaped that needs no escape.
+NEEDLESS = _U(1 << 62)
 
 
 @kernel
@@ -45,9 +47,9 @@ def four_gaps(
         lines: address of float32 weights whose cache lines at the positions are asked for, or None.
 
     Returns:
-        (bit, twice) behind the four; ``bit`` is ``BROKEN`` if a symbol starts behind the end or is
-        not canonical. It can otherwise exceed ``end`` by a part of the last symbols, and
-        positions that exceed 32 bits are stored modulo 2^32: the caller checks both.
+        (bit, twice) after the four. ``bit`` exceeds ``end`` if the stream ends within a symbol;
+        ``twice`` has the bit ``NEEDLESS`` after a symbol that is not canonical. Positions that
+        exceed 32 bits are stored modulo 2^32: the caller compares ``twice`` with the extent.
     """
     step = k + _ONE
     mask = (_ONE << step) - _ONE
@@ -93,11 +95,11 @@ def four_gaps(
 def one_gap(stream: Any, bit: Any, end: Any, twice: Any, k: Any, out: Any) -> Any:
     """Decode one symbol; otherwise as ``four_gaps``, but ``bit`` may exceed ``end``."""
     if bit >= end:
-        return BROKEN, twice
+        return _SHORT, twice
     gap, bits = read_symbol(load_bits(stream, bit), k)
-    if is_non_canonical(gap, bits, k):
-        return BROKEN, twice
     twice += gap << _ONE
+    if is_non_canonical(gap, bits, k):
+        twice |= NEEDLESS
     store_32(out, np.uint32(twice >> _ONE))
     return bit + bits, twice + _ONE + _ONE
 
@@ -124,23 +126,3 @@ def next_gaps(
         out += _FOUR
         count -= 1
     return bit, twice
-
-
-@kernel
-def decode_gaps(stream: Any, end: Any, parameter: Any, count: Any, out: Any) -> Any:
-    """Decode all positions of a section.
-
-    Args:
-        stream: address of the section.
-        end: its bits, uint64; ``TAIL_BYTES`` follow it.
-        parameter: k.
-        count: number of non-zeros, int64.
-        out: address of as many uint32.
-
-    Returns:
-        (bits read, position behind the last one), uint64; the bits exceed ``end`` if the stream
-        is at fault.
-    """
-    limit = quad_limit(parameter)
-    bit, twice = next_gaps(stream, _U(0), end, _U(0), _U(parameter), limit, count, out, None)
-    return bit, twice >> _ONE

@@ -2,172 +2,255 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numba.np.numpy_support import carray
 
+from tvbank.coding.decoding.decoders import Decoder, call_decoder, enter
 from tvbank.coding.decoding.elements import single_of_half
 from tvbank.coding.decoding.memory import (
     float_of,
     load_16,
     load_32,
+    load_64,
     load_bits,
     pattern_of,
-    uint8_pointer,
+    store_32,
     uint32_pointer,
 )
-from tvbank.coding.decoding.positions import ends_at
+from tvbank.coding.decoding.positions import MASK_DECODERS, stream_code
 from tvbank.coding.decoding.table import (
     NONZEROS,
-    TAIL_BYTES,
     VALUE_BYTES,
     VALUE_PARAMETER,
     VALUES,
     VALUES_AT,
 )
-from tvbank.coding.fields import _unpack as unpack_fields
+from tvbank.coding.faults import (
+    CODE,
+    FRAME_TRAILING,
+    FRAME_TRUNCATED,
+    MAGNITUDE,
+    NON_CANONICAL,
+    TABLE,
+    VALID,
+    VALUE,
+    ZERO_VALUE,
+)
 from tvbank.coding.kernel import kernel
-from tvbank.coding.sections import VALUE_ENCODINGS
-from tvbank.coding.values.rice import _decode as decode_rice
+from tvbank.coding.rice import is_non_canonical, read_symbol
+from tvbank.coding.values import VALUES as ENCODINGS
 
-(_NONE, SIGN, _TABLE, _AFFINE, _FLOAT16, _BFLOAT16, _RAW, _RICE) = range(8)
-#: Value encodings that ``decode_patterns`` knows.
-KNOWN_VALUES = VALUE_ENCODINGS[: _RICE + 1]
+SIGN: Final = next(values.id for values in ENCODINGS if values.name == "sign")
 
 _U, _U32 = np.uint64, np.uint32
+_ONE, _THREE = _U(1), _U(3)
 _REST, _INFINITY = _U32(0x7FFFFFFF), _U32(0x7F800000)
+_HALF_REST, _HALF_INFINITY = _U32(0x7FFF), _U32(0x7C00)
+#: |v| − 1 of the least int32; of the greatest it is one less.
+_GREATEST = _U(0x7FFF_FFFF)
 _BLOCK = 32
+
+
+def _none(
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    return 1 + (FRAME_TRAILING if size else VALID)
+
+
+@kernel
+def _sign_code(section: Any, size: Any, count: Any) -> Any:
+    code = stream_code(section, size, 32 + count, FRAME_TRUNCATED, FRAME_TRAILING)
+    if code:
+        return code
+    magnitude = load_32(section)
+    return MAGNITUDE if magnitude == 0 or magnitude > _REST else VALID
 
 
 @kernel
 def sign_magnitude(frames: Any, row: Any) -> Any:
     """The magnitude of a frame of sign values, uint32; 0 if the section is not valid."""
-    section, size = _U(frames[row, VALUES_AT]), frames[row, VALUE_BYTES]
-    if size < 4 or not ends_at(section + _U(4), size - 4, frames[row, NONZEROS]):
+    section = _U(frames[row, VALUES_AT])
+    if _sign_code(section, frames[row, VALUE_BYTES], frames[row, NONZEROS]):
         return _U32(0)
-    magnitude = load_32(section)
-    return magnitude if magnitude <= _REST else _U32(0)
+    return load_32(section)
 
 
-@kernel
-def _expand_signs(signs: Any, positive: Any, negative: Any, out: Any, count: Any) -> None:
-    """``out[i]`` is ``negative`` where bit i is 1, else ``positive``."""
+def _sign(
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    code = _sign_code(section, size, count)
+    if code:
+        return 1 + code
+    positive = load_32(section)
+    negative = _U32(positive | _U32(0x80000000)) if is_float else _U32(-np.int64(positive))
     change = positive ^ negative
+    patterns = carray(uint32_pointer(out), count)
     for first in range(0, count, _BLOCK):
-        word = _U32(load_bits(signs, _U(first)))
+        word = _U32(load_bits(section, _U(32 + first)))
         for lane in range(min(_BLOCK, count - first)):
             bit = (word >> _U32(lane)) & _U32(1)
-            out[first + lane] = positive ^ (change & _U32(-np.int64(bit)))
+            patterns[first + lane] = positive ^ (change & _U32(-np.int64(bit)))
+    return 1 + VALID
 
 
 @kernel
-def _look_up(table: Any, size: Any, data: Any, bits: Any, patterns: Any) -> Any:
-    """Replace codes of ``bits`` bits by entries of a table; False for a code ≥ ``size``, or a 0."""
-    unpack_fields(data, bits, patterns)
-    valid = True
-    for index in range(patterns.size):
-        code = patterns[index]
-        if code >= size:
-            return False
-        patterns[index] = table[code]
-        valid &= table[code] != 0
-    return valid
+def _look_up(
+    stream: Any, bit: Any, width: Any, levels: Any, size: Any, count: Any, out: Any
+) -> Any:
+    """Read codes of ``width`` bits, and write what they stand for, uint32 at ``levels``."""
+    mask = (_ONE << _U(width)) - _ONE
+    zero = False
+    for index in range(count):
+        code = load_bits(stream, bit) & mask
+        bit += _U(width)
+        if code >= _U(size):
+            return CODE
+        pattern = load_32(levels + _U(4 * code))
+        zero |= pattern == 0
+        store_32(out + _U(4 * index), pattern)
+    return ZERO_VALUE if zero else VALID
 
 
-@kernel
-def _decode_table(section: Any, size: Any, entries: Any, patterns: Any) -> Any:
-    if size < 4 * entries:
-        return False
-    bits = 0
-    while (entries - 1) >> bits:
-        bits += 1
-    if not ends_at(section + _U(4 * entries), size - 4 * entries, patterns.size * bits):
-        return False
-    table = np.empty(256, _U32)
+def _table(
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    width = 0
+    while (parameter - 1) >> width:
+        width += 1
+    bits = 32 * parameter
+    code = stream_code(section, size, bits + count * width, FRAME_TRUNCATED, FRAME_TRAILING)
+    if code:
+        return 1 + code
+    if _look_up(section, _U(bits), width, section, parameter, count, out) == CODE:
+        return 1 + CODE
     last = _U32(0)
-    for index in range(entries):
-        table[index] = load_32(section + _U(4 * index))
-        if table[index] <= last:
-            return False
-        last = table[index]
-    data = carray(uint8_pointer(section + _U(4 * entries)), size - 4 * entries + TAIL_BYTES)
-    return _look_up(table, entries, data, bits, patterns)
+    for index in range(parameter):
+        level = load_32(section + _U(4 * index))
+        if level <= last:
+            return 1 + TABLE
+        last = level
+    return 1 + VALID
 
 
-@kernel
-def _decode_affine(section: Any, size: Any, bits: Any, patterns: Any) -> Any:
-    if size < 8 or not ends_at(section + _U(8), size - 8, patterns.size * bits):
-        return False
+def _affine(
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    bits = 64 + count * parameter
+    code = stream_code(section, size, bits, FRAME_TRUNCATED, FRAME_TRAILING)
+    if code:
+        return 1 + code
     offset, step = load_32(section), load_32(section + _U(4))
     if (offset & _REST) >= _INFINITY or (step & _REST) >= _INFINITY:
-        return False
-    table = np.empty(256, _U32)
-    for code in range(1 << bits):
-        value = np.float64(float_of(offset)) + np.float64(code) * np.float64(float_of(step))
-        table[code] = pattern_of(np.float32(value))
-    data = carray(uint8_pointer(section + _U(8)), size - 8 + TAIL_BYTES)
-    return _look_up(table, 1 << bits, data, bits, patterns)
+        return 1 + VALUE
+    levels = np.empty(1 << parameter, _U32)
+    for number in range(1 << parameter):
+        value = np.float64(float_of(offset)) + np.float64(number) * np.float64(float_of(step))
+        levels[number] = pattern_of(np.float32(value))
+    at = _U(levels.ctypes.data)
+    code = _look_up(section, _U(64), parameter, at, levels.size, count, out)
+    return 1 + code + 0 * levels.size  # a use after the loop, so that the memory stays
+
+
+def _halves(
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    code = stream_code(section, size, 16 * count, FRAME_TRUNCATED, FRAME_TRAILING)
+    if code:
+        return 1 + code
+    nan: Any = False
+    zero: Any = False
+    for index in range(count):
+        half = _U32(load_16(section + _U(2 * index)))
+        nan |= (half & _HALF_REST) > _HALF_INFINITY
+        zero |= half == 0
+        store_32(out + _U(4 * index), single_of_half(half))
+    if nan:
+        return 1 + VALUE
+    return 1 + (ZERO_VALUE if zero else VALID)
+
+
+def _upper_halves(
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    code = stream_code(section, size, 16 * count, FRAME_TRUNCATED, FRAME_TRAILING)
+    if code:
+        return 1 + code
+    zero: Any = False
+    for index in range(count):
+        half = _U32(load_16(section + _U(2 * index)))
+        zero |= half == 0
+        store_32(out + _U(4 * index), _U32(half << _U32(16)))
+    return 1 + (ZERO_VALUE if zero else VALID)
+
+
+def _raw(
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    code = stream_code(section, size, 32 * count, FRAME_TRUNCATED, FRAME_TRAILING)
+    if code:
+        return 1 + code
+    zero = False
+    for index in range(count):
+        pattern = load_32(section + _U(4 * index))
+        zero |= pattern == 0
+        store_32(out + _U(4 * index), pattern)
+    return 1 + (ZERO_VALUE if zero else VALID)
+
+
+def _rice(
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    k = _U(parameter)
+    bit, end = _U(0), _U(8 * size)
+    needless = too_large = False
+    for index in range(count):
+        if bit >= end:
+            return 1 + FRAME_TRUNCATED
+        word = load_bits(section, bit)
+        negative = word & _ONE
+        symbol, bits = read_symbol(word >> _ONE, k)
+        needless |= is_non_canonical(symbol, bits, k)
+        too_large |= symbol + _ONE > _GREATEST + negative
+        bit += bits + _ONE
+        store_32(out + _U(4 * index), _U32(~symbol if negative else symbol + _ONE))
+    code = stream_code(section, size, np.int64(bit), FRAME_TRUNCATED, FRAME_TRAILING)
+    if code:
+        return 1 + code
+    if needless:
+        return 1 + NON_CANONICAL
+    return 1 + (VALUE if too_large else VALID)
+
+
+#: The decoder of each value encoding, by id.
+VALUE_DECODERS: Final[tuple[Decoder, ...]] = (
+    _none, _sign, _table, _affine, _halves, _upper_halves, _raw, _rice,
+)  # fmt: skip
+_FIRST_SLOT: Final = len(MASK_DECODERS)
+enter(_FIRST_SLOT, VALUE_DECODERS)
 
 
 @kernel
-def _decode_plain(section: Any, values: Any, patterns: Any) -> Any:
-    """Halves, upper halves, or whole patterns."""
-    valid: Any = True
-    for index in range(patterns.size):
-        if values == _RAW:
-            pattern = load_32(section + _U(4 * index))
-        else:
-            half = _U32(load_16(section + _U(2 * index)))
-            if values == _FLOAT16:
-                valid &= (half & _U32(0x7FFF)) <= _U32(0x7C00)
-                pattern = single_of_half(half)
-            else:
-                pattern = _U32(half << _U32(16))
-        patterns[index] = pattern
-        valid &= pattern != 0
-    return valid
-
-
-@kernel
-def decode_patterns(frames: Any, row: Any, is_float: Any, out: Any) -> Any:
+def decode_patterns(frames: Any, row: Any, is_float: Any, out: Any, tables: Any) -> Any:
     """Decode the values of one frame and check the value section.
 
     Args:
-        frames: int64, the table of frames (see ``table``).
+        frames: int64, the table of frames (see ``table``); its header was valid.
         row: the frame's row.
         is_float: whether the frame's elements are float32; else they are int32.
-        out: address of room for its non-zeros, uint32; nothing is written beyond it, whatever the
-            section holds, and nothing is read beyond ``TAIL_BYTES`` behind the section.
+        out: address of memory for its non-zeros, uint32; nothing is written beyond it, whatever
+            the section holds, and nothing is read beyond ``TAIL_BYTES`` after the section.
+        tables: what ``run_tables_address`` returns.
 
     Returns:
-        Whether the section is valid: then no pattern is zero.
+        0 if the section is valid: then no pattern is zero. Else the code of the fault (see
+        ``faults``); −1 if there was not enough memory.
     """
-    values, count = frames[row, VALUES], frames[row, NONZEROS]
-    parameter, size = frames[row, VALUE_PARAMETER], frames[row, VALUE_BYTES]
-    section = _U(frames[row, VALUES_AT])
-    patterns = carray(uint32_pointer(out), count)
-    if values == _NONE:
-        return count == 0 and size == 0
-    if values == SIGN:
-        magnitude = sign_magnitude(frames, row)
-        if magnitude == 0:  # the section may be too short for the signs
-            return False
-        negative = _U32(magnitude | _U32(0x80000000)) if is_float else _U32(-np.int64(magnitude))
-        _expand_signs(section + _U(4), magnitude, negative, patterns, count)
-        return True
-    if values == _TABLE:
-        return _decode_table(section, size, parameter, patterns)
-    if values == _AFFINE:
-        return is_float and _decode_affine(section, size, parameter, patterns)
-    if values in (_FLOAT16, _BFLOAT16):
-        return is_float and size == 2 * count and _decode_plain(section, values, patterns)
-    if values == _RAW:
-        return size == 4 * count and _decode_plain(section, values, patterns)
-    if values == _RICE:
-        if is_float or count * (parameter + 2) > 8 * size:
-            return False
-        data = carray(uint8_pointer(section), size + TAIL_BYTES)
-        read, wrong, too_large = decode_rice(data, size, parameter, patterns)
-        return not (wrong or too_large) and ends_at(section, size, read)
-    return False
+    decoder = load_64(tables + (_U(_FIRST_SLOT + frames[row, VALUES]) << _THREE))
+    return (
+        call_decoder(
+            decoder, _U(frames[row, VALUES_AT]), frames[row, VALUE_BYTES],
+            frames[row, VALUE_PARAMETER], np.int64(is_float), frames[row, NONZEROS], out, tables,
+        ) - 1
+    )  # fmt: skip

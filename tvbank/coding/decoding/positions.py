@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numba.np.numpy_support import carray
 
 from tvbank.coding.decoding.blocks import decode_blocks
-from tvbank.coding.decoding.gaps import decode_gaps
-from tvbank.coding.decoding.memory import (
-    load_16,
-    load_64,
-    store_32,
-    uint8_pointer,
-    uint32_pointer,
-)
+from tvbank.coding.decoding.decoders import Decoder, call_decoder, enter
+from tvbank.coding.decoding.decoders import run_tables_address as run_tables_address
+from tvbank.coding.decoding.gaps import NEEDLESS, next_gaps, quad_limit
+from tvbank.coding.decoding.memory import load_8, load_64, load_bits, store_32, uint32_pointer
 from tvbank.coding.decoding.table import (
     EXTENT,
     MASK,
@@ -23,60 +19,224 @@ from tvbank.coding.decoding.table import (
     MASK_BYTES,
     MASK_PARAMETER,
     NONZEROS,
-    TAIL_BYTES,
 )
-from tvbank.coding.densities import run_tables
-from tvbank.coding.fields import _unpack as unpack_fields
+from tvbank.coding.faults import MASK_SECTION, NON_CANONICAL, PADDING, POSITION, VALID
 from tvbank.coding.kernel import kernel, trailing_zeros
-from tvbank.coding.masks.grouped import _decode as decode_grouped
-from tvbank.coding.masks.holes import _decode as decode_holes
-from tvbank.coding.masks.runs import _decode as decode_runs
-from tvbank.coding.sections import MASK_ENCODINGS
-
-(_EMPTY, _FULL, _BITMAP, _INDEX, _HOLES, _RUNS, GAPS, _GROUPED, BLOCKS) = range(9)
-#: Mask encodings that ``decode_positions`` knows, by id.
-KNOWN_MASKS = MASK_ENCODINGS[: BLOCKS + 1]
+from tvbank.coding.masks import MASKS
+from tvbank.coding.rice import is_non_canonical, read_symbol
 
 _U = np.uint64
-_ONE = _U(1)
+_ONE, _THREE = _U(1), _U(3)
+GAPS: Final = next(mask.id for mask in MASKS if mask.name == "gaps")
+BLOCKS: Final = next(mask.id for mask in MASKS if mask.name == "blocks")
 
 
 @kernel
-def ends_at(section: Any, size: Any, bits: Any) -> Any:
-    """Whether a stream of ``bits`` fills a section of ``size`` bytes, its padding zero."""
-    if bits < 0 or (bits + 7) // 8 != size:
-        return False
+def stream_code(section: Any, size: Any, bits: Any, short: Any, long: Any) -> Any:
+    """What is wrong with a section that a stream of ``bits`` bits is to fill, or 0.
+
+    Args:
+        section: its address.
+        size: its bytes.
+        bits: bits that were read, or would be.
+        short: the code for a section that is too short.
+        long: the code for bytes that are left over.
+    """
+    if bits > 8 * size:
+        return short
+    if (bits + 7) // 8 < size:
+        return long
     used = bits % 8
-    if used == 0:
-        return True
-    last = load_16(section + _U(size - 1)) & _U(0xFF)
-    return (last >> _U(used)) == 0
+    if used and _U(load_8(section + _U(size - 1))) >> _U(used):
+        return PADDING
+    return VALID
 
 
 @kernel
-def _decode_bitmap(section: Any, extent: Any, count: Any, out: Any) -> Any:
-    """List the 1 bits among the first ``extent``; False if they are not ``count`` ones."""
-    found = 0
+def unpack(stream: Any, bit: Any, width: Any, count: Any, out: Any) -> None:
+    """Read fields of 0 to 24 bits that begin at a bit, uint64, of a stream that holds them."""
+    mask = (_ONE << _U(width)) - _ONE
+    for index in range(count):
+        store_32(out + _U(4 * index), np.uint32(load_bits(stream, bit) & mask))
+        bit += _U(width)
+
+
+def _empty(
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    return 1 + (MASK_SECTION if size else VALID)
+
+
+def _full(
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    if size:
+        return 1 + MASK_SECTION
+    positions = carray(uint32_pointer(out), count)
+    for index in range(count):
+        positions[index] = index
+    return 1 + VALID
+
+
+def _bitmap(
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    code = stream_code(section, size, extent, MASK_SECTION, MASK_SECTION)
+    if code:
+        return 1 + code
+    listed = 0
     for first in range(0, extent, 64):
         word = load_64(section + _U(first // 8))
         if extent - first < 64:
             word &= (_ONE << _U(extent - first)) - _ONE
         while word:
-            if found == count:
-                return False
-            store_32(out + _U(4 * found), np.uint32(_U(first) + trailing_zeros(word)))
-            found += 1
+            if listed == count:
+                return 1 + POSITION
+            store_32(out + _U(4 * listed), np.uint32(_U(first) + trailing_zeros(word)))
+            listed += 1
             word &= word - _ONE
-    return found == count
+    last = (_U(load_8(section + _U((extent - 1) // 8))) >> _U((extent - 1) % 8)) & _ONE
+    return 1 + (VALID if listed == count and last else POSITION)
 
 
-#: Kept here: who has only the address of a cached array must not depend on the cache.
-_RUN_TABLES = run_tables()
+def _index(
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    code = stream_code(section, size, count * parameter, MASK_SECTION, MASK_SECTION)
+    if code:
+        return 1 + code
+    unpack(section, _U(0), parameter, count, out)
+    positions = carray(uint32_pointer(out), count)
+    for index in range(1, count):
+        if positions[index] <= positions[index - 1]:
+            return 1 + POSITION
+    return 1 + (VALID if positions[count - 1] == extent - 1 else POSITION)
 
 
-def run_tables_address() -> np.uint64:
-    """Where the tables lie that ``blocks`` are decoded with; they stay there."""
-    return np.uint64(_RUN_TABLES.__array_interface__["data"][0])
+def _holes(
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    positions = carray(uint32_pointer(out), count)
+    k = _U(parameter)
+    bit, end = _U(0), _U(8 * size)
+    position = done = 0
+    needless = False
+    for _ in range(extent - count):
+        if bit >= end:
+            return 1 + MASK_SECTION
+        value, bits = read_symbol(load_bits(section, bit), k)
+        needless |= is_non_canonical(value, bits, k)
+        bit += bits
+        ones: Any = np.int64(value)
+        if ones <= count - done:
+            for one in range(ones):
+                positions[done + one] = np.uint32(position + one)
+            done += ones
+        position += ones + 1
+    rest = position - done
+    for index in range(done, count):
+        positions[index] = np.uint32(rest + index)
+    code = stream_code(section, size, np.int64(bit), MASK_SECTION, MASK_SECTION)
+    if code:
+        return 1 + code
+    if needless:
+        return 1 + NON_CANONICAL
+    return 1 + (VALID if position < extent else POSITION)
+
+
+def _runs(
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    positions = carray(uint32_pointer(out), count)
+    k, next_k = _U(parameter % 256), _U(parameter // 256)
+    bit, end = _U(0), _U(8 * size)
+    position = ones = least = np.int64(0)
+    needless = is_ones = False
+    while position < extent or is_ones:
+        if bit >= end:
+            return 1 + MASK_SECTION
+        value, bits = read_symbol(load_bits(section, bit), k)
+        needless |= is_non_canonical(value, bits, k)
+        bit += bits
+        length: Any = np.int64(value) + least
+        least = np.int64(1)  # only the first run may be of no entries
+        if is_ones:
+            if length <= count - ones:
+                for one in range(length):
+                    positions[ones + one] = np.uint32(position + one)
+            ones += length
+        k, next_k = next_k, k
+        is_ones = not is_ones
+        position += length
+    code = stream_code(section, size, np.int64(bit), MASK_SECTION, MASK_SECTION)
+    if code:
+        return 1 + code
+    if needless:
+        return 1 + NON_CANONICAL
+    return 1 + (VALID if position == extent and ones == count else POSITION)
+
+
+def _gaps(
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    k, end = _U(parameter), _U(8 * size)
+    bit, twice = next_gaps(section, _U(0), end, _U(0), k, quad_limit(parameter), count, out, None)
+    code = stream_code(section, size, np.int64(bit), MASK_SECTION, MASK_SECTION)
+    if code:
+        return 1 + code
+    if twice & NEEDLESS:
+        return 1 + NON_CANONICAL
+    return 1 + (VALID if twice >> _ONE == _U(extent) else POSITION)
+
+
+@kernel
+def _next_group(section: Any, group: Any, groups: Any) -> Any:
+    """The first flagged group from ``group`` on; ``groups`` or more if there is none."""
+    while group < groups:
+        word = load_bits(section, group)
+        if word:
+            return group + trailing_zeros(word)
+        group += _U(64) - (group & _U(7))
+    return group
+
+
+def _grouped(
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
+) -> Any:
+    number = (extent + (1 << parameter) - 1) >> parameter
+    needed = number + count * (parameter + 1)
+    code = stream_code(section, size, needed, MASK_SECTION, MASK_SECTION)
+    if code:
+        return 1 + code
+    bits, groups = _U(parameter), _U(number)
+    low = (_ONE << bits) - _ONE
+    bit = groups
+    group = _next_group(section, _U(0), groups)
+    least = _U(0)
+    position = _U(0)
+    for index in range(count):
+        if group >= groups:
+            return 1 + POSITION
+        field = load_bits(section, bit)
+        bit += bits + _ONE
+        within = field & low
+        if within < least:
+            return 1 + POSITION
+        position = (group << bits) | within
+        store_32(out + _U(4 * index), np.uint32(position))
+        if (field >> bits) & _ONE:
+            group = _next_group(section, group + _ONE, groups)
+            least = _U(0)
+        else:
+            least = within + _ONE
+    return 1 + (VALID if group >= groups and position == _U(extent - 1) else POSITION)
+
+
+#: The decoder of each mask encoding, by id.
+MASK_DECODERS: Final[tuple[Decoder, ...]] = (
+    _empty, _full, _bitmap, _index, _holes, _runs, _gaps, _grouped, decode_blocks,
+)  # fmt: skip
+enter(0, MASK_DECODERS)
 
 
 @kernel
@@ -84,57 +244,20 @@ def decode_positions(frames: Any, row: Any, out: Any, tables: Any) -> Any:
     """Decode the positions of one frame and check the mask section.
 
     Args:
-        frames: int64, the table of frames (see ``table``).
+        frames: int64, the table of frames (see ``table``); its header was valid.
         row: the frame's row.
+        out: address of memory for its non-zeros, uint32; nothing is written beyond it, whatever
+            the section holds, and nothing is read beyond ``TAIL_BYTES`` after the section.
         tables: what ``run_tables_address`` returns.
-        out: address of room for its non-zeros, uint32; nothing is written beyond it, whatever the
-            section holds, and nothing is read beyond ``TAIL_BYTES`` behind the section.
 
     Returns:
-        Whether the section is valid: then the positions ascend strictly and end at extent − 1.
+        0 if the section is valid: then the positions ascend strictly and end at extent − 1. Else
+        the code of the fault (see ``faults``); −1 if there was not enough memory.
     """
-    mask, count, extent = frames[row, MASK], frames[row, NONZEROS], frames[row, EXTENT]
-    parameter, size = frames[row, MASK_PARAMETER], frames[row, MASK_BYTES]
-    section = _U(frames[row, MASK_AT])
-    if mask == _EMPTY or count == 0:
-        return mask == _EMPTY and count == 0 and size == 0
-    if mask == GAPS:
-        bits, behind = decode_gaps(section, _U(8 * size), parameter, count, out)
-        return behind == _U(extent) and ends_at(section, size, np.int64(bits))
-    positions = carray(uint32_pointer(out), count)
-    if mask == _FULL:
-        for index in range(count):
-            positions[index] = index
-        return count == extent and size == 0
-    if mask == _BITMAP:
-        valid = ends_at(section, size, extent) and _decode_bitmap(section, extent, count, out)
-        return valid and positions[count - 1] == extent - 1
-    data = carray(uint8_pointer(section), size + TAIL_BYTES)
-    if mask == _INDEX:
-        if not ends_at(section, size, count * parameter):
-            return False
-        unpack_fields(data, parameter, positions)
-        for index in range(1, count):
-            if positions[index] <= positions[index - 1]:
-                return False
-        return positions[count - 1] == extent - 1
-    if mask == _HOLES:
-        holes = extent - count
-        if holes * (parameter + 1) > 8 * size:
-            return False
-        read, wrong, last = decode_holes(data, size, parameter, holes, positions)
-        return not wrong and last < extent and ends_at(section, size, read)
-    if mask == _RUNS:
-        read, wrong, last, ones = decode_runs(data, size, parameter, extent, positions)
-        if wrong or last != extent or ones != count:
-            return False
-        return ends_at(section, size, read)
-    if mask == _GROUPED:
-        groups = (extent + (1 << parameter) - 1) >> parameter
-        if not ends_at(section, size, groups + count * (parameter + 1)):
-            return False
-        agree = decode_grouped(data, parameter, groups, positions)
-        return agree and positions[count - 1] == extent - 1
-    if mask == BLOCKS:
-        return decode_blocks(section, size, parameter, extent, count, out, tables)
-    return False
+    decoder = load_64(tables + (_U(frames[row, MASK]) << _THREE))
+    return (
+        call_decoder(
+            decoder, _U(frames[row, MASK_AT]), frames[row, MASK_BYTES], frames[row, MASK_PARAMETER],
+            frames[row, EXTENT], frames[row, NONZEROS], out, tables,
+        ) - 1
+    )  # fmt: skip

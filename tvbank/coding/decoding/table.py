@@ -1,4 +1,4 @@
-"""The tables that the fused loops read, int64: one row a frame, one row a place to write to.
+"""The tables that loops read, int64: one row a frame, one row a place to write to.
 
 Frames, [frames, 10] — where a frame's sections are, and how they are encoded:
 
@@ -10,8 +10,9 @@ Frames, [frames, 10] — where a frame's sections are, and how they are encoded:
 | MASK_AT, VALUES_AT | addresses of the sections                                   |
 | MASK_BYTES, …     | their lengths                                                |
 
-The bytes stay where they are as long as the table is used, and behind each section at least
-``TAIL_BYTES`` more can be read.
+The bytes stay where they are as long as the table is used, and after each section at least
+``TAIL_BYTES`` more can be read. ``read_headers`` makes the rows; ``batch_of`` also copies frames
+from anywhere into one piece of memory.
 
 Places, [places, 5] — where the entries of a chunk go, and where what they replace is kept:
 
@@ -33,7 +34,23 @@ Parts, [parts, 4] — shares of the work, which the threads that a loop runs on 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.coding.decoding.memory import load_8, load_16, load_32
+from tvbank.coding.header import (
+    ELEMENTS,
+    HEADER_BYTES,
+    MASK_ENCODINGS,
+    VALUE_ENCODINGS,
+    FrameHeader,
+    header_fault,
+)
+from tvbank.coding.kernel import kernel
 
 MASK: Final = 0
 VALUES: Final = 1
@@ -64,5 +81,117 @@ PART_COLUMNS: Final = 4
 #: What a counter of parts is set to when there is no point in going on.
 NO_MORE: Final = 1 << 40
 
-#: Bytes behind a section that a load may touch.
+#: Bytes after a section that a load may touch.
 TAIL_BYTES: Final = 8
+
+_U = np.uint64
+_FLOAT32: Final = ELEMENTS.index("float32")
+_header_fault = kernel(header_fault)
+
+
+@kernel
+def read_headers(
+    shard: Any, starts: Any, stops: Any, entries: Any, is_float: Any, table: Any
+) -> Any:
+    """Read and check the headers of frames.
+
+    Args:
+        shard: address of the bytes that the frames lie in.
+        starts: int64 [frames], where each begins in the shard.
+        stops: int64 [frames], where each ends.
+        entries: length of a chunk.
+        is_float: whether the elements are float32; else they are int32.
+        table: int64 [frames, ``FRAME_COLUMNS``], overwritten.
+
+    Returns:
+        Whether every header is valid up to its parameters (``header_fault``), of this element
+        type, and its mask section ends within the frame. The decoder compares the section's size.
+    """
+    for row in range(len(starts)):
+        size = stops[row] - starts[row]
+        if size < HEADER_BYTES:
+            return False
+        at = shard + _U(starts[row])
+        element = np.int64(load_8(at + _U(1)))
+        mask, values = np.int64(load_8(at + _U(2))), np.int64(load_8(at + _U(3)))
+        parameter, second = np.int64(load_16(at + _U(4))), np.int64(load_16(at + _U(6)))
+        n, e = np.int64(load_32(at + _U(8))), np.int64(load_32(at + _U(12)))
+        m, mask_bytes = np.int64(load_32(at + _U(16))), np.int64(load_32(at + _U(20)))
+        version = np.int64(load_8(at))
+        if _header_fault(version, element, mask, values, parameter, second, n, e, m, entries):
+            return False
+        if (element == _FLOAT32) != is_float or HEADER_BYTES + mask_bytes > size:
+            return False
+        mask_at = np.int64(at) + HEADER_BYTES
+        table[row, MASK], table[row, VALUES] = mask, values
+        table[row, MASK_PARAMETER], table[row, VALUE_PARAMETER] = parameter, second
+        table[row, EXTENT], table[row, NONZEROS] = e, m
+        table[row, MASK_AT], table[row, MASK_BYTES] = mask_at, mask_bytes
+        table[row, VALUES_AT] = mask_at + mask_bytes
+        table[row, VALUE_BYTES] = size - HEADER_BYTES - mask_bytes
+    return True
+
+
+def frame_row(header: FrameHeader, at: int, size: int) -> tuple[int, ...]:
+    """The row of one frame.
+
+    Args:
+        header: what ``read_header`` returned for it.
+        at: its address.
+        size: its bytes, of which the mask section takes no more than there are.
+    """
+    mask_at = at + HEADER_BYTES
+    values_at = mask_at + header.mask_bytes
+    return (
+        MASK_ENCODINGS.index(header.mask), VALUE_ENCODINGS.index(header.values),
+        header.mask_parameter, header.value_parameter, header.extent, header.nonzeros,
+        mask_at, header.mask_bytes, values_at, at + size - values_at,
+    )  # fmt: skip
+
+
+@final
+@dataclass(frozen=True)
+class Batch:
+    """Frames that lie one after the other, with their table.
+
+    Attributes:
+        table: int64 [frames, ``FRAME_COLUMNS``].
+        memory: what the table's addresses lead into; whoever uses the table keeps it.
+    """
+
+    table: NDArray[np.int64]
+    memory: NDArray[np.uint8]
+
+    @property
+    def extents(self) -> NDArray[np.int64]:
+        """Entries of each chunk up to its last non-zero, int64 [frames]."""
+        return self.table[:, EXTENT]
+
+    @property
+    def nonzeros(self) -> NDArray[np.int64]:
+        """Non-zeros of each frame, int64 [frames]."""
+        return self.table[:, NONZEROS]
+
+
+def batch_of(frames: Sequence[bytes], entries: int, is_float: bool) -> Batch | None:
+    """Copy frames one after the other, and read their headers.
+
+    Args:
+        frames: without their checksums.
+        entries: length of a chunk.
+        is_float: whether the elements are float32; else they are int32.
+
+    Returns:
+        ``None`` if ``read_headers`` refuses one: decoding them one by one says which, and why.
+    """
+    memory = np.frombuffer(b"".join((*frames, bytes(TAIL_BYTES))), np.uint8)
+    sizes = np.array([len(frame) for frame in frames], np.int64)
+    stops = np.cumsum(sizes)
+    table = np.empty((len(frames), FRAME_COLUMNS), np.int64)
+    valid = read_headers(address_of(memory), stops - sizes, stops, entries, is_float, table)
+    return Batch(table, memory) if valid else None
+
+
+def address_of(array: NDArray[np.generic]) -> np.uint64:
+    """Where an array's memory begins; whoever passes it on keeps the array."""
+    return np.uint64(array.__array_interface__["data"][0])

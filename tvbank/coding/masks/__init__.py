@@ -10,16 +10,16 @@
 - ``grouped``  7: grouped coordinates, [F] Eq. 16
 - ``blocks``   8: entropy-coded runs in blocks of equally dense rows and columns
 
-``_mask`` scans a chunk into the ``Mask`` that all of them read; ``_blocks_writer`` and ``_classes``
-write ``blocks``.
+Each is a row of the spec's table, and the writer of its section; ``decoding`` has the decoders.
+``mask`` scans a chunk into the ``Mask`` that all writers read; ``blocks_writer`` and ``classes``
+write ``blocks``. Only these three are compiled: what reads headers costs no numba.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tvbank.coding.encoding import Encoding
-from tvbank.coding.masks._mask import Mask as Mask
 from tvbank.coding.masks.bitmap import Bitmap
 from tvbank.coding.masks.blocks import Blocks
 from tvbank.coding.masks.empty import Empty
@@ -29,6 +29,9 @@ from tvbank.coding.masks.grouped import Grouped
 from tvbank.coding.masks.holes import Holes
 from tvbank.coding.masks.index import Index
 from tvbank.coding.masks.runs import Runs
+
+if TYPE_CHECKING:
+    from tvbank.coding.masks.mask import Mask
 
 #: Every mask encoding, by id.
 MASKS: Final[tuple[Encoding[Mask], ...]] = (

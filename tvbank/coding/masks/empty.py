@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.encoding import Encoding
-from tvbank.coding.header import FrameHeader
-from tvbank.coding.masks._mask import Mask
+
+if TYPE_CHECKING:
+    from tvbank.coding.masks.mask import Mask
 
 
 @final
-class Empty(Encoding[Mask]):
+class Empty(Encoding["Mask"]):
     """No entry differs from zero."""
 
     id = 0
@@ -24,14 +25,6 @@ class Empty(Encoding[Mask]):
         """0, for a chunk of zeros."""
         return () if mask.nonzeros else (0,)
 
-    def section_bytes(self, mask: Mask, parameter: int) -> int:
-        """Bytes: 0."""
-        return 0
-
     def encode(self, mask: Mask, parameter: int) -> NDArray[np.uint8]:
         """Nothing."""
         return np.empty(0, np.uint8)
-
-    def decode(self, section: memoryview, header: FrameHeader) -> NDArray[np.uint32]:
-        """Nothing; the header has told all."""
-        return np.empty(0, np.uint32)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.encoding import Encoding
-from tvbank.coding.header import FrameHeader
-from tvbank.coding.masks._mask import Mask
+
+if TYPE_CHECKING:
+    from tvbank.coding.masks.mask import Mask
 
 
 @final
-class Full(Encoding[Mask]):
+class Full(Encoding["Mask"]):
     """The non-zeros are the first entries of the chunk, without a gap."""
 
     id = 1
@@ -24,14 +25,6 @@ class Full(Encoding[Mask]):
         """0, if no entry below the extent is zero."""
         return (0,) if mask.nonzeros == mask.extent > 0 else ()
 
-    def section_bytes(self, mask: Mask, parameter: int) -> int:
-        """Bytes: 0."""
-        return 0
-
     def encode(self, mask: Mask, parameter: int) -> NDArray[np.uint8]:
         """Nothing."""
         return np.empty(0, np.uint8)
-
-    def decode(self, section: memoryview, header: FrameHeader) -> NDArray[np.uint32]:
-        """0, 1, 2, …; the header has told all."""
-        return np.arange(header.nonzeros, dtype=np.uint32)

@@ -9,16 +9,16 @@
 - ``raw``       6: 32-bit patterns
 - ``rice``      7: Golomb–Rice coded integer steps
 
-``_values`` holds the facts that decide between them, from ``_alphabet`` (distinct values) and
-``_grid`` (affine grids).
+Each is a row of the spec's table, and the writer of its section; ``decoding`` has the decoders.
+``facts`` has the ``Values`` that all writers read, from ``grid`` (affine grids). Only these two are
+compiled: what reads headers costs no numba.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tvbank.coding.encoding import Encoding
-from tvbank.coding.values._values import Values as Values
 from tvbank.coding.values.affine import Affine
 from tvbank.coding.values.bfloat16 import BFloat16
 from tvbank.coding.values.float16 import Float16
@@ -27,6 +27,9 @@ from tvbank.coding.values.raw import Raw
 from tvbank.coding.values.rice import Rice
 from tvbank.coding.values.sign import Sign
 from tvbank.coding.values.table import Table
+
+if TYPE_CHECKING:
+    from tvbank.coding.values.facts import Values
 
 #: Every value encoding, by id.
 VALUES: Final[tuple[Encoding[Values], ...]] = (

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.encoding import Encoding
-from tvbank.coding.header import FrameHeader
-from tvbank.coding.values._values import Values
+
+if TYPE_CHECKING:
+    from tvbank.coding.values.facts import Values
 
 
 @final
-class NoValues(Encoding[Values]):
+class NoValues(Encoding["Values"]):
     """There are no non-zeros; it goes with mask ``empty`` and with no other."""
 
     id = 0
@@ -22,16 +23,8 @@ class NoValues(Encoding[Values]):
 
     def parameters(self, values: Values) -> Sequence[int]:
         """0, for a chunk without non-zeros."""
-        return () if values.count else (0,)
-
-    def section_bytes(self, values: Values, parameter: int) -> int:
-        """Bytes: 0."""
-        return 0
+        return () if values.nonzeros else (0,)
 
     def encode(self, values: Values, parameter: int) -> NDArray[np.uint8]:
         """Nothing."""
         return np.empty(0, np.uint8)
-
-    def decode(self, section: memoryview, header: FrameHeader) -> NDArray[np.uint32]:
-        """Nothing; there is nothing to check."""
-        return np.empty(0, np.uint32)

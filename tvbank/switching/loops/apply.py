@@ -38,7 +38,7 @@ from tvbank.coding.decoding.memory import (
     take_ticket,
 )
 from tvbank.coding.decoding.patterns import SIGN, decode_patterns, sign_magnitude
-from tvbank.coding.decoding.positions import BLOCKS, GAPS, decode_positions, ends_at
+from tvbank.coding.decoding.positions import BLOCKS, GAPS, decode_positions, stream_code
 from tvbank.coding.decoding.table import (
     EXTENT,
     FIRST,
@@ -146,13 +146,13 @@ def _add_all(
     phase = _U(0)
     many = are_many(count, frames[row, EXTENT])
     if marked:
-        whole_mask, phase = mark_blocks(
+        code, phase = mark_blocks(
             section, size, frames[row, MASK_PARAMETER], frames[row, EXTENT], count, tables, ones,
             weights,
         )  # fmt: skip
-        if not whole_mask:
+        if code:
             return INVALID, 0
-    elif not coded and not decode_positions(frames, row, positions, tables):
+    elif not coded and decode_positions(frames, row, positions, tables):
         return INVALID, 0
     bit = twice = _U(0)
     added = word = listed = 0
@@ -180,7 +180,7 @@ def _add_all(
     if coded:
         at = positions + _U(4 * whole)
         bit, twice = next_gaps(section, bit, end, twice, k, limit, count - whole, at, weights)
-        if twice >> _ONE != extent or not ends_at(section, size, np.int64(bit)):
+        if twice >> _ONE != extent or stream_code(section, size, np.int64(bit), INVALID, INVALID):
             return INVALID, whole
     if marked:
         list_ones(ones, word, phase, listed, count, count, positions, many)
@@ -227,7 +227,7 @@ def _apply_frame(
             magnitude = pattern_of(weight * float_of(magnitude))
             patterns = _U(frames[row, VALUES_AT]) + _FOUR
         else:
-            if not decode_patterns(frames, row, True, patterns):
+            if decode_patterns(frames, row, True, patterns, tables):
                 return INVALID, 0
             if weight != np.float32(1):
                 _multiply(patterns, count, weight)
@@ -238,9 +238,9 @@ def _apply_frame(
         ones = _U(bitmap.ctypes.data)
         fault, kept = _add_all(frames, row, positions, weights, old, values, new, ones, tables)
         return fault, kept + 0 * bitmap.size  # numba frees an array after its last use
-    if not decode_positions(frames, row, positions, tables):
+    if decode_positions(frames, row, positions, tables):
         return INVALID, 0
-    if not decode_patterns(frames, row, mode == ADD, patterns):
+    if decode_patterns(frames, row, mode == ADD, patterns, tables):
         return INVALID, 0
     finite = _move_all(count, kind, mode, weight, positions, weights, old, patterns)
     return (0 if finite else NOT_FINITE), count

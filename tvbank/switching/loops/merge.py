@@ -125,8 +125,8 @@ def _merge_place(
     within, patterns, totals, touched = scratch
     extent = 0
     for row in range(first, last):
-        valid = decode_positions(frames, row, within, tables)
-        if not (valid and decode_patterns(frames, row, modes[row] == ADD, patterns)):
+        code = decode_positions(frames, row, within, tables)
+        if code or decode_patterns(frames, row, modes[row] == ADD, patterns, tables):
             _clear(touched, extent)
             return row, INVALID, 0
         extent = max(extent, frames[row, EXTENT])

@@ -25,8 +25,8 @@ from tvbank.coding.decoding.table import (
     VALUE_BYTES,
     VALUES_AT,
 )
+from tvbank.coding.encoding import MASK_RICE_LIMIT
 from tvbank.coding.kernel import kernel
-from tvbank.coding.sections import MASK_RICE_LIMIT
 
 _U = np.uint64
 _ONE, _EIGHT, _ESCAPE, _WORD_BITS = _U(1), _U(8), _U(24), _U(64)
@@ -119,9 +119,9 @@ def pack_frames(
     start = target
     for row in range(first, last):
         count = frames[row, NONZEROS]
-        if not decode_patterns(frames, row, is_float, scratch):
+        if decode_patterns(frames, row, is_float, scratch, tables):
             return row, 0
-        if not decode_positions(frames, row, scratch, tables):
+        if decode_positions(frames, row, scratch, tables):
             return row, 0
         if frames[row, MASK] == BLOCKS:
             parameter = _best_parameter(count, frames[row, EXTENT])

@@ -9,17 +9,17 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.coding.encoding import GREATEST_WIDTH, LEAST_WIDTH
 from tvbank.coding.kernel import kernel, nonzero_bits, ones_in, trailing_zeros
-from tvbank.coding.masks._blocks_writer import write_section
+from tvbank.coding.masks.blocks_writer import write_section
 from tvbank.coding.rice import PARAMETERS, add_symbol_bits
-from tvbank.coding.sections import GREATEST_WIDTH, LEAST_WIDTH
 
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
 _LAST_BIT = np.uint64(63)
 #: Runs shorter than this are counted in a histogram before their bits are.
 _HISTOGRAM = 256
-#: About the length of a row where nobody told it.
+#: About the length of a row where none is known.
 _USUAL_ROW = 512
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tvbank.coding.densities import RUN_LIMIT, density_step, run_starts
 from tvbank.coding.kernel import kernel
-from tvbank.coding.masks._classes import blocks_cost, classify, map_cost, sizes_of
+from tvbank.coding.masks.classes import blocks_cost, classify, map_cost, sizes_of
 from tvbank.coding.rans import (
     FIELD_BITS,
     FIRST_STATE,

@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.coding.encoding import AFFINE_LIMIT, code_bits
 from tvbank.coding.kernel import kernel
-from tvbank.coding.sections import AFFINE_LIMIT, code_bits
 
 _LARGEST_CODE = (1 << AFFINE_LIMIT) - 1
 
