@@ -136,10 +136,7 @@ def private_names_of_others(name):
 
 
 #: (who takes private names, whose): what is left to do. Remove what is done; add nothing.
-TAKERS = {
-    ("tvbank.coding", "tvbank.coding.masks"),
-    ("tvbank.coding", "tvbank.coding.values"),
-}
+TAKERS: set[tuple[str, str]] = set()
 #: Imports that close a circle: what is left to do. Remove what is done; add nothing.
 CIRCLES: set[tuple[str, str]] = set()
 
