@@ -15,7 +15,7 @@
 ``room.py``               asks for memory before anything is decoded into it
 ``entries.py``            puts their entries together, sparse or dense
 ``task.py``               ``Task`` and ``Unit``, the mappings users hold; ``inspect``
-``routers.py``            routers as they are stored; ``router_documents.py`` says what of them
+``routers.py``            routers as they are stored; ``router_documents.py`` their documents
 ``bank.py``               ``Bank``, ``create`` and ``open``
 ``verify.py``, ``gc.py``  finding faults, removing what no catalog names
 ``making.py``             making an empty bank; where this machine has the base's weights

@@ -1,8 +1,10 @@
 """The documents: every bit is covered, newer versions are told apart, hostile ones are refused."""
 
+import hashlib
 import json
 
 import banks
+import msgspec
 import pytest
 
 import tvbank
@@ -388,3 +390,32 @@ def test_a_revision_lists_exactly_what_its_extras_call_for():
     assert refusal(banks.forge(BANK, revision=without("delta/zarr.json"))).reason == (
         "document-syntax"
     )
+
+
+def test_a_layout_knows_the_digest_of_the_document_it_was_read_from():
+    document = BANK["base/zarr.json"]
+    layout = decode_layout(document)
+    assert layout.sha256 == hashlib.sha256(document).hexdigest()
+    assert opened(BANK).layout.sha256 == layout.sha256
+    newer = document.replace(b'"units":', b'"later":[1],"units":', 1)
+    assert decode_layout(newer) == layout
+    assert decode_layout(newer).sha256 == hashlib.sha256(newer).hexdigest()
+
+
+def test_a_layout_that_was_made_has_the_digest_of_its_document():
+    made = msgspec.structs.replace(decode_layout(BANK["base/zarr.json"]))
+    assert made.document == BANK["base/zarr.json"]
+    assert decode_layout(made.document).sha256 == made.sha256
+
+
+@pytest.mark.parametrize("key", ["", "zarr.json", "delta/c/0", "extras/1/c/0/0"])
+def test_what_is_missing_is_said_with_the_remedy(key):
+    bank = opened(BANK)
+    gone = f"tasks/exact/{bank['exact'].revision}/{key}" if key else "base/zarr.json"
+    bank.storage.delete(gone)
+    with pytest.raises(CorruptionError) as caught:
+        banks.all_numbers(tvbank.open(bank.storage))
+    kind = "document" if gone.endswith("zarr.json") else "object"
+    assert (caught.value.reason, caught.value.key) == (f"{kind}-missing", gone)
+    assert f"{gone} is missing from the bank (or was removed since" in str(caught.value)
+    assert str(caught.value).startswith("task 'exact': ") == bool(key)
