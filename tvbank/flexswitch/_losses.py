@@ -24,7 +24,7 @@ def kl(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 
 def mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean of the squared differences."""
+    """Mean of the squared differences: [F] Eq. 10 over the number of classes."""
     return (student - teacher).square().mean()
 
 
