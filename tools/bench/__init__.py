@@ -17,6 +17,7 @@
 ``merging.py``        ``merge`` against mergekit, in time
 ``mergekit.py``       the merge methods against mergekit's, entry by entry
 ``switching.py``      ``switch.to`` against dense deltas and loading a state dict
+``first_use.py``      CPU seconds of each verb with nothing compiled yet
 ``starting.py``       imports, the command line's start, the first ``add`` of a process
 
 *accuracy on real tasks*
