@@ -42,12 +42,12 @@ class ElementType:
 
     @property
     def is_float(self) -> bool:
-        """Whether differences of it exist in float32; complex numbers are no such."""
+        """Whether a lossy compressor can subtract it in float32; complex numbers do not count."""
         return "float" in self.name
 
     @property
     def bits(self) -> np.dtype[Any]:
-        """The type in which libraries without this type hold it: its bits, else itself."""
+        """What stands for the type in libraries that lack it: an integer type of its width."""
         return self.dtype if self.of_numpy else np.dtype(f"<u{self.dtype.itemsize}")
 
 
@@ -74,7 +74,7 @@ ELEMENT_TYPES = {
     )
 }
 
-#: The numpy type of each.
+#: Their numpy types.
 DTYPES: dict[str, np.dtype[Any]] = {name: row.dtype for name, row in ELEMENT_TYPES.items()}
 
 #: Those whose tensors have deltas.

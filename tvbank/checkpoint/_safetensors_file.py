@@ -142,7 +142,7 @@ def _refusal(source: str, text: bytes, size: int, reason: str) -> CheckpointErro
         return CheckpointError(
             f"{source!r} is not a valid safetensors file ({reason}); fetch it again"
         )
-    # All but the file's length was found sound, so the offsets can be read.
+    # The library has checked all but the file's length, so the offsets can be read.
     entries = parse_json(text)
     entries.pop("__metadata__", None)
     ends = [entry["data_offsets"][1] for entry in entries.values()]

@@ -34,7 +34,7 @@ def write_safetensors(
     tensors: Callable[[str], np.ndarray[Any, Any]] | Iterable[np.ndarray[Any, Any]],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a safetensors file, whole or not at all.
+    """Write a safetensors file, completely or not at all.
 
     Header and data keep the order of ``specs`` (see ``aligned_order``). The bytes go to a temporary
     file beside ``path``, which takes its place at the end; after any failure ``path`` is what it

@@ -26,6 +26,7 @@ from tvbank.routing._forward import (
 from tvbank.routing._held_out import hold_out, spread_of, surprise
 from tvbank.routing._layers import candidate_layers
 from tvbank.routing._metric import FitOptions
+from tvbank.routing.recipe import names_of
 from tvbank.routing.router import Router
 
 #: A layer is tried together with those before it, at most this many of them in all.
@@ -150,11 +151,11 @@ def fit(
     scores = [score(group, way) for group in alone for way in poolings]
     if layers is None:
         examples = sum(count(checked_inputs(given)) for given in inputs.values())
-        richest = [each for each in scores if each.pooling == poolings[-1]]
+        richest = [tried for tried in scores if tried.pooling == poolings[-1]]
         scores += [score(group, poolings[-1]) for group in _joined(richest, examples)]
-    scores.sort(key=lambda each: (each.cost, each.width))
-    best = min(each.surprise for each in scores)
-    chosen = next(each for each in scores if each.surprise <= best + tolerance)
+    scores.sort(key=lambda tried: (tried.cost, tried.width))
+    best = min(tried.surprise for tried in scores)
+    chosen = next(tried for tried in scores if tried.surprise <= best + tolerance)
     few = options.get("neighbours", 10) <= _CENTRES * len(taken)
     if chosen.width > _COMPACT_FROM and few and find_spec("sklearn"):
         options = {"centres": _CENTRES, "metric": "discriminant", **options}
@@ -200,12 +201,12 @@ def _candidates(
     first = checked_inputs(next(iter(inputs.values())))
     if not count(first):
         raise UsageError(f"task {next(iter(inputs))!r} has no inputs")
-    device = next((each.device for each in model.parameters()), None)
+    device = next((weights.device for weights in model.parameters()), None)
     _, few = next(batches(take(first, slice(0, 2)), 2, device))
     known = candidate_layers(model, few, forward)
     costs = {layer.name: layer.cost for layer in known}
     if layers is not None:
-        groups = [(each,) if isinstance(each, str) else tuple(each) for each in layers]
+        groups = [names_of(at) for at in layers]
         if not groups:
             raise UsageError("layers= is empty: name at least one candidate")
         return groups, {name: costs.get(name, 1.0) for group in groups for name in group}
@@ -226,6 +227,6 @@ def _joined(alone: Sequence[LayerScore], examples: int) -> list[tuple[str, ...]]
     for last in range(1, len(places)):
         numbers = np.unique(np.linspace(0, last, _JOINED).astype(int))
         group = [places[number] for number in numbers.tolist()]
-        if min(sum(each.width for each in group), examples) <= _LARGEST:
-            groups.append(tuple(each.at[0] for each in group))
+        if min(sum(place.width for place in group), examples) <= _LARGEST:
+            groups.append(tuple(place.at[0] for place in group))
     return groups

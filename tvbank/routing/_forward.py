@@ -48,8 +48,8 @@ def checked_inputs(inputs: Any) -> Inputs:
         return _tensor(inputs, "the inputs")
     if not inputs:
         raise UsageError("the inputs are an empty dict: give at least one tensor")
-    tensors = {str(name): _tensor(each, f"input {name!r}") for name, each in inputs.items()}
-    sizes = {name: len(each) for name, each in tensors.items()}
+    tensors = {str(name): _tensor(value, f"input {name!r}") for name, value in inputs.items()}
+    sizes = {name: len(tensor) for name, tensor in tensors.items()}
     if len(set(sizes.values())) > 1:
         raise UsageError(f"the inputs differ in their number of examples: {sizes}")
     return tensors

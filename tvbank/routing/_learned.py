@@ -41,7 +41,7 @@ def refined(
     """
     scale = float(np.sqrt(np.mean(matrix**2))) or 1.0
     rows, keys = torch.from_numpy(examples.points), torch.from_numpy(centres.points)
-    owners, key_owners = (torch.from_numpy(each.owners).long() for each in (examples, centres))
+    owners, key_owners = (torch.from_numpy(e.owners).long() for e in (examples, centres))
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(rows), generator=generator)
     held, seen = order[::_HELD_OUT][:_SAMPLE], order[torch.arange(len(order)) % _HELD_OUT > 0]

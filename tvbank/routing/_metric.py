@@ -213,7 +213,7 @@ def _shrunk(
 
 
 def task_means(rows: Doubles, counts: NDArray[np.int64]) -> Doubles:
-    """The mean of each task's rows, [K, d], of rows [m, d] of which it has so many."""
+    """The mean of each task's rows, [K, d]: rows [m, d] lie task by task, ``counts`` of each."""
     sums: Doubles = np.add.reduceat(rows, np.cumsum(counts) - counts)
     return sums / counts[:, None]
 
