@@ -124,12 +124,14 @@ class ResidentTask:
         """Say what is wrong with a row of ``frames`` that the fused loops refused.
 
         Raises:
-            CorruptionError: always.
+            CorruptionError: the frame violates the spec.
+            MemoryError: the frame is valid, but there was not enough memory to decode it.
         """
         stored = self.frames.stored
-        if stored is not None:
-            self._task.decode(stored[int(self._rows[row])])
-        raise AssertionError(f"a frame of {self.unit(row)!r} that is valid was refused")
+        if stored is None:
+            raise AssertionError(f"a frame of {self.unit(row)!r} that was valid no longer is")
+        self._task.decode(stored[int(self._rows[row])])
+        raise MemoryError(f"there is not enough memory to decode a frame of {self.unit(row)!r}")
 
     def pack(self) -> None:
         """Decode and check every frame, and keep it in an encoding that is quick to decode.
