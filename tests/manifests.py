@@ -52,7 +52,7 @@ def added(
         bank.add(
             name,
             folder / task["checkpoint"],
-            compressor_named(task["method"], task.get("drop"), None, task.get("target")),
+            compressor_named(task["method"], drop=task.get("drop"), target=task.get("target")),
             task.get("metadata"),
             replace_mismatched=task.get("replace_mismatched", False),
         )

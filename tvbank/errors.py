@@ -21,6 +21,7 @@ __all__ = [
     "FrameError",
     "InvalidNameError",
     "NonFiniteError",
+    "PluginError",
     "RouterExistsError",
     "RouterNotFoundError",
     "StorageError",
@@ -65,6 +66,10 @@ def _restored(kind: type[TvbankError], args: tuple[Any, ...], state: dict[str, A
 
 class UsageError(TvbankError, ValueError):
     """An argument is out of its range, or arguments contradict each other."""
+
+
+class PluginError(TvbankError, ImportError):
+    """A compressor or merge method of another package cannot be loaded, or two have one name."""
 
 
 class InvalidNameError(TvbankError, ValueError):

@@ -18,6 +18,7 @@ ALLOWED = {
     "_lazy": set(),
     "_atomic": {"errors"},
     "_progress": set(),
+    "_registry": {"errors"},
     "_version": set(),
     "_json": set(),
     "dtypes": set(),
@@ -26,7 +27,7 @@ ALLOWED = {
     "layout": {"errors", "dtypes", "checkpoint"},
     "vector": {"errors", "checkpoint", "layout"},
     "coding": {"errors", "_lazy"},
-    "compress": {"errors", "_progress", "_lazy", "dtypes", "checkpoint", "coding"},
+    "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "bank": {
         "errors", "_atomic", "_progress", "dtypes", "storage", "checkpoint", "layout", "vector",
         "coding", "compress", "routing",
@@ -36,8 +37,8 @@ ALLOWED = {
         "layout", "vector", "coding", "compress", "bank",
     },
     "merging": {
-        "errors", "_progress", "_lazy", "dtypes", "checkpoint", "layout", "vector", "coding",
-        "compress", "bank",
+        "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
+        "coding", "compress", "bank",
     },
     "switching": {
         "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "coding", "bank",

@@ -33,7 +33,8 @@ from msgspec import Meta
 
 from tvbank._json import parse_json
 from tvbank.bank.names import check_metadata, check_task_name
-from tvbank.compress import Compressor, compressor_named
+from tvbank.compress.protocol import Compressor
+from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import TvbankError, UsageError
 from tvbank.layout import MAX_CHUNK_LENGTH
 
@@ -51,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     drop: float | None = None
     knob: Literal["rms", "norm"] | None = None
     target: str | None = None
+    options: dict[str, Any] | None = None
     replace: bool | None = None
     replace_mismatched: bool | None = None
 
@@ -223,18 +225,13 @@ class _ManifestError(UsageError):
 
 
 def _compressor(options: Settings) -> Compressor:
-    if options.method == "flexswitch":
-        raise UsageError(
-            "method flexswitch learns from a model and examples, which a manifest does not name: "
-            "add such a task with `tvbank add --method flexswitch`"
-        )
-    return compressor_named(
-        options.method or "tswitch", options.drop, options.knob, options.target, prefix=""
-    )
+    plain = {"drop": options.drop, "knob": options.knob, "target": options.target}
+    given = plain | (options.options or {})
+    return COMPRESSORS.make(options.method or "tswitch", given, prefix="")
 
 
 def _merged(task: Settings, defaults: Settings) -> Settings:
-    named = ("method", "drop", "knob", "target")
+    named = ("method", "drop", "knob", "target", "options")
     return Settings(**{one: _first(getattr(task, one), getattr(defaults, one)) for one in named})
 
 

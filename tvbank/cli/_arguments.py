@@ -29,6 +29,21 @@ def complete_task(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in bank if name.startswith(incomplete)]
 
 
+def key_values(option: str, texts: list[str]) -> dict[str, str]:
+    """What a repeatable option of the form KEY=VALUE was given.
+
+    Raises:
+        UsageError: something else.
+    """
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{option} takes KEY=VALUE, got {text!r}")
+        pairs[key] = value
+    return pairs
+
+
 #: Text, not a path, which would make one slash of the two in a URL.
 BankArgument = Annotated[
     str, typer.Argument(metavar="BANK", help="The bank: a folder, a URL or a .zip file.")
@@ -58,6 +73,22 @@ OutputOption = Annotated[
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+#: Text: other packages may bring further methods, which are looked for only if they are named.
+MethodOption = Annotated[
+    str,
+    typer.Option(
+        metavar="[tswitch|budget|exact|flexswitch]",
+        help="What to keep of it; or the name of a compressor that another package brings.",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="An option of the method, for methods of other packages; repeatable.",
+    ),
+]
 
 #: Under which ``add --help`` shows what follows.
 _PANEL = "Options of --method flexswitch"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,13 +23,16 @@ from tvbank.cli._arguments import (
     JsonOption,
     LamOption,
     LossOption,
+    MethodOption,
     ModelOption,
     ObjectiveOption,
     ResumeOption,
     SeedOption,
+    SetOption,
     StepsOption,
     TaskArgument,
     flexswitch,
+    key_values,
 )
 from tvbank.cli._output import (
     compressor_text,
@@ -37,19 +40,9 @@ from tvbank.cli._output import (
     human_bytes,
     print_json,
 )
-from tvbank.errors import UsageError
 
 if TYPE_CHECKING:
     from tvbank.compress import Compressor
-
-
-class Method(StrEnum):
-    """How ``add`` compresses."""
-
-    tswitch = "tswitch"
-    budget = "budget"
-    exact = "exact"
-    flexswitch = "flexswitch"
 
 
 class Knob(StrEnum):
@@ -81,7 +74,7 @@ def add(
     bank: BankArgument,
     task: Annotated[str, typer.Argument(metavar="TASK", help="The new task's name.")],
     checkpoint: CheckpointArgument,
-    method: Annotated[Method, typer.Option(help="What to keep of it.")] = Method.tswitch,
+    method: MethodOption = "tswitch",
     drop: Annotated[
         float | None,
         typer.Option(help="tswitch: share of entries to drop of each sign (default 0.9)."),
@@ -100,6 +93,7 @@ def add(
             help="budget: what a task may take: '0.3 bits/param', '1.5 MiB' or '1 %' of the base.",
         ),
     ] = None,
+    settings: SetOption = None,
     base: BaseOption = None,
     metadata: Annotated[
         list[str] | None,
@@ -126,7 +120,7 @@ def add(
     learning: ResumeOption = None,
 ) -> None:
     """Compress a fine-tune into a task; readers see it whole or not at all."""
-    from tvbank.compress import compressor_named
+    from tvbank.compress.registry import COMPRESSORS
 
     start = time.monotonic()
     learned = {
@@ -135,20 +129,22 @@ def add(
         "budget": budget, "checkpoint": learning,
     }  # fmt: skip
     opened = tvbank.open(bank)
-    if method is Method.flexswitch:
-        _refuse_others(drop, knob, target)
+    COMPRESSORS.check(method)
+    plain = {"drop": drop, "knob": None if knob is None else knob.value, "target": target}
+    every = plain | learned | {"model": model, "data": data}
+    given = {name: value for name, value in every.items() if value is not None}
+    given |= key_values("--set", settings or [])
+    if method == "flexswitch":
+        COMPRESSORS.refuse_others(method, given)
         compressor: Compressor = flexswitch(model, data, learned)
     else:
-        _refuse_learning(learned | {"model": model, "data": data}, method)
-        compressor = compressor_named(
-            method.value, drop, None if knob is None else knob.value, target
-        )
+        compressor = COMPRESSORS.make(method, given, text=True)
     with Bar(f"adding {task}") as progress:
         added = opened.add(
             task,
             checkpoint,
             compressor,
-            _pairs(metadata or []),
+            key_values("--metadata", metadata or []),
             base=base,
             replace=replace,
             replace_mismatched=replace_mismatched,
@@ -187,26 +183,3 @@ def collect(
             f"{report.kept_objects} objects, {human_bytes(report.kept_bytes)}, stay until they are "
             f"{grace:g} s old, for who opened the bank before; `--grace 0` removes them now"
         )
-
-
-def _refuse_others(drop: float | None, knob: Knob | None, target: str | None) -> None:
-    if target is not None:
-        raise UsageError("--target belongs to --method budget; flexswitch has --budget")
-    if drop is not None or knob is not None:
-        raise UsageError("--drop and --knob belong to --method tswitch; flexswitch learns both")
-
-
-def _refuse_learning(given: dict[str, Any], method: Method) -> None:
-    named = [name for name, value in given.items() if value is not None]
-    if named:
-        raise UsageError(f"--{named[0]} belongs to --method flexswitch, not to {method.value}")
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise UsageError(f"--metadata takes KEY=VALUE, got {text!r}")
-        pairs[key] = value
-    return pairs

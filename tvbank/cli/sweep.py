@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import tvbank
 from tvbank._progress import Bar
 from tvbank.cli._app import app
-from tvbank.cli._arguments import CheckpointArgument, JsonOption
+from tvbank.cli._arguments import CheckpointArgument, JsonOption, SetOption, key_values
 from tvbank.cli._named import find_named
 from tvbank.cli._output import compressor_text, human_bytes, print_json, print_table
 from tvbank.errors import UsageError
@@ -23,14 +21,6 @@ if TYPE_CHECKING:
 
 _TARGETS = ("0.25 %", "0.5 %", "1 %", "2 %", "4 %")
 _DROPS = (0.5, 0.8, 0.9, 0.95, 0.98)
-
-
-class Method(StrEnum):
-    """What ``sweep`` can try."""
-
-    budget = "budget"
-    tswitch = "tswitch"
-    flexswitch = "flexswitch"
 
 
 @app.command("sweep")
@@ -49,8 +39,12 @@ def sweep(
         ),
     ],
     method: Annotated[
-        list[Method] | None,
-        typer.Option(help="What to try; repeatable (default budget and tswitch)."),
+        list[str] | None,
+        typer.Option(
+            metavar="[budget|tswitch|flexswitch]",
+            help="What to try; repeatable (default budget and tswitch). Or one that another "
+            "package brings.",
+        ),
     ] = None,
     target: Annotated[
         list[str] | None,
@@ -67,6 +61,7 @@ def sweep(
             f"{', '.join(map(str, _DROPS))}); each with both knobs."
         ),
     ] = None,
+    settings: SetOption = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -91,6 +86,7 @@ def sweep(
 
     tvbank sweep cats.safetensors --base base.safetensors --evaluate scores:accuracy --picture c.svg
     """
+    from tvbank.compress.registry import COMPRESSORS
     from tvbank.report import check_picture, draw
     from tvbank.report import sweep as run_sweep
 
@@ -99,19 +95,26 @@ def sweep(
         raise UsageError(f"--evaluate {evaluate} is not a function")
     if picture is not None:
         check_picture(picture)
-    methods = list(dict.fromkeys(method or (Method.budget, Method.tswitch)))
+    methods = list(dict.fromkeys(method or ("budget", "tswitch")))
+    for each in methods:
+        COMPRESSORS.check(each)
+    others = set(methods) - {"budget", "tswitch", "flexswitch"}
     for given, name, takers in (
-        (target, "--target", {Method.budget, Method.flexswitch}),
-        (drop, "--drop", {Method.tswitch}),
-        (model, "--model", {Method.flexswitch}),
-        (data, "--data", {Method.flexswitch}),
+        (target, "--target", {"budget", "flexswitch"}),
+        (drop, "--drop", {"tswitch"}),
+        (model, "--model", {"flexswitch"}),
+        (data, "--data", {"flexswitch"}),
+        (settings, "--set", others),
     ):
         if given and not takers & set(methods):
-            raise UsageError(f"{name} belongs to --method {' or '.join(sorted(takers))}")
+            owners = " or ".join(sorted(takers)) or "of another package"
+            raise UsageError(f"{name} belongs to --method {owners}")
     compressors = [
         compressor
         for each in methods
-        for compressor in _compressors(each, target or _TARGETS, drop or _DROPS, model, data)
+        for compressor in _compressors(
+            each, target or _TARGETS, drop or _DROPS, model, data, settings or []
+        )
     ]
     with Bar("sweeping") as progress:
         found = run_sweep(base, checkpoint, function, compressors, progress)
@@ -127,19 +130,27 @@ def sweep(
 
 
 def _compressors(
-    method: Method,
+    method: str,
     targets: list[str] | tuple[str, ...],
     drops: list[float] | tuple[float, ...],
     model: str | None,
     data: Path | None,
+    settings: list[str],
 ) -> list[Compressor]:
-    if method is Method.budget:
-        return [tvbank.Budget(target) for target in targets]
-    if method is Method.tswitch:
-        return [tvbank.TSwitch(drop, knob) for knob in ("rms", "norm") for drop in drops]
-    from tvbank.cli._arguments import flexswitch
+    from tvbank.compress.registry import COMPRESSORS
 
-    return [flexswitch(model, data, {"budget": target}) for target in targets]
+    if method == "flexswitch":
+        from tvbank.cli._arguments import flexswitch
+
+        return [flexswitch(model, data, {"budget": target}) for target in targets]
+    tried: list[dict[str, Any]] = [dict(key_values("--set", settings))]
+    if method == "budget":
+        tried = [{"target": target} for target in targets]
+    elif method == "tswitch":
+        tried = [{"drop": drop, "knob": knob} for knob in ("rms", "norm") for drop in drops]
+    elif method == "exact":
+        tried = [{}]
+    return [COMPRESSORS.make(method, options, text=True) for options in tried]
 
 
 def _facts(found: Sweep) -> dict[str, Any]:

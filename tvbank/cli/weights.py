@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,22 +17,13 @@ from tvbank.cli._arguments import (
     ForceOption,
     JsonOption,
     OutputOption,
+    SetOption,
     TaskArgument,
     complete_task,
+    key_values,
 )
 from tvbank.cli._output import human_bytes, print_json
 from tvbank.errors import UsageError
-
-if TYPE_CHECKING:
-    from tvbank.merging import MergeMethod
-
-
-class Method(StrEnum):
-    """How ``merge`` combines tasks."""
-
-    arithmetic = "arithmetic"
-    ties = "ties"
-    dare = "dare"
 
 
 class Across(StrEnum):
@@ -70,12 +60,13 @@ def merge(
     ],
     output: OutputOption,
     method: Annotated[
-        Method,
+        str,
         typer.Option(
+            metavar="[arithmetic|ties|dare]",
             help="arithmetic: base + the sum of WEIGHT times (task - base); ties: trim, elect a "
-            "sign, average; dare: drop at random, rescale, sum."
+            "sign, average; dare: drop at random, rescale, sum; or a method of another package.",
         ),
-    ] = Method.arithmetic,
+    ] = "arithmetic",
     density: Annotated[
         float | None, typer.Option(help="ties: share of entries to keep (default 0.2).")
     ] = None,
@@ -87,16 +78,20 @@ def merge(
         float | None, typer.Option(help="dare: share of entries to drop (default 0.9).")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="dare: of what is dropped (default 0).")] = None,
+    settings: SetOption = None,
     base: BaseOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Merge tasks and write a safetensors checkpoint."""
     from tvbank.merging import export_merged
+    from tvbank.merging.registry import METHODS
 
     _refuse_existing(output, force)
     parsed = _weights(weights)
-    chosen = _method(method, density=density, across=across, drop=drop, seed=seed)
+    plain = {"density": density, "across": None if across is None else across.value, "drop": drop}
+    given = plain | {"seed": seed} | key_values("--set", settings or [])
+    chosen = METHODS.make(method, given, text=True)
     opened = tvbank.open(bank)
     with Bar("merging") as progress:
         path = export_merged(
@@ -108,27 +103,6 @@ def merge(
         print_json({"output": str(path), "bytes": size, **described})
     else:
         typer.echo(f"wrote {path}: {human_bytes(size)}")
-
-
-def _method(method: Method, **given: float | Across | None) -> MergeMethod:
-    """The method with the options that belong to it.
-
-    Raises:
-        UsageError: an option of another method, or out of its range.
-    """
-    from tvbank.merging import Dare, TaskArithmetic, Ties
-
-    makers = {
-        Method.arithmetic: (TaskArithmetic, ()),
-        Method.ties: (Ties, ("density", "across")),
-        Method.dare: (Dare, ("drop", "seed")),
-    }
-    options = {name: value for name, value in given.items() if value is not None}
-    for other, (_, names) in makers.items():
-        if other is not method and (wrong := [name for name in names if name in options]):
-            raise UsageError(f"--{wrong[0]} belongs to --method {other.value}")
-    maker: Callable[..., MergeMethod] = makers[method][0]
-    return maker(**{k: str(v) if isinstance(v, Across) else v for k, v in options.items()})
 
 
 def _weights(texts: list[str]) -> dict[str, float]:

@@ -1,49 +1,58 @@
-"""Compressors by their names and options, as command lines and manifests give them."""
+"""All compressors by name. A new one is its file and one row here."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Final
 
-from tvbank.compress.budget.budget import Budget
-from tvbank.compress.exact import Exact
+from tvbank._registry import Registry, Row
 from tvbank.compress.protocol import Compressor
-from tvbank.compress.tswitch import TSwitch
-from tvbank.errors import UsageError
 
-METHODS = ("tswitch", "budget", "exact")
+COMPRESSORS: Final[Registry[Compressor]] = Registry(
+    "compressor",
+    "tvbank.compressors",
+    Compressor,  # type: ignore[type-abstract]
+    {
+        "tswitch": Row("tvbank.compress.tswitch:TSwitch", ("drop", "knob")),
+        "budget": Row(
+            "tvbank.compress.budget.budget:Budget",
+            ("target",),
+            missing={"target": "a size: {p}target '0.3 bits/param'"},
+            instead={
+                "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; budget chooses both"
+            },
+        ),
+        "exact": Row(
+            "tvbank.compress.exact:Exact",
+            instead={
+                "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; exact drops nothing"
+            },
+        ),
+        "flexswitch": Row(
+            "tvbank.flexswitch:FlexSwitch",
+            ("model", "data", "loss", "lam", "steps", "batch", "seed", "objective", "budget",
+             "checkpoint"),
+            instead={
+                "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; flexswitch learns "
+                "both",
+                "budget": "{p}target belongs to {p}method budget; flexswitch has {p}budget",
+            },
+            elsewhere="learns from a model and examples, which a manifest does not name: "
+            "add such a task with `tvbank add --method flexswitch`",
+        ),
+    },
+)  # fmt: skip
 
 
-def compressor_named(
-    method: str,
-    drop: float | None = None,
-    knob: Literal["rms", "norm"] | None = None,
-    target: str | None = None,
-    prefix: str = "--",
-) -> Compressor:
+def compressor_named(method: str, prefix: str = "--", **options: Any) -> Compressor:
     """The compressor of a name; options that are None have its defaults.
 
     Args:
-        method: its name, one of ``METHODS``.
-        drop: of ``tswitch``: share of the entries of each sign to drop, 0.9 by default.
-        knob: of ``tswitch``: the magnitude of what is kept.
-        target: of ``budget``: the size.
-        prefix: what stands before an option's name where the user wrote it, for messages.
+        method: one of ``COMPRESSORS.names()``, but not ``flexswitch``, which needs a model.
+        prefix: what precedes an option's name where the user wrote it, for messages.
+        options: of the compressor.
 
     Raises:
+        PluginError: the compressor of another package cannot be loaded.
         UsageError: an option that belongs to another method, is missing, or is out of its range.
     """
-    named = f"{prefix}method"
-    if method not in METHODS:
-        raise UsageError(f"{named} must be one of {', '.join(METHODS)}, got {method!r}")
-    if method != "tswitch" and (drop is not None or knob is not None):
-        why = {"exact": "drops nothing", "budget": "chooses both"}[method]
-        raise UsageError(f"{prefix}drop and {prefix}knob belong to {named} tswitch; {method} {why}")
-    if method == "budget":
-        if target is None:
-            raise UsageError(f"{named} budget needs a size: {prefix}target '0.3 bits/param'")
-        return Budget(target)
-    if target is not None:
-        raise UsageError(f"{prefix}target belongs to {named} budget, not to {method}")
-    if method == "exact":
-        return Exact()
-    return TSwitch(drop=0.9 if drop is None else drop, knob="rms" if knob is None else knob)
+    return COMPRESSORS.make(method, options, prefix=prefix)

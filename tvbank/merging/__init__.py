@@ -5,6 +5,7 @@
 ``_method.py``    ``MergeMethod``: what every method does; ``TaskArithmetic``
 ``_ties.py``      ``Ties``: trim, elect a sign, average those that agree
 ``_dare.py``      ``Dare``: drop at random, rescale, sum
+``registry.py``   all merge methods by name, those of other packages too
 ``_assemble.py``  whole units, chunk by chunk on all cores
 ``_sum.py``       weighted sums of lossy tasks, all of a chunk's frames at once
 ``apply.py``      a part of a unit: base plus entries, in the base's own element type
