@@ -6,10 +6,8 @@
 - ``header``    the 24 bytes at a frame's head; reads them without numba
 - ``faults``    the reason codes of an invalid frame
 - ``decoding``  the decoder of frames, on memory by address
-- ``frame``     whole frames: encode, decode dense or sparse
-- ``sass``      the choice of the smallest encoding by exact byte count
-- ``rice``      Golomb–Rice symbols, written for four encodings
-- ``fields``    bit-packed fields, written for four encodings
+- ``frame``     whole frames: encode with the smallest encodings, decode dense or sparse
+- ``streams``   Golomb–Rice symbols and bit-packed fields, written for eight encodings
 - ``rans``      an entropy coder: symbols by frequency, in integers
 - ``densities`` fixed tables of run lengths for it, by density
 - ``kernel``    the decorator of compiled loops, and what the machine can and Python cannot name;
@@ -26,6 +24,7 @@ from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tvbank.coding.faults import REASONS as REASONS
+    from tvbank.coding.frame import FrameSizes as FrameSizes
     from tvbank.coding.frame import decode_frame as decode_frame
     from tvbank.coding.frame import decode_sparse as decode_sparse
     from tvbank.coding.frame import encode_frame as encode_frame
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from tvbank.coding.header import VALUE_ENCODINGS as VALUE_ENCODINGS
     from tvbank.coding.header import FrameHeader as FrameHeader
     from tvbank.coding.header import read_header as read_header
-    from tvbank.coding.sass import FrameSizes as FrameSizes
 
 __getattr__ = lazy_exports(
     __name__,
@@ -47,7 +45,7 @@ __getattr__ = lazy_exports(
         "REASONS": "faults",
         "VALUE_ENCODINGS": "header",
         "FrameHeader": "header",
-        "FrameSizes": "sass",
+        "FrameSizes": "frame",
         "decode_frame": "frame",
         "decode_sparse": "frame",
         "encode_frame": "frame",

@@ -33,54 +33,9 @@ FIRST_STATE: Final = 1 << 16
 #: Longest plain field.
 FIELD_BITS: Final = 16
 
-_SLOT_BITS, _SLOT_MASK = np.uint64(SLOT_BITS), np.uint64(SLOTS - 1)
-_LEAST = np.uint64(FIRST_STATE)
+_SLOT_BITS = np.uint64(SLOT_BITS)
 _WORD_BITS, _WORD_MASK = np.uint64(16), np.uint64(0xFFFF)
 _STATE_BITS = np.uint64(32)
-_SYMBOL_MASK = np.uint64(0xFF)
-_FREQUENCY_AT, _FREQUENCY_MASK, _RANK_AT = np.uint64(8), np.uint64(0x7FF), np.uint64(19)
-
-
-@kernel
-def read_state(words: Any, number: Any) -> Any:
-    """State 0 to 3 at the head of the words."""
-    return np.uint64(words[2 * number]) | (np.uint64(words[2 * number + 1]) << _WORD_BITS)
-
-
-@kernel
-def _refill(state: Any, words: Any, at: Any) -> Any:
-    word = np.uint64(words[at])
-    low = state < _LEAST
-    return (state << _WORD_BITS) | word if low else state, at + np.uint64(low)
-
-
-@kernel
-def read_symbol(state: Any, tables: Any, first_slot: Any, words: Any, at: Any) -> Any:
-    """One symbol of a table.
-
-    Args:
-        state: uint64, the state whose turn it is.
-        tables: uint32, tables one behind the other.
-        first_slot: uint64, where the table begins.
-        words: uint16; one word may be read at ``at``, needed or not.
-        at: uint64, the next word.
-
-    Returns:
-        (symbol, state, next word), all uint64.
-    """
-    entry = np.uint64(tables[first_slot + (state & _SLOT_MASK)])
-    frequency = (entry >> _FREQUENCY_AT) & _FREQUENCY_MASK
-    state = frequency * (state >> _SLOT_BITS) + (entry >> _RANK_AT)
-    state, at = _refill(state, words, at)
-    return entry & _SYMBOL_MASK, state, at
-
-
-@kernel
-def read_field(state: Any, bits: Any, words: Any, at: Any) -> Any:
-    """A plain field of 0 to 16 bits (uint64); returns (field, state, next word)."""
-    field = state & ((np.uint64(1) << bits) - np.uint64(1))
-    state, at = _refill(state >> bits, words, at)
-    return field, state, at
 
 
 @kernel
@@ -93,7 +48,7 @@ def _spill(state: Any, limit: Any, words: Any, at: Any) -> Any:
 
 @kernel
 def write_symbol(state: Any, first_slot: Any, frequency: Any, words: Any, at: Any) -> Any:
-    """The inverse of ``read_symbol``; words are filled from the end.
+    """Encode a symbol: the inverse of ``decoding.coder``'s; words are filled from the end.
 
     Args:
         state: uint64, the state whose turn it is.
@@ -115,7 +70,7 @@ def write_symbol(state: Any, first_slot: Any, frequency: Any, words: Any, at: An
 
 @kernel
 def write_field(state: Any, field: Any, bits: Any, words: Any, at: Any) -> Any:
-    """The inverse of ``read_field``; returns (state, word written last)."""
+    """Encode a plain field of 0 to 16 bits (uint64); returns (state, word written last)."""
     state, at = _spill(state, np.uint64(1) << (_STATE_BITS - bits), words, at)
     return (state << bits) | field, at
 

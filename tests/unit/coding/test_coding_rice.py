@@ -6,7 +6,7 @@ import pytest
 from tvbank.coding import decode_frame, encode_frame
 from tvbank.coding.decoding.positions import stream_code
 from tvbank.coding.faults import PADDING, VALID
-from tvbank.coding.rice import encode_stream, stream_bits
+from tvbank.coding.streams import encode_stream, stream_bits
 
 EDGES = [
     value

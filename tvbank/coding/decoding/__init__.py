@@ -6,8 +6,8 @@ nothing is decoded again to name a fault.
 - ``table``      what loops read: a row a frame, made by ``read_headers`` and ``batch_of``
 - ``decoders``   the decoder of each encoding: compiled when a frame first needs it, called by id
 - ``positions``  every mask encoding; ``gaps`` is fused with the additions of switching, too
-- ``blocks``     a matrix of blocks, from ``coder`` (symbols), ``classes`` (of rows and columns),
-  ``block`` (runs of one density) and ``bitmap`` (the marked cells, listed)
+- ``blocks``     a matrix of blocks, from ``coder`` (symbols, classes of lines, runs) and ``bitmap``
+  (the marked cells, listed)
 - ``patterns``   every value encoding
 - ``decode``     rows of a table to arrays: ``decode_frames``, ``decode_entries``, ``decode_dense``
 - ``elements``   float32, float16, bfloat16, and steps between floats

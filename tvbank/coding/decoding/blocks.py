@@ -10,9 +10,16 @@ from typing import Any
 import numpy as np
 
 from tvbank.coding.decoding.bitmap import are_many, list_ones, only_between
-from tvbank.coding.decoding.block import RECIPROCAL, read_block
-from tvbank.coding.decoding.classes import CLASSES, lines_of, read_classes, sort_lines
-from tvbank.coding.decoding.coder import LEAST, read_field
+from tvbank.coding.decoding.coder import (
+    CLASSES,
+    LEAST,
+    RECIPROCAL,
+    lines_of,
+    read_block,
+    read_classes,
+    read_field,
+    sort_lines,
+)
 from tvbank.coding.decoding.decoders import RUN_TABLES_AT
 from tvbank.coding.decoding.memory import load_32, store_64
 from tvbank.coding.densities import density_step

@@ -1,4 +1,4 @@
-"""Gap coded positions, four symbols to a 64-bit load.
+"""Golomb–Rice symbols, and gap coded positions: four symbols to a 64-bit load.
 
 A symbol of parameter k is q zeros, a one and k low bits, so that 2·gap + 1 is (q << (k + 1)) plus
 the k + 1 bits from the one on. The loop adds these up: twice a position, plus one.
@@ -12,16 +12,32 @@ import numpy as np
 
 from tvbank.coding.decoding.memory import inlined, load_bits, prefetch, store_32
 from tvbank.coding.kernel import kernel, trailing_zeros
-from tvbank.coding.rice import is_non_canonical, read_symbol
 
 _U = np.uint64
 _ONE, _TWO, _FOUR, _SIXTEEN, _LAST_SHIFT = _U(1), _U(2), _U(4), _U(16), _U(63)
 #: Bits of a load that are sure to be of the stream, and quotients that are not escaped.
 _LOAD_BITS, _ESCAPE = 57, 24
+_ESCAPE_64, _ESCAPE_BITS, _LOW_32 = _U(_ESCAPE), _U(56), _U(0xFFFFFFFF)
 #: A number of bits that no section reaches: a symbol starts after the end of the stream.
 _SHORT = _U(1 << 62)
 #: A bit of ``twice``, beyond all positions: a symbol was escaped that needs no escape.
 NEEDLESS = _U(1 << 62)
+
+
+@kernel
+def read_symbol(word: Any, k: Any) -> Any:
+    """(value, bits) of the symbol at bit 0 of ``word``; 56 bits if and only if it is an escape."""
+    quotient = trailing_zeros(word)
+    if quotient < _ESCAPE_64:
+        low = (word >> (quotient + _ONE)) & ((_ONE << k) - _ONE)
+        return (quotient << k) | low, quotient + k + _ONE
+    return (word >> _ESCAPE_64) & _LOW_32, _ESCAPE_BITS
+
+
+@kernel
+def is_non_canonical(value: Any, bits: Any, k: Any) -> Any:
+    """Whether a symbol is an escape though its quotient is below 24."""
+    return bits == _ESCAPE_BITS and (value >> k) < _ESCAPE_64
 
 
 @kernel

@@ -9,6 +9,7 @@ from numba.np.numpy_support import carray
 
 from tvbank.coding.decoding.decoders import Decoder, call_decoder, enter
 from tvbank.coding.decoding.elements import single_of_half
+from tvbank.coding.decoding.gaps import is_non_canonical, read_symbol
 from tvbank.coding.decoding.memory import (
     float_of,
     load_16,
@@ -39,7 +40,6 @@ from tvbank.coding.faults import (
     ZERO_VALUE,
 )
 from tvbank.coding.kernel import kernel
-from tvbank.coding.rice import is_non_canonical, read_symbol
 from tvbank.coding.values import VALUES as ENCODINGS
 
 SIGN: Final = next(values.id for values in ENCODINGS if values.name == "sign")

@@ -10,7 +10,13 @@ from numba.np.numpy_support import carray
 from tvbank.coding.decoding.blocks import decode_blocks
 from tvbank.coding.decoding.decoders import Decoder, call_decoder, enter
 from tvbank.coding.decoding.decoders import run_tables_address as run_tables_address
-from tvbank.coding.decoding.gaps import NEEDLESS, next_gaps, quad_limit
+from tvbank.coding.decoding.gaps import (
+    NEEDLESS,
+    is_non_canonical,
+    next_gaps,
+    quad_limit,
+    read_symbol,
+)
 from tvbank.coding.decoding.memory import load_8, load_64, load_bits, store_32, uint32_pointer
 from tvbank.coding.decoding.table import (
     EXTENT,
@@ -23,7 +29,6 @@ from tvbank.coding.decoding.table import (
 from tvbank.coding.faults import MASK_SECTION, NON_CANONICAL, PADDING, POSITION, VALID
 from tvbank.coding.kernel import kernel, trailing_zeros
 from tvbank.coding.masks import MASKS
-from tvbank.coding.rice import is_non_canonical, read_symbol
 
 _U = np.uint64
 _ONE, _THREE = _U(1), _U(3)

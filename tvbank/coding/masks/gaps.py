@@ -59,6 +59,6 @@ class Gaps(Encoding["Mask"]):
 
     def encode(self, mask: Mask, parameter: int) -> NDArray[np.uint8]:
         """The symbols."""
-        from tvbank.coding.rice import encode_stream  # numba: only when something is encoded
+        from tvbank.coding.streams import encode_stream  # numba: only when something is encoded
 
         return encode_stream(distances(mask.positions), int(mask.gap_bits[parameter]), parameter)

@@ -36,7 +36,7 @@ class Grouped(Encoding["Mask"]):
 
     def encode(self, mask: Mask, parameter: int) -> NDArray[np.uint8]:
         """The flags, then the indices with their end marks."""
-        from tvbank.coding.fields import pack  # numba: only when something is encoded
+        from tvbank.coding.streams import pack  # numba: only when something is encoded
 
         group = mask.positions >> np.uint32(parameter)
         flags = np.zeros(-(-mask.extent >> parameter), np.uint8)

@@ -52,6 +52,6 @@ class Holes(Encoding["Mask"]):
 
     def encode(self, mask: Mask, parameter: int) -> NDArray[np.uint8]:
         """The symbols."""
-        from tvbank.coding.rice import encode_stream  # numba: only when something is encoded
+        from tvbank.coding.streams import encode_stream  # numba: only when something is encoded
 
         return encode_stream(distances(mask.holes), int(mask.hole_bits[parameter]), parameter)

@@ -33,6 +33,6 @@ class Index(Encoding["Mask"]):
 
     def encode(self, mask: Mask, parameter: int) -> NDArray[np.uint8]:
         """The positions."""
-        from tvbank.coding.fields import pack  # numba: only when something is encoded
+        from tvbank.coding.streams import pack  # numba: only when something is encoded
 
         return pack(mask.positions, parameter)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tvbank.coding.encoding import GREATEST_WIDTH, LEAST_WIDTH
 from tvbank.coding.kernel import kernel, nonzero_bits, ones_in, trailing_zeros
 from tvbank.coding.masks.blocks_writer import write_section
-from tvbank.coding.rice import PARAMETERS, add_symbol_bits
+from tvbank.coding.streams import PARAMETERS, add_symbol_bits
 
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)

@@ -51,7 +51,7 @@ class Runs(Encoding["Mask"]):
 
     def encode(self, mask: Mask, parameter: int) -> NDArray[np.uint8]:
         """The symbols."""
-        from tvbank.coding.rice import encode_stream  # numba: only when something is encoded
+        from tvbank.coding.streams import encode_stream  # numba: only when something is encoded
 
         symbols = mask.runs.copy()
         symbols[1:] -= np.uint32(1)

@@ -34,7 +34,7 @@ class Affine(Encoding["Values"]):
 
     def encode(self, values: Values, parameter: int) -> NDArray[np.uint8]:
         """Offset and step, then the codes."""
-        from tvbank.coding.fields import pack  # numba: only when something is encoded
+        from tvbank.coding.streams import pack  # numba: only when something is encoded
 
         assert values.alphabet is not None
         assert values.grid is not None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tvbank.coding.encoding import TABLE_LIMIT
 from tvbank.coding.kernel import kernel
-from tvbank.coding.rice import stream_bits
+from tvbank.coding.streams import stream_bits
 from tvbank.coding.values.grid import Grid, find_grid
 
 _MAGNITUDE_BITS: Final = np.uint32(0x7FFF_FFFF)

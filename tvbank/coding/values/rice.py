@@ -54,7 +54,7 @@ class Rice(Encoding["Values"]):
 
     def encode(self, values: Values, parameter: int) -> NDArray[np.uint8]:
         """Signs and symbols in one stream."""
-        from tvbank.coding.rice import encode_stream  # numba: only when something is encoded
+        from tvbank.coding.streams import encode_stream  # numba: only when something is encoded
 
         bits = int(values.step_bits[parameter])
         signs = values.patterns >> np.uint32(31)

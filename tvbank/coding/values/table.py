@@ -33,7 +33,7 @@ class Table(Encoding["Values"]):
 
     def encode(self, values: Values, parameter: int) -> NDArray[np.uint8]:
         """The patterns, then the codes."""
-        from tvbank.coding.fields import pack  # numba: only when something is encoded
+        from tvbank.coding.streams import pack  # numba: only when something is encoded
 
         assert values.alphabet is not None
         ranks = np.arange(parameter, dtype=np.uint32)

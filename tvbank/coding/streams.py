@@ -1,8 +1,9 @@
-"""Golomb–Rice symbols: one unsigned number below 2^32 in at most 56 bits.
+"""Bit streams as they are written: Golomb–Rice symbols, and fields of a fixed width.
 
-With parameter k and q = v >> k: q zero bits, a 1, the k low bits of v; if q ≥ 24, the escape
-instead: 24 zero bits, then v in 32 bits. A symbol, even with a sign bit before it and at any bit of
-a byte, lies within one unaligned 64-bit load, and its quotient is one count of trailing zeros.
+A symbol is one unsigned number below 2^32 in at most 56 bits. With parameter k and q = v >> k: q
+zero bits, a 1, the k low bits of v; if q ≥ 24, the escape instead: 24 zero bits, then v in 32 bits.
+A symbol, even with a sign bit before it and at any bit of a byte, lies within one unaligned 64-bit
+load, and its quotient is one count of trailing zeros.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.encoding import bytes_of_bits
-from tvbank.coding.kernel import kernel, trailing_zeros
+from tvbank.coding.kernel import kernel
 
 #: Parameters whose cost is counted: 0 .. 31.
 PARAMETERS: Final = 32
 
 _ESCAPE = np.uint64(24)
 _ESCAPE_BITS = np.uint64(56)
-_LOW_32 = np.uint64(0xFFFFFFFF)
 _ONE = np.uint64(1)
 _WORD_BITS = np.uint64(64)
 #: Symbols below this are counted in a histogram before their bits are.
@@ -28,24 +28,8 @@ _HISTOGRAM = 256
 
 
 @kernel
-def read_symbol(word: Any, k: Any) -> Any:
-    """(value, bits) of the symbol at bit 0 of ``word``; 56 bits if and only if it is an escape."""
-    quotient = trailing_zeros(word)
-    if quotient < _ESCAPE:
-        low = (word >> (quotient + _ONE)) & ((_ONE << k) - _ONE)
-        return (quotient << k) | low, quotient + k + _ONE
-    return (word >> _ESCAPE) & _LOW_32, _ESCAPE_BITS
-
-
-@kernel
-def is_non_canonical(value: Any, bits: Any, k: Any) -> Any:
-    """Whether a symbol is an escape though its quotient is below 24."""
-    return bits == _ESCAPE_BITS and (value >> k) < _ESCAPE
-
-
-@kernel
 def _symbol_code(value: Any, k: Any) -> Any:
-    """(code, bits) of a value: the inverse of ``read_symbol``."""
+    """(code, bits) of a value: the inverse of ``decoding.gaps.read_symbol``."""
     quotient = value >> k
     if quotient < _ESCAPE:
         low = value & ((_ONE << k) - _ONE)
@@ -130,4 +114,47 @@ def encode_stream(
     words = np.zeros(-(-bits // 64), np.uint64)
     no_signs = np.empty(0, np.uint32)
     _encode(symbols, no_signs if signs is None else signs, k, k if k_odd is None else k_odd, words)
+    return words.view(np.uint8)[: bytes_of_bits(bits)]
+
+
+@kernel
+def _pack(fields: Any, width: Any, first_bit: Any, words: Any) -> None:
+    bits = np.uint64(width)
+    index = first_bit // 64
+    filled = np.uint64(first_bit % 64)
+    pending = words[index] if filled else np.uint64(0)
+    for field in fields:
+        value = np.uint64(field)
+        pending |= value << filled
+        filled += bits
+        if filled >= _WORD_BITS:
+            words[index] = pending
+            index += 1
+            filled -= _WORD_BITS
+            pending = value >> (bits - filled)
+    if filled:
+        words[index] = pending
+
+
+def pack(
+    fields: NDArray[np.uint32], width: int, lead: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """Pack fields into a bit stream.
+
+    Args:
+        fields: uint32 [count], each below 2^width.
+        width: bits a field, 0 .. 24.
+        lead: uint8 [bits] of 0 and 1 that come first in the stream.
+
+    Returns:
+        uint8: the stream, to the end of its last byte.
+    """
+    first_bit = 0 if lead is None else lead.size
+    bits = first_bit + fields.size * width
+    words = np.zeros(-(-bits // 64), np.uint64)
+    if lead is not None:
+        packed = np.packbits(lead, bitorder="little")
+        words.view(np.uint8)[: packed.size] = packed
+    if fields.size and width:
+        _pack(fields, width, first_bit, words)
     return words.view(np.uint8)[: bytes_of_bits(bits)]
