@@ -99,9 +99,9 @@ class WeightedSum:
 
 
 def _take(part: NDArray[Any], positions: NDArray[np.uint32], steps: NDArray[np.int32]) -> None:
-    """Move floats of 16 or 32 bits by steps to their neighbours, in place."""
+    """Move floats of any width by steps to their neighbours, in place."""
     width = 8 * part.dtype.itemsize
-    bits = part.view(np.int16 if width == 16 else np.int32)
+    bits = part.view(f"<i{part.dtype.itemsize}")
     _take_steps(bits, positions, steps, width - 1, 2 ** (width - 1) - 1)
 
 
