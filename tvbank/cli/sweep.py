@@ -117,14 +117,14 @@ def sweep(
         )
     ]
     with Bar("sweeping") as progress:
-        found = run_sweep(base, checkpoint, function, compressors, progress)
+        result = run_sweep(base, checkpoint, function, compressors, progress)
     if picture is not None:
-        levels = {"fine-tuned": found.tuned_score}
-        draw(found.points, picture, levels=levels, score=evaluate, title=Path(checkpoint).name)
+        levels = {"fine-tuned": result.tuned_score}
+        draw(result.points, picture, levels=levels, score=evaluate, title=Path(checkpoint).name)
     if as_json:
-        print_json(_facts(found))
+        print_json(_facts(result))
     else:
-        _print(found)
+        _print(result)
         if picture is not None:
             typer.echo(f"wrote {picture}")
 
@@ -153,22 +153,22 @@ def _compressors(
     return [COMPRESSORS.make(method, options, text=True) for options in tried]
 
 
-def _facts(found: Sweep) -> dict[str, Any]:
+def _facts(result: Sweep) -> dict[str, Any]:
     from tvbank.report import frontier
 
-    best = frontier(found.points)
+    best = frontier(result.points)
     return {
-        "tuned_score": found.tuned_score,
+        "tuned_score": result.tuned_score,
         "points": [
-            {**dataclasses.asdict(point), "on_frontier": point in best} for point in found.points
+            {**dataclasses.asdict(point), "on_frontier": point in best} for point in result.points
         ],
     }
 
 
-def _print(found: Sweep) -> None:
+def _print(result: Sweep) -> None:
     from tvbank.report import frontier
 
-    best = frontier(found.points)
+    best = frontier(result.points)
     print_table(
         ["compressor", "stored", "bits/param", "of the base", "score", "lost", "", "seconds"],
         [
@@ -178,11 +178,11 @@ def _print(found: Sweep) -> None:
                 f"{point.bits_per_parameter:.3f}",
                 f"{point.share:.2%}",
                 f"{point.score:.4f}",
-                f"{found.tuned_score - point.score:.4f}",
+                f"{result.tuned_score - point.score:.4f}",
                 "*" if point in best else "",
                 f"{point.seconds:.1f}",
             ]
-            for point in sorted(found.points, key=lambda point: point.stored_bytes)
+            for point in sorted(result.points, key=lambda point: point.stored_bytes)
         ],
     )
-    typer.echo(f"fine-tuned {found.tuned_score:.4f}; * no smaller one scores as well")
+    typer.echo(f"fine-tuned {result.tuned_score:.4f}; * no smaller one scores as well")

@@ -290,12 +290,12 @@ def _count_all(delta: Any, shift: int, counts: Any) -> None:
 def _count(delta: Any, positive: Any, negative: Any, shift: int, bits: int, counts: Any) -> None:
     """Count entries whose bits above the counted ones, sign included, are one of two values."""
     patterns = delta.view(np.uint32)
-    lower, whole = np.uint32(shift), np.uint32(shift + bits)
+    lower, upper = np.uint32(shift), np.uint32(shift + bits)
     mask = np.uint32((1 << bits) - 1)
     # Few entries are counted: whether any of eight is takes one look at their flags.
     flags = np.zeros((len(patterns) + 7) // 8 * 8, np.uint8)
     for i in range(len(patterns)):
-        start = patterns[i] >> whole
+        start = patterns[i] >> upper
         flags[i] = np.uint8(start == positive) | np.uint8(start == negative)
     eights = flags.view(np.uint64)
     for number in range(len(eights)):

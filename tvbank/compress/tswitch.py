@@ -60,14 +60,14 @@ class TSwitch(Compressor):
     ) -> Entries:
         """See ``Compressor.prepare``: 0 or ±beta."""
         delta = Difference(unit, base, tuned)
-        found = select(delta, Fraction(repr(float(self.drop))), each)
-        squares = found.kept_squares if self.knob == "rms" else found.all_squares
-        magnitude = math.sqrt(squares / found.kept) if found.kept else 0.0
+        chosen = select(delta, Fraction(repr(float(self.drop))), each)
+        squares = chosen.kept_squares if self.knob == "rms" else chosen.all_squares
+        magnitude = math.sqrt(squares / chosen.kept) if chosen.kept else 0.0
         beta = np.float32(min(magnitude, _LARGEST))
 
         def entries(start: int, stop: int) -> NDArray[np.float32]:
             block = delta.block(start, stop)
-            polarise(block, start, found, beta)
+            polarise(block, start, chosen, beta)
             return block
 
         return entries

@@ -100,7 +100,7 @@ def fill(
     allowance: Allowance,
     pairs: Pairs,
 ) -> list[Kept]:
-    """Go from what fits towards what does not, unit by unit; units that do not fit whole, in part.
+    """Go from what fits towards what does not, unit by unit; those that do not fit, in part.
 
     Args:
         units: all of them.
@@ -113,13 +113,13 @@ def fill(
     """
     kept, sizes = list(below), list(below_bytes)
     for number, unit in enumerate(units):
-        room = allowance.most - sum(sizes) + sizes[number]
+        allowed = allowance.most - sum(sizes) + sizes[number]
         if above_bytes[number] <= sizes[number]:
             continue
-        if above_bytes[number] <= room:
+        if above_bytes[number] <= allowed:
             kept[number], sizes[number] = above[number], above_bytes[number]
             continue
-        part, size = _part(unit, above[number], room, pairs)
+        part, size = _part(unit, above[number], allowed, pairs)
         if part is not None and size > sizes[number]:
             kept[number], sizes[number] = part, size
         if sum(sizes) >= allowance.least:
@@ -155,13 +155,13 @@ def _measure(unit: Candidate, choice: int, pairs: Pairs) -> int:
     return unit.measured[choice]
 
 
-def _part(unit: Candidate, above: Kept, room: int, pairs: Pairs) -> tuple[Kept | None, int]:
+def _part(unit: Candidate, above: Kept, allowed: int, pairs: Pairs) -> tuple[Kept | None, int]:
     """As much as fits of something that does not: the same, with a larger step.
 
     Args:
         unit: the unit.
         above: what does not fit.
-        room: bytes for the unit.
+        allowed: bytes for the unit.
         pairs: measures.
 
     Returns:
@@ -179,7 +179,7 @@ def _part(unit: Candidate, above: Kept, room: int, pairs: Pairs) -> tuple[Kept |
         drawn = draw_with(spread, how.levels, 2**middle)
         kept = replace(above, how=replace(drawn, size=drawn.size * lengthened, turn=how.turn))
         size = exact_bytes(unit.name, kept, pairs)
-        low, high = (low, middle) if size <= room else (middle, high)
-        if best_bytes < size <= room:
+        low, high = (low, middle) if size <= allowed else (middle, high)
+        if best_bytes < size <= allowed:
             best, best_bytes = kept, size
     return best, best_bytes

@@ -29,7 +29,7 @@ class Budget(Compressor):
     """The best that a size allows; a few seconds for a model of some ten million parameters.
 
     The task lands within 3 % below the size, by the bytes that the bank stores: frames, indices,
-    documents and what is kept whole. If the whole of every unit at 8 bits takes less than that, it
+    documents and what is kept whole. If all of every unit at 8 bits takes less than that, it
     is stored so.
 
     Entries of zero stay zero, and no entry changes its sign. Which entries are kept is chance, but

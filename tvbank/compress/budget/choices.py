@@ -39,7 +39,7 @@ _RATIO: Final = 512.0
 #: How many times more an error harms that is no noise.
 _ALIKE: Final = 32.0
 
-#: Levels that are tried: as many as codes of a whole number of bits tell apart with their sign.
+#: Levels that are tried: as many as codes of an integer number of bits distinguish, with their sign.
 _LEVELS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 #: Steps that are tried, an octave; and octaves below the one that reaches the largest entry.
 _STEPS, _OCTAVES = 8, 8
@@ -129,7 +129,7 @@ def list_choices(spreads: Sequence[Magnitudes]) -> Choices:
 
 
 def weigh(spread: Magnitudes, levels: int, steps: NDArray[np.float64]) -> Choices:
-    """What drawing to some levels comes to, for each step."""
+    """The cost and harm of drawing to some levels, for each step."""
     # Expected: entries kept; the sum of what each becomes times what it was; the squares of what
     # they become on average; the noise.
     kept, along, squares, noise = np.zeros((4, len(steps)))
@@ -162,8 +162,8 @@ def _steps(spread: Magnitudes, levels: int) -> NDArray[np.float64]:
     largest = spread.means[0]
     octaves = np.log2(spread.means @ spread.counts / largest) if levels == 1 else 0
     numbers = np.arange(-_OCTAVES * _STEPS, int(octaves * _STEPS) + 1)
-    found: NDArray[np.float64] = largest / levels * np.exp2(numbers / _STEPS)
-    return found
+    steps: NDArray[np.float64] = largest / levels * np.exp2(numbers / _STEPS)
+    return steps
 
 
 def _count_range(

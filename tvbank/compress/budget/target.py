@@ -43,15 +43,15 @@ class Target:
         if match:
             amount, unit = float(match[1]), " ".join(match[2].lower().split())
             if unit == "%":
-                found = Target(amount / 100, "share")
+                target = Target(amount / 100, "share")
             elif unit in _BYTES:
-                found = Target(amount * _BYTES[unit], "bytes")
+                target = Target(amount * _BYTES[unit], "bytes")
             elif unit.replace(" / ", "/") in _BITS:
-                found = Target(amount, "bits")
+                target = Target(amount, "bits")
             else:
                 match = None
             if match and 0 < amount < math.inf:
-                return found
+                return target
         raise UsageError(
             f"a target is a number above 0 with its unit, such as '0.3 bits/param', '1.5 MiB' or "
             f"'1 %' of the base's bytes; got {text!r}"
