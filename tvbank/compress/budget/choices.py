@@ -39,7 +39,7 @@ _RATIO: Final = 512.0
 #: How many times more an error harms that is no noise.
 _ALIKE: Final = 32.0
 
-#: Levels that are tried: as many as codes of an integer number of bits distinguish, with their sign.
+#: Levels that are tried: as many as codes of so many bits distinguish, with their sign.
 _LEVELS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 #: Steps that are tried, an octave; and octaves below the one that reaches the largest entry.
 _STEPS, _OCTAVES = 8, 8
