@@ -159,7 +159,7 @@ def test_a_merge_method_too(site):
 def test_what_is_wrong_is_said(site, options, words):
     status, out, error = tvbank(site, "add", "bank", "a", "t0.safetensors", "--method", *options)
     assert status in (1, 2)
-    assert words in error
+    assert words in " ".join(error.replace("│", "").split())  # the parser folds its lines
     assert out == ""
 
 
@@ -172,4 +172,4 @@ def test_nothing_of_the_current_folder_is_looked_at(site, tmp_path):
     install(site, "tv-here", "[tvbank.compressors]\nhere = tv_here:Here\n", "raise SystemExit(9)\n")
     status, _, error = tvbank(site, "add", "bank", "a", "t0.safetensors", "--method", "here")
     assert status == 2
-    assert "must be one of" in error
+    assert "must be one of" in " ".join(error.replace("│", "").split())

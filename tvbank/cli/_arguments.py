@@ -73,11 +73,25 @@ OutputOption = Annotated[
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _known(name: str) -> str:
+    """A compressor's name, or the parser's own complaint."""
+    from tvbank.compress.registry import COMPRESSORS
+
+    try:
+        COMPRESSORS.check(name, "")
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+    return name
+
+
 #: Text: other packages may bring further methods, which are looked for only if they are named.
 MethodOption = Annotated[
     str,
     typer.Option(
         metavar="[tswitch|budget|exact|flexswitch]",
+        callback=_known,
         help="What to keep of it; or the name of a compressor that another package brings.",
     ),
 ]

@@ -129,7 +129,6 @@ def add(
         "budget": budget, "checkpoint": learning,
     }  # fmt: skip
     opened = tvbank.open(bank)
-    COMPRESSORS.check(method)
     plain = {"drop": drop, "knob": None if knob is None else knob.value, "target": target}
     every = plain | learned | {"model": model, "data": data}
     given = {name: value for name, value in every.items() if value is not None}
