@@ -107,6 +107,13 @@ def _storer(kind: Any) -> Any:
     return store
 
 
+def _load_word(data: NDArray[np.uint8], byte: Any) -> np.uint64:
+    part = data[int(byte) : int(byte) + 8]
+    if part.size < 8:
+        raise IndexError(f"a word at byte {byte} of {data.size}")
+    return np.uint64(int.from_bytes(part.tobytes(), "little"))
+
+
 def _load_lanes(patterns: NDArray[np.uint32], index: Any) -> np.uint64:
     part = patterns[int(index) : int(index) + 64]
     if part.size < 64:
@@ -130,6 +137,7 @@ def interpret() -> None:
     """Give the machine instructions their Python, before anything imports them by name."""
     kernel = importlib.import_module("tvbank.coding.kernel")
     replaced: dict[str, Any] = {
+        "_load_word": _load_word,
         "_load_lanes": _load_lanes,
         "trailing_zeros": _trailing_zeros,
         "leading_zeros": lambda word: np.uint64(64 - int(word).bit_length()),

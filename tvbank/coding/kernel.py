@@ -25,7 +25,7 @@ if sys.byteorder != "little":
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _WORD = ir.IntType(64)
-_LAST_LANE = np.uint64(63)
+_THREE, _SEVEN, _LAST_LANE = np.uint64(3), np.uint64(7), np.uint64(63)
 
 
 def kernel(function: _Function) -> _Function:
@@ -59,6 +59,17 @@ def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     proxy: Any = cgutils.create_struct_proxy
     array = proxy(signature.args[0])(context, builder, arguments[0])
     return builder.gep(array.data, [arguments[1]])
+
+
+@_instruction
+def _load_word(typing: Any, data: Any, byte: Any) -> Any:
+    """The 64 bits that start at a byte of a uint8 array, aligned or not."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(context, builder, signature, arguments)
+        return builder.load(builder.bitcast(address, _WORD.as_pointer()), align=1)
+
+    return types.uint64(data, types.uint64), generate
 
 
 @_instruction
@@ -103,6 +114,20 @@ def ones_in(typing: Any, word: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), generate
+
+
+@kernel
+def bits_from(data: Any, bit: Any) -> Any:
+    """At least 57 bits of a stream from ``bit`` on, as a uint64.
+
+    Args:
+        data: uint8; at least 8 bytes must follow the start of the byte of ``bit``. Nothing is
+            checked, except under NUMBA_BOUNDSCHECK=1.
+        bit: uint64.
+    """
+    byte = bit >> _THREE
+    _ = data[byte + _SEVEN]  # checked if bounds are; else the compiler drops it
+    return _load_word(data, byte) >> (bit & _SEVEN)
 
 
 @kernel

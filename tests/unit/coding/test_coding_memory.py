@@ -21,17 +21,18 @@ import sys
 from pathlib import Path
 import numpy as np
 from tvbank.coding import decode_frame, decode_sparse, encode_frame, frame_sizes
-from tvbank.coding.kernel import nonzero_bits
+from tvbank.coding.kernel import bits_from, nonzero_bits
 from tvbank.errors import FrameError
 
-# The checks are on, also those of the load that numba does not see.
-nonzero_bits(np.zeros(64, np.uint32), np.uint64(0))
-try:
-    nonzero_bits(np.zeros(64, np.uint32), np.uint64(1))
-except IndexError:
-    pass
-else:
-    raise SystemExit("the load of 64 entries is not checked")
+# The checks are on, also those of the loads that numba does not see.
+loads = {bits_from: (np.zeros(8, np.uint8), 8), nonzero_bits: (np.zeros(64, np.uint32), 1)}
+for load, (array, outside) in loads.items():
+    load(array, np.uint64(0))
+    try:
+        load(array, np.uint64(outside))
+    except IndexError:
+        continue
+    raise SystemExit(f"{load} is not checked")
 
 random.seed(5)
 numbers = np.random.default_rng(5)

@@ -20,7 +20,7 @@ from tvbank.coding.decoding.memory import (
     store_32,
     uint32_pointer,
 )
-from tvbank.coding.decoding.positions import MASK_DECODERS, stream_code
+from tvbank.coding.decoding.positions import MASK_DECODERS, stream_code, unpack
 from tvbank.coding.decoding.table import (
     NONZEROS,
     VALUE_BYTES,
@@ -97,19 +97,18 @@ def _sign(
 
 @kernel
 def _look_up(
-    stream: Any, bit: Any, width: Any, levels: Any, size: Any, count: Any, out: Any
+    section: Any, size: Any, first_bit: Any, width: Any, levels: Any, known: Any, patterns: Any
 ) -> Any:
-    """Read codes of ``width`` bits, and write what they stand for, uint32 at ``levels``."""
-    mask = (_ONE << _U(width)) - _ONE
-    zero = False
-    for index in range(count):
-        code = load_bits(stream, bit) & mask
-        bit += _U(width)
-        if code >= _U(size):
+    """Read codes of ``width`` bits, write what they stand for: ``known`` uint32 at ``levels``."""
+    unpack(section, size, first_bit, width, patterns)
+    zero: Any = False
+    for index in range(patterns.size):
+        code = patterns[index]
+        if code >= known:
             return CODE
         pattern = load_32(levels + _U(4 * code))
         zero |= pattern == 0
-        store_32(out + _U(4 * index), pattern)
+        patterns[index] = pattern
     return ZERO_VALUE if zero else VALID
 
 
@@ -123,7 +122,8 @@ def _table(
     code = stream_code(section, size, bits + count * width, FRAME_TRUNCATED, FRAME_TRAILING)
     if code:
         return 1 + code
-    if _look_up(section, _U(bits), width, section, parameter, count, out) == CODE:
+    patterns = carray(uint32_pointer(out), count)
+    if _look_up(section, size, bits, width, section, parameter, patterns) == CODE:
         return 1 + CODE
     last = _U32(0)
     for index in range(parameter):
@@ -149,7 +149,8 @@ def _affine(
         value = np.float64(float_of(offset)) + np.float64(number) * np.float64(float_of(step))
         levels[number] = pattern_of(np.float32(value))
     at = _U(levels.ctypes.data)
-    code = _look_up(section, _U(64), parameter, at, levels.size, count, out)
+    patterns = carray(uint32_pointer(out), count)
+    code = _look_up(section, size, 64, parameter, at, levels.size, patterns)
     return 1 + code + 0 * levels.size  # a use after the loop, so that the memory stays
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numba.np.numpy_support import carray
 
+from tvbank.coding.decoding.bitmap import are_many, list_ones
 from tvbank.coding.decoding.blocks import decode_blocks
 from tvbank.coding.decoding.decoders import Decoder, call_decoder, enter
 from tvbank.coding.decoding.decoders import run_tables_address as run_tables_address
@@ -17,7 +18,14 @@ from tvbank.coding.decoding.gaps import (
     quad_limit,
     read_symbol,
 )
-from tvbank.coding.decoding.memory import load_8, load_64, load_bits, store_32, uint32_pointer
+from tvbank.coding.decoding.memory import (
+    load_8,
+    load_64,
+    load_bits,
+    store_32,
+    uint8_pointer,
+    uint32_pointer,
+)
 from tvbank.coding.decoding.table import (
     EXTENT,
     MASK,
@@ -25,9 +33,10 @@ from tvbank.coding.decoding.table import (
     MASK_BYTES,
     MASK_PARAMETER,
     NONZEROS,
+    TAIL_BYTES,
 )
 from tvbank.coding.faults import MASK_SECTION, NON_CANONICAL, PADDING, POSITION, VALID
-from tvbank.coding.kernel import kernel, trailing_zeros
+from tvbank.coding.kernel import bits_from, kernel, ones_in, trailing_zeros
 from tvbank.coding.masks import MASKS
 
 _U = np.uint64
@@ -58,12 +67,24 @@ def stream_code(section: Any, size: Any, bits: Any, short: Any, long: Any) -> An
 
 
 @kernel
-def unpack(stream: Any, bit: Any, width: Any, count: Any, out: Any) -> None:
-    """Read fields of 0 to 24 bits that begin at a bit, uint64, of a stream that holds them."""
-    mask = (_ONE << _U(width)) - _ONE
-    for index in range(count):
-        store_32(out + _U(4 * index), np.uint32(load_bits(stream, bit) & mask))
-        bit += _U(width)
+def unpack(section: Any, size: Any, first_bit: Any, width: Any, fields: Any) -> None:
+    """Read fields of 0 to 24 bits, as many as ``fields`` (uint32) has places for.
+
+    By arrays, not by address: so LLVM sees that nothing overlaps, and reads several at once.
+
+    Args:
+        section: its address; ``TAIL_BYTES`` follow it.
+        size: its bytes, which hold the fields.
+        first_bit: where they begin.
+        width: bits of each.
+        fields: overwritten.
+    """
+    data = carray(uint8_pointer(section), size + TAIL_BYTES)
+    step, bit = _U(width), _U(first_bit)
+    mask = (_ONE << step) - _ONE
+    for index in range(fields.size):
+        fields[index] = np.uint32(bits_from(data, bit) & mask)
+        bit += step
 
 
 def _empty(
@@ -89,19 +110,23 @@ def _bitmap(
     code = stream_code(section, size, extent, MASK_SECTION, MASK_SECTION)
     if code:
         return 1 + code
-    listed = 0
-    for first in range(0, extent, 64):
-        word = load_64(section + _U(first // 8))
-        if extent - first < 64:
-            word &= (_ONE << _U(extent - first)) - _ONE
-        while word:
-            if listed == count:
-                return 1 + POSITION
-            store_32(out + _U(4 * listed), np.uint32(_U(first) + trailing_zeros(word)))
-            listed += 1
-            word &= word - _ONE
+    ones = _U(0)
+    for index in range(extent >> 6):
+        ones += ones_in(load_64(section + _U(8 * index)))
+    # The word at the end has bits of what follows the section.
+    rest = _U(0)
+    if extent & 63:
+        rest = load_64(section + _U(8 * (extent >> 6))) & ((_ONE << _U(extent & 63)) - _ONE)
     last = (_U(load_8(section + _U((extent - 1) // 8))) >> _U((extent - 1) % 8)) & _ONE
-    return 1 + (VALID if listed == count and last else POSITION)
+    if ones + ones_in(rest) != _U(count) or not last:
+        return 1 + POSITION
+    listed = np.int64(ones)
+    list_ones(section, 0, _U(0), 0, listed, listed, out, are_many(count, extent))
+    while rest:
+        store_32(out + _U(4 * listed), np.uint32(_U(extent & ~63) + trailing_zeros(rest)))
+        listed += 1
+        rest &= rest - _ONE
+    return 1 + VALID
 
 
 def _index(
@@ -110,8 +135,8 @@ def _index(
     code = stream_code(section, size, count * parameter, MASK_SECTION, MASK_SECTION)
     if code:
         return 1 + code
-    unpack(section, _U(0), parameter, count, out)
     positions = carray(uint32_pointer(out), count)
+    unpack(section, size, 0, parameter, positions)
     for index in range(1, count):
         if positions[index] <= positions[index - 1]:
             return 1 + POSITION
