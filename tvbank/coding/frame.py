@@ -274,8 +274,7 @@ def _read(
     """
     view = byte_view(frame)
     header = read_header(view, entries)
-    memory = np.zeros(len(view) + TAIL_BYTES, np.uint8)
-    memory[: len(view)] = view
+    memory = np.frombuffer(b"".join((view, bytes(TAIL_BYTES))), np.uint8)
     stop = HEADER_BYTES + header.mask_bytes
     if len(view) < stop:
         raise fault(FRAME_TRUNCATED)

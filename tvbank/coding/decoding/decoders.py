@@ -43,11 +43,12 @@ def _make_tables() -> NDArray[np.uint64]:
 
 
 _TABLES: Final = _make_tables()
+_ADDRESS: Final = np.uint64(_TABLES.__array_interface__["data"][0])
 
 
 def run_tables_address() -> np.uint64:
     """Where the decoding tables lie: addresses of the decoders, then the run tables."""
-    return np.uint64(_TABLES.__array_interface__["data"][0])
+    return _ADDRESS
 
 
 def enter(first: int, decoders: Sequence[Decoder]) -> None:

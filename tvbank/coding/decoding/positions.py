@@ -137,10 +137,10 @@ def _index(
         return 1 + code
     positions = carray(uint32_pointer(out), count)
     unpack(section, size, 0, parameter, positions)
+    drops: Any = 0
     for index in range(1, count):
-        if positions[index] <= positions[index - 1]:
-            return 1 + POSITION
-    return 1 + (VALID if positions[count - 1] == extent - 1 else POSITION)
+        drops += positions[index] <= positions[index - 1]
+    return 1 + (VALID if drops == 0 and positions[count - 1] == extent - 1 else POSITION)
 
 
 def _holes(
