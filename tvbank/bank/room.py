@@ -1,4 +1,4 @@
-"""Memory for what is read, asked for once its size is known, and before anything is decoded."""
+"""Memory for the entries that are read: asked for once their number is known, before decoding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def room(size: int, dtype: np.dtype[Any], what: str, remedy: str) -> NDArray[Any
     Args:
         size: number of elements; a layout can state 2^48 in a few hundred bytes.
         dtype: of the elements.
-        what: is read, for the message.
+        what: names the entries in the message.
         remedy: what the user can do instead.
 
     Raises:
@@ -38,7 +38,7 @@ def room(size: int, dtype: np.dtype[Any], what: str, remedy: str) -> NDArray[Any
 
 @cache
 def _physical() -> float:
-    """Bytes of the machine's memory, where the system tells."""
+    """Bytes of the machine's memory, where the system says so; else infinite."""
     try:
         return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

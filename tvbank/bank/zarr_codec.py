@@ -2,7 +2,7 @@
 
 Found by zarr through the entry point of the package, so that any reader of zarr v3 that has tvbank
 installed reads a task as an array. It takes no configuration, and detects damage only where a
-frame becomes invalid: put ``crc32c`` behind it.
+frame becomes invalid: put ``crc32c`` after it.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Encoding(ABC, Generic[Facts]):
         name: the spec's name.
         allowed: its parameters.
         elements: the element types that it is for.
-        least_bytes: no section is shorter; tells where an encoding need not be tried.
+        least_bytes: no section is shorter: where another takes less, this one is not tried.
     """
 
     id: ClassVar[int]
@@ -75,7 +75,7 @@ class Encoding(ABC, Generic[Facts]):
 
     @classmethod
     def least_bits(cls, parameter: int, extent: int, nonzeros: int) -> int:
-        """Bits that a section has at least: what is shorter is not worth memory for its entries."""
+        """Bits that a section has at least: no memory is taken for the entries of a shorter one."""
         return cls.section_bits(parameter, extent, nonzeros) or 0
 
     @abstractmethod
@@ -105,7 +105,7 @@ def bytes_of_bits(bits: int) -> int:
 
 
 def code_bits(count: int) -> int:
-    """Bits of a code that tells ``count`` things apart: 0 for one thing."""
+    """Bits of a code that distinguishes ``count`` things: 0 for one thing."""
     return (count - 1).bit_length()
 
 

@@ -97,7 +97,7 @@ class FrameHeader:
 
     @property
     def value_bytes(self) -> int | None:
-        """Length of the value section in bytes; None if only decoding it tells (``rice``)."""
+        """Length of the value section in bytes; None if only decoding determines it (``rice``)."""
         row = VALUES[VALUE_ENCODINGS.index(self.values)]
         bits = row.section_bits(self.value_parameter, self.extent, self.nonzeros)
         return None if bits is None else bytes_of_bits(bits)

@@ -66,21 +66,21 @@ def are_many(count: Any, extent: Any) -> Any:
 
 @kernel
 def _list_by_steps(
-    ones: Any, word_at: Any, phase: Any, found: Any, wanted: Any, count: Any, out: Any, many: Any
+    ones: Any, word_at: Any, phase: Any, listed: Any, wanted: Any, count: Any, out: Any, many: Any
 ) -> Any:
     """``list_ones`` in a fixed number of steps a word, whose surplus the next word stores over.
 
     There are more steps if a word has more ones: that should be rare.
     """
-    while found < wanted:
+    while listed < wanted:
         word = load_64(ones + _U(8 * word_at))
         if not word:
             word_at += 1
             continue
         base = _U(64 * word_at) - phase
         here = np.int64(ones_in(word))
-        at = out + _U(4 * found)
-        if found + 8 <= count:
+        at = out + _U(4 * listed)
+        if listed + 8 <= count:
             for lane in range(4):
                 store_32(at + _U(4 * lane), np.uint32(base + trailing_zeros(word)))
                 word &= word - _ONE
@@ -94,14 +94,14 @@ def _list_by_steps(
             store_32(at, np.uint32(base + trailing_zeros(word)))
             word &= word - _ONE
             at += _FOUR
-        found += here
+        listed += here
         word_at += 1
-    return word_at, found
+    return word_at, listed
 
 
 @kernel
 def list_ones(
-    ones: Any, word_at: Any, phase: Any, found: Any, wanted: Any, count: Any, out: Any, many: Any
+    ones: Any, word_at: Any, phase: Any, listed: Any, wanted: Any, count: Any, out: Any, many: Any
 ) -> Any:
     """List the 1 bits of a bitmap, word by word, until there are enough.
 
@@ -109,10 +109,10 @@ def list_ones(
         ones: address of the bitmap.
         word_at: the word to begin with, int64.
         phase: uint64, subtracted from the numbers of bits, modulo 2^32.
-        found: ones that have been listed before, int64.
+        listed: ones that have been listed before, int64.
         wanted: how many are to be listed at least, at most ``count``.
         count: number of all ones.
-        out: address of ``count`` uint32; nothing is written behind them.
+        out: address of ``count`` uint32; nothing is written after them.
         many: whether to take eight steps a word instead of four.
 
     Returns:
@@ -120,22 +120,22 @@ def list_ones(
     """
     if HAS_COMPRESS:
         # A word has 64 ones at most, so that what is stored beyond its ones is stored over.
-        while found < wanted and found + _BITS <= count:
+        while listed < wanted and listed + _BITS <= count:
             word = load_64(ones + _U(8 * word_at))
             here = np.int64(ones_in(word))
             base = np.uint32(_U(64 * word_at) - phase)
-            at = out + _U(4 * found)
+            at = out + _U(4 * listed)
             _store_16(word, base, at)
             if here > _LANES:
                 _store_48(word, base, at)
-            found += here
+            listed += here
             word_at += 1
-    return _list_by_steps(ones, word_at, phase, found, wanted, count, out, many)
+    return _list_by_steps(ones, word_at, phase, listed, wanted, count, out, many)
 
 
 @kernel
 def only_between(ones: Any, words: Any, first: Any, last: Any) -> Any:
-    """Whether no bit of a bitmap before ``first`` or behind ``last`` is 1, and ``last`` is."""
+    """Whether no bit of a bitmap before ``first`` or after ``last`` is 1, and ``last`` is."""
     for index in range(first >> 6):
         if load_64(ones + _U(8 * index)):
             return False

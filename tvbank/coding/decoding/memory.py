@@ -27,7 +27,7 @@ _PATTERNS, _FLOATS = ir.VectorType(_INT32, LANES), ir.VectorType(_FLOAT, LANES)
 
 
 def instruction(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of numba's typing context and types that tells how to generate code."""
+    """A function of numba's typing context and types that says how to generate code."""
     return cast(Callable[..., Any], intrinsic(function))
 
 

@@ -156,7 +156,7 @@ class Batch:
 
     Attributes:
         table: int64 [frames, ``FRAME_COLUMNS``].
-        memory: what the table's addresses lead into; whoever uses the table keeps it.
+        memory: what the table's addresses lead into; keep it as long as the table is used.
     """
 
     table: NDArray[np.int64]
@@ -193,5 +193,5 @@ def batch_of(frames: Sequence[bytes], entries: int, is_float: bool) -> Batch | N
 
 
 def address_of(array: NDArray[np.generic]) -> np.uint64:
-    """Where an array's memory begins; whoever passes it on keeps the array."""
+    """Where an array's memory begins; keep the array as long as the address is used."""
     return np.uint64(array.__array_interface__["data"][0])

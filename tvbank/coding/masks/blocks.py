@@ -33,7 +33,7 @@ class Blocks(Encoding["Mask"]):
         return (mask.matrix[0],) if mask.nonzeros else ()
 
     def section_bytes(self, mask: Mask, parameter: int) -> int:
-        """Bytes: those of the states and words; only encoding tells."""
+        """Bytes: those of the states and words; only encoding determines them."""
         return mask.blocks.size
 
     def encode(self, mask: Mask, parameter: int) -> NDArray[np.uint8]:

@@ -27,13 +27,13 @@ _SYMBOLS = RUN_LIMIT + 2
 @kernel
 def _count_lines(positions: Any, width: Any, phase: Any, rows: Any, columns: Any) -> None:
     row: Any = 0
-    behind = width - phase
+    end_of_row = width - phase
     for position in positions:
-        while position >= behind:
-            behind += width
+        while position >= end_of_row:
+            end_of_row += width
             row += 1
         rows[row] += 1
-        columns[position - (behind - width)] += 1
+        columns[position - (end_of_row - width)] += 1
 
 
 @kernel
@@ -41,12 +41,12 @@ def _count_blocks(
     positions: Any, width: Any, phase: Any, row_class: Any, column_class: Any, ones: Any
 ) -> None:
     row: Any = 0
-    behind = width - phase
+    end_of_row = width - phase
     for position in positions:
-        while position >= behind:
-            behind += width
+        while position >= end_of_row:
+            end_of_row += width
             row += 1
-        ones[row_class[row], column_class[position - (behind - width)]] += 1
+        ones[row_class[row], column_class[position - (end_of_row - width)]] += 1
 
 
 @kernel
@@ -155,12 +155,12 @@ def _write(
         stop[block + 1] = stop[block] + ones[block // widths, block % widths]
     cells = np.empty(positions.size, np.uint32)
     row: Any = 0
-    behind = width - phase
+    end_of_row = width - phase
     for position in positions:
-        while position >= behind:
-            behind += width
+        while position >= end_of_row:
+            end_of_row += width
             row += 1
-        column = position - (behind - width)
+        column = position - (end_of_row - width)
         block = row_class[row] * widths + column_class[column]
         above = row_rank[row] * column_sizes[column_class[column]]
         cells[used[block]] = np.uint32(above + column_rank[column])

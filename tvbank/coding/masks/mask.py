@@ -190,7 +190,7 @@ class Mask:
 
     @cached_property
     def blocks(self) -> NDArray[np.uint8]:
-        """The section in encoding ``blocks``: only writing it tells its size."""
+        """The section in encoding ``blocks``: only writing it determines its size."""
         return write_section(self.positions, self.extent, *self.matrix)
 
     @property
