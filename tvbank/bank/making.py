@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
@@ -114,15 +115,14 @@ def remember_base(storage: Storage, base: CheckpointSource) -> None:
 
 
 def recall_base(storage: Storage) -> str:
-    """The path that was noted.
+    """The path that was noted: absolute, so that nobody takes it for a URL or for what lies here.
 
     Raises:
         UsageError: none was, or nothing is there any more.
     """
-    try:
-        path = read_location(storage)
-    except (FormatError, ObjectNotFoundError, StorageError):
-        path = None
+    path = None
+    with suppress(FormatError, ObjectNotFoundError, StorageError):
+        path = _path_of_this_machine(read_location(storage))
     if path is None:
         raise UsageError(
             f"{storage.location} does not say where its base's weights are: give base= (--base)"
@@ -132,6 +132,16 @@ def recall_base(storage: Storage) -> str:
             f"the base's weights are no longer at {path}: give their new place as base= (--base)"
         )
     return path
+
+
+def _path_of_this_machine(noted: str) -> str | None:
+    """An absolute path without ``://``; ``None`` for a URL, a relative path, or a network share.
+
+    Whoever made the bank wrote it: opening it must ask nobody for anything.
+    """
+    path = str(Path(noted))  # has no slash twice
+    share = os.path.splitdrive(path)[0].startswith((r"\\", "//"))
+    return path if os.path.isabs(path) and not share and "://" not in path else None
 
 
 def read_location(storage: Storage) -> str:
