@@ -56,10 +56,15 @@ def small_bank(place: Any = None, chunk_length: int = 8) -> tvbank.Bank:
     bank = tvbank.create(MemoryStorage() if place is None else place, base_model(),
                          chunk_length=chunk_length)  # fmt: skip
     bank.add("lossy", fine_tune(0), tvbank.TSwitch(drop=0.5), {"labels": ["cat", "dog"]})
+    bank.add("exact", exact_tune(), tvbank.Exact())
+    return bank
+
+
+def exact_tune() -> dict[str, Any]:
+    """The fine-tune of ``small_bank``'s task "exact"."""
     exact = fine_tune(1) | {"new head": np.arange(6, dtype=ml_dtypes.bfloat16).reshape(2, 3)}
     exact["embedding"].reshape(-1)[:4] = ODD
-    bank.add("exact", exact, tvbank.Exact())
-    return bank
+    return exact
 
 
 def contents(storage: Storage) -> dict[str, bytes]:

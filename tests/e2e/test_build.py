@@ -68,6 +68,20 @@ def test_the_bytes_of_add_and_nothing_done_twice(folder):
     assert fresh.units > 0
     assert bank_of(folder).generation == generation
 
+    # What is there is looked at before it stays.
+    shard = next((folder / "bank").rglob("delta/c/0"))
+    shard.write_bytes(bytes(shard.stat().st_size))
+    path = manifests.write(folder, TASKS)
+    mended = tvbank.build(path, workers=1, work=folder / "another")
+    assert (mended.built, mended.present, mended.repaired) == ((), tuple(TASKS), 1)
+    assert bank_of(folder).verify() == []
+    shard.write_bytes(bytes(shard.stat().st_size))
+    every = {name: task | {"replace": True} for name, task in TASKS.items()}
+    assert tvbank.build(manifests.write(folder, every), workers=1).repaired == 1
+    assert bank_of(folder).verify() == []
+    assert bank_of(folder).generation == generation
+    one = manifests.write(folder, {"half": TASKS["half"]})
+
     # A checkpoint that changed is another task, which is replaced only on request.
     manifests.save(folder / "t0.safetensors", banks.fine_tune(9))
     refused = tvbank.build(one, workers=1)

@@ -10,6 +10,7 @@
 ``writer.py``             makes a revision of it; holds its objects until they can be named
 ``ahead.py``              work on several units, or requests to a store, at the same time
 ``publish.py``            puts a revision into the catalog, atomically
+``placing.py``            what a writer finds in place: sound, or written anew
 ``snapshot.py``           reads the documents of one generation, and checked objects
 ``reader.py``             reads frames by unit or by shard
 ``room.py``               asks for memory before anything is decoded into it

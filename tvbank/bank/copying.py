@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,12 +17,13 @@ from tvbank.bank.ahead import run_ahead
 from tvbank.bank.documents import LAYOUT, Catalog, CatalogEntry, ObjectRecord, documents_first
 from tvbank.bank.gc import GRACE
 from tvbank.bank.making import make_bank, refuse_occupied
+from tvbank.bank.placing import is_sound, mend
 from tvbank.bank.publish import Routers, Tasks, refuse_existing, replace_root
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.snapshot import find_task, read_layout, read_root, read_root_to_change, read_stored
 from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import MARKER, markers
-from tvbank.errors import BankNotFoundError, BaseMismatchError, name_some
+from tvbank.errors import BankNotFoundError, BaseMismatchError, CorruptionError, name_some
 from tvbank.layout import Layout
 from tvbank.storage import Location, Storage, open_storage
 
@@ -36,8 +37,11 @@ class CopyReport:
         present: names of the tasks that were there already, in the same revision.
         objects: number of objects copied.
         bytes: their bytes.
-        resumed: number of objects that an earlier, interrupted copy had left there.
+        resumed: number of objects that were there already, read and found sound: an earlier,
+            interrupted copy had left them.
         routers: names of the routers that are now there and were not before.
+        repaired: number of objects that were there damaged, or missing from what the target's
+            catalog names, and were written anew.
     """
 
     tasks: tuple[str, ...]
@@ -46,6 +50,7 @@ class CopyReport:
     bytes: int
     resumed: int
     routers: tuple[str, ...] = ()
+    repaired: int = 0
 
 
 def copy(
@@ -59,14 +64,17 @@ def copy(
     """Copy tasks between two banks of one base, on any stores, as they are stored.
 
     Each task appears at the target whole, once all of its objects are there. A copy that was
-    interrupted goes on where it was when it is started again. Routers are copied after the tasks,
-    if they know no other tasks than the chosen ones.
+    interrupted goes on where it was when it is started again: what lies at the target is read, and
+    taken if it has its digest. Routers are copied after the tasks, if they know no other tasks
+    than the chosen ones.
 
     Args:
         source: a bank.
         target: a bank of the same base, or an empty place, where one is made.
         tasks: which; all by default.
-        replace: whether to replace tasks of the same names.
+        replace: whether to replace tasks and routers of the same names. Those that are there in the
+            same revision are then read, and what is damaged of them is repaired; otherwise they
+            are left alone unread.
         progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Raises:
@@ -80,7 +88,7 @@ def copy(
     chosen = contents.chosen(tasks)
     storage = open_storage(target)
     storage.refuse_read_only()
-    there = _prepare(contents, storage)
+    there, repaired = _prepare(contents, storage)
     for name in chosen:
         same = name in there and there[name].revision == chosen[name].revision
         refuse_existing(there, name, replace=replace or same)
@@ -89,43 +97,53 @@ def copy(
         for name, entry in chosen.items()
         if name not in there or there[name].revision != entry.revision
     }
-    routers = _new_routers(contents, storage, chosen, replace=replace)
-    total = sum(entry.stored_bytes for entry in wanted.values())
+    fresh, routers = _routers(contents, storage, chosen, replace=replace)
+    looked_at = chosen if replace else wanted
+    total = sum(entry.stored_bytes for entry in looked_at.values())
     work = _Work(contents, storage, Counter(listener(progress), total))
-    for name, entry in wanted.items():
+    for name, entry in looked_at.items():
         work.task(name, entry, replace=replace)
     for router in routers:
         work.router(router, replace=replace)
     return CopyReport(
         tuple(wanted), tuple(name for name in chosen if name not in wanted),
-        work.objects, work.bytes, work.resumed, tuple(router.name for router in routers),
+        work.objects, work.bytes, work.resumed, fresh, work.repaired + repaired,
     )  # fmt: skip
 
 
-def _new_routers(
+def _routers(
     source: Contents, target: Storage, tasks: Collection[str], *, replace: bool
-) -> list[StoredRouter]:
-    """Routers of the source that know these tasks only, and that the target lacks."""
+) -> tuple[tuple[str, ...], list[StoredRouter]]:
+    """Routers of the source that know these tasks only: those that the target lacks, by name.
+
+    And those to look at; if ``replace``, these are all of them.
+    """
     there = read_root_to_change(target)[0].routers
-    wanted = []
+    fresh, looked_at = [], []
     for name, router in source.routers(tasks).items():
         if name not in there or there[name].revision != router.revision:
             refuse_existing(there, name, "router", replace=replace)
-            wanted.append(router)
-    return wanted
+            fresh.append(name)
+        elif not replace:
+            continue
+        looked_at.append(router)
+    return tuple(fresh), looked_at
 
 
-def _prepare(source: Contents, target: Storage) -> Tasks:
-    """The target's tasks; where it is empty, a bank is made there first."""
+def _prepare(source: Contents, target: Storage) -> tuple[Tasks, int]:
+    """The target's tasks, and 1 if its layout was damaged and had to be repaired.
+
+    Where the target is empty, a bank is made there first.
+    """
     try:
         catalog = read_root_to_change(target)[0]
     except BankNotFoundError:
         refuse_occupied(target)
         make_bank(target, source.read(LAYOUT, source.catalog.layout))
-        return {}
+        return {}, 0
     if catalog.layout != source.catalog.layout:
         _refuse_other_base(source, read_layout(target, catalog), target)
-    return catalog.tasks
+    return catalog.tasks, mend(target, [(LAYOUT, source.layout.document)])
 
 
 def _refuse_other_base(source: Contents, other: Layout, target: Storage) -> None:
@@ -156,10 +174,10 @@ class _Work:
     ) -> None:
         self._source, self._target, self._counter = source, target, counter
         self._parallel = max(source.storage.parallel, target.parallel)
-        self.objects = self.bytes = self.resumed = 0
+        self.objects = self.bytes = self.resumed = self.repaired = 0
 
     def task(self, name: str, entry: CatalogEntry, *, replace: bool) -> None:
-        """Copy a task's objects, then name it in the target's catalog."""
+        """Copy a task's objects, then name it in the target's catalog, if that does not yet."""
 
         def edit(tasks: Tasks) -> Tasks:
             same = name in tasks and tasks[name].revision == entry.revision
@@ -168,24 +186,15 @@ class _Work:
 
         objects = self._source.objects(name)
         with self._target.exclusive():
-            present = self._present(f"tasks/{name}/{entry.revision}/")
-            missing = []
-            for key, record in objects.items():
-                if present.get(key) == record.size:
-                    self.resumed += 1
-                    self._counter.advance(record.size)
-                else:
-                    missing.append((key, record))
-            for documents in (True, False):  # some stores take no chunk without its document
-                self._copy(
-                    [one for one in missing if one[0].endswith("zarr.json") is documents], name
-                )
-            for marker in markers("tasks", [name]):
-                self._target.put(marker, MARKER)
-            replace_root(self._target, edit)
+            there = read_root_to_change(self._target)[0].tasks.get(name)
+            named = there is not None and there.revision == entry.revision
+            self._place(objects, f"tasks/{name}/{entry.revision}/", named=named, task=name)
+            self._mark("tasks", name, named=named)
+            if not named:
+                replace_root(self._target, edit)
 
     def router(self, router: StoredRouter, *, replace: bool) -> None:
-        """Copy a router's objects, which are few, then name it in the target's catalog."""
+        """Copy a router's objects, which are few, then name it likewise."""
 
         def edit(routers: Routers) -> Routers:
             same = router.name in routers and routers[router.name].revision == router.revision
@@ -193,26 +202,68 @@ class _Work:
             return {**routers, router.name: router.entry}
 
         with self._target.exclusive():
-            for key, record in router.objects().items():
-                self._target.put(key, self._source.read(key, record))
-                self.objects += 1
-                self.bytes += record.size
-            for marker in markers("routers", [router.name]):
-                self._target.put(marker, MARKER)
-            replace_root(self._target, edit_routers=edit)
+            there = read_root_to_change(self._target)[0].routers.get(router.name)
+            named = there is not None and there.revision == router.revision
+            self._place(router.objects(), f"{router.folder}/", named=named)
+            self._mark("routers", router.name, named=named)
+            if not named:
+                replace_root(self._target, edit_routers=edit)
 
-    def _present(self, folder: str) -> dict[str, int]:
-        """Sizes of the objects that an earlier copy left; where gc may run, of the young ones.
+    def _mark(self, kind: str, name: str, *, named: bool) -> None:
+        """Write the documents of the groups on the way to a task or router."""
+        documents = [(marker, MARKER) for marker in markers(kind, [name])]
+        if named:
+            self.repaired += mend(self._target, documents)
+            return
+        for key, data in documents:
+            self._target.put(key, data)
 
-        An object is written whole or not at all, under a name that says what it holds.
+    def _place(
+        self,
+        objects: Mapping[str, ObjectRecord],
+        folder: str,
+        *,
+        named: bool,
+        task: str | None = None,
+    ) -> None:
+        """Copy the objects of a revision that are not there, or not as they were recorded.
+
+        Args:
+            objects: of the revision, by key.
+            folder: of the revision.
+            named: whether the target's catalog names the revision, so that ``gc`` leaves it alone.
+            task: whose revision it is, for errors.
+        """
+        present = self._present(folder, named=named)
+        found = [(key, record) for key, record in objects.items() if key in present]
+        with ThreadPoolExecutor(self._parallel) as pool:
+            check = partial(is_sound, self._target)
+            keys, records = [key for key, _ in found], [record for _, record in found]
+            run = map if self._parallel == 1 else pool.map
+            sound = set()
+            for (key, record), right in zip(found, run(check, keys, records), strict=True):
+                if right:
+                    sound.add(key)
+                    self._counter.advance(record.size)
+        lost = [key for key in objects if key not in sound and (named or key in present)]
+        self.resumed += 0 if named else len(sound)
+        self.repaired += len(lost)
+        missing = [(key, record) for key, record in objects.items() if key not in sound]
+        for documents in (True, False):  # some stores take no chunk without its document
+            self._copy([one for one in missing if one[0].endswith("zarr.json") is documents], task)
+
+    def _present(self, folder: str, *, named: bool) -> set[str]:
+        """Keys below a revision's folder; where ``gc`` may remove them meanwhile, the young ones.
+
+        An old one is written anew, which makes it young.
         """
         present = list(self._target.list(folder))
-        if present and not self._target.locks:
+        if present and not named and not self._target.locks:
             young = self._target.now() - GRACE / 2
             present = [one for one in present if one.modified > young]
-        return {one.key: one.size for one in present}
+        return {one.key for one in present}
 
-    def _copy(self, objects: Iterable[tuple[str, ObjectRecord]], task: str) -> None:
+    def _copy(self, objects: Iterable[tuple[str, ObjectRecord]], task: str | None) -> None:
         locks = self._target.locks  # and its lock is this thread's: no other may write
 
         def one(key: str, record: ObjectRecord) -> tuple[str, bytes]:
@@ -273,6 +324,14 @@ class Contents:
             if shard is not None:
                 records[f"{folder}/delta/c/{number}"] = shard
         return records | {f"{folder}/zarr.json": ObjectRecord(entry.size, entry.revision)}
+
+    def is_sound(self, name: str) -> bool:
+        """Whether every object of a task has its size and digest; all of them are read."""
+        try:
+            objects = self.objects(name)
+        except CorruptionError:
+            return False
+        return all(is_sound(self.storage, key, record) for key, record in objects.items())
 
     def routers(self, tasks: Collection[str]) -> dict[str, StoredRouter]:
         """The routers that know no other tasks than these.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tvbank._progress import Listener, listener
+from tvbank.bank.copying import Contents
 from tvbank.bank.documents import Catalog, CatalogEntry
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
 from tvbank.bank.publish import refuse_existing
@@ -52,8 +53,10 @@ def build(
 
     Each task is published once all of its units are encoded, whole, as ``Bank.add`` would have done
     it: same content, same bytes. What is in the bank already with the same content stays; see
-    spec/decisions, "Building on many workers", for how that is known. Workers read the base and
-    the fine-tunes by range where they are; what passes through this process are frames.
+    spec/decisions, "Building on many workers", for how that is known. Where it is, the bank's
+    objects are read only of tasks with ``replace``, and what is damaged of them is repaired.
+    Workers read the base and the fine-tunes by range where they are; what passes through this
+    process are frames.
 
     A build that was killed goes on where it was when it is started again: finished jobs are in the
     work folder.
@@ -91,11 +94,14 @@ def build(
         director = Director(
             storage, layout, catalog.tasks, hired, folder, listener(progress, "tasks")
         )
+        contents = Contents(storage, catalog, layout)
         tasks: list[tuple[BuiltTask, str]] = []
         failed: dict[str, str] = {}
         for task, known, refusal in _compared(plan, base, catalog, folder):
             if refusal:
                 failed[task.plan.name] = refusal
+            elif known and task.plan.replace and not contents.is_sound(task.plan.name):
+                tasks.append((task, ""))  # built again, and what is damaged of it repaired
             else:
                 tasks.append((task, known))
         director.run(tasks, failed)
@@ -110,6 +116,7 @@ def build(
         units=director.units,
         resumed=director.resumed,
         seconds=time.monotonic() - start,
+        repaired=director.repaired,
     )
 
 

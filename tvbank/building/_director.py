@@ -10,13 +10,16 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import final
 
 from tvbank._progress import Progress
 from tvbank.bank.documents import CatalogEntry
+from tvbank.bank.placing import mend
 from tvbank.bank.publish import publish_task
 from tvbank.bank.snapshot import read_root
-from tvbank.bank.writer import Spool
+from tvbank.bank.writer import Prepared, Spool
+from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.building._jobs import Failed, Survey, Surveyed, unpack
 from tvbank.building._task import BuiltTask, DamagedResultError, Note, WorkFolder
 from tvbank.building._workers import Lost, Outcome, Workers
@@ -37,6 +40,7 @@ class Director:
         present: names of those that were there already.
         units: units, and tensors kept whole, that were encoded.
         resumed: those whose results an earlier build had left.
+        repaired: objects of tasks that were there already, but damaged, written anew.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class Director:
         self._workers, self._work, self._progress = workers, work, progress
         self.built: set[str] = set()
         self.present: set[str] = set()
-        self.units = self.resumed = 0
+        self.units = self.resumed = self.repaired = 0
         self._known_units = 0
         self._failed: dict[str, str] = {}
         self._total = 0
@@ -168,9 +172,24 @@ class Director:
                             "in the manifest, or choose another name"
                         ) from error
                     new = False
+            if not new:
+                self.repaired += self._mend(name, made)
         note = Note(key=task.key, identity=task.tuned.identity, revision=revision)
         self._work.remember(name, note)
         return new
+
+    def _mend(self, name: str, made: Prepared) -> int:
+        """Write anew what is damaged of a revision that is in the bank already; how many objects.
+
+        Raises:
+            StorageError: the store refused.
+        """
+        folder = f"tasks/{name}/{made.entry.revision}"
+        objects = ((f"{folder}/{key}", data) for key, data in made.objects)
+        documents = [(f"{folder}/zarr.json", made.document)]
+        documents += [(key, MARKER) for key in markers("tasks", [name])]
+        with self._storage.exclusive():
+            return mend(self._storage, chain(objects, documents))
 
     def _is_there(self, name: str, revision: str) -> bool:
         entry = read_root(self._storage)[0].tasks.get(name)
@@ -207,6 +226,7 @@ class BuildReport:
         units: units, and tensors kept whole, that were encoded.
         resumed: those that an earlier, interrupted build had encoded.
         seconds: it took.
+        repaired: objects of tasks that were there already, but damaged, written anew.
     """
 
     location: str
@@ -216,3 +236,4 @@ class BuildReport:
     units: int = 0
     resumed: int = 0
     seconds: float = 0.0
+    repaired: int = 0

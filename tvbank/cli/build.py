@@ -72,7 +72,12 @@ def build(
             f"{done.seconds:.1f} s"
         )
         if done.present:
-            typer.echo(f"{counted(len(done.present), 'task')} there already")
+            typer.echo(
+                f"{counted(len(done.present), 'task')} there already (unchanged ones are not read: "
+                "`tvbank verify` does)"
+            )
+        if done.repaired:
+            typer.echo(f"{counted(done.repaired, 'object')} damaged there, and repaired")
         if done.failed:
             typer.echo(f"{counted(len(done.failed), 'task')} failed: mend them, and build again")
     if done.failed:

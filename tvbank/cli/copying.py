@@ -29,7 +29,11 @@ def copy(
     ],
     tasks: _Tasks = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace tasks of the same names.")
+        bool,
+        typer.Option(
+            "--replace",
+            help="Replace tasks of the same names; of the same tasks, repair what is damaged.",
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,9 +52,14 @@ def copy(
         f"{time.monotonic() - start:.1f} s"
     )
     if report.resumed:
-        typer.echo(f"{counted(report.resumed, 'object')} there from a copy that was interrupted")
+        typer.echo(
+            f"{counted(report.resumed, 'object')} there and sound, from a copy that was interrupted"
+        )
+    if report.repaired:
+        typer.echo(f"{counted(report.repaired, 'object')} damaged there, and repaired")
     if report.present:
-        typer.echo(f"{counted(len(report.present), 'task')} there already")
+        how = "read and sound now" if replace else "not read; --replace reads and repairs"
+        typer.echo(f"{counted(len(report.present), 'task')} there already ({how})")
 
 
 @app.command("pack")

@@ -1,6 +1,9 @@
 """Copying between stores: the same objects, each task whole, what is damaged or alien refused."""
 
+import os
+
 import banks
+import numpy as np
 import pytest
 
 import tvbank
@@ -149,6 +152,7 @@ def test_a_copy_goes_on_where_it_was(source, tmp_path):
         except StorageError:
             report = tvbank.copy(source.storage, place)
             whole = report.resumed + report.objects
+            assert report.repaired == 0
             assert len(report.tasks) == 0 or whole > 0
             assert objects_of(place) == expected
             assert banks.all_numbers(tvbank.open(place)) == banks.all_numbers(source)
@@ -166,3 +170,101 @@ def test_what_lies_there_of_another_size_is_written_anew(source, tmp_path):
     tvbank.copy(source.storage, place)
     assert tvbank.open(place).verify() == []
     assert objects_of(place) == objects_of(source.storage)
+
+
+def flip(place, key):
+    """Damage an object that keeps its size."""
+    data = bytearray(place.get(key))
+    data[len(data) // 2] ^= 1
+    place.put(key, bytes(data))
+
+
+def router():
+    rng = np.random.default_rng(0)
+    found = {name: rng.standard_normal((12, 5)).astype("f4") for name in ("exact", "lossy")}
+    return tvbank.Router.fit(found, neighbours=3)
+
+
+def routed(source):
+    """Give a bank a router."""
+    source.add_router("one", router())
+
+
+@pytest.mark.parametrize("kind", ["local", "memory", "s3"])
+def test_damage_that_lies_at_the_target_is_never_taken_for_a_copy(source, kind, tmp_path, request):
+    place = {"local": tmp_path / "copy", "memory": MemoryStorage()}.get(kind)
+    place = request.getfixturevalue("s3") if place is None else place
+    routed(source)
+    tvbank.copy(source.storage, place)
+    target = open_storage(place)
+    keys = [key for key in objects_of(place) if key.count("/") > 2]
+    for key in keys:
+        flip(target, key)
+    bank = tvbank.open(place)
+    bank.remove_router("one")
+    for name in ("exact", "lossy"):
+        bank.remove(name)
+    report = tvbank.copy(source.storage, place)
+    assert (report.tasks, report.routers) == (("exact", "lossy"), ("one",))
+    assert (report.resumed, report.objects, report.repaired) == (0, len(keys), len(keys))
+    assert objects_of(place) == objects_of(source.storage)
+    assert tvbank.open(place).verify() == []
+
+
+def test_replacing_by_the_same_revision_repairs_what_is_damaged_of_it(source, tmp_path):
+    routed(source)
+    tvbank.copy(source.storage, tmp_path / "copy")
+    place = open_storage(tmp_path / "copy")
+    sound = objects_of(place)
+    for key in sound:
+        if key == "base/zarr.json":
+            continue  # every copy looks at it
+        for damage in (flip, lambda place, key: place.delete(key)):
+            damage(place, key)
+            left = tvbank.copy(source.storage, place)  # says itself that it has not looked
+            assert (left.objects, left.repaired) == (0, 0)
+            report = tvbank.copy(source.storage, place, replace=True)
+            assert (report.tasks, report.present, report.repaired) == ((), ("exact", "lossy"), 1)
+            assert report.resumed == 0
+            assert objects_of(place) == sound
+    generation = tvbank.open(place).generation
+    assert tvbank.copy(source.storage, place, replace=True).repaired == 0
+    assert tvbank.open(place).generation == generation
+
+
+def test_a_damaged_layout_at_the_target_is_repaired(source, tmp_path):
+    tvbank.copy(source.storage, tmp_path / "copy")
+    flip(open_storage(tmp_path / "copy"), "base/zarr.json")
+    assert tvbank.copy(source.storage, tmp_path / "copy").repaired == 1
+    assert tvbank.open(tmp_path / "copy").verify() == []
+
+
+def test_a_pipe_in_the_place_of_an_object_is_replaced(source, tmp_path):
+    tvbank.copy(source.storage, tmp_path / "copy")
+    path = next((tmp_path / "copy").rglob("delta/c/0"))
+    path.unlink()
+    os.mkfifo(path)
+    assert tvbank.copy(source.storage, tmp_path / "copy", replace=True).repaired == 1
+    assert tvbank.open(tmp_path / "copy").verify() == []
+
+
+def test_adding_the_same_again_repairs_it(source):
+    routed(source)
+    sound = banks.contents(source.storage)
+    for key in sound:
+        if key.count("/") > 2:
+            flip(source.storage, key)
+    bank = tvbank.open(source.storage)
+    exact = banks.exact_tune()
+    base = banks.base_model()
+    bank.add("exact", exact, tvbank.Exact(), base=base, replace=True)
+    bank.add(
+        "lossy", banks.fine_tune(0), tvbank.TSwitch(drop=0.5), {"labels": ["cat", "dog"]},
+        base=base, replace=True,
+    )  # fmt: skip
+    bank.add_router("one", router(), replace=True)
+    assert bank.verify() == []
+    now = banks.contents(source.storage)
+    assert {key: now[key] for key in sound if key != "zarr.json"} == {
+        key: data for key, data in sound.items() if key != "zarr.json"
+    }
