@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, distributions
-from pathlib import Path
 from typing import Any, Generic, TypeVar, final, get_type_hints
 
 import msgspec
 
+from tvbank._imports import import_path
 from tvbank.errors import PluginError, TvbankError, UsageError
 
 _Kind = TypeVar("_Kind")
@@ -189,8 +188,7 @@ class Registry(Generic[_Kind]):
 
 def _paths() -> tuple[str, ...]:
     """Where packages are installed: the import path without the current folder."""
-    here = Path.cwd()
-    return tuple(path for path in dict.fromkeys(sys.path) if path and Path(path) != here)
+    return tuple(import_path())
 
 
 @lru_cache(maxsize=16)

@@ -10,7 +10,10 @@ import os
 import pickle
 import signal
 import sys
+from contextlib import nullcontext
 from typing import IO, Any
+
+from tvbank._imports import importing_from, shut_out_current_folder
 
 _LENGTH_BYTES = 8
 
@@ -48,15 +51,18 @@ def main() -> None:
     os.dup2(
         sys.stderr.fileno(), sys.stdout.fileno()
     )  # text that is printed must not get between messages
+    shut_out_current_folder()
     from tvbank.building._jobs import run_job
 
     while True:
         try:
-            job, threads, version = receive(sys.stdin.buffer)
+            home, packed, threads, version = receive(sys.stdin.buffer)
         except EOFError:
             return
         outcome: Any
         try:
+            with importing_from(home) if home else nullcontext():
+                job = pickle.loads(packed)
             outcome = run_job(job, threads, version)
         except Exception as error:
             outcome = f"{type(error).__name__}: {error}"

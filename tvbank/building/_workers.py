@@ -8,6 +8,7 @@ which would run the caller's script again.
 from __future__ import annotations
 
 import os
+import pickle
 import queue
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
+from tvbank._imports import environment_of_child, import_path
 from tvbank._version import __version__
 from tvbank.building._jobs import Failed, Job
 from tvbank.building._worker import receive, send
@@ -137,7 +140,8 @@ class LocalWorkers(Workers):
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            send(process.stdin, (job, self._threads, __version__))
+            packed = pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
+            send(process.stdin, (_home_of(job), packed, self._threads, __version__))
             outcome: Any = receive(process.stdout)
         except (EOFError, OSError):
             status = self._end(process)
@@ -149,10 +153,8 @@ class LocalWorkers(Workers):
         return (outcome if isinstance(outcome, bytes | Failed) else Lost(outcome)), process
 
     def _start(self) -> subprocess.Popen[bytes]:
-        paths = [path for path in sys.path if path] + [os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         process = subprocess.Popen(
-            [sys.executable, "-m", "tvbank.building._worker"], env=environment,
+            [sys.executable, "-P", "-m", "tvbank.building._worker"], env=environment_of_child(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self._processes.add(process)
@@ -168,3 +170,19 @@ class LocalWorkers(Workers):
         status = process.wait()
         self._processes.discard(process)
         return status
+
+
+def _home_of(job: Job) -> str:
+    """The folder of a job's compressor, if workers would not look there; nothing otherwise.
+
+    A program may have a compressor in a module of its own in the current folder. That folder is no
+    worker's import path; it is looked into only while the job is unpacked.
+    """
+    compressor = getattr(getattr(job, "tuned", None), "compressor", None)
+    package = sys.modules.get(type(compressor).__module__.partition(".")[0])
+    file = getattr(package, "__file__", None)
+    if file is None:
+        return ""
+    home = str(Path(file).absolute().parents[1 if hasattr(package, "__path__") else 0])
+    withheld = {os.path.abspath(path) for path in sys.path} - set(import_path())
+    return home if home in withheld else ""

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import typer
 
+from tvbank._imports import shut_out_current_folder
 from tvbank.errors import InvalidNameError, TvbankError, UsageError
 
 AT_FAULT = 1
@@ -45,6 +46,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the program and exit: 0, 1 (bank or data at fault) or 2 (usage)."""
+    shut_out_current_folder()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a name
             stream.reconfigure(errors="backslashreplace")

@@ -132,7 +132,8 @@ ModelOption = Annotated[
         metavar="MODULE:CALLABLE",
         rich_help_panel=_PANEL,
         help="Called without arguments, returns the torch module that gives logits, with the "
-        "base's weights. Looked for in the current folder too.",
+        "base's weights. Its code runs. For its import, and only then, Python looks into the "
+        "current folder first: import there what it needs.",
     ),
 ]
 DataOption = Annotated[

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
+from tvbank._imports import importing_from
 from tvbank.errors import UsageError
 
 
 def find_named(option: str, name: str, example: str) -> Any:
-    """Import an object; modules are looked for in the current folder too.
+    """Import an object; for this import alone, modules are looked for in the current folder too.
 
     Args:
         option: of the command line, for messages.
@@ -24,12 +24,11 @@ def find_named(option: str, name: str, example: str) -> Any:
     module, _, attribute = name.partition(":")
     if not (module and attribute):
         raise UsageError(f"{option} takes MODULE:NAME, for instance {example}; got {name!r}")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     try:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
+        with importing_from(str(Path.cwd())):
+            found: Any = importlib.import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
     except Exception as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UsageError(f"{option} {name} cannot be imported ({what})") from error

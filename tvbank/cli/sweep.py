@@ -35,7 +35,8 @@ def sweep(
         typer.Option(
             metavar="MODULE:FUNCTION",
             help="Called with the path of a full safetensors checkpoint, returns a number; more is "
-            "better. Looked for in the current folder too.",
+            "better. Its code runs. For its import, and only then, Python looks into the current "
+            "folder first: import there what it needs.",
         ),
     ],
     method: Annotated[

@@ -1,0 +1,69 @@
+"""Where Python looks for modules: never in the current folder, which may be a stranger's.
+
+A Python file beside a downloaded model must not run because ``tvbank`` was started there. Options
+that name the user's own module (``--evaluate``, ``--model``) put the folder back for its import.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: numba reads ``.numba_config.yaml`` of the current folder, unless the environment says otherwise;
+#: these two members name a folder of pickles and classes to import. Empty is numba's own default.
+_NUMBA = ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES")
+
+
+def import_path() -> list[str]:
+    """Python's import path without the current folder.
+
+    The current folder stays only where it was named in full: as an absolute path in ``PYTHONPATH``,
+    or as the place of tvbank itself.
+    """
+    kept = {*_named(), str(Path(__file__).parents[1])}
+    return [
+        path
+        for path in dict.fromkeys(sys.path)
+        if path in kept or (os.path.isabs(path) and not _is_current(path))
+    ]
+
+
+def _named() -> list[str]:
+    """What ``PYTHONPATH`` names in full; relative and empty entries mean the current folder."""
+    return list(filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+
+
+def _is_current(path: str) -> bool:
+    try:
+        return os.path.samefile(path, os.curdir)
+    except OSError:  # no such folder, or the current one was removed
+        return False
+
+
+def shut_out_current_folder() -> None:
+    """Keep the current folder out of the imports of this process, a program of tvbank's own."""
+    sys.path[:] = import_path()
+    for name in _NUMBA:
+        os.environ.setdefault(name, "")
+
+
+def environment_of_child() -> dict[str, str]:
+    """The environment in which a process finds the modules that this one finds, and no others."""
+    paths = [path for path in (*import_path(), *_named()) if os.pathsep not in path]
+    numba = {name: os.environ.get(name, "") for name in _NUMBA}
+    path = os.pathsep.join(dict.fromkeys(paths))
+    return {**os.environ, **numba, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+
+
+@contextmanager
+def importing_from(folder: str) -> Iterator[None]:
+    """Look for modules in this folder first, within the block."""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
