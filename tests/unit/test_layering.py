@@ -17,8 +17,9 @@ ALLOWED = {
     "errors": set(),
     "_lazy": set(),
     "_atomic": {"errors"},
+    "_imports": set(),
     "_progress": set(),
-    "_registry": {"errors"},
+    "_registry": {"errors", "_imports"},
     "_version": set(),
     "_json": set(),
     "dtypes": set(),
@@ -33,8 +34,8 @@ ALLOWED = {
         "coding", "compress", "routing",
     },
     "building": {
-        "errors", "_atomic", "_json", "_progress", "_lazy", "_version", "storage", "checkpoint",
-        "layout", "vector", "coding", "compress", "bank",
+        "errors", "_atomic", "_imports", "_json", "_progress", "_lazy", "_version", "storage",
+        "checkpoint", "layout", "vector", "coding", "compress", "bank",
     },
     "merging": {
         "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
