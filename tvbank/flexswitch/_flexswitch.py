@@ -29,6 +29,9 @@ from tvbank.flexswitch._weights import Weights
 from tvbank.flexswitch.bytes.units import BytesUnits
 from tvbank.flexswitch.paper.units import PaperUnits
 
+#: Counts the changes of what equal settings mean: a resume file belongs to one of them.
+_RULES = 2
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -185,7 +188,7 @@ class FlexSwitch(Compressor):
 
     def _fingerprint(self, pairs: Pairs) -> str:
         """A digest of the settings, the examples and the weights: a resume file belongs to it."""
-        digest = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps([_RULES, self.describe()], sort_keys=True).encode())
         for unit in pairs.units:
             digest.update(repr((unit.name, unit.shape)).encode())
             for version in pairs.read(unit.name):

@@ -24,8 +24,8 @@ def kl(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 
 def mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean of the squared differences: [F] Eq. 10 over the number of classes."""
-    return (student - teacher).square().mean()
+    """1/B · Σ ‖difference of the logits‖² over the examples: a sum over classes ([F] Eq. 10)."""
+    return (student - teacher).square().sum(-1).mean()
 
 
 def cka(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -39,7 +39,7 @@ def distance(base, bank, task):
 def test_what_is_learned_is_smaller_and_better_than_thresholds_alone(base, loss, objective):
     bank = small.bank(base)
     seen = Seen()
-    lam = {"kl": 2.0, "mse": 2.0, "cka": 10.0}[loss] * (20 if objective == "bytes" else 1)
+    lam = {"kl": 2.0, "mse": 0.5, "cka": 10.0}[loss] * (20 if objective == "bytes" else 1)
     options = {"loss": loss, "objective": objective, "lam": lam}
     task = bank.add("flex", small.tuned(base), flex(base, **options), progress=seen)
     seen = seen.details["learning"]
