@@ -12,6 +12,7 @@
 ``publish.py``            puts a revision into the catalog, atomically
 ``placing.py``            what a writer finds in place: sound, or written anew
 ``snapshot.py``           reads the documents of one generation, and checked objects
+``whole.py``              fetches whole shards, and checks their digests
 ``reader.py``             reads frames by unit or by shard
 ``room.py``               asks for memory before anything is decoded into it
 ``entries.py``            puts their entries together, sparse or dense

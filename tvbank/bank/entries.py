@@ -52,9 +52,10 @@ def join_all(
     reader: DeltaReader, units: Sequence[UnitRecord], pool: ThreadPoolExecutor
 ) -> dict[str, Sparse]:
     """As ``join``, of many units on all cores; see ``fill_all``."""
-    frames = {unit.name: list(reader.frames(unit)) for unit in units}
-    every = [frame for of_unit in frames.values() for frame in of_unit]
-    ends, positions, entries = _join(reader, every, pool.map)
+    with reader.ahead(pool):
+        frames = {unit.name: list(reader.frames(unit)) for unit in units}
+        every = [frame for of_unit in frames.values() for frame in of_unit]
+        ends, positions, entries = _join(reader, every, pool.map)
     joined: dict[str, Sparse] = {}
     first = 0
     for name, of_unit in frames.items():
@@ -114,10 +115,11 @@ def fill_all(
     dense = room(size, reader.dtype, "all units, dense,", "read unit by unit, or to_sparse()")
     flat = dict(zip(units, np.split(dense, ends[:-1]), strict=True)) if units else {}
     starts = dict(zip(units, [0, *ends[:-1].tolist()], strict=True)) if units else {}
-    placed = [
-        (frame, starts[unit] + frame.first) for unit in units for frame in reader.frames(unit)
-    ]
-    list(pool.map(lambda batch: _fill(reader, batch, dense), _batches(placed)))
+    with reader.ahead(pool):
+        placed = [
+            (frame, starts[unit] + frame.first) for unit in units for frame in reader.frames(unit)
+        ]
+        list(pool.map(lambda batch: _fill(reader, batch, dense), _batches(placed)))
     return {unit.name: part.reshape(unit.shape) for unit, part in flat.items()}
 
 

@@ -8,7 +8,11 @@ From a store that takes its time, several shards are requested at once.
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.bank.ahead import WINDOW, together
+from tvbank.bank.ahead import all_cores, together
 from tvbank.bank.documents import CatalogEntry, ObjectRecord
 from tvbank.bank.shard import (
     CHECKSUM_BYTES,
@@ -27,7 +31,8 @@ from tvbank.bank.shard import (
     index_bytes,
     parse_index,
 )
-from tvbank.bank.snapshot import missing
+from tvbank.bank.snapshot import check_digest, missing
+from tvbank.bank.whole import WholeShards
 from tvbank.coding.faults import raise_fault
 from tvbank.coding.header import FrameHeader, read_header
 from tvbank.errors import CorruptionError, FormatError
@@ -36,6 +41,9 @@ from tvbank.storage import ObjectNotFoundError, Storage
 
 if TYPE_CHECKING:
     from tvbank.coding.decoding.table import Batch
+
+#: Bytes of the shards' indexes that a reader keeps, beside the latest one.
+INDEXES = 2**22
 
 _BEYOND = "there are entries beyond the end of the unit"
 
@@ -96,10 +104,11 @@ class TaskFrames:
 
 @final
 class DeltaReader:
-    """The delta of one task. Keeps the shard indexes that it has read.
+    """The delta of one task. Keeps the latest of the shard indexes that it has read.
 
-    With ``by_shard`` it fetches whole shards and keeps the latest, for reading everything in order;
-    from a store that answers several requests at once, as many as fit into ``WINDOW``.
+    With ``by_shard`` it fetches whole shards, checks their digests and keeps the latest, for
+    reading everything in order; from a store that answers several requests at once, as many as fit
+    into ``WINDOW``. Otherwise it relies on checksums, but where a range takes in all frames.
     """
 
     def __init__(
@@ -113,8 +122,9 @@ class DeltaReader:
     ) -> None:
         self._storage, self._layout, self._task, self._entry = storage, layout, task, entry
         self._by_shard = by_shard
-        self._indexes: dict[int, ShardIndex] = {}
-        self._latest: dict[int, bytes] = {}
+        self._whole = WholeShards(storage, task, entry, self.key)
+        self._indexes: OrderedDict[int, ShardIndex] = OrderedDict()
+        self._lock = threading.Lock()
 
     def frames(self, unit: UnitRecord) -> Iterator[StoredFrame]:
         """The frames of a unit, read with one range request a shard beside the index.
@@ -122,13 +132,23 @@ class DeltaReader:
         Raises:
             CorruptionError: a shard is missing, or an index or frame is damaged; says where.
         """
-        stored = ((n, chunks) for n, chunks in self._shards(unit) if self._entry.shards[n])
+        stored = ((n, r, c) for n, c in self._shards(unit) if (r := self._entry.shards[n]))
         parallel = 1 if self._by_shard else self._storage.parallel
         while some := list(islice(stored, parallel)):
-            together(parallel, [partial(self._index_of, number) for number, _ in some])
-            reads = [partial(self._read, unit, number, chunks) for number, chunks in some]
+            each = together(parallel, [partial(self.index, number, r) for number, r, _ in some])
+            reads = [
+                partial(self._read, unit, number, record, index, chunks)
+                for (number, record, chunks), index in zip(some, each, strict=True)
+            ]
             for frames in together(parallel, reads):
                 yield from frames
+
+    def ahead(self, pool: ThreadPoolExecutor) -> AbstractContextManager[None]:
+        """Within, whole shards are hashed on a pool while their frames are read and decoded.
+
+        See ``WholeShards.ahead``: what is decoded stays within.
+        """
+        return self._whole.ahead(pool)
 
     def all_frames(self) -> TaskFrames:
         """All frames of the task, read shard by shard and checked, but not decoded or copied.
@@ -138,6 +158,10 @@ class DeltaReader:
                 reaches beyond its unit, or has entries of a unit that the task keeps whole; says
                 where.
         """
+        with all_cores() as pool, self.ahead(pool):
+            return self._all_frames()
+
+    def _all_frames(self) -> TaskFrames:
         from tvbank.coding.decoding.table import (  # numba: only when something is decoded
             EXTENT,
             FRAME_COLUMNS,
@@ -149,12 +173,12 @@ class DeltaReader:
         layout = self._layout
         nothing = np.empty(0, np.int64)
         found = [(np.empty((0, FRAME_COLUMNS), np.int64), nothing, nothing, nothing, nothing)]
-        numbers = [n for n, record in enumerate(self._entry.shards) if record is not None]
+        numbered = [(n, record) for n, record in enumerate(self._entry.shards) if record]
         shards: list[bytes] = []
         sound = True
-        for number in numbers:
-            shard = self._shard(number)
-            chunks, starts, stops = self._index_of(number).frames()
+        for number, record in numbered:
+            shard = self._whole.get(number, record)
+            chunks, starts, stops = self.index(number, record).frames()
             ends = stops - CHECKSUM_BYTES
             table = np.empty((len(chunks), FRAME_COLUMNS), np.int64)
             sound &= frames_are_sound(shard, starts, stops) and read_headers(
@@ -174,8 +198,8 @@ class DeltaReader:
         # Of units that begin at the same place all but the last are empty.
         units = np.searchsorted(offsets, firsts, side="right") - 1
         frames = TaskFrames(
-            layout, tables, chunks, units, tuple(map(self.key, numbers)), tuple(shards), which,
-            np.stack((starts, ends), axis=1),
+            layout, tables, chunks, units, tuple(self.key(n) for n, _ in numbered), tuple(shards),
+            which, np.stack((starts, ends), axis=1),
         )  # fmt: skip
         if not sound:
             self._refuse(frames)
@@ -290,22 +314,25 @@ class DeltaReader:
             start = stop
 
     def index(self, number: int, record: ObjectRecord) -> ShardIndex:
-        """The index of a shard, read once.
+        """The index of a shard, of which the catalog has this record; kept for a while.
 
         Raises:
             CorruptionError: the shard is missing, or its index is damaged.
         """
-        if number not in self._indexes:
-            length = index_bytes(self._layout.chunks_per_shard)
+        with self._lock:
+            index = self._indexes.get(number)
+        length = index_bytes(self._layout.chunks_per_shard)
+        if index is None:
             start = max(0, record.size - length)
-            data = self._get(number, start, record.size)
-            self._indexes[number] = self._parse(number, data, record, start)
-        return self._indexes[number]
-
-    def _index_of(self, number: int) -> ShardIndex:
-        record = self._entry.shards[number]
-        assert record is not None  # who asks has looked
-        return self.index(number, record)
+            index = self._parse(
+                number, self._get(number, record, start, record.size), record, start
+            )
+        with self._lock:
+            self._indexes[number] = index
+            self._indexes.move_to_end(number)
+            while len(self._indexes) > max(1, INDEXES // length):
+                self._indexes.popitem(last=False)
+        return index
 
     def _parse(self, number: int, data: bytes, record: ObjectRecord, start: int) -> ShardIndex:
         try:
@@ -317,21 +344,24 @@ class DeltaReader:
                 key=self.key(number), task=self._task, start=start, stop=record.size,
             ) from error  # fmt: skip
 
-    def _read(self, unit: UnitRecord, number: int, chunks: range) -> Iterator[StoredFrame]:
+    def _read(
+        self, unit: UnitRecord, number: int, record: ObjectRecord, index: ShardIndex, chunks: range
+    ) -> Iterator[StoredFrame]:
         """The frames of these chunks; their bytes are there before the first is asked for."""
-        located = self._located(number, chunks)
+        located = self._located(number, index, chunks)
         if not located:
             return iter(())
         first, last = located[0][1], located[-1][2]
-        data = self._get(number, first, last)
+        data = self._get(number, record, first, last)
+        if len(data) == index.frames_bytes and not self._by_shard:  # then the digest is known, too
+            check_digest(data + index.encode(), self.key(number), record, self._task)
         return (
             self._frame(unit, chunk, data[start - first : stop - first], number, start)
             for chunk, start, stop in located
         )
 
-    def _located(self, number: int, chunks: range) -> list[tuple[int, int, int]]:
+    def _located(self, number: int, index: ShardIndex, chunks: range) -> list[tuple[int, int, int]]:
         """Chunk, start and stop of the frames of these chunks that are not zero."""
-        index = self._index_of(number)
         located = []
         for chunk in chunks:
             place = index.locate(chunk - number * self._layout.chunks_per_shard)
@@ -349,58 +379,13 @@ class DeltaReader:
         except FormatError as error:
             self._corrupt(error.reason, str(error), StoredFrame(unit, first, data, key, start))
 
-    def _get(self, number: int, start: int, stop: int) -> bytes:
+    def _get(self, number: int, record: ObjectRecord, start: int, stop: int) -> bytes:
         if self._by_shard:
-            return self._shard(number)[start:stop]
+            return self._whole.get(number, record)[start:stop]
         try:
             return self._storage.get_ranges(self.key(number), [(start, stop)])[0]
         except ObjectNotFoundError as error:
-            raise self._missing(number) from error
-
-    def _shard(self, number: int) -> bytes:
-        """A whole shard: nothing else in the package reads one to decode it."""
-        latest = self._latest  # another thread may replace it
-        if number not in latest:
-            try:
-                latest = self._latest = self._fetch(number)
-            except ObjectNotFoundError as error:
-                raise self._missing(number) from error
-        shard, record = latest[number], self._entry.shards[number]
-        if record is None or len(shard) != record.size:
-            key = self.key(number)
-            what = f"task {self._task!r}: {key} has another size than the bank recorded"
-            raise CorruptionError("object-size", what, key=key, task=self._task)
-        return shard
-
-    def _missing(self, number: int) -> CorruptionError:
-        return missing(self.key(number), self._task)
-
-    def _fetch(self, number: int) -> dict[int, bytes]:
-        """A whole shard, and those after it that are worth requesting at the same time.
-
-        One that is missing or of another size is left to be found when its turn comes.
-        """
-        wanted: dict[int, int] = {}
-        for later in range(number, self._layout.shard_count):
-            record = self._entry.shards[later]
-            if record is not None:
-                if wanted and (
-                    len(wanted) == self._storage.parallel
-                    or sum(wanted.values()) + record.size > WINDOW
-                ):
-                    break
-                wanted[later] = record.size
-
-        def get(shard: int) -> bytes | None:
-            try:
-                return self._storage.get(self.key(shard), wanted[shard])
-            except ObjectNotFoundError:
-                if shard == number:
-                    raise
-                return None
-
-        found = together(self._storage.parallel, [partial(get, shard) for shard in wanted])
-        return {shard: data for shard, data in zip(wanted, found, strict=True) if data is not None}
+            raise missing(self.key(number), self._task) from error
 
     def _corrupt(self, reason: str, what: str, frame: StoredFrame) -> NoReturn:
         stop = frame.start + len(frame.data)

@@ -65,6 +65,17 @@ class ShardIndex:
         offset, length = (int(value) for value in self.ranges[number])
         return None if offset == length == _ABSENT else (offset, offset + length)
 
+    @property
+    def frames_bytes(self) -> int:
+        """Bytes of all frames and their checksums: they lie before the index."""
+        numbers = np.flatnonzero(self.ranges[:, 0] != _ABSENT)
+        return int(self.ranges[numbers[-1]].sum()) if len(numbers) else 0
+
+    def encode(self) -> bytes:
+        """The bytes that it was parsed from."""
+        encoded = self.ranges.tobytes()
+        return encoded + crc32c(encoded)
+
     def frames(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Number within the shard, start, and stop with its checksum, of every frame; int64."""
         numbers = np.flatnonzero(self.ranges[:, 0] != _ABSENT)

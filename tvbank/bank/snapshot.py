@@ -130,36 +130,56 @@ def read_stored(storage: Storage, key: str, record: ObjectRecord, task: str | No
         CorruptionError: ``document-missing``, ``document-size`` or ``document-digest`` for JSON
             documents; ``object-missing``, ``object-size`` or ``object-digest`` for others.
     """
-    kind, whose = _kind(key), f"task {task!r}: " if task else ""
     try:
         data = storage.get(key, record.size)
     except ObjectNotFoundError as error:
         raise missing(key, task) from error
+    check_size(data, key, record, task)
+    check_digest(data, key, record, task)
+    return data
+
+
+def check_size(data: bytes, key: str, record: ObjectRecord, task: str | None = None) -> None:
+    """Compare the size of a whole object with the one recorded; arguments as ``read_stored``.
+
+    Raises:
+        CorruptionError: ``document-size`` or ``object-size``.
+    """
     if len(data) != record.size:
         length = str(len(data)) if len(data) <= record.size else f"more than {record.size}"
         raise CorruptionError(
-            f"{kind}-size",
-            f"{whose}{key} has {length} bytes, the bank recorded {record.size}",
+            f"{_kind(key)}-size",
+            f"{_whose(task)}{key} has {length} bytes, the bank recorded {record.size}",
             key=key, task=task, start=0, stop=len(data),
         )  # fmt: skip
+
+
+def check_digest(data: bytes, key: str, record: ObjectRecord, task: str | None = None) -> None:
+    """Compare the SHA-256 of a whole object with the one recorded; arguments as ``read_stored``.
+
+    Raises:
+        CorruptionError: ``document-digest`` or ``object-digest``.
+    """
     if hashlib.sha256(data).hexdigest() != record.sha256:
         raise CorruptionError(
-            f"{kind}-digest",
-            f"{whose}{key} (bytes 0 to {len(data)}) is damaged: its SHA-256 is another",
+            f"{_kind(key)}-digest",
+            f"{_whose(task)}{key} (bytes 0 to {len(data)}) is damaged: its SHA-256 is another",
             key=key, task=task, start=0, stop=len(data),
         )  # fmt: skip
-    return data
 
 
 def missing(key: str, task: str | None = None) -> CorruptionError:
     """The error for an object that the catalog or a document names and the store lacks."""
-    whose = f"task {task!r}: " if task else ""
     return CorruptionError(
         f"{_kind(key)}-missing",
-        f"{whose}{key} is missing from the bank (or was removed since the bank was opened: open "
-        "it again)",
+        f"{_whose(task)}{key} is missing from the bank (or was removed since the bank was opened: "
+        "open it again)",
         key=key, task=task,
     )  # fmt: skip
+
+
+def _whose(task: str | None) -> str:
+    return f"task {task!r}: " if task else ""
 
 
 def _kind(key: str) -> str:
