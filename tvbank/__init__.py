@@ -28,9 +28,9 @@
 ====================  ==============================================================
 
 ``_imports.py`` keeps the current folder off the import path, ``_lazy.py`` exports names without
-importing, ``_atomic.py`` replaces files, ``_json.py`` reads what others wrote, ``_progress.py``
-says how far work has come, ``_registry.py`` finds methods by name, ``_version.py`` holds the
-version.
+importing, ``_atomic.py`` replaces files, ``_files.py`` reads them, ``_json.py`` reads what others
+wrote, ``_progress.py`` says how far work has come, ``_registry.py`` finds methods by name,
+``_version.py`` holds the version.
 Importing tvbank imports neither torch nor numba nor zarr; what needs them does.
 """
 

@@ -17,13 +17,14 @@ ALLOWED = {
     "errors": set(),
     "_lazy": set(),
     "_atomic": {"errors"},
+    "_files": set(),
     "_imports": set(),
     "_progress": set(),
     "_registry": {"errors", "_imports"},
     "_version": set(),
     "_json": set(),
     "dtypes": set(),
-    "storage": {"errors", "_atomic"},
+    "storage": {"errors", "_atomic", "_files"},
     "checkpoint": {"errors", "_atomic", "_json", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
     "vector": {"errors", "checkpoint", "layout"},
@@ -34,8 +35,8 @@ ALLOWED = {
         "coding", "compress", "routing",
     },
     "building": {
-        "errors", "_atomic", "_imports", "_json", "_progress", "_lazy", "_version", "storage",
-        "checkpoint", "layout", "vector", "coding", "compress", "bank",
+        "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",
+        "storage", "checkpoint", "layout", "vector", "coding", "compress", "bank",
     },
     "merging": {
         "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
@@ -48,8 +49,8 @@ ALLOWED = {
     "routing": {"errors", "_lazy"},
     "autoswitch": {"errors", "_lazy", "bank", "switching", "routing"},
     "flexswitch": {
-        "errors", "_atomic", "_progress", "_lazy", "dtypes", "checkpoint", "coding", "compress",
-        "merging", "switching",
+        "errors", "_atomic", "_files", "_progress", "_lazy", "dtypes", "checkpoint", "coding",
+        "compress", "merging", "switching",
     },
     "report": {
         "errors", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "bank", "merging",

@@ -14,6 +14,7 @@ Both are a ``Relaxation``, and are learned by the same loop:
 ``_learn.py``       the loop: the teacher's logits, batches, gradients; ``Step``, its progress
 ``_losses.py``      how far two sets of logits are apart: KL, MSE, CKA
 ``_relaxation.py``  what a half provides; the learned scalars, Adam, the resume file
+``_resume.py``      reads a resume file as one reads a stranger's
 ``_student.py``     runs the model with other weights, without touching it
 ``_weights.py``     makes those weights, block by block on all cores
 ==================  ====================================================================

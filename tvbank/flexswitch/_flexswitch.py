@@ -154,8 +154,9 @@ class FlexSwitch(Compressor):
                 raise UsageError(
                     f"there is no folder {path.parent} for the resume file {path.name}"
                 )
-            if path is not None and path.exists():
-                relaxation.state = State.load(path, run)
+            if path is not None and os.path.exists(path):
+                start = relaxation.state
+                relaxation.state = State.resume(path, run, start, self.steps)
             learner = Learner(
                 student, weights, relaxation, self.inputs, self.loss, self.batch, self.seed
             )

@@ -12,12 +12,10 @@ import torch
 from tvbank._progress import Progress
 from tvbank.errors import UsageError
 from tvbank.flexswitch._losses import LOSSES, check_logits
-from tvbank.flexswitch._relaxation import Relaxation, State
+from tvbank.flexswitch._relaxation import SAVE_EVERY, Relaxation, State
 from tvbank.flexswitch._student import Inputs, Student, count_examples
 from tvbank.flexswitch._weights import Weights
 
-#: Steps after which the state is saved.
-_SAVE_EVERY = 25
 #: Called with the gradient in a unit's weights.
 _Receiver = Callable[[torch.Tensor], None]
 
@@ -100,7 +98,7 @@ class Learner:
             now = self._relaxation.estimate()
             step = Step(state.step, steps, loss, now.density, now.bits, now.bytes)
             progress.report("learning", state.step, steps, "steps", step)
-            if state.step % _SAVE_EVERY == 0 or state.step == steps:
+            if state.step % SAVE_EVERY == 0 or state.step == steps:
                 save(state)
 
     def distance(self, weights: dict[str, torch.Tensor]) -> float:

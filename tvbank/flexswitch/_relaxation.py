@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import torch
@@ -17,12 +17,30 @@ from numpy.typing import NDArray
 from tvbank._atomic import replace_file
 from tvbank.compress import Compressor
 from tvbank.errors import StorageError, UsageError
+from tvbank.flexswitch._resume import MOST, read_arrays, refuse
 
 #: The loss on all examples under some weights, by name of the unit.
 Distance = Callable[[dict[str, torch.Tensor]], float]
 
+#: Steps after which the state is saved.
+SAVE_EVERY: Final = 25
+
 #: Of Adam.
 _DECAY_1, _DECAY_2, _EPSILON = 0.9, 0.999, 1e-8
+
+#: The arrays of a resume file; two are a SHA-256 in hexadecimal digits.
+_SAVED: Final = {
+    "run": "U64", "digest": "U64", "rows": "f8", "first": "f8", "second": "f8", "reached": "?",
+    "step": "i8",
+}  # fmt: skip
+#: Bytes of a resume file beside its arrays: seven headers of each kind.
+_FRAMING: Final = 8192
+#: No first moment exceeds so many roots of its second one; nor this, where squares underflow.
+_STEEPEST: Final = 7.3
+_UNDERFLOW: Final = 1e-150
+#: Where scalars may start, and how far they may move in a step: several times what Adam's rates
+#: and the level of a budget allow.
+_FARTHEST, _FASTEST = 1000.0, 2.0
 
 
 @final
@@ -137,36 +155,72 @@ class State:
         """
         content = io.BytesIO()
         np.savez(
-            content, run=np.array(run), rows=self.rows, first=self.first, second=self.second,
-            reached=self.reached, step=np.array(self.step),
+            content, run=np.array(run), digest=np.array(self._digest(run)), rows=self.rows,
+            first=self.first, second=self.second, reached=self.reached, step=np.array(self.step),
         )  # fmt: skip
         replace_file(path, content.getvalue(), _cannot_write)
 
+    def _digest(self, run: str) -> str:
+        digest = hashlib.sha256(f"{run} {self.step} {self.rows.shape}".encode())
+        for part in (self.rows, self.first, self.second, self.reached):
+            digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()
+
     @staticmethod
-    def load(path: Path, run: str) -> State:
+    def load(path: Path, run: str, most: int = MOST) -> State:
         """Read a resume file.
 
+        Args:
+            path: of the file.
+            run: see ``save``.
+            most: bytes that the file may have.
+
         Raises:
-            UsageError: it is of another run, or no resume file.
+            UsageError: it is of another run, no resume file, or holds what no learning reaches.
         """
-        try:
-            with np.load(path, allow_pickle=False) as saved:
-                same = str(saved["run"]) == run
-                state = State(
-                    saved["rows"], saved["first"], saved["second"], saved["reached"],
-                    int(saved["step"]),
-                )  # fmt: skip
-        except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError,
-                zipfile.BadZipFile) as error:  # fmt: skip
-            raise UsageError(
-                f"{path} is no resume file of FlexSwitch, or is damaged: remove it, or name "
-                "another file"
-            ) from error
-        if not same:
+        saved = read_arrays(path, _SAVED, most)
+        if saved["run"].shape or saved["digest"].shape or str(saved["run"]) != run:
             raise UsageError(
                 f"{path} is the resume file of another run (other weights, inputs or settings): "
                 "remove it, or name another file"
             )
+        rows, first, second = saved["rows"], saved["first"], saved["second"]
+        reached, step = saved["reached"], saved["step"]
+        if rows.ndim != 2 or not rows.shape == first.shape == second.shape or step.shape:
+            raise refuse(path, "its arrays have other shapes")
+        if reached.shape != rows.shape[:1] or (reached.view(np.uint8) > 1).any():
+            raise refuse(path, "it says of other units which were reached")
+        if not (np.isfinite(rows) & np.isfinite(first) & np.isfinite(second)).all():
+            raise refuse(path, "it holds NaN or infinity")
+        # By the inequality of Cauchy and Schwarz, whatever the gradients were.
+        if (second < 0).any() or (np.abs(first) > _STEEPEST * np.sqrt(second) + _UNDERFLOW).any():
+            raise refuse(path, "no gradients have such moments")
+        if step < 0 or (np.abs(rows) > _FARTHEST + _FASTEST * np.float64(step)).any():
+            raise refuse(path, f"no learning reaches such scalars in {int(step)} steps")
+        state = State(rows, first, second, reached, int(step))
+        if str(saved["digest"]) != state._digest(run):
+            raise refuse(path, "its numbers were changed after it was written")
+        return state
+
+    @staticmethod
+    def resume(path: Path, run: str, start: State, steps: int) -> State:
+        """Read the resume file of a run.
+
+        Args:
+            path: of the file.
+            run: see ``save``.
+            start: where this run began.
+            steps: of this run.
+
+        Raises:
+            UsageError: as ``load``, or the file does not fit the run.
+        """
+        size = sum(part.nbytes for part in (start.rows, start.first, start.second, start.reached))
+        state = State.load(path, run, size + _FRAMING)
+        if state.rows.shape != start.rows.shape:
+            raise refuse(path, "it is of other units")
+        if not 0 < state.step <= steps or (state.step % SAVE_EVERY and state.step != steps):
+            raise refuse(path, f"whose states are saved every {SAVE_EVERY} of {steps} steps")
         return state
 
 

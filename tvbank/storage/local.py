@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from io import FileIO
 from pathlib import Path
 from typing import final
 
 from tvbank._atomic import replace_file, sync_folder
+from tvbank._files import open_regular
 from tvbank.errors import StorageError
 from tvbank.storage._storage import (
     ByteRange,
@@ -40,14 +38,14 @@ class LocalStorage(TaggedByContent):
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""
         path = self._path(key)
-        with self._errors("read", key), _open(path) as file:
+        with self._errors("read", key), open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             return _read_range(file.fileno(), 0, size if limit is None else min(size, limit + 1))
 
     def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
         """See ``Storage.get_tail``."""
         path = self._path(key)
-        with self._errors("read", key), _open(path) as file:
+        with self._errors("read", key), open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             return _read_range(file.fileno(), max(0, size - length), size), size
 
@@ -60,7 +58,7 @@ class LocalStorage(TaggedByContent):
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``."""
         path = self._path(key)
-        with self._errors("read", key), _open(path) as file:
+        with self._errors("read", key), open_regular(path) as file:
             return [_read_range(file.fileno(), start, stop) for start, stop in ranges]
 
     def put(self, key: str, data: bytes) -> None:
@@ -169,21 +167,6 @@ class LocalStorage(TaggedByContent):
         what = repr(key) if key else "the folder"
         why = getattr(error, "strerror", None) or error
         return StorageError(f"{self.location}: cannot {verb} {what}: {why}")
-
-
-def _open(path: Path) -> FileIO:
-    """Open a file to read; anything else, such as a pipe that nobody writes to, is an error."""
-    return open(path, "rb", buffering=0, opener=_open_at_once)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(number, os.strerror(number))
-    return descriptor
 
 
 def _read_range(descriptor: int, start: int, stop: int) -> bytes:

@@ -99,7 +99,7 @@ def test_a_killed_run_goes_on_to_the_same_result(base, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="another run"):
         bank.add("u", small.tuned(base, seed=5), flex(base, **options))
     path.write_bytes(b"nonsense")
-    for wrong, says in ((path, "no resume file"), (tmp_path, "no resume file"),
+    for wrong, says in ((path, "no resume file"), (tmp_path, "cannot be read"),
                         (tmp_path / "none" / "run", "no folder")):  # fmt: skip
         with pytest.raises(UsageError, match=says):
             bank.add("u", small.tuned(base), flex(base, steps=70, checkpoint=wrong))
