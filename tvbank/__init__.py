@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from tvbank.bank.gc import GcReport as GcReport
     from tvbank.bank.packing import PackReport as PackReport
     from tvbank.bank.packing import pack as pack
+    from tvbank.bank.repair import RepairReport as RepairReport
+    from tvbank.bank.repair import repair as repair
     from tvbank.bank.task import Task as Task
     from tvbank.bank.task import Unit as Unit
     from tvbank.bank.verify import Fault as Fault
@@ -86,6 +88,7 @@ _OWNERS = {
     "FlexSwitch": "flexswitch",
     "GcReport": "bank.gc",
     "PackReport": "bank.packing",
+    "RepairReport": "bank.repair",
     "Router": "routing",
     "Switch": "switching",
     "TSwitch": "compress",
@@ -101,6 +104,7 @@ _OWNERS = {
     "merge": "merging",
     "open": "bank.bank",
     "pack": "bank.packing",
+    "repair": "bank.repair",
 }
 
 __all__ = sorted([*_OWNERS, "TvbankError", "__version__", "errors", "routing"])

@@ -20,6 +20,9 @@
 ``routers.py``            routers as they are stored; ``router_documents.py`` their documents
 ``bank.py``               ``Bank``, ``create`` and ``open``
 ``verify.py``, ``gc.py``  finding faults, removing what no catalog names
+``repair.py``             documents that other tools rewrote or removed, restored if proved;
+                         ``rewritten.py`` what they were, ``rebuilt.py`` a lost catalog,
+                         ``amended.py`` the bank as it would be
 ``making.py``             making an empty bank; where this machine has the base's weights
 ``copying.py``            the objects that a catalog reaches, copied to another bank
 ``packing.py``            the same, into a zip file

@@ -41,7 +41,9 @@ KNOWN_FEATURES: frozenset[str] = frozenset()
 _HEAD = b'{"attributes":{"tvbank":{"digest":"'
 _DIGEST_AT = len(_HEAD)
 _HEAD_AND_DIGEST = re.compile(re.escape(_HEAD) + b'([0-9a-f]{64})"')
-_NO_DIGEST = "0" * 64
+
+#: What stands in the digest's place while the root document's digest is taken.
+BLANK_DIGEST = "0" * 64
 
 Element = Literal["float32", "int32"]
 Bytes = Annotated[int, Meta(ge=0, le=2**53)]
@@ -105,7 +107,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def empty_catalog(layout: bytes) -> Catalog:
     """The catalog of a new bank with this layout document."""
     return Catalog(
-        digest=_NO_DIGEST, format=FORMAT, required_features=(), generation=0,
+        digest=BLANK_DIGEST, format=FORMAT, required_features=(), generation=0,
         layout=record_of(layout), tasks={},
     )  # fmt: skip
 
@@ -157,8 +159,8 @@ class _Version(msgspec.Struct):
 
 def encode_root(catalog: Catalog) -> bytes:
     """The root document, its digest filled in."""
-    data = encode_document(msgspec.structs.replace(catalog, digest=_NO_DIGEST))
-    return _with_digest(data, hashlib.sha256(data).hexdigest())
+    data = encode_document(msgspec.structs.replace(catalog, digest=BLANK_DIGEST))
+    return with_digest(data, hashlib.sha256(data).hexdigest())
 
 
 def decode_root(data: bytes) -> Catalog:
@@ -230,19 +232,26 @@ def record_of(data: bytes) -> ObjectRecord:
     return ObjectRecord(len(data), hashlib.sha256(data).hexdigest())
 
 
-def _with_digest(data: bytes, digest: str) -> bytes:
+def with_digest(data: bytes, digest: str) -> bytes:
+    """A root document with another digest in the digest's place."""
     return data[:_DIGEST_AT] + digest.encode() + data[_DIGEST_AT + 64 :]
 
 
 def _check_digest(data: bytes) -> None:
     head = _HEAD_AND_DIGEST.match(data)
     if not head:
-        raise CorruptionError("document-syntax", f"{ROOT} does not begin with its digest", key=ROOT)
-    blank = _with_digest(data, _NO_DIGEST)
+        raise CorruptionError(
+            "document-syntax",
+            f"{ROOT} does not begin with its digest: zarr or another tool rewrote it, as when "
+            "metadata are consolidated or an attribute is set",
+            key=ROOT,
+        )
+    blank = with_digest(data, BLANK_DIGEST)
     if hashlib.sha256(blank).hexdigest().encode() != head[1]:
         raise CorruptionError(
             "document-digest",
-            f"{ROOT} does not have the digest it states: it was damaged or edited by hand",
+            f"{ROOT} does not have the digest it states: it was damaged, or edited by hand or by "
+            "another tool",
             key=ROOT,
         )
 

@@ -38,7 +38,7 @@ def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
     """Remove removed and replaced revisions, and what killed writers left.
 
     Only tasks, routers and temporary files are looked at: what else lies in the folder, such as a
-    checkpoint that someone put there, is not the bank's.
+    checkpoint that someone put there, is not the bank's; what ``repair`` keeps stays, too.
 
     Args:
         storage: the store that holds the bank.

@@ -20,6 +20,7 @@ from tvbank.errors import (
     BankNotFoundError,
     CorruptionError,
     FormatError,
+    StorageError,
     TaskNotFoundError,
     UnsupportedError,
 )
@@ -39,8 +40,28 @@ def read_root(storage: Storage) -> tuple[Catalog, str]:
     except ObjectNotFoundError as error:
         raise BankNotFoundError(
             f"{storage.location} is not a bank: it has no {ROOT}; make one with `tvbank init`"
+            + (
+                f" (it has {LAYOUT}: if {ROOT} was lost, `tvbank repair` makes it anew)"
+                if _has(storage, LAYOUT)
+                else ""
+            )
         ) from error
-    return decode_root(data), tag
+    try:
+        return decode_root(data), tag
+    except CorruptionError as error:
+        raise CorruptionError(
+            error.reason,
+            f"{error}; `tvbank repair {storage.location}` restores what can be proved",
+            key=ROOT, task=error.task,
+        ) from error  # fmt: skip
+
+
+def _has(storage: Storage, key: str) -> bool:
+    try:
+        storage.get(key, 0)
+    except (ObjectNotFoundError, StorageError):
+        return False
+    return True
 
 
 def read_root_to_change(storage: Storage) -> tuple[Catalog, str]:
@@ -149,7 +170,8 @@ def check_size(data: bytes, key: str, record: ObjectRecord, task: str | None = N
         length = str(len(data)) if len(data) <= record.size else f"more than {record.size}"
         raise CorruptionError(
             f"{_kind(key)}-size",
-            f"{_whose(task)}{key} has {length} bytes, the bank recorded {record.size}",
+            f"{_whose(task)}{key} has {length} bytes, the bank recorded {record.size}"
+            f"{_remedy(key)}",
             key=key, task=task, start=0, stop=len(data),
         )  # fmt: skip
 
@@ -163,7 +185,8 @@ def check_digest(data: bytes, key: str, record: ObjectRecord, task: str | None =
     if hashlib.sha256(data).hexdigest() != record.sha256:
         raise CorruptionError(
             f"{_kind(key)}-digest",
-            f"{_whose(task)}{key} (bytes 0 to {len(data)}) is damaged: its SHA-256 is another",
+            f"{_whose(task)}{key} (bytes 0 to {len(data)}) is damaged: its SHA-256 is another"
+            f"{_remedy(key)}",
             key=key, task=task, start=0, stop=len(data),
         )  # fmt: skip
 
@@ -180,6 +203,11 @@ def missing(key: str, task: str | None = None) -> CorruptionError:
 
 def _whose(task: str | None) -> str:
     return f"task {task!r}: " if task else ""
+
+
+def _remedy(key: str) -> str:
+    repairable = _kind(key) == "document"
+    return "; `tvbank repair` restores it if another tool rewrote it" if repairable else ""
 
 
 def _kind(key: str) -> str:

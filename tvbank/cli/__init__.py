@@ -9,6 +9,7 @@
 ``build.py``        ``build``
 ``copying.py``      ``cp``, ``pack``
 ``reading.py``      ``ls``, ``show``, ``verify``
+``repair.py``       ``repair``
 ``routers.py``      ``routers``
 ``weights.py``      ``export``, ``merge``
 ``sweep.py``        ``sweep``

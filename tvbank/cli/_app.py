@@ -50,7 +50,9 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a name
             stream.reconfigure(errors="backslashreplace")
-    for verbs in ("building", "build", "copying", "reading", "routers", "weights", "sweep", "demo"):
+    for verbs in (
+        "building", "build", "copying", "reading", "repair", "routers", "weights", "sweep", "demo",
+    ):  # fmt: skip
         importlib.import_module(f"tvbank.cli.{verbs}")
     try:
         app()

@@ -14,15 +14,23 @@ Only the packages that a bank's place needs are imported.
 """
 
 from tvbank.storage._open import Location, open_storage
-from tvbank.storage._storage import ObjectNotFoundError, Storage, StoredObject
+from tvbank.storage._storage import (
+    ByteRange,
+    ObjectNotFoundError,
+    ReadOnlyStorage,
+    Storage,
+    StoredObject,
+)
 from tvbank.storage.local import LocalStorage
 from tvbank.storage.memory import MemoryStorage
 
 __all__ = [
+    "ByteRange",
     "LocalStorage",
     "Location",
     "MemoryStorage",
     "ObjectNotFoundError",
+    "ReadOnlyStorage",
     "Storage",
     "StoredObject",
     "open_storage",

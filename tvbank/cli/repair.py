@@ -1,0 +1,62 @@
+"""The verb that undoes what other tools made of a bank's documents: ``repair``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tvbank._progress import Bar
+from tvbank.cli._app import AT_FAULT, app
+from tvbank.cli._arguments import BankArgument, BaseOption, JsonOption, key_values
+from tvbank.cli._output import counted, print_json
+
+
+@app.command("repair")
+def repair(
+    bank: BankArgument,
+    base: BaseOption = None,
+    revision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK=DIGEST",
+            help="Which revision of a task to take, where the catalog is lost and there are "
+            "several; its first digits will do; repeatable.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be restored, and write nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore documents that zarr or another tool rewrote or removed, as far as digests prove them.
+
+    Then every byte is verified; exit status 1 if a fault remains, or a task had to be left out.
+    What was there before stays in the bank's folder before-repair. --base is only needed, and
+    only read, where the layout is damaged.
+    """
+    from tvbank.bank.repair import repair as restore
+
+    chosen = key_values("--revision", revision or [])
+    with Bar("verifying") as progress:
+        report = restore(bank, base=base, revisions=chosen, dry_run=dry_run, progress=progress)
+    if as_json:
+        print_json(report)
+    else:
+        for restored in report.restored:
+            typer.echo(f"{restored.key}: {restored.what}")
+        for sentence in report.unproved:
+            typer.echo(f"not proved: {sentence}")
+        for sentence in report.left_out:
+            typer.echo(sentence)
+        for fault in report.faults:
+            typer.echo(f"{fault.reason}: {fault.message}")
+        verb = "would restore" if dry_run else "restored"
+        typer.echo(
+            f"{verb} {counted(len(report.restored), 'document')}; "
+            + (f"{counted(len(report.faults), 'fault')} left" if report.faults else "sound")
+        )
+        for key in report.backups:
+            typer.echo(f"what was there before: {key}")
+    if report.faults or report.left_out:
+        raise typer.Exit(AT_FAULT)
