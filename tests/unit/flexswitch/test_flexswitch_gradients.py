@@ -17,7 +17,8 @@ from tvbank.flexswitch.paper.gates import (
 from tvbank.flexswitch.paper.kernels import reduce, soften
 from tvbank.flexswitch.paper.price import PaperPrice, entropy
 
-RNG = np.random.default_rng(0)
+#: float32 sums run over blocks of 4096 entries, at least four sums side by side.
+ADDITIONS = 4096 // 4
 
 
 def frozen(values):
@@ -26,12 +27,12 @@ def frozen(values):
     return array
 
 
-def entries(kind, size=9000):
+def entries(kind, chance, size=9000):
     """Differences of several kinds; float64 keeps their sums exact enough to compare."""
-    normal = RNG.standard_normal(size)
+    normal = chance.standard_normal(size)
     return {
         "normal": normal,
-        "sparse": normal * (RNG.random(size) < 0.1),
+        "sparse": normal * (chance.random(size) < 0.1),
         "positive": np.abs(normal),
         "negative": -np.abs(normal),
         "lopsided": np.where(normal > 0, 5 * normal, normal),
@@ -54,7 +55,8 @@ KINDS = ["normal", "sparse", "positive", "negative", "lopsided", "equal", "one",
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("temperature", [1.0, 0.1, 0.02])
 def test_soft_weights_and_gradients_are_those_of_autograd(kind, temperature):
-    delta = entries(kind)
+    chance = np.random.default_rng(0)
+    delta = entries(kind, chance)
     facts = survey("unit", frozen(np.zeros(delta.size)), frozen(delta))
     delta = delta[off_edges(delta, facts)]
     base, tuned = frozen(np.zeros(delta.size)), frozen(delta)
@@ -62,7 +64,7 @@ def test_soft_weights_and_gradients_are_those_of_autograd(kind, temperature):
     table = constants(facts, row, temperature)
     weights, sums = np.empty(delta.size, np.float32), np.zeros(3)
     soften(base, tuned, np.float32(softplus(row[KAPPA])), table, weights, sums)
-    slopes = frozen(RNG.standard_normal(delta.size))
+    slopes = frozen(chance.standard_normal(delta.size))
     parts = np.zeros(6)
     reduce(base, tuned, slopes, table, parts)
     found = gradient_of_scalars(row, temperature, parts)
@@ -74,7 +76,12 @@ def test_soft_weights_and_gradients_are_those_of_autograd(kind, temperature):
     scale = float(wanted.detach().abs().max()) or 1.0
     error = 2e-6 * scale / temperature
     np.testing.assert_allclose(weights, wanted.detach().numpy(), rtol=0, atol=error)
-    np.testing.assert_allclose(sums[0], float(gate.detach().sum()), rtol=2e-6 / temperature)
+    # Errors of an addition, 2^-24 of the sum, go both ways and grow as a root; those of equal gates
+    # all go one way.
+    rounding = 2.0**-24 * (ADDITIONS if kind == "equal" else ADDITIONS**0.5)
+    np.testing.assert_allclose(
+        sums[0], float(gate.detach().sum()), rtol=rounding + 2e-6 / temperature
+    )
     # Terms of both signs cancel: what counts is the error beside the sum of their magnitudes.
     size = np.abs(slopes).sum() * scale
     np.testing.assert_allclose(
@@ -84,8 +91,9 @@ def test_soft_weights_and_gradients_are_those_of_autograd(kind, temperature):
 
 def test_prices_have_the_gradient_of_autograd():
     temperature, sizes, full = 0.3, np.array([4000.0, 900.0, 50.0]), np.array([True, True, False])
-    rows = RNG.standard_normal((3, 7)) * 0.3
-    deltas = [entries("normal", 4000), entries("lopsided", 900)]
+    chance = np.random.default_rng(0)
+    rows = chance.standard_normal((3, 7)) * 0.3
+    deltas = [entries("normal", chance, 4000), entries("lopsided", chance, 900)]
     price_of = PaperPrice(sizes, full)
     gates = np.zeros((3, 3))
     scalars = torch.tensor(rows, requires_grad=True)
