@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import ml_dtypes
@@ -70,6 +72,12 @@ def exact_tune() -> dict[str, Any]:
 def contents(storage: Storage) -> dict[str, bytes]:
     """Every object of a store."""
     return {found.key: storage.get(found.key) for found in storage.list()}
+
+
+@cache
+def small_objects() -> Mapping[str, bytes]:
+    """Every object of ``small_bank``; nobody changes them."""
+    return MappingProxyType(contents(small_bank().storage))
 
 
 def store(objects: Mapping[str, bytes]) -> MemoryStorage:

@@ -6,6 +6,7 @@ import json
 import banks
 import msgspec
 import pytest
+from banks import small_objects
 
 import tvbank
 from tvbank.bank.documents import (
@@ -16,8 +17,6 @@ from tvbank.bank.documents import (
     encode_root,
 )
 from tvbank.errors import CorruptionError, FormatError, UnsupportedError
-
-BANK = banks.contents(banks.small_bank().storage)
 
 
 def opened(objects):
@@ -37,12 +36,14 @@ def reasons(objects):
 
 
 def test_a_forgery_that_changes_nothing_is_sound():
-    assert opened(banks.forge(BANK)).verify() == []
-    assert banks.all_numbers(opened(banks.forge(BANK))) == banks.all_numbers(opened(BANK))
+    assert opened(banks.forge(small_objects())).verify() == []
+    assert banks.all_numbers(opened(banks.forge(small_objects()))) == banks.all_numbers(
+        opened(small_objects())
+    )
 
 
 def test_every_flipped_bit_of_the_root_document_is_refused():
-    root = BANK["zarr.json"]
+    root = small_objects()["zarr.json"]
     for bit in range(8 * len(root)):
         flipped = bytearray(root)
         flipped[bit // 8] ^= 1 << bit % 8
@@ -53,17 +54,17 @@ def test_every_flipped_bit_of_the_root_document_is_refused():
 @pytest.mark.parametrize("keep", [0, 1, 34, 35, 98, 99, 200, -1])
 def test_a_truncated_root_document_is_refused(keep):
     with pytest.raises(CorruptionError):
-        decode_root(BANK["zarr.json"][:keep])
+        decode_root(small_objects()["zarr.json"][:keep])
 
 
 def test_whatever_follows_the_root_document_is_refused():
     for tail in (b" ", b"\n", b"{}", b"\0"):
         with pytest.raises(CorruptionError):
-            decode_root(BANK["zarr.json"] + tail)
+            decode_root(small_objects()["zarr.json"] + tail)
 
 
 def test_the_digest_stands_where_it_must():
-    root = json.loads(BANK["zarr.json"])
+    root = json.loads(small_objects()["zarr.json"])
     body = root["attributes"]["tvbank"]
     root["attributes"]["tvbank"] = {key: body[key] for key in reversed(body)}
     moved = banks.sealed(json.dumps(root, separators=(",", ":")).encode())
@@ -72,18 +73,20 @@ def test_the_digest_stands_where_it_must():
 
 
 def test_the_root_document_comes_back_as_it_was_written():
-    catalog = decode_root(BANK["zarr.json"])
-    assert encode_root(catalog) == BANK["zarr.json"]
+    catalog = decode_root(small_objects()["zarr.json"])
+    assert encode_root(catalog) == small_objects()["zarr.json"]
 
 
 class TestVersions:
     @pytest.mark.parametrize("version", ["1.0", "1.7", "1.123456789"])
     def test_later_minor_versions_are_read(self, version):
-        forged = banks.forge(BANK, root=lambda body: body.update(format=version))
-        assert banks.all_numbers(opened(forged)) == banks.all_numbers(opened(BANK))
+        forged = banks.forge(small_objects(), root=lambda body: body.update(format=version))
+        assert banks.all_numbers(opened(forged)) == banks.all_numbers(opened(small_objects()))
 
     def test_later_minor_versions_are_not_changed(self):
-        storage = banks.store(banks.forge(BANK, root=lambda body: body.update(format="1.1")))
+        storage = banks.store(
+            banks.forge(small_objects(), root=lambda body: body.update(format="1.1"))
+        )
         before = banks.contents(storage)
         bank = tvbank.open(storage)
         changes = [
@@ -99,7 +102,7 @@ class TestVersions:
 
     @pytest.mark.parametrize("version", ["2.0", "10.0", "999999999.0", "0.9"])
     def test_other_major_versions_are_refused_with_both_versions(self, version):
-        forged = banks.forge(BANK, root=lambda body: body.update(format=version))
+        forged = banks.forge(small_objects(), root=lambda body: body.update(format=version))
         with pytest.raises(UnsupportedError, match=rf"format {version}, this tvbank reads 1\.0"):
             opened(forged)
 
@@ -108,12 +111,14 @@ class TestVersions:
             body.clear()
             body.update(digest=banks.BLANK, format="2.0", required_features=[], surprise=1)
 
-        error = refusal(banks.forge(BANK) | _edited_root(edit))
+        error = refusal(banks.forge(small_objects()) | _edited_root(edit))
         assert error.reason == "version"
 
     def test_unknown_required_features_are_refused_by_name(self):
         features = ["tvbank.time-travel", "x"]
-        forged = banks.forge(BANK, root=lambda body: body.update(required_features=features))
+        forged = banks.forge(
+            small_objects(), root=lambda body: body.update(required_features=features)
+        )
         with pytest.raises(UnsupportedError, match=r"'tvbank\.time-travel', 'x'"):
             opened(forged)
 
@@ -127,21 +132,21 @@ class TestVersions:
             for entry in body["tasks"].values():
                 more(entry)
 
-        forged = banks.forge(BANK, root=more_everywhere, layout=more, revision=more)
+        forged = banks.forge(small_objects(), root=more_everywhere, layout=more, revision=more)
         assert opened(forged).verify() == []
-        expected = banks.all_numbers(opened(BANK))
+        expected = banks.all_numbers(opened(small_objects()))
         found = banks.all_numbers(opened(forged))
         for name, task in expected.items():
             assert found[name] | {"revision": ""} == task | {"revision": ""}
 
     @pytest.mark.parametrize("version", ["", "1", "1.0.0", "1.x", "01.0", "-1.0", "1.0 ", 1, None])
     def test_what_is_no_version_is_refused(self, version):
-        error = refusal(banks.forge(BANK, root=lambda body: body.update(format=version)))
+        error = refusal(banks.forge(small_objects(), root=lambda body: body.update(format=version)))
         assert error.reason == "document-syntax"
 
 
 def _edited_root(edit):
-    document = json.loads(BANK["zarr.json"])
+    document = json.loads(small_objects()["zarr.json"])
     edit(document["attributes"]["tvbank"])
     return {"zarr.json": banks.sealed(json.dumps(document, separators=(",", ":")).encode())}
 
@@ -190,7 +195,7 @@ class TestHostileNumbers:
         def edit(body):
             body["tasks"]["exact"][member] = number
 
-        assert refusal(banks.forge(BANK, root=edit)).reason == "document-syntax"
+        assert refusal(banks.forge(small_objects(), root=edit)).reason == "document-syntax"
 
     @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: repr(number)[:12])
     def test_as_the_size_of_a_shard(self, number):
@@ -200,19 +205,21 @@ class TestHostileNumbers:
         def edit(body):
             body["tasks"]["exact"]["shards"] = [{"size": number, "sha256": "0" * 64}]
 
-        assert refusal(banks.forge(BANK, root=edit)).reason == "document-syntax"
+        assert refusal(banks.forge(small_objects(), root=edit)).reason == "document-syntax"
 
     @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: repr(number)[:12])
     @pytest.mark.parametrize("member", ["chunk_length", "shard_length", "length"])
     def test_in_the_layout(self, member, number):
-        error = refusal(banks.forge(BANK, layout=lambda body: body.update({member: number})))
+        error = refusal(
+            banks.forge(small_objects(), layout=lambda body: body.update({member: number}))
+        )
         assert error.reason == "document-syntax"
 
     @pytest.mark.parametrize("literal", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"1e400"])
     def test_that_json_does_not_have(self, literal):
-        root = BANK["zarr.json"].replace(b'"generation":2', b'"generation":' + literal)
-        assert root != BANK["zarr.json"]
-        error = refusal(BANK | {"zarr.json": banks.sealed(root)})
+        root = small_objects()["zarr.json"].replace(b'"generation":2', b'"generation":' + literal)
+        assert root != small_objects()["zarr.json"]
+        error = refusal(small_objects() | {"zarr.json": banks.sealed(root)})
         assert error.reason == "document-syntax"
 
 
@@ -246,14 +253,14 @@ HOSTILE_LAYOUTS = {
 
 @pytest.mark.parametrize("change", HOSTILE_LAYOUTS.values(), ids=HOSTILE_LAYOUTS)
 def test_layouts_that_contradict_themselves(change):
-    error = refusal(banks.forge(BANK, layout=lambda body: body.update(change)))
+    error = refusal(banks.forge(small_objects(), layout=lambda body: body.update(change)))
     assert error.reason in {"layout", "limit", "name", "document-syntax"}
     assert error.key == "base/zarr.json"
     assert error.reason in reasons_of_verify(change)
 
 
 def reasons_of_verify(change):
-    forged = banks.store(banks.forge(BANK, layout=lambda body: body.update(change)))
+    forged = banks.store(banks.forge(small_objects(), layout=lambda body: body.update(change)))
     from tvbank.bank.verify import verify
 
     return {fault.reason for fault in verify(forged)}
@@ -281,20 +288,20 @@ def test_unsafe_task_names_in_a_catalog(name):
     def edit(body):
         body["tasks"][name] = body["tasks"].pop("exact")
 
-    assert refusal(banks.forge(BANK, root=edit)).reason == "name"
+    assert refusal(banks.forge(small_objects(), root=edit)).reason == "name"
 
 
 def test_task_names_that_differ_in_case_only():
     def edit(body):
         body["tasks"]["LOSSY"] = body["tasks"]["exact"]
 
-    assert refusal(banks.forge(BANK, root=edit)).reason == "name"
+    assert refusal(banks.forge(small_objects(), root=edit)).reason == "name"
 
 
 def test_a_catalog_with_another_number_of_shards_than_the_layout():
     for shards in ([], [None, None]):
         forged = banks.forge(
-            BANK, root=lambda body, s=shards: body["tasks"]["exact"].update(shards=s)
+            small_objects(), root=lambda body, s=shards: body["tasks"]["exact"].update(shards=s)
         )
         assert refusal(forged).reason == "layout"
 
@@ -314,7 +321,7 @@ def test_a_catalog_that_contradicts_the_revision_is_found(member):
     def edit(body):
         body["tasks"]["lossy"][member] = CONTRADICTIONS[member]
 
-    assert reasons(banks.forge(BANK, root=edit))
+    assert reasons(banks.forge(small_objects(), root=edit))
 
 
 @pytest.mark.parametrize("change", [-1, 1])
@@ -326,7 +333,7 @@ def test_a_number_of_non_zeros_that_is_not_stored_is_found(change):
         for entry in body["tasks"].values():
             entry["nonzeros"] += change
 
-    assert reasons(banks.forge(BANK, revision=revise, root=list_likewise)) == {"layout"}
+    assert reasons(banks.forge(small_objects(), revision=revise, root=list_likewise)) == {"layout"}
 
 
 @pytest.mark.parametrize("key", ["../../exact/zarr.json", "/etc/passwd", "a//b", "delta/c/0", "x"])
@@ -334,7 +341,7 @@ def test_a_revision_that_lists_keys_of_others(key):
     def edit(body):
         body["objects"][key] = {"size": 1, "sha256": "0" * 64}
 
-    assert refusal(banks.forge(BANK, revision=edit)).reason == "document-syntax"
+    assert refusal(banks.forge(small_objects(), revision=edit)).reason == "document-syntax"
 
 
 EXTRAS = {
@@ -358,7 +365,7 @@ def test_extras_that_are_not_what_is_stored(change, expected):
     def edit(body):
         body["extras"][0].update(change)
 
-    forged = banks.forge(BANK, revision=edit)
+    forged = banks.forge(small_objects(), revision=edit)
     assert {refusal(forged).reason} == expected
     assert reasons(forged) & expected
 
@@ -367,7 +374,7 @@ def test_an_extra_twice():
     def edit(body):
         body["extras"].append(body["extras"][0])
 
-    assert refusal(banks.forge(BANK, revision=edit)).reason == "layout"
+    assert refusal(banks.forge(small_objects(), revision=edit)).reason == "layout"
 
 
 def test_a_new_bank_is_read_as_it_is_written():
@@ -384,33 +391,33 @@ def test_a_revision_lists_exactly_what_its_extras_call_for():
         return lambda body: body["objects"].update({key: {"size": 1, "sha256": "0" * 64}})
 
     for key in ("extras/zarr.json", "extras/0/zarr.json", "extras/0/c"):
-        assert refusal(banks.forge(BANK, revision=without(key))).reason == "extra"
+        assert refusal(banks.forge(small_objects(), revision=without(key))).reason == "extra"
     for key in ("extras/0/c/0", "extras/9/zarr.json", "extras/9/c"):
-        assert refusal(banks.forge(BANK, revision=with_one_more(key))).reason == "extra"
-    assert refusal(banks.forge(BANK, revision=without("delta/zarr.json"))).reason == (
+        assert refusal(banks.forge(small_objects(), revision=with_one_more(key))).reason == "extra"
+    assert refusal(banks.forge(small_objects(), revision=without("delta/zarr.json"))).reason == (
         "document-syntax"
     )
 
 
 def test_a_layout_knows_the_digest_of_the_document_it_was_read_from():
-    document = BANK["base/zarr.json"]
+    document = small_objects()["base/zarr.json"]
     layout = decode_layout(document)
     assert layout.sha256 == hashlib.sha256(document).hexdigest()
-    assert opened(BANK).layout.sha256 == layout.sha256
+    assert opened(small_objects()).layout.sha256 == layout.sha256
     newer = document.replace(b'"units":', b'"later":[1],"units":', 1)
     assert decode_layout(newer) == layout
     assert decode_layout(newer).sha256 == hashlib.sha256(newer).hexdigest()
 
 
 def test_a_layout_that_was_made_has_the_digest_of_its_document():
-    made = msgspec.structs.replace(decode_layout(BANK["base/zarr.json"]))
-    assert made.document == BANK["base/zarr.json"]
+    made = msgspec.structs.replace(decode_layout(small_objects()["base/zarr.json"]))
+    assert made.document == small_objects()["base/zarr.json"]
     assert decode_layout(made.document).sha256 == made.sha256
 
 
 @pytest.mark.parametrize("key", ["", "zarr.json", "delta/c/0", "extras/1/c/0/0"])
 def test_what_is_missing_is_said_with_the_remedy(key):
-    bank = opened(BANK)
+    bank = opened(small_objects())
     gone = f"tasks/exact/{bank['exact'].revision}/{key}" if key else "base/zarr.json"
     bank.storage.delete(gone)
     with pytest.raises(CorruptionError) as caught:

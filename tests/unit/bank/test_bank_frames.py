@@ -5,6 +5,7 @@ import struct
 import banks
 import numpy as np
 import pytest
+from banks import small_objects
 
 import tvbank
 from tvbank.bank.shard import build_shard, check_frame, index_bytes, parse_index
@@ -12,9 +13,6 @@ from tvbank.bank.task import inspect
 from tvbank.bank.verify import verify
 from tvbank.coding import encode_frame
 from tvbank.errors import CorruptionError
-
-OBJECTS = banks.contents(banks.small_bank().storage)
-CHUNKS = tvbank.open(banks.store(OBJECTS)).layout.chunks_per_shard
 
 #: A header that claims 2**24 entries, all of them the same, in 28 bytes.
 BOMB = struct.pack("<BBBBHHIIII", 1, 0, 1, 2, 0, 1, 2**24, 2**24, 2**24, 0) + struct.pack("<f", 1)
@@ -39,15 +37,16 @@ FORGERIES = {
 
 def forged(make):
     """The bank with other frames, and every checksum and digest put right."""
+    chunks = tvbank.open(banks.store(small_objects())).layout.chunks_per_shard
 
     def reframe(shard):
-        index = parse_index(shard[-index_bytes(CHUNKS) :], CHUNKS, len(shard))
-        places = {number: index.locate(number) for number in range(CHUNKS)}
+        index = parse_index(shard[-index_bytes(chunks) :], chunks, len(shard))
+        places = {number: index.locate(number) for number in range(chunks)}
         frames = {n: check_frame(shard[slice(*place)]) for n, place in places.items() if place}
         dtype = np.dtype([np.float32, np.int32][next(iter(frames.values()))[1]])
-        return build_shard(CHUNKS, [(number, make(dtype)) for number in frames])
+        return build_shard(chunks, [(number, make(dtype)) for number in frames])
 
-    return tvbank.open(banks.store(banks.forge(OBJECTS, shard=reframe)))
+    return tvbank.open(banks.store(banks.forge(small_objects(), shard=reframe)))
 
 
 READERS = {
@@ -74,7 +73,7 @@ def test_every_way_of_reading_refuses(name, kind):
 
 @pytest.mark.parametrize("name", ["lossy", "exact"])
 def test_every_way_of_reading_agrees(name):
-    task = tvbank.open(banks.store(OBJECTS))[name]
+    task = tvbank.open(banks.store(small_objects()))[name]
     dense, sparse = task.to_dense(), task.to_sparse()
     assert list(dense) == list(sparse) == list(task)
     for unit, summary in zip(task.values(), inspect(task), strict=True):
