@@ -1,5 +1,7 @@
 """Whatever batches come in whatever order, each example gets its own merged weights."""
 
+from functools import cache
+
 import live
 import numpy as np
 import routed
@@ -10,22 +12,19 @@ from hypothesis import strategies as st
 import tvbank
 from tvbank.routing.cascade import Cascade, Stage
 
-MODEL, STATE, TUNES, BANK = routed.setting()
-ROUTERS = {
-    (at, reject): routed.router_for(MODEL, at, spread=1.5, reject=reject)
-    for at in ("embed", "body")
-    for reject in (None, 0.1)
-}
-EXPERTS = {}
+setting = cache(routed.setting)
 
 
+@cache
+def router(at, reject):
+    return routed.router_for(setting()[0], at, spread=1.5, reject=reject)
+
+
+@cache
 def expert(weights):
-    """A model with these merged weights, a copy of its own."""
-    key = tuple(sorted(weights.items()))
-    if key not in EXPERTS:
-        merged = tvbank.merge(BANK, weights, base=STATE) if weights else STATE
-        EXPERTS[key] = routed.twin(merged)
-    return EXPERTS[key]
+    """A model with merged weights, a copy of its own; ``weights`` are pairs of task and weight."""
+    _, state, _, bank = setting()
+    return routed.twin(tvbank.merge(bank, dict(weights), base=state) if weights else state)
 
 
 BATCHES = st.lists(
@@ -46,9 +45,10 @@ BATCHES = st.lists(
     st.booleans(), st.booleans(), st.booleans(), st.booleans(),
 )  # fmt: skip
 def test_sequences(batches, mode, reject, cascaded, pool, twin, listed):
-    router = ROUTERS["body", reject]
+    model, state, _, bank = setting()
+    chosen = router("body", reject)
     if cascaded:
-        router = Cascade([Stage(ROUTERS["embed", reject], 0.7), router])
+        chosen = Cascade([Stage(router("embed", reject), 0.7), chosen])
     failing = []
 
     def forward(model, rows):
@@ -57,7 +57,7 @@ def test_sequences(batches, mode, reject, cascaded, pool, twin, listed):
         return {"scores": model(rows), "count": None}
 
     auto = tvbank.AutoSwitch(
-        MODEL, BANK, router, mode,
+        model, bank, chosen, mode,
         forward=forward, pool=pool, twin=twin, outputs="list" if listed else "stack",
     )  # fmt: skip
     with auto:
@@ -72,7 +72,7 @@ def test_sequences(batches, mode, reject, cascaded, pool, twin, listed):
                 outputs = auto(inputs)
             except RuntimeError:
                 assert what == "fail"
-                live.assert_same(MODEL, STATE)
+                live.assert_same(model, state)
                 continue
             if listed:
                 outputs = {"scores": torch.cat([each["scores"] for each in outputs])}
@@ -80,7 +80,8 @@ def test_sequences(batches, mode, reject, cascaded, pool, twin, listed):
             assert (last.weights.sum(1) < 1 + 1e-9).all()
             assert np.isin(last.stages, (0, 1)).all()
             for row, weights in enumerate(last.weights):
-                wanted = {n: float(w) for n, w in zip(auto.tasks, weights, strict=True) if w}
+                named = zip(auto.tasks, weights, strict=True)
+                wanted = tuple((name, float(weight)) for name, weight in named if weight)
                 alone = expert(wanted)(inputs[row : row + 1])
                 torch.testing.assert_close(outputs["scores"][row : row + 1], alone)
-    live.assert_same(MODEL, STATE)
+    live.assert_same(model, state)
