@@ -15,6 +15,7 @@
 ``whole.py``              fetches whole shards, and checks their digests
 ``reader.py``             reads frames by unit or by shard
 ``room.py``               asks for memory before anything is decoded into it
+``limits.py``             how much there is: of the machine, its groups, the process
 ``entries.py``            puts their entries together, sparse or dense
 ``task.py``               ``Task`` and ``Unit``, the mappings users hold; ``inspect``
 ``routers.py``            routers as they are stored; ``router_documents.py`` their documents

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.reader import DeltaReader, StoredFrame
-from tvbank.bank.room import room
+from tvbank.bank.room import room, rooms, working_bytes
 from tvbank.layout import UnitRecord
 
 #: Positions within a unit, int64 [nonzeros], ascending, and the entries there.
@@ -83,8 +83,11 @@ def _join(
     count = int(ends[-1])
     unit = repr(frames[0].unit.name) if frames else "nothing"
     what, remedy = f"what is not zero, from unit {unit} on,", "read frame by frame: Task.frames"
-    positions = room(count, np.dtype(np.int64), what, remedy)
-    entries = room(count, reader.dtype, what, remedy)
+    longest = max((frame.unit.size for frame in frames), default=0)
+    positions, entries = rooms(
+        [(count, np.dtype(np.int64)), (count, reader.dtype)], what, remedy,
+        working_bytes(reader.chunk_length, longest),
+    )  # fmt: skip
     offsets = np.array([frame.first for frame in frames], np.int64)
     edges = np.searchsorted(ends, ends[-1] * np.arange(_PARTS + 1) // _PARTS)
     edges[0], edges[-1] = 0, len(frames)
@@ -112,7 +115,10 @@ def fill_all(
     """
     ends = np.cumsum([unit.size for unit in units])
     size = int(ends[-1]) if len(units) else 0
-    dense = room(size, reader.dtype, "all units, dense,", "read unit by unit, or to_sparse()")
+    dense = room(
+        size, reader.dtype, "all units, dense,", "read unit by unit, or to_sparse()",
+        working_bytes(reader.chunk_length, max((unit.size for unit in units), default=0)),
+    )  # fmt: skip
     flat = dict(zip(units, np.split(dense, ends[:-1]), strict=True)) if units else {}
     starts = dict(zip(units, [0, *ends[:-1].tolist()], strict=True)) if units else {}
     with reader.ahead(pool):

@@ -147,7 +147,8 @@ class Extras(Mapping[str, NDArray[Any]]):
         keys = [f"extras/{number}/{key}" for key in chunk_keys(record)]
         read = together(self._storage.parallel, [partial(self._read, key) for key in keys])
         what, remedy = f"extra {name!r}", "Task.extras.record has its shape"
-        whole = room(record.size, stored_dtype(record.dtype), what, remedy)
+        beside = chunk_bytes(record)  # one at a time
+        whole = room(record.size, stored_dtype(record.dtype), what, remedy, beside)
         first = 0
         for key, data in zip(keys, read, strict=True):
             part = self._decode(data, record, key)  # the last one is padded

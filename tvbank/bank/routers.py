@@ -23,6 +23,7 @@ from tvbank.bank.documents import (
 from tvbank.bank.extras import Extras, encode_extra, extras_documents
 from tvbank.bank.names import check_task_name
 from tvbank.bank.publish import Routers, refuse_existing, replace_root
+from tvbank.bank.room import refuse_too_large
 from tvbank.bank.router_documents import (
     CENTRE,
     KEYS,
@@ -45,6 +46,9 @@ from tvbank.errors import (
 from tvbank.routing import Recipe, Router
 from tvbank.routing.router import FitOptions, Metric, Rejection
 from tvbank.storage import Storage
+
+#: Bytes for each element of a router's arrays: as stored, as float32, and while it is checked.
+_LOADED_BYTES = 4 + 4 + 1
 
 
 def publish_router(storage: Storage, name: str, router: Router, *, replace: bool) -> Catalog:
@@ -231,11 +235,16 @@ class StoredRouter:
         Raises:
             TaskNotFoundError: it knows tasks that the bank lacks; names them.
             CorruptionError: what is stored is missing or damaged.
+            TooLargeError: its arrays take more memory than there is, all together.
         """
         document = self.document
         if not partial:
             _refuse_unknown(self.tasks, self._catalog, self._storage.location)
         arrays = Extras(self._storage, self.folder, None, document.extras, document.objects)
+        refuse_too_large(
+            _LOADED_BYTES * sum(extra.size for extra in document.extras),
+            f"{self._storage.location}: router {self.name!r}", "ask a machine that has more",
+        )  # fmt: skip
         checked = {name: self._checked(name, arrays[name], document) for name in arrays}
         metric = Metric(checked[CENTRE], checked[MATRIX]) if MATRIX in checked else None
         recipe = Recipe(document.recipe.at, document.recipe.pooling, document.recipe.width)

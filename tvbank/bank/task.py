@@ -20,7 +20,7 @@ from tvbank.bank.documents import (
 from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
 from tvbank.bank.extras import Extras, check_extras
 from tvbank.bank.reader import DeltaReader, StoredFrame, TaskFrames
-from tvbank.bank.room import room
+from tvbank.bank.room import room, working_bytes
 from tvbank.bank.shard import CHECKSUM_BYTES
 from tvbank.bank.snapshot import read_stored
 from tvbank.coding.header import FrameHeader
@@ -75,7 +75,10 @@ class Unit:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
         what = f"unit {self.name!r}, dense,"
-        dense = room(self.size, self.dtype, what, "to_sparse() reads only what is not zero")
+        dense = room(
+            self.size, self.dtype, what, "to_sparse() reads only what is not zero",
+            working_bytes(self._reader.chunk_length, self.size, threads=1),
+        )  # fmt: skip
         fill(self._reader, self._reader.frames(self._record), dense)
         return dense.reshape(self.shape)
 
