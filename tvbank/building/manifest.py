@@ -31,6 +31,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from tvbank._files import read_regular
 from tvbank._json import parse_json
 from tvbank.bank.names import check_metadata, check_task_name
 from tvbank.compress.protocol import Compressor
@@ -122,13 +123,12 @@ def read_manifest(source: str | os.PathLike[str] | Mapping[str, Any]) -> Manifes
         return _Reader("the manifest", "", Path.cwd(), None).read(dict(source))
     path = Path(source)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} has more than {MAX_BYTES} bytes, as no manifest has")
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+        text = read_regular(path, MAX_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no text in UTF-8 ({error})") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be read: {why}; name a .toml or .json file") from error
     reader = _Reader(str(path), text, path.absolute().parent, path.absolute())
     return reader.read(_parse(path, text))
 
@@ -150,6 +150,7 @@ class _Reader:
 
     def __init__(self, source: str, text: str, folder: Path, path: Path | None) -> None:
         self._source, self._text, self._folder, self._path = source, text, folder, path
+        self._compressors: dict[str, Compressor] = {}
 
     def read(self, content: Any) -> Manifest:
         file = self._convert(content, _File, ())
@@ -163,8 +164,8 @@ class _Reader:
                     ("tasks", name), f"its name differs from {other!r} in case only"
                 )
         return Manifest(
-            bank=self._absolute(file.bank),
-            base=None if file.base is None else self._absolute(file.base),
+            bank=self._absolute(file.bank, "bank"),
+            base=None if file.base is None else self._absolute(file.base, "base"),
             chunk_length=file.chunk_length,
             tasks=tasks,
             path=self._path,
@@ -179,8 +180,8 @@ class _Reader:
             options = task if task.method is not None else _merged(task, defaults)
             return PlannedTask(
                 name=name,
-                checkpoint=self._absolute(task.checkpoint),
-                compressor=_compressor(options),
+                checkpoint=self._absolute(task.checkpoint, *where),
+                compressor=self._compressor(options),
                 metadata=check_metadata(task.metadata),
                 replace=bool(_first(task.replace, defaults.replace)),
                 replace_mismatched=bool(
@@ -209,7 +210,23 @@ class _Reader:
                 what = f"{field[0]}: {what}"
             raise self._problem((*where, *field[:1]), what) from error
 
-    def _absolute(self, place: str) -> str:
+    def _compressor(self, options: Settings) -> Compressor:
+        """The compressor of a task; tasks with equal options share one, thousands may."""
+        plain = {"drop": options.drop, "knob": options.knob, "target": options.target}
+        given = plain | (options.options or {})
+        method = options.method or "tswitch"
+        try:
+            key = repr((method, given))
+        except RecursionError:
+            raise UsageError("its options are nested too deeply") from None
+        if key not in self._compressors:
+            self._compressors[key] = COMPRESSORS.make(method, given, prefix="")
+        return self._compressors[key]
+
+    def _absolute(self, place: str, *where: str) -> str:
+        if "\0" in place or any("\ud800" <= letter <= "\udfff" for letter in place):
+            what = f"{place!r} is no path or URL: it holds a NUL or half a character"
+            raise self._problem(where, what)
         return place if "://" in place else str(self._folder / place)
 
     def _problem(self, where: tuple[str, ...], what: str) -> UsageError:
@@ -222,12 +239,6 @@ class _Reader:
 
 class _ManifestError(UsageError):
     """Says already where."""
-
-
-def _compressor(options: Settings) -> Compressor:
-    plain = {"drop": options.drop, "knob": options.knob, "target": options.target}
-    given = plain | (options.options or {})
-    return COMPRESSORS.make(options.method or "tswitch", given, prefix="")
 
 
 def _merged(task: Settings, defaults: Settings) -> Settings:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tvbank._files import open_regular
 from tvbank.cli._named import find_named
 from tvbank.errors import CheckpointError, TvbankError, UsageError
 
@@ -232,6 +233,7 @@ def _examples(path: Path) -> Any:
     import torch
 
     try:
+        open_regular(path).close()  # numpy and torch would wait for a pipe
         examples = _load(path)
     except UsageError:
         raise

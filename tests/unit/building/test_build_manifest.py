@@ -1,6 +1,7 @@
 """Manifests: what they may say, and how an error names the line, the task and the field."""
 
 import json
+import os
 
 import pytest
 
@@ -137,3 +138,49 @@ def test_what_is_no_manifest(tmp_path):
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="no text in UTF-8"):
         read_manifest(tmp_path / "b.toml")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a pipe", "folder", "large", "missing"])
+def test_files_that_are_no_manifests(tmp_path, monkeypatch, kind):
+    """A pipe is not waited for, a device not read, and no more than allowed is read of a file."""
+    path, other = tmp_path / "m.toml", tmp_path / "other"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link to a pipe":
+        os.mkfifo(other)
+        path.symlink_to(other)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "large":
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("place", ["a\0b", "a\ud800b", "a\udc80"])
+@pytest.mark.parametrize("field", ["bank", "base", "checkpoint"])
+def test_places_that_no_system_has(field, place):
+    plan = {"bank": "b", "base": "c", "tasks": {"t": {"checkpoint": "d"}}}
+    (plan["tasks"]["t"] if field == "checkpoint" else plan)[field] = place
+    with pytest.raises(UsageError, match="is no path or URL"):
+        read_manifest(plan)
+
+
+def test_thousands_of_tasks_share_what_is_equal():
+    tasks = {f"t{number}": {"checkpoint": "c", "drop": 0.5} for number in range(100)}
+    tasks["other"] = {"checkpoint": "c", "drop": 0.25}
+    made = read_manifest({"bank": "b", "tasks": tasks}).tasks
+    assert len({id(task.compressor) for task in made}) == 2
+    assert made[-1].compressor.describe()["drop"] == 0.25
+
+
+def test_options_nested_too_deeply():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    tasks = {"t": {"checkpoint": "c", "options": {"x": deep}}}
+    with pytest.raises(UsageError, match="nested too deeply"):
+        read_manifest({"bank": "b", "tasks": tasks})
