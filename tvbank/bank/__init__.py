@@ -26,6 +26,7 @@
                          ``amended.py`` the bank as it would be
 ``making.py``             making an empty bank; where this machine has the base's weights
 ``copying.py``            the objects that a catalog reaches, copied to another bank
+``outputs.py``            keeps what is written from replacing a file of the bank
 ``packing.py``            the same, into a zip file
 ``zarr_codec.py``         the codec ``tvbank.sass`` for zarr; ``numcodecs_codec.py`` for numcodecs
 ========================  ===========================================================

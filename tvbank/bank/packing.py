@@ -14,6 +14,7 @@ from tvbank._atomic import ReplacedFile
 from tvbank._progress import Counter, Listener, Progress, listener
 from tvbank.bank.copying import Contents, contents_of
 from tvbank.bank.documents import LAYOUT, ROOT, CatalogEntry, encode_root
+from tvbank.bank.outputs import refuse_within
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import BankExistsError, UsageError
@@ -57,7 +58,8 @@ def pack(
         progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Raises:
-        UsageError: the name does not end in ``.zip``.
+        UsageError: the name does not end in ``.zip``, or is that of the bank itself or of a file
+            in it.
         BankExistsError: there is something already, and ``replace`` is false.
         BankNotFoundError, TaskNotFoundError, CorruptionError: the source.
         StorageError: a store or the disk refused; a file that was there stays as it was.
@@ -67,7 +69,9 @@ def pack(
         raise UsageError(f"{path}: give a name that ends in .zip, so that the bank can be opened")
     if path.is_dir() or (path.exists() and not replace):
         raise BankExistsError(f"{path} exists: choose another name, or replace it (--force)")
-    contents = contents_of(open_storage(source))
+    storage = open_storage(source)
+    refuse_within(storage, path)
+    contents = contents_of(storage)
     chosen = contents.chosen(tasks)
     routers = contents.routers(chosen)
     with ReplacedFile(path) as file:

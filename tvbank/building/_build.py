@@ -15,6 +15,7 @@ from tvbank._progress import Listener, listener
 from tvbank.bank.copying import Contents
 from tvbank.bank.documents import Catalog, CatalogEntry
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
+from tvbank.bank.outputs import refuse_within
 from tvbank.bank.publish import refuse_existing
 from tvbank.bank.snapshot import read_layout, read_root_to_change
 from tvbank.building._director import BuildReport, Director
@@ -86,6 +87,8 @@ def build(
     plan = _read(manifest)
     storage = open_storage(plan.bank)
     storage.refuse_read_only()
+    if work is not None:
+        refuse_within(storage, Path(work) / "notes")
     with _work_folder(plan, work) as folder, _hire(scheduler, workers) as hired:
         catalog = _open_or_make(storage, plan, hired)
         layout = read_layout(storage, catalog)

@@ -7,6 +7,8 @@
 ``identify_checkpoint`` a digest that changes when a checkpoint's files are written anew
 ``Checkpoint``          the interface: ``.tensors``, ``.tied``, ``.read(name)``
 ``TensorSpec``          name, element type and shape of one tensor
+``refuse_replacing``    keep an output from replacing a checkpoint that is read for it
+``is_one_of``           whether a path leads to one of some files
 ``write_safetensors``   write a file completely or not at all
 ``aligned_order``       the order of tensors that keeps a file's tensors aligned
 ======================= ========================================================================
@@ -14,8 +16,8 @@
 ``_checkpoint`` is the interface, ``_open`` finds out which kind a source is. Each kind that is read
 has a file: ``_safetensors_file``, ``_sharded_folder`` (an index and its shards), ``_torch_file``,
 ``_state_dict`` (modules too) and ``_url`` (safetensors, by range). ``_files`` finds a folder's
-checkpoint, and says why a file cannot be read. ``_write_safetensors`` writes. Nothing read here is
-executed, and torch is imported only for files that torch wrote.
+checkpoint, and says why a file cannot be read. ``_write_safetensors`` writes, and ``_outputs`` says
+where not to. Nothing read here is executed, and torch is imported only for files that torch wrote.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from tvbank.checkpoint._open import CheckpointSource as CheckpointSource
 from tvbank.checkpoint._open import borrow_checkpoint as borrow_checkpoint
 from tvbank.checkpoint._open import identify_checkpoint as identify_checkpoint
 from tvbank.checkpoint._open import open_checkpoint as open_checkpoint
+from tvbank.checkpoint._outputs import is_one_of as is_one_of
+from tvbank.checkpoint._outputs import refuse_replacing as refuse_replacing
 from tvbank.checkpoint._write_safetensors import aligned_order as aligned_order
 from tvbank.checkpoint._write_safetensors import write_safetensors as write_safetensors
 
@@ -36,6 +40,8 @@ __all__ = [
     "aligned_order",
     "borrow_checkpoint",
     "identify_checkpoint",
+    "is_one_of",
     "open_checkpoint",
+    "refuse_replacing",
     "write_safetensors",
 ]

@@ -57,12 +57,16 @@ def unreadable(path: str | os.PathLike[str], error: OSError | ValueError) -> Che
     return CheckpointError(f"{os.fspath(path)!r}: {reason}")
 
 
-def checkpoint_in(folder: Path) -> Path:
+def checkpoint_in(folder: Path, with_name: str | None = None) -> Path:
     """Find the one checkpoint of a folder, safetensors before torch's files.
 
     In this order: ``model.safetensors``, ``model.safetensors.index.json``, the only
     ``*.safetensors.index.json``, the only ``*.safetensors``, ``pytorch_model.bin``,
     ``pytorch_model.bin.index.json``. It is the order of the libraries that write such folders.
+
+    Args:
+        folder: where to look.
+        with_name: of a file to take as there, too: what would be found if it were written.
 
     Returns:
         The path of a checkpoint's file or index.
@@ -71,9 +75,10 @@ def checkpoint_in(folder: Path) -> Path:
         CheckpointError: none, or several to choose from.
     """
     try:
-        names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
+        there = {p.name for p in folder.iterdir() if p.is_file() and p.name[0] != "."}
     except OSError as error:
         raise unreadable(folder, error) from error
+    names = sorted(there | ({with_name} if with_name else set()))
     for wanted in (
         ["model.safetensors"],
         [f"model{SAFETENSORS_INDEX}"],

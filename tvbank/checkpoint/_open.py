@@ -23,13 +23,19 @@ from tvbank.checkpoint._safetensors_file import SafetensorsCheckpoint
 from tvbank.checkpoint._sharded_folder import open_sharded, parse_index, read_index
 from tvbank.checkpoint._state_dict import StateDictCheckpoint, is_torch_module
 from tvbank.checkpoint._torch_file import TORCH_SUFFIXES, open_torch_file
-from tvbank.checkpoint._url import identify_url, open_url
+from tvbank.checkpoint._url import identify_url, open_url, url_files
 from tvbank.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CheckpointSource", "borrow_checkpoint", "identify_checkpoint", "open_checkpoint"]
+__all__ = [
+    "CheckpointSource",
+    "borrow_checkpoint",
+    "checkpoint_files",
+    "identify_checkpoint",
+    "open_checkpoint",
+]
 
 CheckpointSource: TypeAlias = (
     "Checkpoint | Mapping[str, Any] | torch.nn.Module | str | os.PathLike[str]"
@@ -144,12 +150,36 @@ def _open_path(path: Path) -> Checkpoint:
     )
 
 
-def _identify_path(path: Path) -> list[tuple[str, int, str]]:
-    path = _file_at(path)
+def checkpoint_files(source: CheckpointSource) -> list[Path]:
+    """The files of this machine that a checkpoint is read from; none of what is in memory.
+
+    Of an index: that, and its shards. Of a URL: those of a store that is a folder.
+
+    Raises:
+        CheckpointError, UsageError, StorageError: as ``open_checkpoint``.
+    """
+    named = source.source if isinstance(source, Checkpoint) else source
+    if not isinstance(named, str | os.PathLike):
+        return []
+    place = _place(named)
+    if isinstance(place, str):
+        return url_files(place)
+    if isinstance(source, Checkpoint) and not os.path.exists(place):  # words: "the state dict"
+        return []
+    return _files_of(_file_at(place))
+
+
+def _files_of(path: Path) -> list[Path]:
+    """A checkpoint's file; of an index, the shards too."""
     files = [path]
     if path.name.lower().endswith((SAFETENSORS_INDEX, TORCH_INDEX)):
         shards = set(parse_index(str(path), read_index(path)).values())
         files += [path.parent / shard for shard in sorted(shards)]
+    return files
+
+
+def _identify_path(path: Path) -> list[tuple[str, int, str]]:
+    files = _files_of(_file_at(path))
     return [
         (str(file.absolute()), regular_file_size(file), str(file.stat().st_mtime_ns))
         for file in files

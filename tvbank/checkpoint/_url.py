@@ -22,7 +22,7 @@ from tvbank.dtypes import DTYPES
 from tvbank.errors import CheckpointError, UnitNotFoundError, UsageError
 from tvbank.storage import ObjectNotFoundError, Storage, open_storage
 
-__all__ = ["identify_url", "open_url"]
+__all__ = ["identify_url", "open_url", "url_files"]
 
 #: Bytes of a file's beginning that the first request takes: most headers are shorter.
 _HEAD = 2**16
@@ -65,6 +65,21 @@ def identify_url(url: str) -> list[tuple[str, int, str]]:
         shards = set(parse_index(url, storage.get(name, facts[0][1])).values())
         facts += [(shard, *_identify(storage, shard)) for shard in sorted(shards)]
     return facts
+
+
+def url_files(url: str) -> list[Path]:
+    """The files of this machine that hold a checkpoint's objects: see ``checkpoint_files``.
+
+    Raises:
+        CheckpointError, UsageError, StorageError: as ``open_url``.
+    """
+    storage, name = _locate(url)
+    if storage.local_path(name) is None:
+        return []
+    names = [name]
+    if name.lower().endswith(SAFETENSORS_INDEX):
+        names += sorted(set(parse_index(url, storage.get(name, MAX_JSON_BYTES)).values()))
+    return [path for one in names if (path := storage.local_path(one)) is not None]
 
 
 def _locate(url: str) -> tuple[Storage, str]:

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores, run_ahead
 from tvbank.bank.bank import Bank
+from tvbank.bank.outputs import refuse_within
 from tvbank.bank.task import Task
 from tvbank.checkpoint import (
-    Checkpoint,
     CheckpointSource,
     TensorSpec,
     aligned_order,
     borrow_checkpoint,
+    refuse_replacing,
     write_safetensors,
 )
 from tvbank.errors import UnitMismatchError, UsageError
@@ -67,12 +68,15 @@ def export(
         TaskNotFoundError: the bank has no such task.
         BaseMismatchError: another base; names the units that differ.
         CorruptionError: what is stored is missing or damaged.
-        UsageError: ``out`` is the base itself, or the base is unknown.
+        UsageError: ``out`` is a file of the base or of the bank, or would be taken for the base, or
+            the base is unknown.
         StorageError: the file cannot be written.
     """
     chosen, path = bank[task].by_shard(), Path(out)
-    with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
-        _refuse_overwriting(path, checkpoint)
+    source = bank.base_source(base)
+    refuse_within(bank.storage, path)
+    refuse_replacing(path, source)
+    with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
         units = Assembler(bank.layout, BaseModel(bank.layout, checkpoint), [chosen], pool)
 
         def restored(
@@ -146,8 +150,10 @@ def export_merged(
 ) -> Path:
     """Merge as ``merge`` does and write a safetensors file, one unit in memory; errors likewise."""
     path = Path(out)
-    with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
-        _refuse_overwriting(path, checkpoint)
+    source = bank.base_source(base)
+    refuse_within(bank.storage, path)
+    refuse_replacing(path, source)
+    with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
         start = _merged_units(bank, weights, method, BaseModel(bank.layout, checkpoint), pool)
         _write_units(path, _base_specs(bank.layout), start, progress)
     return path
@@ -181,16 +187,6 @@ def _merged_units(
         return units.start(owner, combine) if known else units.unchanged(owner)
 
     return start
-
-
-def _refuse_overwriting(path: Path, base: Checkpoint) -> None:
-    """Keep a result from replacing the base that it is made from.
-
-    Raises:
-        UsageError: if both are one file.
-    """
-    if path.exists() and os.path.exists(base.source) and path.samefile(base.source):
-        raise UsageError(f"{path} is the base itself: choose another output file")
 
 
 def _write_units(

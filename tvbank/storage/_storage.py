@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -117,6 +118,10 @@ class Storage(ABC):
         """Size of an object in bytes, and a text that changes whenever the object does."""
         data = self.get(key)
         return len(data), hashlib.sha256(data).hexdigest()
+
+    def local_path(self, key: str) -> Path | None:
+        """The file of this machine that holds an object, or would; None where no file does."""
+        return None
 
     def touch(self, key: str) -> None:
         """Make an object as young as if it had just been written, its bytes unchanged."""

@@ -6,6 +6,7 @@ fsspec has no conditional put, without which two writers would overwrite each ot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, final
 
 from tvbank.errors import StorageError, UsageError
@@ -81,6 +82,12 @@ class FsspecStorage(ReadOnlyStorage):
             return int(self._files.size(path)), str(self._files.ukey(path))
 
         return self._call("read", key, read)
+
+    def local_path(self, key: str) -> Path | None:
+        """See ``Storage.local_path``: such as those under ``local://``."""
+        kinds = getattr(self._files, "protocol", ())
+        local = "file" in ((kinds,) if isinstance(kinds, str) else kinds)
+        return Path(self._path(key)) if local else None
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``."""

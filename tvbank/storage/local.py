@@ -93,6 +93,10 @@ class LocalStorage(TaggedByContent):
             except OSError:  # not empty: other objects live there
                 break
 
+    def local_path(self, key: str) -> Path:
+        """See ``Storage.local_path``."""
+        return self._path(key)
+
     def touch(self, key: str) -> None:
         """See ``Storage.touch``."""
         path = self._path(key)

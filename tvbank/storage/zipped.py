@@ -12,6 +12,7 @@ import stat
 import struct
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn, final
 
 from tvbank.errors import CorruptionError, StorageError
@@ -109,6 +110,10 @@ class ZipStorage(ReadOnlyStorage):
             next(fetched) if start < min(stop, at) else self._tail[max(0, start - at) : stop - at]
             for start, stop in ranges
         ]
+
+    def local_path(self, key: str) -> Path | None:
+        """See ``Storage.local_path``: that of the zip file."""
+        return self._inner.local_path(self._name)
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``."""
