@@ -72,7 +72,11 @@ def test_a_call_is_refused_that_takes_more_than_there_is(bank, there, what):
 
 def test_the_arrays_of_a_router_are_counted_together(there):
     bank = banks.routed_bank()
-    elements = sum(array.size for array in (bank.router("main").keys, bank.router("main").owners))
+    router = bank.router("main")
+    metric = router.metric
+    arrays = [router.keys, router.owners]
+    arrays += [] if metric is None else [metric.centre, metric.matrix]
+    elements = sum(array.size for array in arrays)
     there(9 * elements - 1)
     with pytest.raises(TooLargeError, match="router 'main' would take"):
         bank.router("main")
