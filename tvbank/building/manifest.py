@@ -38,6 +38,7 @@ from tvbank.compress.protocol import Compressor
 from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import TvbankError, UsageError
 from tvbank.layout import MAX_CHUNK_LENGTH
+from tvbank.storage import is_url, redact
 
 #: What a manifest may have in bytes: more tasks than a bank should have fit into that.
 MAX_BYTES = 64 * 2**20
@@ -225,9 +226,9 @@ class _Reader:
 
     def _absolute(self, place: str, *where: str) -> str:
         if "\0" in place or any("\ud800" <= letter <= "\udfff" for letter in place):
-            what = f"{place!r} is no path or URL: it holds a NUL or half a character"
+            what = f"{redact(place)!r} is no path or URL: it holds a NUL or half a character"
             raise self._problem(where, what)
-        return place if "://" in place else str(self._folder / place)
+        return place if is_url(place) else str(self._folder / place)
 
     def _problem(self, where: tuple[str, ...], what: str) -> UsageError:
         line = line_of(self._text, where)

@@ -25,6 +25,7 @@ from tvbank.checkpoint._state_dict import StateDictCheckpoint, is_torch_module
 from tvbank.checkpoint._torch_file import TORCH_SUFFIXES, open_torch_file
 from tvbank.checkpoint._url import identify_url, open_url, url_files
 from tvbank.errors import CheckpointError, UsageError
+from tvbank.storage import is_url
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +121,7 @@ def _place(source: str | os.PathLike[str]) -> Path | str:
     text = os.fspath(source)
     if text.lower().startswith("file://"):
         return Path(url2pathname(urlsplit(text).path))
-    return text if "://" in text else Path(text)
+    return text if is_url(text) else Path(text)
 
 
 def _file_at(path: Path) -> Path:

@@ -20,7 +20,13 @@ from tvbank.checkpoint._safetensors_file import read_header
 from tvbank.checkpoint._sharded_folder import ShardedCheckpoint, parse_index
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CheckpointError, UnitNotFoundError, UsageError
-from tvbank.storage import ObjectNotFoundError, Storage, open_storage
+from tvbank.storage import (
+    ObjectNotFoundError,
+    Storage,
+    open_storage,
+    refuse_credentials,
+    split_url,
+)
 
 __all__ = ["identify_url", "open_url", "url_files"]
 
@@ -40,17 +46,16 @@ def open_url(url: str) -> Checkpoint:
         StorageError: the store refused.
     """
     storage, name = _locate(url)
-    source = f"{storage.location}/{name}"
     if not name.lower().endswith(SAFETENSORS_INDEX):
         return RemoteCheckpoint(storage, name)
 
     def open_shard(file: str) -> Checkpoint:
         return RemoteCheckpoint(storage, file)
 
-    size, _tag = _identify(storage, name)
-    if size > MAX_JSON_BYTES:
-        raise CheckpointError(f"{source!r} is over {MAX_JSON_BYTES} bytes, as no index is")
-    return ShardedCheckpoint(source, storage.get(name, size), open_shard)
+    return ShardedCheckpoint(
+        f"{storage.location}/{name}", _read_index(storage, name, _identify(storage, name)[0]),
+        open_shard,
+    )  # fmt: skip
 
 
 def identify_url(url: str) -> list[tuple[str, int, str]]:
@@ -62,7 +67,8 @@ def identify_url(url: str) -> list[tuple[str, int, str]]:
     storage, name = _locate(url)
     facts = [(f"{storage.location}/{name}", *_identify(storage, name))]
     if name.lower().endswith(SAFETENSORS_INDEX):
-        shards = set(parse_index(url, storage.get(name, facts[0][1])).values())
+        index = _read_index(storage, name, facts[0][1])
+        shards = set(parse_index(f"{storage.location}/{name}", index).values())
         facts += [(shard, *_identify(storage, shard)) for shard in sorted(shards)]
     return facts
 
@@ -82,6 +88,14 @@ def url_files(url: str) -> list[Path]:
     return [path for one in names if (path := storage.local_path(one)) is not None]
 
 
+def _read_index(storage: Storage, name: str, size: int) -> bytes:
+    if size > MAX_JSON_BYTES:
+        raise CheckpointError(
+            f"'{storage.location}/{name}' is over {MAX_JSON_BYTES} bytes, as no index is"
+        )
+    return storage.get(name, size)
+
+
 def _locate(url: str) -> tuple[Storage, str]:
     """The store of a URL's folder, and the name of the checkpoint's file or index in it.
 
@@ -91,11 +105,13 @@ def _locate(url: str) -> tuple[Storage, str]:
         UsageError: no URL of a store, or one that holds credentials.
         StorageError: the store refused.
     """
-    place = url.rstrip("/")
-    folder, _, name = place.rpartition("/")
+    place = refuse_credentials(url)
+    folder, name = split_url(place)
     if name.lower().endswith((".safetensors", SAFETENSORS_INDEX)):
         if folder.endswith((":/", ":")) or "://" not in folder:
-            raise UsageError(f"{url} names no file in a store: give one such as s3://bucket/{name}")
+            raise UsageError(
+                f"{place} names no file in a store: give one such as s3://bucket/{name}"
+            )
         return open_storage(folder), name
     if "." in name and name.lower().endswith((".bin", ".pt", ".pth", ".json", ".ckpt", ".gguf")):
         raise CheckpointError(

@@ -3,9 +3,13 @@
 =================  ==========================================================================
 ``_storage.py``    the interface, and what stores without tags share
 ``_open.py``       from a path or URL to a store
+``_shown.py``      what of URLs, and of other libraries' errors, may be shown
 ``local.py``       a folder, and the lock that keeps other writers out
 ``memory.py``      this process's memory
-``objects.py``     S3, Google, Azure, HTTP, through obstore; ``_explain.py`` its errors
+``objects.py``     S3, Google, Azure, HTTP, through obstore: ``_client.py`` makes its clients,
+                   ``_aws.py`` finds credentials, ``_answers.py`` takes what arrives,
+                   ``_explain.py`` says what its errors mean
+``_own.py``        stores that users made themselves, with credentials of their own
 ``by_fsspec.py``   whatever else fsspec reaches; ``by_icechunk.py`` an Icechunk session
 ``zipped.py``      one zip file on another store
 =================  ==========================================================================
@@ -13,7 +17,8 @@
 Only the packages that a bank's place needs are imported.
 """
 
-from tvbank.storage._open import Location, open_storage
+from tvbank.storage._open import Location, is_url, open_storage, split_url
+from tvbank.storage._shown import redact, refuse_credentials, words_of
 from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
@@ -33,5 +38,10 @@ __all__ = [
     "ReadOnlyStorage",
     "Storage",
     "StoredObject",
+    "is_url",
     "open_storage",
+    "redact",
+    "refuse_credentials",
+    "split_url",
+    "words_of",
 ]

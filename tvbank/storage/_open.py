@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from tvbank.errors import UsageError
-from tvbank.storage._storage import Storage, refuse_credentials
+from tvbank.storage._own import own_storage
+from tvbank.storage._shown import refuse_credentials
+from tvbank.storage._storage import Storage
 from tvbank.storage.by_icechunk import IcechunkStorage, is_icechunk
 from tvbank.storage.local import LocalStorage
 from tvbank.storage.memory import MemoryStorage
 
-#: A bank's place: a path, a URL, a store of one's own, or that of an Icechunk session.
+#: A bank's place: a path, a URL, or a store: one of tvbank's; of an Icechunk session; of obstore's,
+#: zarr's or fsspec's, with credentials of its own.
 Location = str | os.PathLike[str] | Storage | Any
 
 #: Schemes that obstore serves.
 _OBJECTS = {
     "s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "http", "https",
 }  # fmt: skip
+
+#: Other schemes whose URLs may have lost a slash.
+_OTHERS = {"file", "ftp", "github", "hf", "memory", "sftp"}
 
 #: The stores that this process has opened under ``memory://``.
 _memories: dict[str, MemoryStorage] = {}
@@ -37,14 +44,52 @@ def open_storage(location: Location) -> Storage:
     if is_icechunk(location):
         return IcechunkStorage(location)
     if not isinstance(location, str | os.PathLike):
+        own = own_storage(location)
+        if own is not None:
+            return own
         raise UsageError(
-            f"a {type(location).__name__} is no place of a bank: give a path, a URL, or the store "
-            "of an Icechunk session"
+            f"a {type(location).__name__} is no place of a bank: give a path, a URL, or a store of "
+            "obstore's, zarr's, fsspec's, or of an Icechunk session"
         )
     place = os.fspath(location)
     if not place:
         raise UsageError("the bank's place is an empty text: give the bank's folder or URL")
-    return _open_url(refuse_credentials(place)) if "://" in place else _open_path(place)
+    if is_url(place):
+        return _open_url(refuse_credentials(place))
+    return _open_path(place)
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is a URL rather than a path of this machine.
+
+    Raises:
+        UsageError: it is a URL that lost a slash.
+    """
+    if "://" in place:
+        return True
+    scheme, colon, rest = place.partition(":")
+    if colon and rest.startswith("/") and scheme.lower() in _OBJECTS | _OTHERS:
+        raise UsageError(  # the rest is not shown: it may hold a password
+            f"{scheme}:/… has one slash where a URL has two: give URLs as text, since a Path drops "
+            f"one (for a folder of that name, write ./{scheme}:/…)"
+        )
+    return False
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """The URL of the folder that holds a file, and the file's key in the store of that folder.
+
+    What is percent-encoded in the URL of an object store or an HTTP server is not in the key.
+    """
+    folder, _, name = url.rpartition("/")
+    if _scheme(url) in _OBJECTS:
+        with suppress(UnicodeDecodeError):  # no key is made of such bytes
+            name = unquote(name, errors="strict")
+    return folder, name
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0].lower()
 
 
 def _open_path(path: str) -> Storage:
@@ -57,14 +102,14 @@ def _open_path(path: str) -> Storage:
 
 
 def _open_url(url: str) -> Storage:
-    scheme = url.partition("://")[0].lower()
+    scheme = _scheme(url)
     if scheme == "file":
         return _open_path(url2pathname(urlsplit(url).path))
-    if scheme != "memory" and url.lower().endswith(".zip"):
+    folder, name = split_url(url)
+    if scheme != "memory" and name.lower().endswith(".zip"):
         from tvbank.storage.zipped import ZipStorage
 
-        folder, _, name = url.rpartition("/")
-        return ZipStorage(_open_url(folder), name)
+        return ZipStorage(_open_url(folder), name, url)
     if scheme == "memory":
         name = url.partition("://")[2].strip("/")
         return _memories.setdefault(name, MemoryStorage(name))

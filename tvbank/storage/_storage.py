@@ -1,12 +1,11 @@
 """What a bank asks of a store: get, get ranges, put, put if unchanged, list, delete.
 
-Below the interface: what stores without tags of their own share, and what of a URL may be shown.
+Below the interface: what stores without tags of their own share.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -14,9 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
-from tvbank.errors import ConflictError, StorageError, TvbankError, UsageError
+from tvbank.errors import ConflictError, StorageError, TvbankError
 
 #: A range of bytes: start, stop.
 ByteRange = tuple[int, int]
@@ -189,43 +187,3 @@ class ReadOnlyStorage(TaggedByContent):
         key_parts(key, self.location)
         self.refuse_read_only()
         raise AssertionError(f"{self.location} is read only")
-
-
-#: Schemes in which what stands before ``@`` is no secret: a container, a repository, a login.
-_NAMES_BEFORE_AT = {"abfs", "abfss", "adl", "azure", "github", "sftp", "smb", "ssh"}
-
-_AUTHORITY = re.compile(r"(?<=://)[^/?#\s]*@")
-_QUERY = re.compile(r"(?<=[^\s?#])[?#]\S*")
-
-
-def redact(text: str) -> str:
-    """A text without what may be secret in the URLs that it holds: users, passwords, queries."""
-    return _QUERY.sub("", _AUTHORITY.sub("", text)) if "://" in text else text
-
-
-def refuse_credentials(url: str) -> str:
-    """Return a URL without a slash at its end, if it holds nothing that may be secret.
-
-    Raises:
-        UsageError: it has a user, a password, a query or a fragment, none of which is shown; or it
-            names nothing.
-    """
-    try:
-        parts = urlsplit(url)
-        user, password = parts.username, parts.password
-    except ValueError as error:
-        raise UsageError(f"{redact(url)} is not a URL: {error}") from None
-    named = parts.scheme.lower() in _NAMES_BEFORE_AT
-    if (password and parts.scheme.lower() != "github") or (user and not named):
-        raise UsageError(
-            f"{redact(url)}: a URL here must not hold a user or password: give them to the "
-            "store's client, as by its environment variables"
-        )
-    if parts.query or parts.fragment:
-        raise UsageError(
-            f"{redact(url)}: a URL here must not have a query or a fragment: give signatures to "
-            "the store's client, as by its environment variables"
-        )
-    if not parts.scheme or not (parts.netloc or parts.path):
-        raise UsageError(f"{redact(url)} is the URL of no place: give one such as s3://bucket/bank")
-    return url.rstrip("/")

@@ -12,13 +12,13 @@ from threading import RLock
 from typing import Any, TypeVar, final
 
 from tvbank.errors import StorageError
+from tvbank.storage._shown import redact
 from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
     StoredObject,
     TaggedByContent,
     key_parts,
-    redact,
 )
 
 _Result = TypeVar("_Result")

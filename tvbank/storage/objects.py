@@ -8,24 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
-from tvbank.errors import ConflictError, StorageError, UsageError
-from tvbank.storage._explain import code, explain, status, untried
+from tvbank.errors import ConflictError, StorageError
+from tvbank.storage._answers import cut, neighbours, receive
+from tvbank.storage._client import check_process, connect, describe, load_obstore
+from tvbank.storage._explain import (
+    beyond_end,
+    code,
+    explain,
+    refuses_range,
+    status,
+    untried,
+)
+from tvbank.storage._shown import refuse_credentials
 from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
     Storage,
     StoredObject,
     key_parts,
-    refuse_credentials,
 )
 
 if TYPE_CHECKING:
@@ -33,8 +42,8 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-#: Ranges with fewer bytes than this between them are worth one request.
-_COALESCE = 2**14
+#: Requests worth having under way at once.
+_PARALLEL = 16
 
 #: Objects of more bytes are uploaded in parts of so many.
 _PART = 2**25
@@ -42,59 +51,41 @@ _PART = 2**25
 #: How often a request whose connection failed is tried anew, where the client does not itself.
 _TRIES = 6
 
-_CLIENT: ClientConfig = {"connect_timeout": "10s", "timeout": "15min", "read_timeout": "30s"}
-_RETRY: RetryConfig = {
-    "max_retries": 6,
-    "retry_timeout": timedelta(seconds=90),
-    "backoff": {
-        "init_backoff": timedelta(milliseconds=100),
-        "max_backoff": timedelta(seconds=5),
-        "base": 2,
-    },
-}
-
-#: The process in which obstore's threads run, once there are any.
-_process: int | None = None
-
 
 @final
 class ObjectStorage(Storage):
     """Objects below one prefix of an object store, or below one path of an HTTP server."""
 
-    parallel = 16
+    parallel = _PARALLEL
     locks = False
 
     def __init__(
-        self, url: str, retry: RetryConfig | None = None, client: ClientConfig | None = None
+        self, place: Any, retry: RetryConfig | None = None, client: ClientConfig | None = None
     ) -> None:
-        """Make a client; nothing is requested yet.
+        """Make a client, or take one; nothing is requested yet.
 
         Args:
-            url: ``s3://bucket/prefix``, ``gs://…``, ``az://container/prefix``, ``https://…``.
+            place: ``s3://bucket/prefix``, ``gs://…``, ``az://container/prefix``, ``https://…``, or
+                a store of obstore's, which has settings and credentials of its own.
             retry: how often and how long the client tries again, where not as by default.
             client: its other settings.
 
         Raises:
             UsageError: the URL holds credentials, or names no store.
-            StorageError: obstore is missing, or was used before this process was forked.
+            StorageError: obstore is missing, or was used before this process was forked; or the
+                AWS profile that the environment names cannot be read.
         """
-        self.location = refuse_credentials(url)
-        self.read_only = url.lower().startswith(("http://", "https://"))
-        _check_process()
-        self._obstore = _obstore()
-        options: ClientConfig = {**_CLIENT, **(client or {})}
-        if url.lower().startswith("http://") or _allowed("AWS_ALLOW_HTTP"):
-            options["allow_http"] = True  # options given here hide what the environment says
-        settings: RetryConfig = {**_RETRY, **(retry or {})}
-        problem = ""
-        try:
-            self._store: Any = self._obstore.store.from_url(
-                self.location, client_options=options, retry_config=settings
-            )
-        except Exception as error:  # obstore has errors of many kinds, even TypeErrors
-            problem = explain(error)
-        if problem:
-            raise UsageError(f"{self.location} is not the URL of a store: {problem}")
+        check_process()
+        self._obstore = load_obstore()
+        self._counts_from_end = True
+        self._before_first: Callable[[], None] | None = None
+        self._store: Any = place
+        if isinstance(place, str):
+            self.location = refuse_credentials(place)
+            self.read_only = place.lower().startswith(("http://", "https://"))
+            self._store, self._before_first = connect(self.location, retry, client)
+        else:
+            self.location, self.read_only = describe(place)
 
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""
@@ -107,69 +98,92 @@ class ObjectStorage(Storage):
         return data, json.dumps(known or {"sha256": hashlib.sha256(data).hexdigest()})
 
     def _get(self, key: str, limit: int | None) -> tuple[bytes, dict[str, Any]]:
+        most = None if limit is None else limit + 1
+
         def read() -> tuple[bytes, dict[str, Any]]:
             result = self._obstore.get(self._store, key)
-            found = dict(result.meta)
-            if limit is not None and found["size"] > limit:
-                part = self._obstore.get_range(self._store, key, start=0, end=limit + 1)
-                return bytes(part), found
-            return bytes(result.bytes()), found
+            return receive(result, most), dict(result.meta)
 
         return self._request("read", key, read)
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``: neighbours in one request, others at the same time."""
-        wanted = [(start, stop) for start, stop in ranges if start < stop]
+        asked = neighbours([(start, stop) for start, stop in ranges if start < stop])
+        starts = [start for start, _ in asked]
+        if len(asked) < 2:
+            parts = [self._range(key, *place) for place in asked]
+        else:
+            parts = list(_threads().map(lambda place: self._range(key, *place), asked))
+        return [cut(starts, parts, start, stop) if start < stop else b"" for start, stop in ranges]
 
-        def read() -> list[bytes]:
-            parts = self._obstore.get_ranges(
-                self._store, key, starts=[start for start, _ in wanted],
-                ends=[stop for _, stop in wanted], coalesce=_COALESCE,
-            )  # fmt: skip
-            return [bytes(part) for part in parts]
+    def _range(self, key: str, start: int, stop: int) -> bytes:
+        """One range; nothing of one that begins after the object's end."""
 
-        try:
-            found = iter(self._request("read", key, read) if wanted else [])
-        except _OutOfRangeError:  # an object that is shorter than it must be
-            data = self.get(key)
-            found = iter([data[start:stop] for start, stop in wanted])
-        return [next(found) if start < stop else b"" for start, stop in ranges]
+        def read() -> bytes:
+            try:
+                result = self._obstore.get(self._store, key, options={"range": (start, stop)})
+            except Exception as error:
+                if beyond_end(str(error)):
+                    return b""
+                raise
+            return receive(result, stop - start)
+
+        return self._request("read", key, read)
 
     def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
         """See ``Storage.get_tail``: one request for the end of the object."""
-        if length:
-            try:
-                data, found = self._tail(key, length)
-            except _OutOfRangeError:  # an empty object has no last byte
-                return b"", 0
-            return data, found["size"]
-        head = self._request("read", key, lambda: self._obstore.head(self._store, key))
-        return b"", head["size"]
+        data, found = self._tail(key, max(length, 1))
+        return data if length else b"", found["size"]
 
     def identify(self, key: str) -> tuple[int, str]:
         """See ``Storage.identify``: a request for one byte, since not all servers take others."""
-        try:
-            found = self._tail(key, 1)[1]
-        except _OutOfRangeError:
+        found = self._tail(key, 1)[1]
+        if not found["size"]:
             return 0, ""
         tag = found.get("e_tag") or found.get("version") or found["last_modified"].isoformat()
         return found["size"], tag
 
     def _tail(self, key: str, length: int) -> tuple[bytes, dict[str, Any]]:
+        """The end of an object, and what the store says of it."""
+
         def read() -> tuple[bytes, dict[str, Any]]:
-            options = {"range": {"suffix": length}}
+            if self._counts_from_end:
+                try:
+                    return self._answer(key, {"suffix": length}, length)
+                except Exception as error:  # Azure, and some servers, count from the start only
+                    if not refuses_range(error):
+                        raise
             try:
-                result = self._obstore.get(self._store, key, options=options)
-            except self._obstore.exceptions.NotSupportedError:  # Azure counts from the start only
-                found = dict(self._obstore.head(self._store, key))
-                start, stop = max(0, found["size"] - length), found["size"]
-                if start == stop:
-                    return b"", found
-                data = self._obstore.get_range(self._store, key, start=start, end=stop)
-                return bytes(data), found
-            return bytes(result.bytes()), dict(result.meta)
+                first, found = self._answer(key, (0, 1), 1)
+            except Exception as error:
+                if not beyond_end(str(error)):
+                    raise
+                return b"", self._empty(key)
+            self._counts_from_end = False
+            size = found["size"]
+            if size == 1:
+                return first, found
+            return self._answer(key, (max(0, size - length), size), length)
 
         return self._request("read", key, read)
+
+    def _answer(self, key: str, span: Any, most: int) -> tuple[bytes, dict[str, Any]]:
+        result = self._obstore.get(self._store, key, options={"range": span})
+        return receive(result, most), dict(result.meta)
+
+    def _empty(self, key: str) -> dict[str, Any]:
+        """What the store says of an object that has no first byte.
+
+        Raises:
+            StorageError: it has one after all: the server refuses every range.
+        """
+        try:
+            size = self._obstore.head(self._store, key)["size"]
+        except Exception:  # not every server answers that
+            size = 0
+        if size:
+            raise StorageError("the server does not answer requests for ranges of bytes")
+        return {"size": 0}
 
     def put(self, key: str, data: bytes) -> None:
         """See ``Storage.put``."""
@@ -256,9 +270,12 @@ class ObjectStorage(Storage):
         """
         if verb != "list":  # those are prefixes, and checked by nobody: a listing harms nothing
             key_parts(key, self.location)
-        _check_process()
+        check_process()
         for tried in range(_TRIES):
             try:
+                if self._before_first is not None:
+                    self._before_first()
+                    self._before_first = None
                 return send()
             except Exception as error:  # obstore has errors of many kinds
                 problem = self._problem(verb, key, error)
@@ -277,42 +294,10 @@ class ObjectStorage(Storage):
         if verb == "write" and (conflict or status(message) == 409):
             return ConflictError(f"{self.location}: {key!r} was changed by another writer")
         what = repr(key) if key else "the store"
-        kind = _OutOfRangeError if status(message) == 416 else StorageError
-        return kind(f"{self.location}: cannot {verb} {what}: {explain(error)}")
+        return StorageError(f"{self.location}: cannot {verb} {what}: {explain(error)}")
 
 
-class _OutOfRangeError(StorageError):
-    """A range begins after the end of its object."""
-
-
-def _obstore() -> Any:
-    try:
-        import obstore
-        import obstore.exceptions
-        import obstore.store
-    except ImportError as error:
-        raise StorageError(
-            f"banks in object stores and behind HTTP need obstore: pip install obstore ({error})"
-        ) from None
-    return obstore
-
-
-def _allowed(variable: str) -> bool:
-    return os.environ.get(variable, "").lower() in ("1", "true", "yes", "on")
-
-
-def _check_process() -> None:
-    """Refuse a forked child: obstore's threads did not come along, and requests would hang.
-
-    Raises:
-        StorageError: says what to do instead.
-    """
-    global _process
-    if _process is None:
-        _process = os.getpid()
-    if _process != os.getpid():
-        raise StorageError(
-            "this process was forked from one that had used a remote bank, whose connections do "
-            "not survive that: start processes with multiprocessing.get_context('spawn'), or open "
-            "remote banks only after forking"
-        )
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that wait for the ranges of one object."""
+    return ThreadPoolExecutor(_PARALLEL, thread_name_prefix="tvbank-ranges")

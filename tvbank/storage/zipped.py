@@ -46,15 +46,16 @@ class ZipStorage(ReadOnlyStorage):
     the documents that opening the bank reads.
     """
 
-    def __init__(self, inner: Storage, name: str) -> None:
+    def __init__(self, inner: Storage, name: str, location: str | None = None) -> None:
         """Name the file; nothing is read yet.
 
         Args:
             inner: the store that holds the file.
             name: its key there.
+            location: how a user names it, where that differs.
         """
         self._inner, self._name = inner, name
-        self.location = f"{inner.location}/{name}"
+        self.location = f"{inner.location}/{name}" if location is None else location
         self.parallel = inner.parallel
         self._lock = threading.Lock()
         self._places: dict[str, ByteRange] | None = None
