@@ -9,6 +9,10 @@ class::
 Its options are the arguments of the class, which need annotations: numbers, texts, truth values,
 ``Literal`` of texts, and None. Entry points are read from installed metadata only, never from the
 current folder, and nothing of a package is imported before its method is asked for.
+
+No package can take a name away from tvbank: one that brings a name of tvbank's own is ignored, and
+refused only where that package's is asked for, as ``DISTRIBUTION:NAME``. So is one of two packages
+chosen that bring the same name.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ class Row:
     Attributes:
         where: ``module:class``.
         options: names that users may write; those of others are refused with the owner's name.
+        grid: what a sweep tries of it by default: values by option, in all combinations.
         missing: what to say if an option is missing that has no default, by its name.
         instead: what to say if options of another row are given, by that row's name.
         elsewhere: what to say where it cannot be made from words alone; empty if it can.
@@ -44,6 +49,7 @@ class Row:
 
     where: str
     options: tuple[str, ...] = ()
+    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     instead: Mapping[str, str] = field(default_factory=dict)
     elsewhere: str = ""
@@ -84,30 +90,42 @@ class Registry(Generic[_Kind]):
             UsageError: names those that there are.
         """
         names = self.names()
-        if name not in names:
+        if name not in names and not self._others(name):
             shown = [one for one in names if not words or one not in self._elsewhere()]
             raise UsageError(f"{prefix}method must be one of {', '.join(shown)}, got {name!r}")
 
+    def _others(self, name: str) -> list[tuple[str, EntryPoint]]:
+        """Packages that bring a name, or the one of ``DISTRIBUTION:NAME``, with entry points."""
+        wanted, separator, plain = name.rpartition(":")
+        found = _installed(self._group, _paths()).get(plain, ())
+        return sorted(each for each in found if not separator or each[0] == wanted)
+
     def find(self, name: str) -> type[_Kind]:
-        """The class of a name.
+        """The class of a name, tvbank's own before that of any package.
 
         Raises:
-            PluginError: it cannot be loaded, or several packages have that name; names them.
+            PluginError: it cannot be loaded, or several packages have that name; names them. Or the
+                package that is asked for brings a name of tvbank's own.
             UsageError: there is none of that name.
         """
         self.check(name)
-        others = _installed(self._group, _paths()).get(name, ())
-        owners = [*(["tvbank"] if name in self.rows else []), *sorted(owner for owner, _ in others)]
-        if len(owners) > 1:
-            raise PluginError(
-                f"{self._what} {name!r} is brought by {' and by '.join(owners)}: uninstall all but "
-                "one of them"
-            )
         if name in self.rows:
             module, _, attribute = self.rows[name].where.partition(":")
             own: type[_Kind] = getattr(importlib.import_module(module), attribute)
             return own
+        others, plain = self._others(name), name.rpartition(":")[2]
+        if len(others) > 1:
+            owners = " and by ".join(owner for owner, _ in others)
+            raise PluginError(
+                f"{self._what} {name!r} is brought by {owners}: say which, as in "
+                f"{others[0][0]}:{name}"
+            )
         owner, entry = others[0]
+        if plain in self.rows:
+            raise PluginError(
+                f"{self._what} {plain!r} of the package {owner} has the name of one of tvbank's "
+                "own: it must be given another name there"
+            )
         try:
             found = entry.load()
         except Exception as error:

@@ -145,8 +145,10 @@ def test_a_merge_method_too(site):
         (["zip"], "must be one of tswitch, budget, exact, flexswitch, broken, first-of, largest"),
         (["broken"], "'broken' of the package tv-broken cannot be loaded (ModuleNotFoundError"),
         (["first-of"], "'first-of' of the package tv-largest is no Compressor"),
-        (["largest-too"], "is brought by tv-clash and by tv-clash2"),
-        (["tswitch"], "is brought by tvbank and by tv-clash"),
+        (["largest-too"], "is brought by tv-clash and by tv-clash2: say which, as in tv-clash:lar"),
+        (["tv-clash2:largest-too"], "of the package tv-clash2 cannot be loaded"),
+        (["tv-clash:tswitch"], "'tswitch' of the package tv-clash has the name of one of tvbank's"),
+        (["tv-largest:tswitch"], "must be one of tswitch, budget, exact, flexswitch, broken"),
         (["largest"], "needs a value for share"),
         (["largest", "--set", "share=much"], "--share: Expected `float`, got `str`"),
         (["largest", "--set", "sign=no"], "needs a value for share"),
@@ -163,9 +165,18 @@ def test_what_is_wrong_is_said(site, options, words):
     assert out == ""
 
 
-def test_others_are_not_broken_by_it(site):
-    status, _, error = tvbank(site, "add", "bank", "a", "t0.safetensors", "--method", "exact")
+@pytest.mark.parametrize("method", ["exact", "tswitch"])
+def test_tvbanks_own_are_not_broken_by_it(site, method):
+    status, _, error = tvbank(site, "add", "bank", "a", "t0.safetensors", "--method", method)
     assert (status, error) == (0, "")
+    assert shown(site, "a")["name"] == method
+
+
+def test_one_of_two_of_a_name_is_chosen_by_its_package(site):
+    options = ("--method", "tv-largest:largest", "--set", "share=0.25")
+    status, _, error = tvbank(site, "add", "bank", "a", "t0.safetensors", *options)
+    assert (status, error) == (0, "")
+    assert shown(site, "a") == WANTED
 
 
 def test_nothing_of_the_current_folder_is_looked_at(site, tmp_path):

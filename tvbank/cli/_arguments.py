@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from tvbank._files import open_regular
 from tvbank.cli._named import find_named
+from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import CheckpointError, TvbankError, UsageError
 
 if TYPE_CHECKING:
@@ -78,8 +79,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 def _known(name: str) -> str:
     """A compressor's name, or the parser's own complaint."""
-    from tvbank.compress.registry import COMPRESSORS
-
     try:
         COMPRESSORS.check(name, "")
     except UsageError as error:
@@ -87,11 +86,14 @@ def _known(name: str) -> str:
     return name
 
 
+#: tvbank's own compressors, as ``--help`` shows them.
+OWN_METHODS: Final = f"[{'|'.join(COMPRESSORS.rows)}]"
+
 #: Text: other packages may bring further methods, which are looked for only if they are named.
 MethodOption = Annotated[
     str,
     typer.Option(
-        metavar="[tswitch|budget|exact|flexswitch]",
+        metavar=OWN_METHODS,
         callback=_known,
         help="What to keep of it; or the name of a compressor that another package brings.",
     ),
@@ -101,7 +103,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="An option of the method, for methods of other packages; repeatable.",
+        help="An option of the method that has no flag here; repeatable.",
     ),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,17 +11,26 @@ import typer
 
 from tvbank._progress import Bar
 from tvbank.cli._app import app
-from tvbank.cli._arguments import CheckpointArgument, JsonOption, SetOption, key_values
+from tvbank.cli._arguments import (
+    OWN_METHODS,
+    CheckpointArgument,
+    JsonOption,
+    SetOption,
+    flexswitch,
+    key_values,
+)
 from tvbank.cli._named import find_named
 from tvbank.cli._output import compressor_text, human_bytes, print_json, print_table
+from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import UsageError
 
 if TYPE_CHECKING:
     from tvbank.compress import Compressor
     from tvbank.report import Sweep
 
-_TARGETS = ("0.25 %", "0.5 %", "1 %", "2 %", "4 %")
-_DROPS = (0.5, 0.8, 0.9, 0.95, 0.98)
+#: What a sweep tries if flags say nothing else.
+_SIZES = COMPRESSORS.rows["budget"].grid["target"]
+_DROPS = COMPRESSORS.rows["tswitch"].grid["drop"]
 
 
 @app.command("sweep")
@@ -42,7 +52,7 @@ def sweep(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[budget|tswitch|flexswitch]",
+            metavar=OWN_METHODS,
             help="What to try; repeatable (default budget and tswitch). Or one that another "
             "package brings.",
         ),
@@ -52,7 +62,7 @@ def sweep(
         typer.Option(
             metavar="SIZE",
             help="budget, flexswitch: a size to try, as for `add`; repeatable (default "
-            f"{', '.join(_TARGETS)}).",
+            f"{', '.join(_SIZES)}).",
         ),
     ] = None,
     drop: Annotated[
@@ -87,7 +97,6 @@ def sweep(
 
     tvbank sweep cats.safetensors --base base.safetensors --evaluate scores:accuracy --picture c.svg
     """
-    from tvbank.compress.registry import COMPRESSORS
     from tvbank.report import check_picture, draw
     from tvbank.report import sweep as run_sweep
 
@@ -99,10 +108,11 @@ def sweep(
     methods = list(dict.fromkeys(method or ("budget", "tswitch")))
     for each in methods:
         COMPRESSORS.check(each)
-    others = set(methods) - {"budget", "tswitch", "flexswitch"}
+    flags = {"target": target, "budget": target, "drop": drop}
+    others = set(methods) - set(COMPRESSORS.rows)
     for given, name, takers in (
-        (target, "--target", {"budget", "flexswitch"}),
-        (drop, "--drop", {"tswitch"}),
+        (target, "--target", _takers("target", "budget")),
+        (drop, "--drop", _takers("drop")),
         (model, "--model", {"flexswitch"}),
         (data, "--data", {"flexswitch"}),
         (settings, "--set", others),
@@ -113,9 +123,7 @@ def sweep(
     compressors = [
         compressor
         for each in methods
-        for compressor in _compressors(
-            each, target or _TARGETS, drop or _DROPS, model, data, settings or []
-        )
+        for compressor in _compressors(each, flags, model, data, settings or [])
     ]
     with Bar("sweeping") as progress:
         result = run_sweep(base, checkpoint, function, compressors, progress)
@@ -130,27 +138,35 @@ def sweep(
             typer.echo(f"wrote {picture}")
 
 
+def _takers(*options: str) -> set[str]:
+    """Tvbank's own compressors of which a sweep varies one of some options."""
+    return {
+        name for name, row in COMPRESSORS.rows.items() if not row.grid.keys().isdisjoint(options)
+    }
+
+
 def _compressors(
     method: str,
-    targets: list[str] | tuple[str, ...],
-    drops: list[float] | tuple[float, ...],
+    flags: dict[str, Any],
     model: str | None,
     data: Path | None,
     settings: list[str],
 ) -> list[Compressor]:
-    from tvbank.compress.registry import COMPRESSORS
+    """Every setting of a method: all combinations of its grid, or of what flags have in its place.
 
+    Args:
+        method: its name.
+        flags: values by option; None or nothing leaves the grid's.
+        model: of flexswitch.
+        data: of flexswitch.
+        settings: KEY=VALUE, the one setting of another package's method.
+    """
+    if method not in COMPRESSORS.rows:
+        return [COMPRESSORS.make(method, dict(key_values("--set", settings)), text=True)]
+    grid = {k: flags.get(k) or values for k, values in COMPRESSORS.rows[method].grid.items()}
+    tried = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     if method == "flexswitch":
-        from tvbank.cli._arguments import flexswitch
-
-        return [flexswitch(model, data, {"budget": target}) for target in targets]
-    tried: list[dict[str, Any]] = [dict(key_values("--set", settings))]
-    if method == "budget":
-        tried = [{"target": target} for target in targets]
-    elif method == "tswitch":
-        tried = [{"drop": drop, "knob": knob} for knob in ("rms", "norm") for drop in drops]
-    elif method == "exact":
-        tried = [{}]
+        return [flexswitch(model, data, options) for options in tried]
     return [COMPRESSORS.make(method, options, text=True) for options in tried]
 
 

@@ -7,15 +7,23 @@ from typing import Any, Final
 from tvbank._registry import Registry, Row
 from tvbank.compress.protocol import Compressor
 
+#: Sizes that a sweep tries, shares of the base.
+_SIZES: Final = ("0.25 %", "0.5 %", "1 %", "2 %", "4 %")
+
 COMPRESSORS: Final[Registry[Compressor]] = Registry(
     "compressor",
     "tvbank.compressors",
     Compressor,  # type: ignore[type-abstract]
     {
-        "tswitch": Row("tvbank.compress.tswitch:TSwitch", ("drop", "knob")),
+        "tswitch": Row(
+            "tvbank.compress.tswitch:TSwitch",
+            ("drop", "knob"),
+            grid={"knob": ("rms", "norm"), "drop": (0.5, 0.8, 0.9, 0.95, 0.98)},
+        ),
         "budget": Row(
             "tvbank.compress.budget.budget:Budget",
             ("target",),
+            grid={"target": _SIZES},
             missing={"target": "a size: {p}target '0.3 bits/param'"},
             instead={
                 "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; budget chooses both"
@@ -31,6 +39,7 @@ COMPRESSORS: Final[Registry[Compressor]] = Registry(
             "tvbank.flexswitch:FlexSwitch",
             ("model", "data", "loss", "lam", "steps", "batch", "seed", "objective", "budget",
              "checkpoint"),
+            grid={"budget": _SIZES},
             instead={
                 "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; flexswitch learns "
                 "both",
@@ -47,7 +56,7 @@ def compressor_named(method: str, prefix: str = "--", **options: Any) -> Compres
     """The compressor of a name; options that are None have its defaults.
 
     Args:
-        method: one of ``COMPRESSORS.names()``, but not ``flexswitch``, which needs a model.
+        method: one that ``COMPRESSORS`` knows, but not ``flexswitch``, which needs a model.
         prefix: what precedes an option's name where the user wrote it, for messages.
         options: of the compressor.
 
