@@ -155,9 +155,9 @@ class CountingStorage(Storage):
         self._count("delete", key, 0)
         self.inner.delete(key)
 
-    def touch(self, key):
+    def touch(self, key, limit=None):
         self._count("touch", key, 0)
-        self.inner.touch(key)
+        self.inner.touch(key, limit)
 
     def exclusive(self):
         return self.inner.exclusive()

@@ -3,7 +3,8 @@
 The rule (spec/container.md, "Garbage collection"): an object that the newest catalog does not reach
 is removed once the youngest object of its folder is older than a grace period. A writer that takes
 a revision out of the catalog makes it young first, so readers of the generation before have that
-long to finish; objects that a live writer uploads are young by themselves.
+long to finish; objects that a live writer uploads are young by themselves. Ages are told by the
+clock that stamps the objects, never by this machine's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from tvbank.bank.snapshot import read_root_to_change
 from tvbank.bank.zarr_documents import markers
 from tvbank.errors import UsageError
 from tvbank.storage import ObjectNotFoundError, Storage, StoredObject
+
+#: Seconds by which an object may be younger than the store's clock says it can be.
+_AHEAD = 60.0
 
 #: Seconds that objects stay which the catalog no longer names, by default.
 GRACE = 3600.0
@@ -58,6 +62,7 @@ def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
         kept: list[StoredObject] = []
         for folder, garbage in _garbage(storage, storage.list()).items():
             if grace and not _old(garbage, now - grace):
+                _date_anew(storage, garbage, now)
                 kept += garbage
                 continue
             if not storage.locks:  # a writer may have come since the listing
@@ -78,6 +83,18 @@ def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
 
 def _old(objects: Iterable[StoredObject], before: float) -> bool:
     return all(one.modified <= before for one in objects)
+
+
+def _date_anew(storage: Storage, objects: Iterable[StoredObject], now: float) -> None:
+    """Begin the grace period of objects that are dated in the future.
+
+    A clock that was ahead dated them, or a copy kept such dates: how old they are is not known, and
+    by those dates they would stay for as long as that clock was ahead.
+    """
+    for one in objects:
+        if one.modified > now + _AHEAD:
+            with suppress(ObjectNotFoundError):
+                storage.touch(one.key)
 
 
 def _garbage(storage: Storage, listed: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:

@@ -139,9 +139,10 @@ def replace_root(
         )
         data = encode_root(edited)
         published = decode_root(data)  # never publish what cannot be read back
-        for document in revision_documents(catalog) - revision_documents(edited) - touched:
+        documents, kept = revision_documents(catalog), revision_documents(edited)
+        for document in documents.keys() - kept.keys() - touched:
             with suppress(ObjectNotFoundError):  # a damaged task can be removed, too
-                storage.touch(document)
+                storage.touch(document, documents[document])
             touched.add(document)
         try:
             storage.put_if_unchanged(ROOT, data, tag)
@@ -155,9 +156,10 @@ def replace_root(
     )
 
 
-def revision_documents(catalog: Catalog) -> set[str]:
-    """Keys of the documents of all revisions that a catalog names."""
-    tasks = {f"tasks/{name}/{entry.revision}/zarr.json" for name, entry in catalog.tasks.items()}
-    return tasks | {
-        f"routers/{name}/{entry.revision}/zarr.json" for name, entry in catalog.routers.items()
+def revision_documents(catalog: Catalog) -> dict[str, int]:
+    """Keys and sizes of the documents of all revisions that a catalog names."""
+    return {
+        f"{kind}/{name}/{entry.revision}/zarr.json": entry.size
+        for kind, named in (("tasks", catalog.tasks), ("routers", catalog.routers))
+        for name, entry in named.items()
     }

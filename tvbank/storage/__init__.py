@@ -4,7 +4,8 @@
 ``_storage.py``    the interface, and what stores without tags share
 ``_open.py``       from a path or URL to a store
 ``_shown.py``      what of URLs, and of other libraries' errors, may be shown
-``local.py``       a folder, and the lock that keeps other writers out
+``local.py``       a folder; ``folder_lock.py`` keeps other writers out, ``lock_file.py`` where
+                   the file system has no locks; ``_forks.py`` locks between threads
 ``memory.py``      this process's memory
 ``objects.py``     S3, Google, Azure, HTTP, through obstore: ``_client.py`` makes its clients,
                    ``_aws.py`` finds credentials, ``_answers.py`` takes what arrives,

@@ -104,7 +104,7 @@ class Storage(ABC):
         """Remove an object."""
 
     @abstractmethod
-    def exclusive(self) -> AbstractContextManager[None]:
+    def exclusive(self) -> AbstractContextManager[object]:
         """Keep other writers out, where the store can; re-entrant within a thread."""
 
     def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
@@ -121,9 +121,14 @@ class Storage(ABC):
         """The file of this machine that holds an object, or would; None where no file does."""
         return None
 
-    def touch(self, key: str) -> None:
-        """Make an object as young as if it had just been written, its bytes unchanged."""
-        self.put(key, self.get(key))
+    def touch(self, key: str, limit: int | None = None) -> None:
+        """Make an object as young as if it had just been written, its bytes unchanged.
+
+        One of more than ``limit`` bytes is left as it is, where it would have to be read.
+        """
+        data = self.get(key, limit)
+        if limit is None or len(data) <= limit:
+            self.put(key, data)
 
     def now(self) -> float:
         """The time by the clock that stamps objects, in seconds since 1970."""

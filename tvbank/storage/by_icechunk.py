@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from threading import RLock
 from typing import Any, TypeVar, final
 
 from tvbank.errors import StorageError
+from tvbank.storage._forks import renewed_in_children
 from tvbank.storage._shown import redact
 from tvbank.storage._storage import (
     ByteRange,
@@ -44,7 +44,7 @@ class IcechunkStorage(TaggedByContent):
         self.read_only = bool(store.read_only)
         session = store.session
         self.location = f"icechunk://{session.branch or session.snapshot_id}"
-        self._lock = RLock()
+        self._lock = renewed_in_children(self)
 
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""
@@ -67,7 +67,7 @@ class IcechunkStorage(TaggedByContent):
         self._read(key, (0, 1))
         self._call("delete", key, lambda: self._sync(self._store.delete(key)))
 
-    def touch(self, key: str) -> None:
+    def touch(self, key: str, limit: int | None = None) -> None:
         """See ``Storage.touch``: sessions of earlier commits keep what they hold, whatever goes."""
         self._read(key, (0, 1))
 

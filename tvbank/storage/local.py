@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import final
 
 from tvbank._atomic import replace_file, sync_folder
 from tvbank._files import open_regular
-from tvbank.errors import StorageError
+from tvbank.errors import StorageError, TvbankError
 from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
@@ -20,9 +19,14 @@ from tvbank.storage._storage import (
     TaggedByContent,
     key_parts,
 )
+from tvbank.storage.folder_lock import FolderLock
+from tvbank.storage.lock_file import BREAKING_FILE, LOCK_FILE
 
 #: What the system says of a key that has no file: nothing there, or a folder in its place.
 _NO_OBJECT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+#: Whether the system can touch a symbolic link without what it leads to; Windows cannot.
+_TOUCHES_LINKS = os.utime in os.supports_follow_symlinks
 
 
 @final
@@ -32,8 +36,9 @@ class LocalStorage(TaggedByContent):
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = Path(root).absolute()
         self.location = str(root)
-        self._thread_lock = threading.RLock()
-        self._lock = FolderLock(self._root)
+        self._lock = FolderLock(
+            self._root, self._make_folder, lambda error: self._refusal("lock", "", error)
+        )
 
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""
@@ -70,12 +75,16 @@ class LocalStorage(TaggedByContent):
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``; temporary files of killed writers are listed too."""
+        folder = prefix.rpartition("/")[0]
+        top = self._path(folder) if folder else self._root
+        if self._linked_folder(top / "x"):  # a walk begins even at a link
+            return
         with self._errors("list", prefix):
-            for folder, _folders, files in os.walk(self._root, onerror=_unless_gone):
+            for place, _folders, files in os.walk(top, onerror=_unless_gone):
                 for name in files:
-                    path = Path(folder, name)
+                    path = Path(place, name)
                     key = path.relative_to(self._root).as_posix()
-                    if key.startswith(prefix) and key != LOCK_FILE:
+                    if key.startswith(prefix) and key not in (LOCK_FILE, BREAKING_FILE):
                         with suppress(FileNotFoundError):  # renamed or removed since the listing
                             found = path.lstat()
                             yield StoredObject(key, found.st_size, found.st_mtime)
@@ -97,17 +106,31 @@ class LocalStorage(TaggedByContent):
         """See ``Storage.local_path``."""
         return self._path(key)
 
-    def touch(self, key: str) -> None:
-        """See ``Storage.touch``."""
+    def touch(self, key: str, limit: int | None = None) -> None:
+        """See ``Storage.touch``: of a symbolic link the link itself, as in the listing.
+
+        Nothing is opened, and what lies behind a link to a folder is not there: it is not the
+        bank's to change, and ``list`` does not show it either.
+        """
         path = self._path(key)
-        with self._errors("write", key):
+        with self._errors("touch", key):
+            if self._linked_folder(path) or not _is_object(path):
+                raise ObjectNotFoundError(f"{self.location}: no object {key!r}")
+            self._refuse_moved()
             try:
-                with path.open("rb") as file:  # a folder cannot be opened
-                    os.utime(file.fileno())
-            except _NO_OBJECT as error:
-                raise ObjectNotFoundError(f"{self.location}: no object {key!r}") from error
-            except PermissionError:  # another user's file, in a folder where we may write
-                self.put(key, self.get(key))
+                os.utime(path, follow_symlinks=not _TOUCHES_LINKS)
+            except PermissionError:  # another user's, in a folder where we may write
+                if not path.is_symlink():
+                    super().touch(key, limit)
+
+    def now(self) -> float:
+        """See ``Storage.now``: the file system stamps the folder, as it does every file.
+
+        On a network that is the server's clock, which need not be this machine's.
+        """
+        with self._errors("write", ""):
+            os.utime(self._root)
+            return self._root.stat().st_mtime
 
     def tidy(self, folder: str) -> None:
         """See ``Storage.tidy``: folders that hold no object."""
@@ -116,17 +139,9 @@ class LocalStorage(TaggedByContent):
             with suppress(OSError):  # not empty: objects live there
                 os.rmdir(path)
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """See ``Storage.exclusive``: an advisory lock that the system drops if the holder dies."""
-        with self._thread_lock:
-            with self._errors("lock", ""):
-                self._root.mkdir(parents=True, exist_ok=True)
-                self._lock.acquire()
-            try:
-                yield
-            finally:
-                self._lock.release()
+    def exclusive(self) -> AbstractContextManager[object]:
+        """See ``Storage.exclusive``: a lock that the system drops if the holder dies."""
+        return self._lock.hold()
 
     def _path(self, key: str) -> Path:
         return self._root.joinpath(*key_parts(key, self.location))
@@ -135,19 +150,32 @@ class LocalStorage(TaggedByContent):
         """The path of an object to write or remove, if it is within the folder for certain.
 
         Raises:
-            StorageError: a folder on the way is a symbolic link, as a stranger's bank may have it.
+            StorageError: a folder on the way is a symbolic link, as a stranger's bank may have it;
+                or the folder is not the one that this thread has locked.
         """
         path = self._path(key)
+        if linked := self._linked_folder(path):
+            link = linked.relative_to(self._root).as_posix()
+            raise StorageError(
+                f"{self.location}: {link!r} is a symbolic link, and what it leads to is not "
+                "the bank's to change: copy the bank with `tvbank cp`, and change the copy"
+            )
+        self._refuse_moved()
+        return path
+
+    def _linked_folder(self, path: Path) -> Path | None:
+        """A folder between the bank's and an object that is a symbolic link, if there is one."""
         for folder in path.parents:
             if folder == self._root:
                 break
             if folder.is_symlink():
-                link = folder.relative_to(self._root).as_posix()
-                raise StorageError(
-                    f"{self.location}: {link!r} is a symbolic link, and what it leads to is not "
-                    "the bank's to change: copy the bank with `tvbank cp`, and change the copy"
-                )
-        return path
+                return folder
+        return None
+
+    def _refuse_moved(self) -> None:
+        """Refuse to change another folder than the one that was locked."""
+        if why := self._lock.moved():
+            raise StorageError(f"{self.location}: {why}: open the bank again, and try again")
 
     def _make_folder(self, folder: Path) -> None:
         """Create a folder durably: each new one is synced into its parent."""
@@ -162,15 +190,23 @@ class LocalStorage(TaggedByContent):
     def _errors(self, verb: str, key: str) -> Iterator[None]:
         try:
             yield
+        except TvbankError:
+            raise
         except (OSError, ValueError) as error:  # ValueError: the folder's path holds a NUL
             raise self._refusal(verb, key, error) from error
 
     def _refusal(self, verb: str, key: str, error: OSError | ValueError) -> Exception:
-        if isinstance(error, _NO_OBJECT) and verb in ("read", "delete"):
+        if isinstance(error, _NO_OBJECT) and verb in ("read", "delete", "touch"):
             return ObjectNotFoundError(f"{self.location}: no object {key!r}")
         what = repr(key) if key else "the folder"
         why = getattr(error, "strerror", None) or error
         return StorageError(f"{self.location}: cannot {verb} {what}: {why}")
+
+
+def _is_object(path: Path) -> bool:
+    """Whether there is a file, or a link that can be touched itself; no folder, no pipe."""
+    mode = path.lstat().st_mode
+    return stat.S_ISREG(mode) or (_TOUCHES_LINKS and stat.S_ISLNK(mode))
 
 
 def _read_range(descriptor: int, start: int, stop: int) -> bytes:
@@ -187,52 +223,3 @@ def _unless_gone(error: OSError) -> None:
     """Pass over folders that were removed since the listing began, and over a missing root."""
     if not isinstance(error, FileNotFoundError):
         raise error
-
-
-LOCK_FILE = ".lock"
-
-if sys.platform == "win32":
-    from filelock import FileLock
-
-    class FolderLock(FileLock):
-        """A lock file in the folder, which Windows cannot lock itself."""
-
-        def __init__(self, folder: Path) -> None:
-            super().__init__(folder / LOCK_FILE)
-
-else:
-    import fcntl
-
-    class FolderLock:
-        """``flock`` on the folder, counted, so that its holder may take it again.
-
-        The system releases it when its holder dies. The folder itself is locked, so that a bank
-        holds no file that zarr's tools would stumble over.
-        """
-
-        def __init__(self, folder: Path) -> None:
-            self._folder = folder
-            self._held = 0
-            self._descriptor = -1
-
-        def acquire(self) -> None:
-            """Wait for the lock.
-
-            Raises:
-                OSError: the folder cannot be opened or locked.
-            """
-            if not self._held:
-                descriptor = os.open(self._folder, os.O_RDONLY)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
-                except BaseException:
-                    os.close(descriptor)
-                    raise
-                self._descriptor = descriptor
-            self._held += 1
-
-        def release(self) -> None:
-            """Give the lock back, as often as it was taken."""
-            self._held -= 1
-            if not self._held:
-                os.close(self._descriptor)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import final
 
 from tvbank.errors import ConflictError
+from tvbank.storage._forks import renewed_in_children
 from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
@@ -17,6 +17,9 @@ from tvbank.storage._storage import (
     StoredObject,
     key_parts,
 )
+
+#: When this process's own clock, which nobody sets, began, in seconds since 1970.
+_BEGAN = time.time() - time.monotonic()
 
 
 @final
@@ -27,7 +30,7 @@ class MemoryStorage(Storage):
         self.location = f"memory://{name}"
         self._objects: dict[str, tuple[bytes, str, float]] = {}
         self._versions = itertools.count(1)
-        self._lock = threading.RLock()
+        self._lock = renewed_in_children(self)
 
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""
@@ -51,7 +54,7 @@ class MemoryStorage(Storage):
         """See ``Storage.put``."""
         key_parts(key, self.location)
         with self._lock:
-            self._objects[key] = (bytes(data), str(next(self._versions)), time.time())
+            self._objects[key] = (bytes(data), str(next(self._versions)), self.now())
 
     def put_if_unchanged(self, key: str, data: bytes, tag: str | None) -> None:
         """See ``Storage.put_if_unchanged``."""
@@ -72,6 +75,10 @@ class MemoryStorage(Storage):
         with self._lock:
             if self._objects.pop(key, None) is None:
                 raise ObjectNotFoundError(f"{self.location}: no object {key!r}")
+
+    def now(self) -> float:
+        """See ``Storage.now``."""
+        return _BEGAN + time.monotonic()
 
     def exclusive(self) -> AbstractContextManager[None]:
         """See ``Storage.exclusive``."""

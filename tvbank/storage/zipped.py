@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import stat
 import struct
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, final
 
 from tvbank.errors import CorruptionError, StorageError
+from tvbank.storage._forks import renewed_in_children
 from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
@@ -57,7 +57,7 @@ class ZipStorage(ReadOnlyStorage):
         self._inner, self._name = inner, name
         self.location = f"{inner.location}/{name}" if location is None else location
         self.parallel = inner.parallel
-        self._lock = threading.Lock()
+        self._lock = renewed_in_children(self)
         self._places: dict[str, ByteRange] | None = None
         self._tail, self._tail_at = b"", 0
 

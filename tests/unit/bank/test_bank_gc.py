@@ -1,6 +1,7 @@
 """Garbage collection: all that the catalog does not name goes, all that it names stays."""
 
 import os
+import time
 
 import banks
 import pytest
@@ -223,3 +224,30 @@ def test_verify_finds_nothing_in_what_is_removed_meanwhile():
     for key in [key for key in banks.contents(bank.storage) if key.endswith("/delta/c/0")]:
         bank.storage.delete(key)
     assert {fault.reason for fault in bank.verify()} == {"object-missing"}
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_the_collectors_clock_does_not_matter(hours, bank, monkeypatch):
+    before = banks.contents(bank.storage)
+    bank.remove("lossy")
+    ticking = time.time
+    monkeypatch.setattr("time.time", lambda: ticking() + 3600 * hours)
+    report = bank.gc()
+    assert report.objects == 0
+    assert report.kept_objects > 0
+    assert keys(bank) == set(before)
+
+
+def test_the_age_of_what_is_dated_in_the_future_counts_from_now(tmp_path):
+    bank = banks.small_bank(tmp_path / "bank")
+    bank.remove("lossy")
+    now = bank.storage.now()
+    for path in (tmp_path / "bank/tasks/lossy").rglob("*"):
+        os.utime(path, (now + 10**6, now + 10**6))
+    assert bank.gc().objects == 0
+    dates = [found.modified for found in bank.storage.list("tasks/lossy/")]
+    assert dates
+    assert max(dates) < now + 60
+    for path in (tmp_path / "bank/tasks/lossy").rglob("*"):
+        os.utime(path, (now - 4000, now - 4000))
+    assert bank.gc().kept_objects == 0

@@ -293,7 +293,7 @@ class TestLocalStorage:
     def test_touching_the_file_of_another_user(self, storage, monkeypatch):
         storage.put("a", b"x")
 
-        def refuse(_file):
+        def refuse(_file, **_how):
             raise PermissionError(1, "Operation not permitted")
 
         monkeypatch.setattr("os.utime", refuse)
