@@ -12,6 +12,8 @@
 ``checkpoint/``       reading and writing checkpoints, unit by unit
 ``layout.py``         the address space of a base, and its fingerprints
 ``vector.py``         the task vector: a fine-tune beside its base
+``tensor_names.py``   what a tensor's name tells: a buffer, a tie, a wrapper's prefix
+``evidence.py``       what numbers tell: a buffer never negative, a bare difference
 ``compress/``         what to keep: ``TSwitch``, ``Budget``, ``Exact``
 ``flexswitch/``       what to keep, learned from examples: ``FlexSwitch``
 ``coding/``           how to store it: mask and value encodings, frames

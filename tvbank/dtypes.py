@@ -46,6 +46,11 @@ class ElementType:
         return "float" in self.name
 
     @property
+    def is_integer(self) -> bool:
+        """Whether it holds integers or truth values: counts, masks, quantised weights."""
+        return self.name == "bool" or "int" in self.name
+
+    @property
     def bits(self) -> np.dtype[Any]:
         """What stands for the type in libraries that lack it: an integer type of its width."""
         return self.dtype if self.of_numpy else np.dtype(f"<u{self.dtype.itemsize}")

@@ -37,7 +37,9 @@ ALLOWED = {
     "storage": {"errors", "_atomic", "_files"},
     "checkpoint": {"errors", "_atomic", "_json", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
-    "vector": {"errors", "checkpoint", "layout"},
+    "tensor_names": {"checkpoint"},
+    "evidence": set(),
+    "vector": {"errors", "dtypes", "checkpoint", "layout", "tensor_names", "evidence"},
     "coding": {"errors", "_lazy"},
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "bank": {

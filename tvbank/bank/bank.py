@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
@@ -119,8 +120,11 @@ class Bank(Mapping[str, Task]):
         ):
             model = BaseModel(self.layout, base_checkpoint)
             vector = TaskVector(
-                self.layout, model, tuned, chosen.accepts, replace_mismatched=replace_mismatched
-            )
+                self.layout, model, tuned, chosen.accepts, lossy=False,
+                replace_mismatched=replace_mismatched,
+            )  # fmt: skip
+            if vector.remark:
+                warnings.warn(vector.remark, UserWarning, stacklevel=2)
             total = sum(spec.nbytes for spec in tuned.tensors.values())
             draft = Draft(
                 self.layout, model, vector, chosen, pool, described,

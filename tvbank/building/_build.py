@@ -120,6 +120,7 @@ def build(
         resumed=director.resumed,
         seconds=time.monotonic() - start,
         repaired=director.repaired,
+        remarks={name: director.remarks[name] for name in order if name in director.remarks},
     )
 
 

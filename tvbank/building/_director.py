@@ -41,6 +41,7 @@ class Director:
         units: units, and tensors kept whole, that were encoded.
         resumed: those whose results an earlier build had left.
         repaired: objects of tasks that were there already, but damaged, written anew.
+        remarks: what the user should know of how some tasks are stored.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Director:
         self._workers, self._work, self._progress = workers, work, progress
         self.built: set[str] = set()
         self.present: set[str] = set()
+        self.remarks: dict[str, str] = {}
         self.units = self.resumed = self.repaired = 0
         self._known_units = 0
         self._failed: dict[str, str] = {}
@@ -141,6 +143,8 @@ class Director:
         elif not survey.complete:
             self.present.add(task.plan.name)
         else:
+            if survey.remark:
+                self.remarks[task.plan.name] = survey.remark
             task.begin(survey, self._work)
             self._known_units += task.units()
             self.resumed += task.units() - sum(map(task.units, task.missing))
@@ -227,6 +231,7 @@ class BuildReport:
         resumed: those that an earlier, interrupted build had encoded.
         seconds: it took.
         repaired: objects of tasks that were there already, but damaged, written anew.
+        remarks: what to know of how some of those tasks are stored, by name.
     """
 
     location: str
@@ -237,3 +242,4 @@ class BuildReport:
     resumed: int = 0
     seconds: float = 0.0
     repaired: int = 0
+    remarks: dict[str, str] = field(default_factory=dict)

@@ -48,12 +48,14 @@ class Surveyed(msgspec.Struct, frozen=True, kw_only=True):
         units: names of the units to encode, and their bytes in the fine-tune.
         whole: likewise, of the tensors to keep whole.
         complete: false if only the identity was looked at, since it was known.
+        remark: what the user should know of how it is stored; mostly nothing.
     """
 
     identity: str
     complete: bool = True
     units: list[tuple[str, int]] = []
     whole: list[tuple[str, int]] = []
+    remark: str = ""
 
 
 class Encoded(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +137,7 @@ class Survey(Job):
             identity=identity,
             units=[(name, vector.spec(name).nbytes) for name in units],
             whole=[(name, vector.spec(name).nbytes) for name in vector.whole],
+            remark=vector.remark,
         )
         tuned.check_identity()
         return pack(found)
@@ -336,5 +339,5 @@ def _open_tuned(tuned: Tuned, _kind: type[Compressor]) -> TaskVector:
     layout, base = tuned.base.open()
     return TaskVector(
         layout, base, open_checkpoint(tuned.checkpoint), tuned.compressor.accepts,
-        replace_mismatched=tuned.replace_mismatched,
+        lossy=False, replace_mismatched=tuned.replace_mismatched,
     )  # fmt: skip

@@ -16,8 +16,10 @@
 ``_checkpoint`` is the interface, ``_open`` finds out which kind a source is. Each kind that is read
 has a file: ``_safetensors_file``, ``_sharded_folder`` (an index and its shards), ``_torch_file``,
 ``_state_dict`` (modules too) and ``_url`` (safetensors, by range). ``_files`` finds a folder's
-checkpoint, and says why a file cannot be read. ``_write_safetensors`` writes, and ``_outputs`` says
-where not to. Nothing read here is executed, and torch is imported only for files that torch wrote.
+checkpoint, and says why a file cannot be read. Before torch unpickles a file, ``_pickle_bounds``
+and ``_zip_directory`` see that it can end; ``_numpy_beside`` leaves out what is no weight.
+``_write_safetensors`` writes, and ``_outputs`` says where not to. Nothing read here is executed,
+and torch is imported only for files that torch wrote.
 """
 
 from __future__ import annotations

@@ -127,6 +127,14 @@ class Checkpoint(ABC):
             CheckpointError: the checkpoint no longer holds what it held when opened.
         """
 
+    def is_buffer(self, name: str) -> bool | None:
+        """Whether a tensor is a buffer, and no parameter; ``None`` where only names are known.
+
+        Args:
+            name: of ``tensors`` or ``tied``.
+        """
+        return None
+
     def close(self) -> None:
         """Release the files; idempotent. Arrays already read stay valid."""
         if not self._closed:

@@ -21,7 +21,7 @@ from tvbank.checkpoint._files import (
 )
 from tvbank.checkpoint._safetensors_file import SafetensorsCheckpoint
 from tvbank.checkpoint._sharded_folder import open_sharded, parse_index, read_index
-from tvbank.checkpoint._state_dict import StateDictCheckpoint, is_torch_module
+from tvbank.checkpoint._state_dict import StateDictCheckpoint, is_torch_module, open_module
 from tvbank.checkpoint._torch_file import TORCH_SUFFIXES, open_torch_file
 from tvbank.checkpoint._url import identify_url, open_url, url_files
 from tvbank.errors import CheckpointError, UsageError
@@ -52,9 +52,9 @@ def open_checkpoint(source: CheckpointSource) -> Checkpoint:
             - a ``Checkpoint``, returned as is;
             - a state dict: name -> ``torch.Tensor`` or ``numpy.ndarray``;
             - a ``torch.nn.Module``: its state dict;
-            - the path of a ``.safetensors`` file, of a ``.bin``, ``.pt`` or ``.pth`` file that
-              ``torch.save`` wrote, or of an index of shards (``*.safetensors.index.json``,
-              ``*.bin.index.json``);
+            - the path of a ``.safetensors`` file, of a ``.bin``, ``.pt``, ``.pth`` or ``.ckpt``
+              file that ``torch.save`` wrote, or of an index of shards
+              (``*.safetensors.index.json``, ``*.bin.index.json``);
             - the path of a folder that holds one of these (see ``_files.checkpoint_in``);
             - the URL, wherever a bank can live, of a ``.safetensors`` file, an index of such, or a
               folder with either under its usual name; only ranges of it are read.
@@ -77,7 +77,7 @@ def open_checkpoint(source: CheckpointSource) -> Checkpoint:
         place = _place(source)
         return open_url(place) if isinstance(place, str) else _open_path(place)
     if is_torch_module(source):
-        return StateDictCheckpoint(source.state_dict(), f"the module {type(source).__name__}")
+        return open_module(source)
     raise UsageError(
         "a checkpoint is a path, a state dict, a torch module or a Checkpoint, not a "
         f"{type(source).__name__}"
@@ -181,7 +181,11 @@ def _files_of(path: Path) -> list[Path]:
 
 def _identify_path(path: Path) -> list[tuple[str, int, str]]:
     files = _files_of(_file_at(path))
-    return [
-        (str(file.absolute()), regular_file_size(file), str(file.stat().st_mtime_ns))
-        for file in files
-    ]
+    facts = []
+    for file in files:
+        size = regular_file_size(file)
+        try:
+            facts.append((str(file.absolute()), size, str(file.stat().st_mtime_ns)))
+        except OSError as error:  # it was there a moment ago
+            raise unreadable(file, error) from error
+    return facts

@@ -100,12 +100,9 @@ def read_header(
             pass
     except SafetensorError as error:
         raise _refusal(named, text, size, str(error)) from error
-    try:
-        entries = parse_json(text)
-    except ValueError as error:
-        raise CheckpointError(
-            f"{named!r} has an ambiguous header ({error}); fetch it again"
-        ) from error
+    except OSError as error:  # the library opens the file by itself
+        raise unreadable(named, error) from error
+    entries = _entries(named, text)
     entries.pop("__metadata__", None)
     placed = {name: _place(named, name, entry, 8 + len(text)) for name, entry in entries.items()}
     return dict(sorted(placed.items(), key=lambda item: item[1][1]))
@@ -137,13 +134,24 @@ def _header_text(source: str, file: BinaryIO, size: int) -> bytes:
     return file.read(length)
 
 
+def _entries(source: str, text: bytes) -> dict[str, Any]:
+    """A header that the library has accepted; it takes a name that is there twice."""
+    try:
+        entries: dict[str, Any] = parse_json(text)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{source!r} has an ambiguous header ({error}); fetch it again"
+        ) from error
+    return entries
+
+
 def _refusal(source: str, text: bytes, size: int, reason: str) -> CheckpointError:
     if "not fully covered" not in reason:
         return CheckpointError(
             f"{source!r} is not a valid safetensors file ({reason}); fetch it again"
         )
     # The library has checked all but the file's length, so the offsets can be read.
-    entries = parse_json(text)
+    entries = _entries(source, text)
     entries.pop("__metadata__", None)
     ends = [entry["data_offsets"][1] for entry in entries.values()]
     expected = 8 + len(text) + max(ends, default=0)

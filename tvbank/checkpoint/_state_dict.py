@@ -18,7 +18,7 @@ from tvbank.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["StateDictCheckpoint", "is_torch_module", "is_torch_tensor"]
+__all__ = ["StateDictCheckpoint", "is_torch_module", "is_torch_tensor", "open_module"]
 
 
 def is_torch_tensor(value: object) -> TypeGuard[torch.Tensor]:
@@ -41,12 +41,18 @@ class StateDictCheckpoint(Checkpoint):
     them. Views that overlap otherwise are tensors of their own.
     """
 
-    def __init__(self, state_dict: Mapping[str, Any], source: str) -> None:
+    def __init__(
+        self,
+        state_dict: Mapping[str, Any],
+        source: str,
+        buffers: Mapping[str, bool] | None = None,
+    ) -> None:
         """Describe the entries of a state dict.
 
         Args:
             state_dict: name -> ``torch.Tensor`` or ``numpy.ndarray``, on any device.
             source: a few words, or the file that it was loaded from.
+            buffers: whether an entry is a buffer of the module that it comes from, by its name.
 
         Raises:
             CheckpointError: an entry that is not a tensor, or a tensor that no bank can hold:
@@ -57,6 +63,7 @@ class StateDictCheckpoint(Checkpoint):
         tied: dict[str, str] = {}
         owners: dict[Hashable, str] = {}
         self._entries: dict[str, torch.Tensor | np.ndarray[Any, Any]] = {}
+        self._buffers = buffers or {}
         for name, value in state_dict.items():
             spec, identity = _describe(source, name, value)
             owner = name if identity is None else owners.setdefault(identity, name)
@@ -73,8 +80,46 @@ class StateDictCheckpoint(Checkpoint):
             return value.astype(DTYPES[spec.dtype], copy=False)
         return _contents(self.source, spec, value)
 
+    def is_buffer(self, name: str) -> bool | None:
+        """See ``Checkpoint.is_buffer``."""
+        return self._buffers.get(name)
+
     def _close(self) -> None:
         self._entries.clear()
+
+
+def open_module(module: torch.nn.Module) -> StateDictCheckpoint:
+    """The state dict of a module, which also tells its parameters from its buffers.
+
+    Raises:
+        CheckpointError: as ``StateDictCheckpoint``; or the module was traced or scripted, or makes
+            no state dict.
+    """
+    import torch
+
+    kind = type(module).__name__
+    source = f"the module {kind}"
+    try:
+        buffers = {name: True for name, _ in module.named_buffers(remove_duplicate=False)}
+        buffers |= {name: False for name, _ in module.named_parameters(remove_duplicate=False)}
+        state_dict = module.state_dict()
+    except Exception as error:  # hooks of wrappers can raise anything
+        raise CheckpointError(
+            f"{source} makes no state dict ({type(error).__name__}: {error}); give one that you "
+            "have made of it"
+        ) from error
+    if isinstance(module, torch.jit.ScriptModule):
+        state_dict = {name: tensor.detach() for name, tensor in state_dict.items()}
+    offloaded = [
+        name for name, value in state_dict.items() if is_torch_tensor(value) and value.is_meta
+    ]
+    if offloaded and any(hasattr(part, "_hf_hook") for part in module.modules()):
+        raise CheckpointError(
+            f"{source}: tensor {offloaded[0]!r} and {len(offloaded) - 1} more are offloaded by "
+            "accelerate and have no weights here; load the model without offloading, or remove the "
+            "hooks (accelerate.hooks.remove_hook_from_submodules)"
+        )
+    return StateDictCheckpoint(state_dict, source, buffers)
 
 
 def _describe(source: str, name: object, value: object) -> tuple[TensorSpec, Hashable | None]:

@@ -1,4 +1,4 @@
-"""Checkpoints that ``torch.save`` wrote: ``.bin``, ``.pt`` and ``.pth`` files.
+"""Checkpoints that ``torch.save`` wrote: ``.bin``, ``.pt``, ``.pth``, and Lightning's ``.ckpt``.
 
 They are pickles. Torch's restricted unpickler (``weights_only=True``) is the only way in: it builds
 tensors and plain containers and runs nothing else.
@@ -6,23 +6,41 @@ tensors and plain containers and runs nothing else.
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, BinaryIO, TypeGuard
 
 from tvbank.checkpoint._files import regular_file_size, unreadable
+from tvbank.checkpoint._numpy_beside import load_beside_numpy
+from tvbank.checkpoint._pickle_bounds import objection_to
 from tvbank.checkpoint._state_dict import StateDictCheckpoint, is_torch_tensor
+from tvbank.checkpoint._zip_directory import directory_bytes
 from tvbank.errors import CheckpointError
 
 __all__ = ["TORCH_SUFFIXES", "open_torch_file"]
 
-TORCH_SUFFIXES = (".bin", ".pt", ".pth")
+TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pth.tar")
 
-#: Keys under which training scripts keep the weights, beside loose tensors such as a best score.
-_USUAL_KEYS = ("state_dict", "model", "model_state_dict")
+#: Keys under which training scripts keep the weights, beside epochs, optimisers, best scores.
+_USUAL_KEYS = (
+    "state_dict", "model", "model_state_dict", "module", "net", "network", "weights", "params",
+)  # fmt: skip
+
+#: Keys of other weights of the same model: an average of them, for instance.
+_OTHER_WEIGHTS = re.compile(r"(^|_)(ema|swa|averaged?|shadow|teacher|student|best|last)(_|$)")
+
+#: Most bytes of a zip file's directory: torch writes one entry of about 100 bytes a tensor.
+_DIRECTORY_BYTES = 2**24
+
+#: Most bytes of a pickle that describes tensors.
+_PICKLE_BYTES = 2**28
+
+#: Pickles in a file of the legacy kind.
+_LEGACY_PICKLES = 5
 
 
 def open_torch_file(path: Path) -> StateDictCheckpoint:
@@ -46,13 +64,11 @@ def open_torch_file(path: Path) -> StateDictCheckpoint:
 
 
 def _load(path: Path) -> object:
-    import torch
-
     mapped = _is_mappable(path)
     try:
         with warnings.catch_warnings():  # the unpickler warns of protocols newer than torch's own
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            return load_beside_numpy(path, mapped)
     except OSError as error:
         raise unreadable(path, error) from error
     except Exception as error:  # what an unpickler raises on hostile bytes has no common class
@@ -65,29 +81,59 @@ def _load(path: Path) -> object:
 def _is_mappable(path: Path) -> bool:
     """Whether the file is of the zip kind; the legacy kind cannot be mapped.
 
-    Torch maps a compressed record as if it were stored, and returns its bytes as weights.
+    Torch maps a compressed record as if it were stored, and returns its bytes as weights. Before
+    it unpickles anything, this is looked at.
+
+    Raises:
+        CheckpointError: damaged, compressed, or unpickling it would take out of proportion.
     """
     try:
         with open(path, "rb") as file:
-            if file.read(4) != b"PK\x03\x04":
-                return False
-            with zipfile.ZipFile(file) as archive:
-                compressed = [
-                    r for r in archive.infolist() if r.compress_type != zipfile.ZIP_STORED
-                ]
+            zipped = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            objection = _objection_to_zip(file) if zipped else _objection_to_legacy(file)
     except OSError as error:
         raise unreadable(path, error) from error
     except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
         raise CheckpointError(
             f"{str(path)!r} is truncated or damaged ({error}); fetch it again"
         ) from error
-    if compressed:
-        raise CheckpointError(
-            f"{str(path)!r} has compressed records, which torch.save never writes (it is "
-            "TorchScript, or was compressed later); save model.state_dict() or convert it to "
-            "safetensors"
+    if objection:
+        raise CheckpointError(f"{str(path)!r} {objection}")
+    return zipped
+
+
+def _objection_to_zip(file: BinaryIO) -> str:
+    """Why a zip file must not be given to torch; empty if it may."""
+    if directory_bytes(file) > _DIRECTORY_BYTES:
+        return (
+            f"has a zip directory of more than {_DIRECTORY_BYTES} bytes, as no checkpoint has; do "
+            "not trust it"
         )
-    return True
+    with zipfile.ZipFile(file) as archive:
+        records = archive.infolist()
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            return (
+                "has compressed records, which torch.save never writes (it is TorchScript, or was "
+                "compressed later); save model.state_dict() or convert it to safetensors"
+            )
+        if len({record.filename for record in records}) < len(records):
+            return "has two records of one name; do not trust it"
+        for record in records:
+            if record.filename.lower().endswith("data.pkl"):
+                if record.file_size > _PICKLE_BYTES:
+                    return f"has a pickle of more than {_PICKLE_BYTES} bytes; do not trust it"
+                if objection := objection_to(io.BytesIO(archive.read(record))):
+                    return f"cannot be loaded safely ({objection}); do not trust it"
+    return ""
+
+
+def _objection_to_legacy(file: BinaryIO) -> str:
+    """Why a file of the legacy kind must not be given to torch; empty if it may."""
+    for _ in range(_LEGACY_PICKLES):
+        if objection := objection_to(file):
+            return f"cannot be loaded safely ({objection}); do not trust it"
+    return ""
 
 
 def _gist(error: Exception) -> str:
@@ -102,26 +148,33 @@ def _gist(error: Exception) -> str:
 def _only_state_dict(path: Path, content: object) -> Mapping[str, Any]:
     """The state dict that a file holds: its content, or one entry of its content.
 
-    A dict that holds exactly one mapping of tensors stands for that mapping, whatever else (epochs,
-    optimisers) lies beside it; but where loose tensors lie beside it, only under a usual key.
+    An entry is one under a usual key. Tensors under other keys (a task vector, masks, Fisher
+    information) are not weights; under a key such as ``ema`` they are weights, but others.
     """
     nested = {}
     if isinstance(content, Mapping):
-        nested = {key: value for key, value in content.items() if _holds_tensors(value)}
-    if len(nested) > 1:
+        nested = {str(key): value for key, value in content.items() if _holds_tensors(value)}
+    usual = [key for key in _USUAL_KEYS if key in nested]
+    others = [key for key in nested if key not in usual and _OTHER_WEIGHTS.search(key.lower())]
+    if len(usual) + len(others) > 1:
         raise CheckpointError(
-            f"{str(path)!r} holds several state dicts ({', '.join(map(repr, nested))}); save the "
-            "one that you mean by itself"
+            f"{str(path)!r} holds several state dicts ({', '.join(map(repr, [*usual, *others]))}); "
+            "save the one that you mean by itself"
         )
-    for key, state_dict in nested.items():
-        if key in _USUAL_KEYS or not _holds_tensors(content):
-            return state_dict
-    if not _holds_tensors(content):
+    for key in (*usual, *others):
+        return nested[key]
+    if _holds_tensors(content):
+        return content
+    if nested:
         raise CheckpointError(
-            f"{str(path)!r} holds no state dict but a {type(content).__name__}; save "
-            "model.state_dict() instead"
+            f"{str(path)!r} holds no state dict that is known as such, but tensors under "
+            f"{', '.join(map(repr, nested))}; if one of them holds a model's weights, save it by "
+            "itself"
         )
-    return content
+    raise CheckpointError(
+        f"{str(path)!r} holds no state dict but a {type(content).__name__}; save "
+        "model.state_dict() instead"
+    )
 
 
 def _holds_tensors(value: object) -> TypeGuard[Mapping[str, Any]]:

@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from typing import NoReturn
 
 import typer
@@ -50,6 +51,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a name
             stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _warn
     for verbs in (
         "building", "build", "copying", "reading", "repair", "routers", "weights", "sweep", "demo",
     ):  # fmt: skip
@@ -75,6 +77,11 @@ def main() -> NoReturn:
         _fail(
             f"internal error: {what} (set {_DEBUG}=1 for details, and please report it)", AT_FAULT
         )
+
+
+def _warn(message: Warning | str, *_where: object, **_more: object) -> None:
+    """Show a warning as errors are shown: one line on standard error, without the code's place."""
+    typer.echo(f"tvbank: {message}", err=True)
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -64,6 +64,8 @@ def build(
     else:
         for name, why in done.failed.items():
             typer.echo(f"task {name!r}: {why}")
+        for name, remark in done.remarks.items():
+            typer.echo(f"task {name!r}: {remark}", err=True)
         encoded = f"{counted(done.units, 'unit')} encoded"
         if done.resumed:
             encoded += f", {done.resumed:,} were there from a build that was interrupted"

@@ -71,7 +71,7 @@ def test_missing(tmp_path: Path, name: str, refusal: Callable[[Any], str]) -> No
     assert repr(str(tmp_path / name)) in message
 
 
-@pytest.mark.parametrize("name", ["model.gguf", "model.ckpt", "model.npz", "model", "index.json"])
+@pytest.mark.parametrize("name", ["model.gguf", "model.h5", "model.npz", "model", "index.json"])
 def test_unknown_kinds(tmp_path: Path, name: str, refusal: Callable[[Any], str]) -> None:
     (tmp_path / name).write_bytes(b"whatever")
     assert "known kind" in refusal(tmp_path / name)

@@ -1,0 +1,78 @@
+"""What numbers of base and fine-tune tell: a buffer that is never negative, a bare difference.
+
+Nothing here looks at names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LARGEST_VECTOR", "could_leave_domain", "is_bare_difference", "is_vector"]
+
+#: Entries of the largest unit that is looked at for signs of a buffer.
+LARGEST_VECTOR = 2**20
+
+#: Entries of a unit that are compared for a bare difference, and how many there must be in all.
+_SAMPLE = 2**14
+_FEWEST = 64
+
+#: A fine-tune has nearly the base's size and direction; a difference is this much smaller, at most.
+_SMALLER = 1 / 8
+_ALIGNED = 0.5
+
+
+def is_vector(shape: tuple[int, ...]) -> bool:
+    """Whether all entries of a tensor lie along one side, as those of statistics do."""
+    size = int(np.prod(shape, dtype=object))
+    return 0 < size <= LARGEST_VECTOR and max(shape, default=1) == size
+
+
+def could_leave_domain(base: NDArray[Any], tuned: NDArray[Any]) -> bool:
+    """Whether lossy entries could make numbers negative where neither model has such.
+
+    Variances, counts and scales are never negative, and useless once they are. Weights that happen
+    to be positive (those of a layer norm) lie further from zero than a fine-tune moves them.
+
+    Args:
+        base: a unit's weights, any float type and shape.
+        tuned: those after fine-tuning, the same shape.
+    """
+    old, new = (array.reshape(-1).astype(np.float32) for array in (base, tuned))
+    if not (old >= 0).all() or not (new >= 0).all():  # also if there is a NaN
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        change = float(np.linalg.norm((new - old).astype(np.float64)))
+    return change > float(min(old.min(), new.min()))
+
+
+def is_bare_difference(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> bool:
+    """Whether weights are no fine-tune but the difference of one from its base.
+
+    The weights of a fine-tune are nearly those of its base. A difference is far smaller, and points
+    elsewhere. Both must hold of most units: one that was pruned or begun anew says nothing.
+
+    Args:
+        pairs: base and fine-tune of some units.
+    """
+    small, seen, units = 0, 0, 0
+    for base, tuned in pairs:
+        old, new = (_sample(array) for array in (base, tuned))
+        size = float(np.linalg.norm(old))
+        if not (np.isfinite(old).all() and np.isfinite(new).all() and size > 0):
+            continue
+        units += 1
+        seen += old.size
+        change = float(np.linalg.norm(new))
+        product = abs(float(old @ new))
+        small += change < _SMALLER * size and product <= _ALIGNED * size * change
+    return seen >= _FEWEST and small > units / 2
+
+
+def _sample(array: NDArray[Any]) -> NDArray[np.float64]:
+    flat = array.reshape(-1)
+    with np.errstate(invalid="ignore"):
+        return flat[:_SAMPLE].astype(np.float64)
