@@ -28,11 +28,17 @@ _LOGIN_LIKE_PORT = re.compile(
 _USER = re.compile(r"(?<=://)[^/\s]*@")
 _QUERY = re.compile(r"(?<=[^\s?#])[?#]\S*")
 
-#: Values under a telling name, such as ``X-Amz-Signature=…`` or ``"secret_access_key": "…"``.
+_TELLING = (
+    r"(?:signature|\bsig|token|secret|passw(?:or)?d|credential|api[_-]?key|account[_-]?key"
+    r"|access[_-]?key|authorization)"
+)
+
+#: Values under a telling name, such as ``X-Amz-Signature=…`` or ``"secret_access_key": "…"``; after
+#: a colon the name is quoted, made of parts, or one that prose has not: "no token: log in".
 _NAMED = re.compile(
-    r"""([\w.-]*(?:signature|\bsig|token|secret|passw(?:or)?d|credential|api[_-]?key|account[_-]?key
-    |access[_-]?key|authorization)[\w.-]*["']?\s*[=:]\s*)(?:(?:bearer|basic)\s+)?
-    (?:"[^"\n]*"|'[^'\n]*'|[^\s&;,"')]+)""",
+    rf"""((?:[\w.-]*{_TELLING}[\w.-]*["']?\s*= | ["'][\w.-]*{_TELLING}[\w.-]*["']\s*:
+    | [\w.-]*(?:[_-]{_TELLING}|{_TELLING}[_-]|password|passwd|authorization)[\w.-]*\s*:)\s*)
+    (?:(?:bearer|basic)\s+)?(?:"[^"\n]*"|'[^'\n]*'|[^\s&;,"')]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
 
