@@ -17,6 +17,10 @@ def scored(shell, monkeypatch, tmp_path):
         "def broken(path):\n"
         "    raise RuntimeError('no data')\n"
         "number = 3\n"
+        "calls = []\n"
+        "def sometimes(path):\n"
+        "    calls.append(path)\n"
+        "    return float('nan') if len(calls) == 3 else len(calls)\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -32,7 +36,9 @@ def test_a_table_and_a_picture(scored, tmp_path):
     options = ("--target", "2 KiB", "--target", "4 KiB", "--drop", "0.5")
     ended = scored("--evaluate", "scores:likeness", *options, "--picture", "f.svg")
     assert ended.status == 0
-    assert ended.err == ""
+    said = [line.partition(":")[0] for line in ended.err.splitlines()]
+    rest = ["tswitch drop=0.5 knob=rms", "tswitch drop=0.5 knob=norm"]
+    assert said == ["budget target=2 KiB", "budget target=4 KiB", *rest]
     assert "budget target=2 KiB" in ended.out
     assert "tswitch drop=0.5 knob=norm" in ended.out
     assert "fine-tuned 1.0000" in ended.out
@@ -70,3 +76,33 @@ def test_what_goes_wrong_is_said(scored, options, status, message):
     assert ended.status == status
     assert message in ended.err
     assert ended.out == ""
+
+
+def test_what_has_a_score_keeps_it_when_another_fails(scored, tmp_path):
+    options = ("--evaluate", "scores:sometimes", "--method", "tswitch")
+    drops = ("--drop", "0.5", "--drop", "0.9")
+    ended = scored(*options, *drops, "--json", "--picture", "f.svg")
+    assert ended.status == 1
+    found = json.loads(ended.out)
+    assert [point["score"] for point in found["points"]] == [2, 4, 5]
+    (failure,) = found["failures"]
+    assert failure["compressor"]["drop"] == 0.9
+    assert "returned nan" in failure["error"]
+    assert (tmp_path / "f.svg").exists()
+    said = ended.err.splitlines()
+    assert [": 2.0000" in said[0], "failed: tswitch drop=0.9" in said[1]] == [True, True]
+
+    ended = scored(*options, *drops)  # the evaluation goes on counting
+    assert ended.status == 0
+    assert "failed" not in ended.out
+
+
+def test_a_picture_never_replaces_what_is_read(scored, shell, tmp_path):
+    for path, what in ((shell.base, "base"), (shell.dogs, "fine-tune")):
+        (tmp_path / "f.svg").symlink_to(path)
+        before = path.read_bytes()
+        ended = scored("--evaluate", "scores:likeness", "--picture", "f.svg")
+        assert (ended.status, ended.out) == (2, "")
+        assert f"f.svg is the {what} itself" in ended.err
+        assert path.read_bytes() == before
+        (tmp_path / "f.svg").unlink()

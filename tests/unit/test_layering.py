@@ -65,7 +65,8 @@ ALLOWED = {
         "compress", "merging", "switching",
     },
     "report": {
-        "errors", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "bank", "merging",
+        "errors", "_atomic", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "bank",
+        "merging",
     },
     "testing": {"errors", "dtypes", "checkpoint", "coding"},
 }  # fmt: skip

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tvbank._progress import Bar
-from tvbank.cli._app import app
+from tvbank.checkpoint import is_one_of, refuse_replacing
+from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import (
     OWN_METHODS,
     CheckpointArgument,
@@ -26,7 +27,7 @@ from tvbank.errors import UsageError
 
 if TYPE_CHECKING:
     from tvbank.compress import Compressor
-    from tvbank.report import Sweep
+    from tvbank.report import Failure, Point, Sweep
 
 #: What a sweep tries if flags say nothing else.
 _SIZES = COMPRESSORS.rows["budget"].grid["target"]
@@ -93,6 +94,9 @@ def sweep(
 ) -> None:
     """Store a fine-tune in many sizes, read each back, and score it with a function of yours.
 
+    Each score is said as it comes, on the standard error. What fails holds up no other; exit
+    status 1 if anything did.
+
     For instance, with a function accuracy(path) in scores.py:
 
     tvbank sweep cats.safetensors --base base.safetensors --evaluate scores:accuracy --picture c.svg
@@ -105,6 +109,10 @@ def sweep(
         raise UsageError(f"--evaluate {evaluate} is not a function")
     if picture is not None:
         check_picture(picture)
+        for source, what in ((base, "base"), (checkpoint, "fine-tune")):
+            refuse_replacing(picture, source, what)
+        if data is not None and is_one_of(picture, [data]):
+            raise UsageError(f"{picture} is the file of --data: choose another output file")
     methods = list(dict.fromkeys(method or ("budget", "tswitch")))
     for each in methods:
         COMPRESSORS.check(each)
@@ -126,16 +134,26 @@ def sweep(
         for compressor in _compressors(each, flags, model, data, settings or [])
     ]
     with Bar("sweeping") as progress:
-        result = run_sweep(base, checkpoint, function, compressors, progress)
-    if picture is not None:
-        levels = {"fine-tuned": result.tuned_score}
-        draw(result.points, picture, levels=levels, score=evaluate, title=Path(checkpoint).name)
+        found = run_sweep(base, checkpoint, function, compressors, progress, _say)
     if as_json:
-        print_json(_facts(result))
+        print_json(_facts(found))
     else:
-        _print(result)
-        if picture is not None:
+        _print(found)
+    if picture is not None and found.points:
+        levels = {"fine-tuned": found.tuned_score}
+        draw(found.points, picture, levels=levels, score=evaluate, title=Path(checkpoint).name)
+        if not as_json:
             typer.echo(f"wrote {picture}")
+    if found.failures:
+        raise typer.Exit(AT_FAULT)
+
+
+def _say(each: Point | Failure) -> None:
+    """Say a score as soon as it is known, whatever becomes of the others."""
+    from tvbank.report import Point
+
+    how = f"{each.score:.4f}" if isinstance(each, Point) else f"failed: {each.error}"
+    typer.echo(f"{compressor_text(each.compressor)}: {how}", err=True)
 
 
 def _takers(*options: str) -> set[str]:
@@ -179,6 +197,7 @@ def _facts(result: Sweep) -> dict[str, Any]:
         "points": [
             {**dataclasses.asdict(point), "on_frontier": point in best} for point in result.points
         ],
+        "failures": [dataclasses.asdict(failure) for failure in result.failures],
     }
 
 
@@ -202,4 +221,6 @@ def _print(result: Sweep) -> None:
             for point in sorted(result.points, key=lambda point: point.stored_bytes)
         ],
     )
+    for failure in result.failures:
+        typer.echo(f"{compressor_text(failure.compressor)}  failed: {failure.error}")
     typer.echo(f"fine-tuned {result.tuned_score:.4f}; * no smaller one scores as well")

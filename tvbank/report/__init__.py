@@ -3,7 +3,8 @@
 ==============  ===========================================================================
 ``_points.py``  ``Point``; ``frontier``: the points that no other one beats; ``draw``: all of
                 them as a picture, PNG, SVG or PDF (needs matplotlib)
-``_sweep.py``   ``sweep``: a fine-tune in many sizes, each scored by the user's own function
+``_sweep.py``   ``sweep``: a fine-tune in many sizes, each scored by the user's own function;
+                what has no score is a ``Failure``
 ==============  ===========================================================================
 """
 
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
     from tvbank.report._points import check_picture as check_picture
     from tvbank.report._points import draw as draw
     from tvbank.report._points import frontier as frontier
+    from tvbank.report._sweep import Failure as Failure
     from tvbank.report._sweep import Sweep as Sweep
     from tvbank.report._sweep import sweep as sweep
 
-__all__ = ["Point", "Sweep", "check_picture", "draw", "frontier", "sweep"]
+__all__ = ["Failure", "Point", "Sweep", "check_picture", "draw", "frontier", "sweep"]
 
 __getattr__ = lazy_exports(
     __name__,
     {
+        "Failure": "_sweep",
         "Point": "_points",
         "Sweep": "_sweep",
         "check_picture": "_points",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from tvbank._atomic import replace_file
 from tvbank.errors import UsageError
 
 #: File names that can be written.
@@ -44,8 +46,12 @@ class Point:
     @property
     def setting(self) -> str:
         """Its parameters on one line."""
-        parameters = self.compressor.items()
-        return " ".join(f"{key}={value}" for key, value in parameters if key != "name")
+        return setting_of(self.compressor)
+
+
+def setting_of(compressor: Mapping[str, Any]) -> str:
+    """A compressor's parameters on one line: ``drop=0.9 knob=rms``."""
+    return " ".join(f"{key}={value}" for key, value in compressor.items() if key != "name")
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
@@ -99,6 +105,7 @@ def draw(
 
     Raises:
         UsageError: another suffix, no such folder, or matplotlib is not installed.
+        StorageError: the disk refused; a picture that was there stays.
     """
     check_picture(out)
     from matplotlib import rc_context
@@ -131,11 +138,12 @@ def draw(
     axes.set_title(title)
     axes.grid(visible=True, which="both", alpha=0.2)
     axes.legend(fontsize="small")
-    path = Path(out)
+    path, content = Path(out), io.BytesIO()
     # Equal figures give equal bytes: no date, and no random ids.
     undated = {"Date": None} if path.suffix.lower() == ".svg" else None
     with rc_context({"svg.hashsalt": "tvbank"}):
-        figure.savefig(path, dpi=150, metadata=undated)
+        figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=undated)
+    replace_file(path, content.getvalue())
     return path
 
 

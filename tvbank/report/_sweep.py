@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,12 +16,30 @@ from tvbank.checkpoint import CheckpointSource
 from tvbank.compress import Compressor, Exact
 from tvbank.errors import CheckpointError, TvbankError
 from tvbank.merging import export
-from tvbank.report._points import Point
+from tvbank.report._points import Point, setting_of
 
-#: Called with the path of a full checkpoint, a safetensors file; a number, more is better.
+#: Called with the path of a full checkpoint, a safetensors file; a finite number, more is better.
 Evaluate = Callable[[Path], Any]
 
 _TASK = "task"
+
+
+@final
+@dataclass(frozen=True)
+class Failure:
+    """A compressor that has no score.
+
+    Attributes:
+        compressor: name and parameters.
+        error: why, in a sentence that names it.
+    """
+
+    compressor: dict[str, Any]
+    error: str
+
+
+#: Called with each score, or failure, as soon as it is known.
+Scored = Callable[[Point | Failure], object]
 
 
 @final
@@ -30,11 +49,13 @@ class Sweep:
 
     Attributes:
         tuned_score: of the fine-tune itself.
-        points: one a compressor, in their order.
+        points: one a compressor that has a score, in their order.
+        failures: likewise, those that have none.
     """
 
     tuned_score: float
     points: tuple[Point, ...]
+    failures: tuple[Failure, ...] = ()
 
 
 def sweep(
@@ -43,10 +64,12 @@ def sweep(
     evaluate: Evaluate,
     compressors: Sequence[Compressor],
     progress: Listener = None,
+    scored: Scored = lambda _each: None,
 ) -> Sweep:
     """Store a fine-tune with each compressor, read it back, and score it.
 
-    Every score is that of weights exported from a bank, that of the fine-tune itself too.
+    Every score is that of weights exported from a bank, that of the fine-tune itself too, which
+    comes first. A compressor that fails, or whose score is no finite number, holds up no other.
 
     Args:
         base: the base's weights.
@@ -54,24 +77,37 @@ def sweep(
         evaluate: called with the path of a safetensors file that is deleted afterwards.
         compressors: what to try.
         progress: a ``Progress``, or a function that is called with compressors done and in all.
+        scored: called with the ``Point`` of each compressor as it comes, or its ``Failure``.
 
     Returns:
-        The scores and sizes.
+        The scores and sizes, and what failed.
 
     Raises:
-        CheckpointError: ``evaluate`` raised, or did not return a number.
-        TvbankError: as ``Bank.add``.
+        CheckpointError: of the fine-tune itself: ``evaluate`` raised, or returned no finite number.
+        TvbankError: of the fine-tune itself: as ``Bank.add``.
     """
     steps: list[Compressor] = [Exact(), *compressors]
-    points, shown = [], listener(progress, "compressors")
+    points: list[Point] = []
+    failures: list[Failure] = []
+    shown = listener(progress, "compressors")
     with tempfile.TemporaryDirectory(prefix="tvbank-sweep-") as folder:
         bank = create(Path(folder) / "bank", base=base)
         for done, compressor in enumerate(steps):
             detail = " ".join(map(str, compressor.describe().values()))
             shown.report("", done, len(steps), "compressors", detail)
-            points.append(_point(bank, tuned, compressor, evaluate, Path(folder)))
+            try:
+                point = _point(bank, tuned, compressor, evaluate, Path(folder))
+            except TvbankError as error:
+                if done == 0:  # no score is lost, and all others would fail likewise
+                    raise
+                failures.append(Failure(compressor.describe(), str(error)))
+                scored(failures[-1])
+                continue
+            points.append(point)
+            if done:
+                scored(point)
         shown.report("", len(steps), len(steps), "compressors")
-    return Sweep(points[0].score, tuple(points[1:]))
+    return Sweep(points[0].score, tuple(points[1:]), tuple(failures))
 
 
 def _point(
@@ -82,9 +118,11 @@ def _point(
     seconds = time.monotonic() - start
     path = export(bank, _TASK, out=folder / "restored.safetensors")
     try:
-        score = _score(evaluate, path)
+        described = compressor.describe()
+        setting = f"{described['name']} {setting_of(described)}".rstrip()
+        score = _score(evaluate, path, setting)
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)
     bank.gc(0)
     return Point(
         task.compressor,
@@ -96,17 +134,31 @@ def _point(
     )
 
 
-def _score(evaluate: Evaluate, path: Path) -> float:
+def _score(evaluate: Evaluate, path: Path, setting: str) -> float:
+    """What the evaluation says of a checkpoint.
+
+    Raises:
+        CheckpointError: no finite number; names the setting.
+    """
     try:
         value = evaluate(path)
     except TvbankError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise CheckpointError(f"the evaluation failed on a restored checkpoint: {what}") from error
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
         raise CheckpointError(
-            f"the evaluation returned a {type(value).__name__}, not a number"
+            f"{setting}: the evaluation failed on the restored checkpoint: {what}"
         ) from error
+    try:
+        if isinstance(value, str | bytes | bytearray):  # which float() would parse
+            raise TypeError
+        score = float(value)
+    except Exception as error:  # tensors have errors of their own
+        raise CheckpointError(
+            f"{setting}: the evaluation returned a {type(value).__name__}, not a number"
+        ) from error
+    if not math.isfinite(score):
+        raise CheckpointError(
+            f"{setting}: the evaluation returned {score}, which is no score: return a finite number"
+        )
+    return score

@@ -1,9 +1,12 @@
 """Sweeps, frontiers, pictures."""
 
 import math
+import re
+import sys
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from tvbank import Budget, TSwitch
@@ -53,12 +56,47 @@ def test_a_sweep_scores_what_was_read_back():
     [
         (lambda path: 1 / 0, "ZeroDivisionError"),
         (lambda path: "good", "returned a str, not a number"),
+        (lambda path: "0.9", "returned a str, not a number"),
         (lambda path: None, "returned a NoneType"),
+        (lambda path: 10**400, "returned a int, not a number"),
+        (lambda path: np.zeros(2), "returned a ndarray, not a number"),
+        (lambda path: torch.zeros(2), "returned a Tensor, not a number"),
+        (lambda path: 1j, "returned a complex, not a number"),
+        (lambda path: math.nan, "returned nan, which is no score"),
+        (lambda path: np.float32(math.inf), "returned inf, which is no score"),
+        (lambda path: torch.tensor(-math.inf), "returned -inf, which is no score"),
+        (lambda path: sys.exit(3), "SystemExit: 3"),
     ],
 )
 def test_an_evaluation_that_fails_is_named(evaluate, message):
-    with pytest.raises(CheckpointError, match=message):
-        sweep(*pair(), evaluate, [])
+    with pytest.raises(CheckpointError, match=f"^exact: the evaluation .*{message}"):
+        sweep(*pair(), evaluate, [TSwitch()])
+
+    # Of another than the fine-tune itself: what has a score keeps it.
+    calls = []
+
+    def once_more(path):
+        calls.append(path)
+        return evaluate(path) if len(calls) == 3 else len(calls)
+
+    said = []
+    compressors = [TSwitch(drop=0.5), Budget("2 KiB"), Budget("1 KiB"), Budget("1 byte")]
+    found = sweep(*pair(), once_more, compressors, scored=said.append)
+    assert [point.score for point in found.points] == [2, 4]
+    first, second = found.failures
+    assert re.match(f"budget target=2 KiB.*: the evaluation .*{message}", first.error)
+    assert first.compressor["target"] == "2 KiB"
+    assert second.compressor["target"] == "1 byte"
+    assert said == [found.points[0], first, found.points[1], second]
+
+
+def test_an_evaluation_may_remove_the_file():
+    def taken(path):
+        path.unlink()
+        return True
+
+    found = sweep(*pair(), taken, [TSwitch()])
+    assert (found.tuned_score, found.points[0].score) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
@@ -70,6 +108,13 @@ def test_a_picture_is_the_same_for_the_same_figures(tmp_path, suffix):
     )
     assert first == second
     assert len(first) > 1000
+
+
+def test_a_picture_takes_the_place_of_a_link_and_leaves_what_it_leads_to(tmp_path):
+    (tmp_path / "weights").write_bytes(b"mine")
+    (tmp_path / "a.svg").symlink_to("weights")
+    draw([point(1, 0.5)], tmp_path / "a.svg")
+    assert (tmp_path / "weights").read_bytes() == b"mine"
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path):
