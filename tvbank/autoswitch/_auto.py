@@ -133,8 +133,12 @@ class AutoSwitch:
         self._model, self._bank, self.mode = model, bank, mode
         self._outputs, self._pool = outputs, pool
         self.switch = attach(model, bank, prefix=prefix, resident_bytes=resident_bytes)
-        self._base = copy.deepcopy(model) if twin else model
-        self._reuse = Reuse(model, self._base, bank, prefix, enabled=reuse)
+        try:
+            self._base = copy.deepcopy(model) if twin else model
+            self._reuse = Reuse(model, self._base, bank, prefix, enabled=reuse)
+        except BaseException:
+            self.switch.close()
+            raise
         self._tapping = Tapping(forward or call_model, trim, self._reuse.recording)
         self.last: Routing | None = None
         self._lock = threading.RLock()
@@ -204,14 +208,13 @@ class AutoSwitch:
             self.switch.prefetch(*(tasks or self.tasks))
 
     def close(self) -> None:
-        """Restore the base; the model is no longer used.
+        """Restore the base; the model is no longer used, and can be attached to again.
 
         Raises:
-            UsageError: others have changed the model meanwhile, see ``Switch.off``.
+            UsageError: others have changed the model meanwhile, see ``Switch.close``.
         """
         with self._lock:
-            if not self._closed:
-                self.switch.off()
+            self.switch.close()
             self._closed = True
 
     def __enter__(self) -> AutoSwitch:

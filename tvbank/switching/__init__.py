@@ -9,7 +9,12 @@
 ``_switch.py``    ``attach``, and ``Switch``: what users hold
 ``_model.py``     an attached model: whether it is the base, and still the same model
 ``names.py``      under which prefix the model has the base's names
-``_places.py``    the entries of a model's modules, by name, and whether they changed
+``_live.py``      which models have a switch: never two for the same memory; optimisers' steps
+``_turns.py``     whose turn it is: calls and ``with`` blocks, whatever thread ends them
+``_places.py``    the entries of a model's modules, by name
+``_watches.py``   whether others changed or wrote to them
+``_samples.py``   a few entries of each, which show what torch does not count
+``_unfit.py``     why a model or a tensor cannot be switched, and the remedy
 ``_memory.py``    targets: the memory that units live in, each once, however many names it has
 ``_bindings.py``  which of that memory each unit of a layout is
 ``_resident.py``  tasks in memory, their frames bound to the places that they go to

@@ -19,7 +19,7 @@ from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import NONZEROS, address_of
 from tvbank.merging.apply import WeightedSum, restore
 from tvbank.merging.tensor import to_torch
-from tvbank.switching._memory import Target, span, writing
+from tvbank.switching._memory import Target, memory_offsets, span, writing
 from tvbank.switching._record import Undo
 from tvbank.switching._resident import ResidentTask
 
@@ -67,7 +67,7 @@ class IndexedAddition:
         positions = np.unique(np.concatenate([sparse[0] for sparse, _ in parts]))
         memory = target.memory
         self._flat = memory.as_strided((span(memory),), (1,))
-        self._offsets = torch.from_numpy(_offsets(memory, positions)).to(memory.device)
+        self._offsets = torch.from_numpy(memory_offsets(memory, positions)).to(memory.device)
         old = self._flat[self._offsets]
         self.undo = IndexedUndo(self._flat, self._offsets, old)
         before = open_checkpoint({unit: old}).read(unit)
@@ -125,12 +125,3 @@ def _sum(
         assert weight is not None
         total.add(weight, (place, entries))
     return total.result()
-
-
-def _offsets(tensor: torch.Tensor, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where in memory, counted from the first, the entries at flat positions of a tensor lie."""
-    rest, offsets = positions, np.zeros_like(positions)
-    for size, stride in reversed(list(zip(tensor.shape, tensor.stride(), strict=True))):
-        rest, index = np.divmod(rest, size)
-        offsets += index * stride
-    return offsets

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
 
@@ -120,25 +120,26 @@ def _differing(wrong: Sequence[tuple[str, str]]) -> BaseMismatchError:
     )
 
 
-def _refuse_overlaps(targets: Iterable[Target]) -> None:
-    spans: list[tuple[int, int, Target]] = []
+def _refuse_overlaps(targets: Sequence[Target]) -> None:
     for target in targets:
-        tensor = target.tensor
-        if tensor.numel() == 0:
-            continue
-        if _overlaps_itself(tensor):
+        if target.tensor.numel() and _overlaps_itself(target.tensor):
             raise UsageError(
                 f"entries of {target.name!r} share memory with each other (an expanded tensor): "
                 "give it memory of its own, with .clone()"
             )
-        start = tensor.data_ptr()
-        spans.append((start, start + span(tensor) * tensor.element_size(), target))
+    for first, second in overlapping(targets):
+        raise UsageError(
+            f"{first.name!r} and {second.name!r} overlap in memory without being the same: "
+            "give one of them memory of its own, with .clone()"
+        )
+
+
+def overlapping(targets: Iterable[Target]) -> Iterator[tuple[Target, Target]]:
+    """All pairs of targets that share memory, as far as it can be told."""
+    spans = [(*span_of(target.memory), target) for target in targets if target.memory.numel()]
     for first, second in _neighbours(spans):
-        if _overlap(first.tensor, second.tensor):
-            raise UsageError(
-                f"{first.name!r} and {second.name!r} overlap in memory without being the same: "
-                "give one of them memory of its own, with .clone()"
-            )
+        if _overlap(first.memory, second.memory):
+            yield first, second
 
 
 def _neighbours(spans: list[tuple[int, int, Target]]) -> Iterable[tuple[Target, Target]]:
@@ -162,6 +163,21 @@ def span(tensor: torch.Tensor) -> int:
     """Entries from the first to the last that a tensor has in memory, which must not be none."""
     sides = zip(tensor.shape, tensor.stride(), strict=True)
     return 1 + sum((size - 1) * stride for size, stride in sides)
+
+
+def span_of(tensor: torch.Tensor) -> tuple[int, int]:
+    """Where a tensor of at least one entry begins and ends in memory: addresses."""
+    start = tensor.data_ptr()
+    return start, start + span(tensor) * tensor.element_size()
+
+
+def memory_offsets(tensor: torch.Tensor, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where in memory, counted from the first, the entries at flat positions of a tensor lie."""
+    rest, offsets = positions, np.zeros_like(positions)
+    for size, stride in reversed(list(zip(tensor.shape, tensor.stride(), strict=True))):
+        rest, index = np.divmod(rest, size)
+        offsets += index * stride
+    return offsets
 
 
 def _overlaps_itself(tensor: torch.Tensor) -> bool:

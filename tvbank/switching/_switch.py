@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import final
+from typing import NoReturn, final
 
 import torch
 
 from tvbank.bank.bank import Bank
 from tvbank.errors import UnitMismatchError, UsageError
+from tvbank.switching import _live
 from tvbank.switching._change import Request, Tasks, Weights, read_request
 from tvbank.switching._heads import Swap, plan_swaps
 from tvbank.switching._model import AttachedModel
 from tvbank.switching._resident import Cache, ResidentTask
+from tvbank.switching._turns import Block, Held, Turns
 
 #: Bytes of tasks kept in memory by default: some two hundred of a model of 22 million parameters.
 RESIDENT_BYTES = 2**28
@@ -51,7 +52,9 @@ def attach(
     """
     if resident_bytes < 0:
         raise UsageError(f"resident_bytes must be at least 0, got {resident_bytes}")
-    return Switch(AttachedModel(model, bank.layout, prefix), bank, resident_bytes)
+    attached = AttachedModel(model, bank.layout, prefix)
+    _live.enter(attached)
+    return Switch(attached, bank, resident_bytes)
 
 
 @final
@@ -68,26 +71,36 @@ class Switch:
     the entries that the present tasks touch (eight bytes each, six in half precision), and as much
     again for the next change.
 
-    *What others do to the weights.* A change looks whether parameters were replaced, moved, cast or
-    resized since, and whether torch has written to them (an optimiser, ``load_state_dict``, batch
-    normalisation in training), and raises ``UsageError`` before it touches anything. It cannot
-    see writes that torch does not count, through ``.data`` or numpy: then ``off()`` puts back
-    old values at the entries that the tasks have touched, and leaves what was written elsewhere.
+    *What others do to the weights.* A change first looks whether parameters were replaced, moved,
+    cast or resized since, and whether anybody has written to them, and raises ``UsageError`` before
+    it touches anything; at the base, ``BaseMismatchError`` if weights are no longer the base's. It
+    sees what torch counts (plain optimisers, ``load_state_dict``, batch normalisation in training);
+    the step of every ``torch.optim.Optimizer``, fused or not; and, in samples of eight lines of
+    64 bytes of every parameter and buffer, what is written through ``.data``, numpy, inference
+    tensors, storages or by other processes. What changes a share p of a tensor's lines is missed
+    with probability (1 - p)^8 there: a write to a few entries of a large tensor through numpy is
+    not seen. Then ``off()`` puts back old values at the entries that the tasks have touched, and
+    leaves what was written elsewhere.
 
-    *Threads.* One lock makes each call atomic, and a ``with`` block keeps it to its end, so that
-    blocks in several threads take turns. The lock does not cover a thread that runs the model
-    outside such a block: its forward pass may see weights of both states. With ``asyncio``,
-    blocks of one thread must not overlap.
+    *One switch a model.* A second one is refused, also for a part of the model, a wrapper of it, or
+    another model that shares its weights, until ``close()``, or until nobody holds the first.
+
+    *Threads.* Each call is atomic, and a ``with`` block keeps the turn to its end, on whatever
+    thread that comes, so that blocks in several threads take turns. A thread that runs the model
+    outside such a block is not held up: its forward pass may see weights of both states. Blocks of
+    one thread must nest; tasks of ``asyncio`` on one thread are refused a turn while another of
+    them has a block open.
     """
 
     def __init__(self, model: AttachedModel, bank: Bank, resident_bytes: int) -> None:
         """Use ``tvbank.attach``."""
         self._model, self._bank = model, bank
-        self._lock = threading.RLock()
+        self._turns = Turns()
         self._cache = Cache(bank, model.bindings, resident_bytes)
         self._weights = Weights(model)
         self._revisions: dict[str, str] = {}
         self._unused: tuple[str, ...] = ()
+        self._closed = False
 
     @property
     def active(self) -> str | dict[str, float] | None:
@@ -123,7 +136,7 @@ class Switch:
             CorruptionError: what is stored is missing or damaged; says where.
             StorageError: the store refused.
         """
-        with self._lock:
+        with self._turn():
             self._go(read_request(self._bank, tasks, heads))
 
     def off(self, *, force: bool = False) -> None:
@@ -136,20 +149,56 @@ class Switch:
         Raises:
             UsageError: the model was changed, see ``Switch``; nothing is touched then.
         """
-        with self._lock:
-            self._weights.check(force)
+        with self._turn(force):
+            self._check(force)
             self._weights.back_to_base(self._model.watches.written() if force else ())
+
+    def close(self, *, force: bool = False) -> None:
+        """Restore the base and end the switch, so that another one can be attached to the model.
+
+        Args:
+            force: as of ``off``.
+
+        Raises:
+            UsageError: the model was changed, see ``Switch``; the switch is not closed then.
+        """
+        with self._turn(force):
+            if not self._closed:
+                self.off(force=force)
+                self._closed = True
+                _live.leave(self._model)
 
     @contextmanager
     def __call__(self, tasks: Tasks, *, heads: str | None = None) -> Iterator[Switch]:
-        """``with switch("task"):`` changes as ``to`` does, and back to what was there before."""
-        with self._lock:
-            before = self._weights.request
-            self._go(read_request(self._bank, tasks, heads))
-            try:
-                yield self
-            finally:
-                self._go(before)
+        """``with switch("task"):`` changes as ``to`` does, and back to what was there before.
+
+        The block may be ended on another thread. Calls and blocks within it are for the thread that
+        began it; those of other threads wait for its end.
+
+        Raises:
+            UsageError: also of a block that ended before one that began within it: what ran in it
+                since then ran under the other's tasks. The model is right when both have ended.
+        """
+        held = Held()
+        block = Block(held)
+        try:
+            with self._turn():
+                before = self._weights.request
+                self._turns.begin(block)
+                self._go(read_request(self._bank, tasks, heads))
+                block.before = before
+            yield self
+        finally:
+            with self._turns.end(block) as after:
+                if after is not None:
+                    self._go(after)
+        del held
+        if block.overlapped:
+            raise UsageError(
+                f"a block, with switch({tasks!r}), ended before another one that began within it: "
+                f"since then its code ran under the other's tasks. Blocks must nest; let "
+                "generators and tasks of asyncio take turns"
+            )
 
     def prefetch(self, *tasks: str) -> None:
         """Read tasks into memory, check every frame, and make them quick to apply.
@@ -160,6 +209,7 @@ class Switch:
         Raises:
             TaskNotFoundError, UnitMismatchError, CorruptionError, StorageError: as ``to``.
         """
+        self._refuse_closed()
         for name in tasks:
             read_request(self._bank, name, None)
         for name in tasks:
@@ -169,8 +219,30 @@ class Switch:
     def __repr__(self) -> str:
         return f"Switch({self._bank.location!r}, active={self.active!r})"
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise UsageError(
+            "a switch belongs to its model and cannot be copied or pickled: copy the model without "
+            "it, and attach the bank to the copy"
+        )
+
+    @contextmanager
+    def _turn(self, force: bool = False) -> Iterator[None]:
+        """The turn for one call; see ``Turns.take``."""
+        with self._turns.take(force) as abandoned:
+            if abandoned is not None and not force:
+                self._go(abandoned)
+            yield
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise UsageError("this switch is closed: attach the bank to the model again")
+
+    def _check(self, force: bool = False) -> None:
+        self._refuse_closed()
+        self._weights.check(force)
+
     def _go(self, request: Request) -> None:
-        self._weights.check()
+        self._check()
         revisions = {name: self._bank[name].revision for name in request.names}
         if (request, revisions) == (self._weights.request, self._revisions):
             return

@@ -31,8 +31,10 @@ def test_only_what_the_first_router_is_unsure_of_goes_to_the_second():
     assert seen == [40, unsure]
     assert 0 < unsure < 40
     assert (found.confidence[found.stages == 0] >= 0.8).all()
-    alone = [tvbank.AutoSwitch(model, bank, router, "top1") for router in (first, second)]
-    each = [auto.route(inputs).tasks for auto in alone]
+    each = []
+    for router in (first, second):
+        with tvbank.AutoSwitch(model, bank, router, "top1") as auto:
+            each.append(auto.route(inputs).tasks)
     assert list(found.tasks) == [each[stage][row] for row, stage in enumerate(found.stages)]
 
 

@@ -70,7 +70,7 @@ def test_a_budget_is_kept_after_every_call(made):
         for step in ("a", "b", {"a": 1.0, "c": 2.0, "d": 0.1}, "c", dict.fromkeys(NAMES, 0.1), "a"):
             switch.to(step)
             assert sum(switch.resident.values()) <= budget
-        switch.off()
+        switch.close()
 
 
 def test_prefetch_reads_and_a_switch_reads_no_more(made):

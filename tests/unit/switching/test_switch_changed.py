@@ -149,30 +149,6 @@ def test_batch_normalisation_in_training_is_noticed():
         switch.off()
 
 
-def test_what_is_written_behind_torchs_back_is_kept_where_no_task_touches(attached):
-    model, state, switch = attached
-    switch.to("a")
-    touched = model[0].weight.detach() != state["0.weight"]
-    model[0].weight.data.fill_(3)
-    switch.off()
-    assert torch.equal(model[0].weight[touched], state["0.weight"][touched])
-    assert bool((model[0].weight[~touched] == 3).all())
-
-
-def test_two_switches_on_one_model_notice_each_other(attached):
-    model, state, switch = attached
-    other = tvbank.attach(model, switch._bank)
-    switch.to("a")
-    with pytest.raises(BaseMismatchError):
-        other.to("b")
-    with pytest.raises(BaseMismatchError):
-        tvbank.attach(model, switch._bank)
-    switch.off()
-    other.to("b")
-    other.off()
-    live.assert_same(model, state)
-
-
 def test_a_task_that_is_replaced_in_the_bank_is_read_anew(attached, tmp_path):
     model, state, switch = attached
     switch.to("a-exact")

@@ -59,7 +59,7 @@ def test_several_prefixes_need_a_choice(bank):
         switch.to("a")
         assert torch.equal(model.query[0].weight, encoder()[0].weight)
         assert not torch.equal(model.key[0].weight, encoder()[0].weight)
-        switch.off()
+        switch.close()
         live.assert_same(model, before)
 
 

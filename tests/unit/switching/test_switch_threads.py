@@ -54,6 +54,7 @@ def test_blocks_take_turns(attached):
 
 def test_reading_ahead_goes_on_beside_switching(attached):
     model, state, switch = attached
+    switch.close()
     small = tvbank.attach(model, switch._bank, resident_bytes=2000)
 
     def read():

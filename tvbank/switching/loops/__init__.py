@@ -4,5 +4,6 @@
 - ``merge``    a weighted sum of tasks: ``merge_frames``
 - ``restore``  back, from the record of what was there
 - ``recode``   slow masks coded anew for repeated use: ``pack_frames``
+- ``sample``   a look at a few lines of many tensors: ``digest_lines``
 - ``shares``   these loops for threads of any kind, as functions of one address
 """
