@@ -48,7 +48,7 @@ ALLOWED = {
     },
     "building": {
         "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",
-        "storage", "checkpoint", "layout", "vector", "coding", "compress", "bank",
+        "storage", "checkpoint", "dtypes", "layout", "vector", "coding", "compress", "bank",
     },
     "merging": {
         "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",

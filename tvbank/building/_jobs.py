@@ -234,11 +234,14 @@ def pack(body: msgspec.Struct) -> bytes:
 
 
 def unpack(packed: bytes, kind: type[_Body]) -> _Body | None:
-    """What was packed, or None if it was cut short or damaged since."""
+    """What was packed; None if it was cut short or damaged since, or is something else."""
     data = memoryview(packed)[_DIGEST_BYTES:]
     if hashlib.sha256(data).digest() != packed[:_DIGEST_BYTES]:
         return None
-    return msgspec.msgpack.decode(data, type=kind)
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.MsgspecError, RecursionError, ValueError):  # ValueError: text that is no UTF-8
+        return None
 
 
 def needs_all(compressor: Compressor) -> bool:

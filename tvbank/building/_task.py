@@ -13,6 +13,7 @@ A task's *key* is a digest of all that its revision depends on.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from typing import TypeVar, final
 import msgspec
 
 from tvbank._atomic import replace_file
+from tvbank._files import read_regular
 from tvbank._version import __version__
 from tvbank.bank.ahead import grouped
 from tvbank.bank.documents import FORMAT
@@ -39,6 +41,12 @@ from tvbank.building._jobs import (
     needs_all,
     unpack,
 )
+from tvbank.building._results import (
+    check_frames,
+    check_revision,
+    check_whole_tensors,
+    most_bytes,
+)
 from tvbank.building.manifest import PlannedTask
 from tvbank.errors import StorageError, TvbankError
 from tvbank.layout import Digest, Layout
@@ -53,12 +61,13 @@ _GRAIN = 2**25
 class DamagedResultError(TvbankError, ValueError):
     """A result in the work folder was cut short or damaged; ``job`` is its number.
 
-    It is never raised to users: the job is done again.
+    ``found`` is whether an earlier build had left it. It is never raised to users: the job is done
+    again.
     """
 
-    def __init__(self, job: int) -> None:
+    def __init__(self, job: int, *, found: bool) -> None:
         super().__init__(f"the result of job {job} in the work folder was cut short or damaged")
-        self.job = job
+        self.job, self.found = job, found
 
 
 @final
@@ -79,6 +88,9 @@ class BuiltTask:
         self.key = ""
         self.jobs: list[Job] = []
         self.missing: set[int] = set()
+        self._found: set[int] = set()
+        self._refused: set[int] = set()
+        self._bytes: dict[str, int] = {}
 
     def key_of(self, identity: str) -> str:
         """The task's key, if its checkpoint has this identity."""
@@ -106,7 +118,9 @@ class BuiltTask:
             units = [EncodeUnits(self.tuned, names, ()) for names in grouped(survey.units, _GRAIN)]
             self.jobs = [*whole, *units]
         self._units = len(survey.whole) + len(survey.units)
+        self._bytes = dict([*survey.whole, *survey.units])
         self.missing = {n for n in range(len(self.jobs)) if not work.has(self.key, n)}
+        self._found = set(range(len(self.jobs))) - self.missing
 
     def units(self, job: int | None = None) -> int:
         """Units, and tensors kept whole, of a job or of all."""
@@ -129,9 +143,10 @@ class BuiltTask:
 
         Raises:
             DamagedResultError: a result was cut short or damaged, and has been removed.
+            StorageError: the same of a job that was done again for that reason.
         """
         if len(self.jobs) == 1 and isinstance(self.jobs[0], EncodeTask):
-            whole = self._read(work, 0, Whole)
+            whole = self._read(layout, work, 0, Whole)
             for key, data in whole.objects:
                 spool.add(key, data)
             return Prepared(whole.entry, whole.document, spool)
@@ -142,26 +157,59 @@ class BuiltTask:
             assert isinstance(job, EncodeUnits)
             covered += job.units
             if job.whole:
-                for record, chunks in self._read(work, number, Encoded).extras:
+                for record, chunks in self._read(layout, work, number, Encoded).extras:
                     writer.keep_whole(record, chunks)
 
         def frames() -> Iterator[tuple[int, bytes]]:
             for number, job in enumerate(self.jobs):
                 if isinstance(job, EncodeUnits) and job.units:
-                    yield from self._read(work, number, Encoded).frames
+                    yield from self._read(layout, work, number, Encoded).frames
 
         entries = sum(layout.by_name[name].size for name in covered)
         return writer.finish(frames(), entries, compressor.describe(), self.plan.metadata)
 
-    def _read(self, work: WorkFolder, job: int, kind: type[_Kind]) -> _Kind:
-        result = unpack(work.get(self.key, job), kind)
-        if result is None:
-            work.drop(self.key, job)
-            raise DamagedResultError(job)
-        return result
+    def _read(self, layout: Layout, work: WorkFolder, number: int, kind: type[_Kind]) -> _Kind:
+        found = number in self._found
+        result = unpack(work.get(self.key, number, self._most_bytes(number)), kind)
+        if result is not None and (not found or self._fits(layout, self.jobs[number], result)):
+            return result
+        work.drop(self.key, number)
+        self._found.discard(number)
+        if number in self._refused:
+            raise StorageError(
+                f"what was encoded of {self.named(number)} cannot be read back from the work "
+                "folder: check its disk, or name another folder (work=, --work)"
+            )
+        self._refused.add(number)
+        raise DamagedResultError(number, found=found)
+
+    def _most_bytes(self, job: int) -> int:
+        one = self.jobs[job]
+        names = [*one.units, *one.whole] if isinstance(one, EncodeUnits) else [*self._bytes]
+        return most_bytes(sum(self._bytes[name] for name in names))
+
+    def _fits(self, layout: Layout, job: Job, result: Encoded | Whole) -> bool:
+        """Whether a result that an earlier build left is what the job makes."""
+        try:
+            if isinstance(result, Whole):
+                check_revision(result, layout, self.plan)
+            elif isinstance(job, EncodeUnits) and job.whole:
+                check_whole_tensors(result, {name: self._bytes[name] for name in job.whole})
+            elif isinstance(job, EncodeUnits):
+                check_frames(result, layout, job.units, self.plan.compressor.element)
+        except TvbankError:
+            return False
+        return True
 
 
 _NOTES = "notes"
+_NOTE_BYTES = 4096
+_SEAL_BYTES = 32
+
+
+def _seal(key: str, job: int, packed: bytes) -> bytes:
+    """SHA-256 that binds a result to its job: moved to another's place it counts as damaged."""
+    return hashlib.sha256(f"{key}/{job}/".encode() + hashlib.sha256(packed).digest()).digest()
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,10 +236,9 @@ class WorkFolder:
     def note(self, task: str) -> Note | None:
         """What the task in the bank was made from, as far as it was noted."""
         try:
-            return msgspec.json.decode(
-                (self._root / _NOTES / f"{task}.json").read_bytes(), type=Note
-            )
-        except (OSError, msgspec.MsgspecError):
+            content = read_regular(self._root / _NOTES / f"{task}.json", _NOTE_BYTES)
+            return msgspec.json.decode(content, type=Note)
+        except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
             return None
 
     def remember(self, task: str, note: Note) -> None:
@@ -209,21 +256,30 @@ class WorkFolder:
         Raises:
             StorageError: the disk refused.
         """
-        self._write(self._root / key / str(job), packed)
+        self._write(self._root / key / str(job), _seal(key, job, packed) + packed)
 
-    def get(self, key: str, job: int) -> bytes:
-        """The result of a job; nothing, if it was removed meanwhile.
+    def get(self, key: str, job: int, most: int) -> bytes:
+        """The result of a job; nothing, if it was removed meanwhile, or is another's.
+
+        Args:
+            key: of the task.
+            job: its number.
+            most: bytes that it may have; of a larger file nothing is read.
 
         Raises:
             StorageError: the disk refused.
         """
         path = self._root / key / str(job)
         try:
-            return path.read_bytes()
+            content = read_regular(path, most)
         except FileNotFoundError:
             return b""
         except OSError as error:
+            if error.errno in (errno.EFBIG, errno.EINVAL, errno.EISDIR):
+                return b""
             raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+        seal, packed = content[:_SEAL_BYTES], content[_SEAL_BYTES:]
+        return packed if seal == _seal(key, job, packed) else b""
 
     def drop(self, key: str, job: int) -> None:
         """Remove the result of a job."""
