@@ -8,6 +8,7 @@
 ``_route.py``   the cascade of routers, its decision on a batch, and ``Routing``, the report
 ``_choice.py``  from weights to groups of examples, and what the model becomes for each
 ``_batch.py``   inputs, of which some examples are taken, and outputs, put back in order
+``_axes.py``    which outputs have examples along dimension 0
 ``_reuse.py``   modules whose outputs of the first pass serve in the second
 ==============  ===========================================================================
 

@@ -6,11 +6,13 @@ import copy
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, final
 
 import torch
 
+from tvbank.autoswitch._axes import Axes
 from tvbank.autoswitch._batch import (
     Batch,
     Forward,
@@ -140,6 +142,7 @@ class AutoSwitch:
             self.switch.close()
             raise
         self._tapping = Tapping(forward or call_model, trim, self._reuse.recording)
+        self._axes = Axes()
         self.last: Routing | None = None
         self._lock = threading.RLock()
         self._closed = False
@@ -157,7 +160,10 @@ class AutoSwitch:
             named: the same by keywords.
 
         Returns:
-            What the model returns, in the order of the inputs; a list if ``outputs="list"``.
+            What the model returns, in the order of the inputs; a list if ``outputs="list"``. If all
+            examples need the same weights, it is the model's own output, whatever that is; else
+            every tensor in it must have the examples along dimension 0 alone. The first call with
+            groups of equal size finds that out by running one of them once more.
 
         Raises:
             UsageError: inputs without examples or of different numbers, outputs that cannot be put
@@ -174,6 +180,9 @@ class AutoSwitch:
                 for name in {name for group in groups for name in group.names}:
                     self._reuse.learn(name)
                 parts = [self._run(batch, group) for group in groups]
+                if len(parts) > 1 or (self._outputs == "list" and batch.size > 1):
+                    taken = self._taken(batch, groups[-1])
+                    self._axes.show(parts, taken, partial(self._tapping.forward, self._model))
                 if self._outputs == "list":
                     joined: Any = listed(parts, batch.size)
                 else:
@@ -241,11 +250,14 @@ class AutoSwitch:
             self.switch.off()
         else:
             self.switch.to(group.tasks, heads=group.heads)
-        taken = batch.take(group.rows)
-        if self._tapping.trim is not None:
-            taken = without_padding(taken, self._tapping.trim)
+        taken = self._taken(batch, group)
         with self._reuse.replaying(group.names, group.rows):
             return group.rows, self._tapping.forward(self._model, taken)
+
+    def _taken(self, batch: Batch, group: Group) -> Any:
+        taken = batch.take(group.rows)
+        trim = self._tapping.trim
+        return taken if trim is None else without_padding(taken, trim)
 
     def _check(self) -> None:
         if self._closed:

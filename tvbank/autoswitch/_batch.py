@@ -21,7 +21,10 @@ Forward = Callable[[torch.nn.Module, Any], Any]
 #: Indices of a group's examples in the batch, and what the model returned for them.
 Part = tuple[NDArray[np.int64], Any]
 
-_HINT = "give a forward= hook that returns tensors with examples along dimension 0"
+_HOOK = (
+    "give a forward= hook that returns only tensors with examples along dimension 0, such as "
+    "lambda model, batch: model(**batch).logits"
+)
 
 
 def call_model(model: torch.nn.Module, batch: Any) -> Any:
@@ -141,7 +144,8 @@ def stack(parts: Sequence[Part], size: int, labels: Sequence[str]) -> Any:
         labels: what to call each group in an error.
 
     Returns:
-        Tensors with all examples along dimension 0, in the containers that the model used.
+        Tensors with all examples along dimension 0, in the containers that the model used; of one
+        group what the model returned, whatever it is.
 
     Raises:
         UsageError: an output has no dimension of examples, or groups differ in shape or element
@@ -149,15 +153,15 @@ def stack(parts: Sequence[Part], size: int, labels: Sequence[str]) -> Any:
     """
     rows = [part[0] for part in parts]
     if len(parts) == 1:
-        return _rebuild([parts[0][1]], "", lambda leaves, path: _checked(leaves, rows, path)[0])
+        return parts[0][1]
 
     def joined(leaves: Sequence[torch.Tensor], path: str) -> torch.Tensor:
         first = _checked(leaves, rows, path)[0]
         for leaf, label in zip(leaves, labels, strict=True):
             if leaf.shape[1:] != first.shape[1:] or leaf.dtype != first.dtype:
                 raise UsageError(
-                    f"the model's outputs{path} cannot be stacked: {_form(first)} for {labels[0]}, "
-                    f"{_form(leaf)} for {label}; outputs='list' returns one for each example"
+                    f"the model's outputs{path} cannot be stacked: {form(first)} for {labels[0]}, "
+                    f"{form(leaf)} for {label}; outputs='list' returns one for each example"
                 )
         stacked = first.new_empty((size, *first.shape[1:]))
         for index, leaf in zip(rows, leaves, strict=True):
@@ -175,6 +179,8 @@ def listed(parts: Sequence[Part], size: int) -> list[Any]:
     """
     outputs: list[Any] = [None] * size
     for rows, output in parts:
+        if len(rows) == 1 == size:
+            return [output]
         for place, row in enumerate(rows.tolist()):
 
             def one(leaves: Sequence[torch.Tensor], path: str, at: int = place) -> torch.Tensor:
@@ -190,13 +196,47 @@ def _checked(
     for leaf, index in zip(leaves, rows, strict=True):
         if leaf.ndim == 0 or leaf.shape[0] != len(index):
             raise UsageError(
-                f"the model's output{path} is {_form(leaf)} for {len(index)} examples: {_HINT}"
+                f"the model's output{path} is {form(leaf)} for {len(index)} examples: "
+                f"{remedy(path)}"
             )
     return leaves
 
 
-def _form(leaf: torch.Tensor) -> str:
+def leaves_of(output: Any) -> dict[str, torch.Tensor]:
+    """The tensors of an output by their paths in it.
+
+    Raises:
+        UsageError: something in it is no tensor, and no container of tensors.
+    """
+    found: dict[str, torch.Tensor] = {}
+
+    def take(leaves: Sequence[torch.Tensor], path: str) -> torch.Tensor:
+        found[path] = leaves[0]
+        return leaves[0]
+
+    _rebuild([output], "", take)
+    return found
+
+
+def with_one_more(inputs: Any) -> Any:
+    """A batch, as ``Batch.take`` returns it, with its first example once more at the end."""
+    if isinstance(inputs, dict):
+        return {name: with_one_more(value) for name, value in inputs.items()}
+    return torch.cat([inputs, inputs[:1]]) if isinstance(inputs, torch.Tensor) else inputs
+
+
+def form(leaf: torch.Tensor) -> str:
+    """A tensor's element type and shape."""
     return f"{leaf.dtype} {list(leaf.shape)}"
+
+
+def remedy(path: str, value: object = None) -> str:
+    """What a user can do about an output that belongs to no example."""
+    if "cache" in type(value).__name__.lower() or "past_key_values" in path:
+        return f"call with use_cache=False, or {_HOOK}"
+    if "loss" in path:
+        return f"call without labels, or {_HOOK}"
+    return _HOOK
 
 
 def _rebuild(
@@ -233,5 +273,7 @@ def _rebuild(
         if all(type(value) is type(first) and value == first for value in values):
             return first
     else:
-        raise UsageError(f"the model's output{path} is a {type(first).__name__}: {_HINT}")
-    raise UsageError(f"the model's output{path} differs between groups of examples: {_HINT}")
+        raise UsageError(
+            f"the model's output{path} is a {type(first).__name__}: {remedy(path, first)}"
+        )
+    raise UsageError(f"the model's output{path} differs between groups of examples: {remedy(path)}")

@@ -69,7 +69,7 @@ def test_padding_and_what_is_no_tensor(trim):
     model.modes.clear()
     outputs = auto(**batch, mode="quick")
     assert set(model.modes) == {"quick"}
-    assert sorted(model.lengths) == ([4, 6, 6] if trim else [9, 9, 9])
+    assert sorted(model.lengths) == ([4, 6, 6, 6] if trim else [9] * 4)
     assert auto.last.tasks == ("low", "low", "high", "high")
     for rows, name in (([0, 1], "low"), ([2, 3], "high")):
         auto.switch.to(name)

@@ -20,6 +20,10 @@ class Record:
     hidden: torch.Tensor | None = None
 
 
+class Cache:
+    """As transformers' DynamicCache."""
+
+
 CONTAINERS = {
     "tensor": lambda scores: scores,
     "tuple": lambda scores: (scores, [scores + 1, None]),
@@ -72,10 +76,24 @@ def assert_close(found, wanted):
         (lambda scores: scores.sum(), r"output is torch.float32 \[\] for \d examples"),
         (lambda scores: {"a": scores.T}, r"output\['a'\] is torch.float32 \[4, \d\]"),
         (lambda scores: (scores, object()), r"output\[1\] is a object"),
+        (lambda scores: {"loss": scores.sum()}, r"output\['loss'\].*call without labels"),
+        (lambda scores: (scores, Cache()), r"output\[1\] is a Cache: call with use_cache=False"),
+        (
+            lambda scores: scores @ scores.T,
+            r"output is torch.float32 \[\d, \d\] for \d examples and",
+        ),
+        (lambda scores: scores.new_ones(3, len(scores), 2), "output is torch.float32"),
+        (
+            lambda scores: torch.cat([scores, scores[:, :1].T.expand(len(scores), -1)], 1),
+            "output is",
+        ),
     ],
 )
-def test_what_has_no_examples_is_refused(wrap, message, outputs):
-    inputs, _ = routed.mixed({"cats": 3, "dogs": 5})
+@pytest.mark.parametrize(
+    "counts", [{"cats": 3, "dogs": 5}, {"cats": 3, "dogs": 3}, {"cats": 1, "dogs": 1}]
+)
+def test_what_has_no_examples_is_refused(wrap, message, outputs, counts):
+    inputs, _ = routed.mixed(counts)
     with automatic(lambda model, batch: wrap(model(batch)), outputs=outputs) as auto:
         with pytest.raises(UsageError, match=message):
             auto(inputs)
@@ -139,3 +157,65 @@ def test_heads_of_a_weighted_sum_are_those_of_the_largest_weight():
     weights = dict(zip(routed.NAMES, (0.25, 0.5, 0.25), strict=True))
     merged = tvbank.merge(bank, weights, base=body) | heads["dogs"]
     assert torch.equal(outputs, routed.twin(merged)(inputs))
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+def test_what_is_by_example_by_chance_alone_is_never_stacked(count):
+    """The state of a recurrent net [layers, n, d], for groups of every size."""
+    auto = automatic(lambda model, batch: model(batch)[None].expand(3, -1, -1))
+    for other in range(1, 6):
+        with pytest.raises(UsageError, match="dimension 0"):
+            auto(routed.mixed({"cats": count, "dogs": other})[0])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda scores: scores @ scores.T,
+        lambda scores: scores.sum(),
+        lambda scores: (scores, Cache()),
+    ],
+)
+def test_of_one_group_the_models_own_output_is_returned(wrap):
+    auto = automatic(lambda model, batch: wrap(model(batch)), mode="top1")
+    auto(routed.mixed({"cats": 3})[0])
+    assert auto.last.runs == 1
+    one = automatic(lambda model, batch: wrap(model(batch)), outputs="list")
+    assert len(one(routed.mixed({"cats": 1})[0])) == 1
+
+
+def test_what_has_been_shown_is_not_shown_again():
+    sizes = []
+
+    def forward(model, batch):
+        sizes.append(len(batch))
+        return {"scores": model(batch)}
+
+    auto = automatic(forward, mode="top1", reuse=False)
+    inputs, _ = routed.mixed({"cats": 3, "dogs": 3})
+    for expected in ([6, 3, 3, 4], [6, 3, 3]):
+        sizes.clear()
+        auto(inputs)
+        assert sizes == expected
+    sizes.clear()
+    automatic(forward, mode="top1")(routed.mixed({"cats": 3, "dogs": 2})[0])
+    assert sorted(sizes) == [2, 3, 5]  # groups of two sizes show it by themselves
+
+
+def test_an_output_that_only_some_inputs_make_is_shown_apart():
+    def forward(model, batch):
+        scores = model(batch["rows"])
+        return {"scores": scores @ scores.T if batch["match"] else scores}
+
+    auto = automatic(forward, mode="top1")
+    inputs, _ = routed.mixed({"cats": 3, "dogs": 3})
+    assert auto(rows=inputs, match=False)["scores"].shape == (6, 4)
+    with pytest.raises(UsageError, match=r"output\['scores'\] is torch.float32 \[3, 3\]"):
+        auto(rows=inputs, match=True)
+    assert auto(rows=inputs, match=False)["scores"].shape == (6, 4)
+
+
+def test_caches_of_plain_tensors_are_stacked():
+    auto = automatic(lambda model, batch: {"past_key_values": ((model(batch)[:, None],) * 2,)})
+    (pair,) = auto(routed.mixed({"cats": 3, "dogs": 3})[0])["past_key_values"]
+    assert [tuple(each.shape) for each in pair] == [(6, 1, 4)] * 2

@@ -68,6 +68,7 @@ def test_blocks_in_front_of_the_first_touched_one_run_once(first, compressor):
     with tvbank.AutoSwitch(model, bank, router, "top1") as auto:
         auto(inputs)  # now it knows what the tasks touch
         assert auto.last.reused == 0
+        auto(inputs)  # now it knows that rows of their outputs are examples
         calls(model)
         outputs = auto(inputs)
         spared = min(first, 3)
@@ -97,6 +98,7 @@ def test_rejected_inputs_run_on_from_where_features_were_taken():
     router = routed.router_for(model, "blocks.2", metric="euclidean", reject=0.02)
     auto = tvbank.AutoSwitch(model, bank, router)
     inputs = torch.cat([routed.inputs_of("cats", 2, 4, 0.1), -9 * torch.ones(2, routed.WIDTH)])
+    auto(inputs)
     auto(inputs)
     calls(model)
     outputs = auto(inputs)
@@ -159,8 +161,8 @@ def test_inputs_of_any_kind_do_not_confuse_it():
     for count in (3, 16):  # as many as the features: what has a row an example is ambiguous
         inputs, _ = routed.mixed({"cats": count - 2, "dogs": 2})
         for power in (1, 2):
-            outputs = auto(rows=inputs, power=power)
-            outputs = auto(rows=inputs, power=power)
+            for _ in range(3):
+                outputs = auto(rows=inputs, power=power)
             assert auto.last.reused == 8
             with tvbank.AutoSwitch(Odd().eval(), bank, router, "top1", reuse=False) as plain:
                 torch.testing.assert_close(outputs, plain(rows=inputs, power=power))
@@ -197,6 +199,7 @@ def test_a_task_that_is_only_a_head_runs_the_encoder_once():
     auto = tvbank.AutoSwitch(model, bank, router, "top1")
     inputs, _ = routed.mixed({"cats": 3, "dogs": 2})
     wanted = auto(inputs)
+    auto(inputs)
     calls(model.encoder)
     torch.testing.assert_close(auto(inputs), wanted)
     assert calls(model.encoder) == [5, 5, 5, 5]
@@ -224,3 +227,34 @@ def test_a_twin_spares_the_way_back_to_the_base(first):
         assert list(auto.last.tasks) == truth
         assert auto.switch.active == "dogs"  # the present task went first
     live.assert_same(model, state)
+
+
+class Recurrent(nn.Module):
+    """Its state [layers, n, d] is as long as there are examples, by chance."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Linear(routed.WIDTH, 8)
+        self.lstm = nn.LSTM(8, 8, num_layers=4, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, rows):
+        _, (state, _) = self.lstm(torch.tanh(self.embed(rows))[:, None])
+        return self.head(state[-1])
+
+
+def test_rows_that_are_examples_by_chance_alone_are_not_answered():
+    model = Recurrent().eval()
+    state = live.state_of(model)
+    bank = tvbank.create(live.MemoryStorage(), base=state, chunk_length=64)
+    for number, name in enumerate(routed.NAMES):
+        tuned = state | {"head.weight": state["head.weight"] * (number + 2)}
+        bank.add(name, tuned, tvbank.Exact(), base=state)
+    router = routed.router_for(model, "head")
+    inputs, _ = routed.mixed({"cats": 2, "dogs": 2})  # four examples, four layers
+    with tvbank.AutoSwitch(model, bank, router, "top1", reuse=False) as auto:
+        wanted = auto(inputs)
+    with tvbank.AutoSwitch(model, bank, router, "top1") as auto:
+        for _ in range(4):
+            torch.testing.assert_close(auto(inputs), wanted)
