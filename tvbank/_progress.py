@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol, Self, final
 
+from tvbank.errors import escaped
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Rows
@@ -144,8 +146,10 @@ class Bar:
                 for row in self._bar.tasks:  # what has ended makes way
                     self._bar.update(row.id, visible=not row.finished)
             what = ": ".join(filter(None, (self._what, stage)))
-            self._rows[stage] = self._bar.add_task(what, total=None, unit=unit, detail="")
-        self._bar.update(self._rows[stage], completed=done, total=total or None, detail=str(detail))
+            self._rows[stage] = self._bar.add_task(escaped(what), total=None, unit=unit, detail="")
+        self._bar.update(
+            self._rows[stage], completed=done, total=total or None, detail=escaped(str(detail))
+        )
 
 
 def _rows(console: Console, *, keep: bool) -> Rows:

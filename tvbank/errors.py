@@ -47,11 +47,26 @@ def name_units(units: Collection[str]) -> str:
     return f"unit{'s' if len(units) > 1 else ''} {name_some(units)}"
 
 
+def escaped(text: str) -> str:
+    """Text that changes no terminal: what cannot be seen stands there as Python writes it.
+
+    Names, paths and texts of parsers come from strangers' files. Controls would move the cursor or
+    change the title; marks of direction (U+202E) would show a name backwards; a line break would
+    begin a line that looks like one of ours.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 class TvbankError(Exception):
     """Root of the tree: ``except tvbank.TvbankError`` catches all that tvbank raises on purpose."""
 
     def __str__(self) -> str:  # KeyError would show the repr of the message
-        return str(self.args[0]) if self.args else ""
+        return escaped(str(self.args[0])) if self.args else ""
 
     def __reduce__(self) -> tuple[Any, ...]:  # a worker process hands errors over as pickles
         return _restored, (type(self), self.args, dict(vars(self)))

@@ -29,7 +29,7 @@ ALLOWED = {
     "_atomic": {"errors"},
     "_files": set(),
     "_imports": set(),
-    "_progress": set(),
+    "_progress": {"errors"},
     "_registry": {"errors", "_imports"},
     "_version": set(),
     "_json": set(),

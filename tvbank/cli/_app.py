@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from tvbank._imports import shut_out_current_folder
+from tvbank.cli._output import say
 from tvbank.errors import InvalidNameError, TvbankError, UsageError
 
 AT_FAULT = 1
@@ -81,9 +82,9 @@ def main() -> NoReturn:
 
 def _warn(message: Warning | str, *_where: object, **_more: object) -> None:
     """Show a warning as errors are shown: one line on standard error, without the code's place."""
-    typer.echo(f"tvbank: {message}", err=True)
+    say(f"tvbank: {message}", err=True)
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(f"tvbank: {message}", err=True)
+    say(f"tvbank: {message}", err=True)
     sys.exit(status)

@@ -11,11 +11,23 @@ from typing import Any
 
 import typer
 
+from tvbank.errors import escaped
+
 #: Columns of a table that is not printed on a terminal.
 _WIDE = 240
 
 #: Between the columns of a table.
 _GAP = "  "
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line for a person; controls that a stranger's file brought are shown, not obeyed.
+
+    Args:
+        text: without a line break.
+        err: whether it goes to the standard error.
+    """
+    typer.echo(escaped(text), err=err)
 
 
 def counted(number: int, noun: str) -> str:
@@ -27,7 +39,8 @@ def print_json(value: Any) -> None:
     """Print one JSON document; of a dataclass, its fields."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
-    typer.echo(json.dumps(value, indent=2))
+    text = json.dumps(value, indent=2)  # ASCII, and every control but one is escaped
+    typer.echo(text.replace("\x7f", "\\u007f"))
 
 
 def print_answer(
@@ -47,6 +60,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int
     """
     from rich.cells import cell_len
 
+    rows = [[*map(escaped, row)] for row in rows]
     shown = [columns, *rows] if any(columns) else list(rows)
     sizes = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
     terminal = sys.stdout.isatty()

@@ -11,7 +11,7 @@ import tvbank
 from tvbank._progress import Bar
 from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import JsonOption
-from tvbank.cli._output import counted, print_answer, print_json
+from tvbank.cli._output import counted, print_answer, print_json, say
 
 
 @app.command("build")
@@ -63,24 +63,24 @@ def build(
         print_json(done)
     else:
         for name, why in done.failed.items():
-            typer.echo(f"task {name!r}: {why}")
+            say(f"task {name!r}: {why}")
         for name, remark in done.remarks.items():
-            typer.echo(f"task {name!r}: {remark}", err=True)
+            say(f"task {name!r}: {remark}", err=True)
         encoded = f"{counted(done.units, 'unit')} encoded"
         if done.resumed:
             encoded += f", {done.resumed:,} were there from a build that was interrupted"
-        typer.echo(
+        say(
             f"built {counted(len(done.built), 'task')} in {done.location}: {encoded}, "
             f"{done.seconds:.1f} s"
         )
         if done.present:
-            typer.echo(
+            say(
                 f"{counted(len(done.present), 'task')} there already (unchanged ones are not read: "
                 "`tvbank verify` does)"
             )
         if done.repaired:
-            typer.echo(f"{counted(done.repaired, 'object')} damaged there, and repaired")
+            say(f"{counted(done.repaired, 'object')} damaged there, and repaired")
         if done.failed:
-            typer.echo(f"{counted(len(done.failed), 'task')} failed: mend them, and build again")
+            say(f"{counted(len(done.failed), 'task')} failed: mend them, and build again")
     if done.failed:
         raise typer.Exit(AT_FAULT)

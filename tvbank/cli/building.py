@@ -39,6 +39,7 @@ from tvbank.cli._output import (
     counted,
     human_bytes,
     print_json,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def init(
     """Make an empty bank for the fine-tunes of one base. The base is read, not copied."""
     with Bar("fingerprinting the base") as progress:
         made = tvbank.create(bank, base=base, progress=progress)
-    typer.echo(
+    say(
         f"made {made.location}: {counted(len(made.layout.units), 'unit')}, "
         f"{made.layout.parameters:,} parameters"
     )
@@ -149,7 +150,7 @@ def add(
             replace_mismatched=replace_mismatched,
             progress=progress,
         )
-    typer.echo(
+    say(
         f"added {task}: {human_bytes(added.stored_bytes)}, {added.bits_per_parameter:.3f} bits per "
         f"parameter, {compressor_text(added.compressor)}, {time.monotonic() - start:.1f} s"
     )
@@ -159,7 +160,7 @@ def add(
 def remove(bank: BankArgument, task: TaskArgument) -> None:
     """Remove a task from the catalog; `tvbank gc` frees its bytes."""
     tvbank.open(bank).remove(task)
-    typer.echo(f"removed {task}; `tvbank gc {bank}` frees its bytes")
+    say(f"removed {task}; `tvbank gc {bank}` frees its bytes")
 
 
 @app.command("gc")
@@ -176,9 +177,9 @@ def collect(
     if as_json:
         print_json(dataclasses.asdict(report))
         return
-    typer.echo(f"removed {report.objects} objects, {human_bytes(report.bytes)}")
+    say(f"removed {report.objects} objects, {human_bytes(report.bytes)}")
     if report.kept_objects:
-        typer.echo(
+        say(
             f"{report.kept_objects} objects, {human_bytes(report.kept_bytes)}, stay until they are "
             f"{grace:g} s old, for who opened the bank before; `--grace 0` removes them now"
         )

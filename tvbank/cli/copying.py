@@ -11,7 +11,7 @@ import typer
 from tvbank._progress import Bar
 from tvbank.cli._app import app
 from tvbank.cli._arguments import BankArgument, ForceOption, JsonOption, complete_task
-from tvbank.cli._output import counted, human_bytes, print_json
+from tvbank.cli._output import counted, human_bytes, print_json, say
 
 _Tasks = Annotated[
     list[str] | None,
@@ -46,20 +46,20 @@ def copy(
     if as_json:
         print_json(report)
         return
-    typer.echo(
+    say(
         f"copied {counted(len(report.tasks), 'task')}, {counted(len(report.routers), 'router')}: "
         f"{counted(report.objects, 'object')}, {human_bytes(report.bytes)}, "
         f"{time.monotonic() - start:.1f} s"
     )
     if report.resumed:
-        typer.echo(
+        say(
             f"{counted(report.resumed, 'object')} there and sound, from a copy that was interrupted"
         )
     if report.repaired:
-        typer.echo(f"{counted(report.repaired, 'object')} damaged there, and repaired")
+        say(f"{counted(report.repaired, 'object')} damaged there, and repaired")
     if report.present:
         how = "read and sound now" if replace else "not read; --replace reads and repairs"
-        typer.echo(f"{counted(len(report.present), 'task')} there already ({how})")
+        say(f"{counted(len(report.present), 'task')} there already ({how})")
 
 
 @app.command("pack")
@@ -79,4 +79,4 @@ def pack(
         print_json(report)
     else:
         tasks_written = counted(len(report.tasks), "task")
-        typer.echo(f"wrote {report.path}: {tasks_written}, {human_bytes(report.bytes)}")
+        say(f"wrote {report.path}: {tasks_written}, {human_bytes(report.bytes)}")

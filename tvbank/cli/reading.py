@@ -17,6 +17,7 @@ from tvbank.cli._output import (
     human_bytes,
     print_answer,
     print_json,
+    say,
 )
 
 
@@ -78,8 +79,8 @@ def verify(bank: BankArgument, as_json: JsonOption = False) -> None:
         print_json([dataclasses.asdict(fault) for fault in faults])
     else:
         for fault in faults:
-            typer.echo(f"{fault.reason}: {fault.message}")
-        typer.echo(counted(len(faults), "fault") if faults else "sound")
+            say(f"{fault.reason}: {fault.message}")
+        say(counted(len(faults), "fault") if faults else "sound")
     if faults:
         raise typer.Exit(AT_FAULT)
 
@@ -140,7 +141,7 @@ def _show_task(task: tvbank.Task, as_json: bool) -> None:
     columns = ["unit", "shape", "mask", "values", "density", "bits/param", "bytes"]
     print_answer(as_json, facts, columns, rows, text=4)
     if not as_json:
-        typer.echo(
+        say(
             f"{task.name}: {compressor_text(task.compressor)}, stored in "
             f"{human_bytes(task.stored_bytes)}, {task.bits_per_parameter:.3f} bits per parameter"
         )

@@ -9,7 +9,7 @@ import typer
 from tvbank._progress import Bar
 from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import BankArgument, BaseOption, JsonOption, key_values
-from tvbank.cli._output import counted, print_json
+from tvbank.cli._output import counted, print_json, say
 
 
 @app.command("repair")
@@ -44,19 +44,19 @@ def repair(
         print_json(report)
     else:
         for restored in report.restored:
-            typer.echo(f"{restored.key}: {restored.what}")
+            say(f"{restored.key}: {restored.what}")
         for sentence in report.unproved:
-            typer.echo(f"not proved: {sentence}")
+            say(f"not proved: {sentence}")
         for sentence in report.left_out:
-            typer.echo(sentence)
+            say(sentence)
         for fault in report.faults:
-            typer.echo(f"{fault.reason}: {fault.message}")
+            say(f"{fault.reason}: {fault.message}")
         verb = "would restore" if dry_run else "restored"
-        typer.echo(
+        say(
             f"{verb} {counted(len(report.restored), 'document')}; "
             + (f"{counted(len(report.faults), 'fault')} left" if report.faults else "sound")
         )
         for key in report.backups:
-            typer.echo(f"what was there before: {key}")
+            say(f"what was there before: {key}")
     if report.faults or report.left_out:
         raise typer.Exit(AT_FAULT)

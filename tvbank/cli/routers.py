@@ -9,7 +9,7 @@ import typer
 import tvbank
 from tvbank.cli._app import app
 from tvbank.cli._arguments import BankArgument, JsonOption
-from tvbank.cli._output import human_bytes, print_answer
+from tvbank.cli._output import human_bytes, print_answer, say
 
 if TYPE_CHECKING:
     from tvbank.bank.routers import StoredRouter
@@ -30,7 +30,7 @@ def routers(
     opened = tvbank.open(bank)
     if remove is not None:
         opened.remove_router(remove)
-        typer.echo(f"removed router {remove}; `tvbank gc {bank}` frees its bytes")
+        say(f"removed router {remove}; `tvbank gc {bank}` frees its bytes")
         return
     stored = [opened.stored_router(name) for name in opened.routers]
     columns = ["router", "tasks", "features at", "neighbours", "stored", "revision", "remarks"]

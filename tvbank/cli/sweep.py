@@ -21,7 +21,7 @@ from tvbank.cli._arguments import (
     key_values,
 )
 from tvbank.cli._named import find_named
-from tvbank.cli._output import compressor_text, human_bytes, print_json, print_table
+from tvbank.cli._output import compressor_text, human_bytes, print_json, print_table, say
 from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import UsageError
 
@@ -143,7 +143,7 @@ def sweep(
         levels = {"fine-tuned": found.tuned_score}
         draw(found.points, picture, levels=levels, score=evaluate, title=Path(checkpoint).name)
         if not as_json:
-            typer.echo(f"wrote {picture}")
+            say(f"wrote {picture}")
     if found.failures:
         raise typer.Exit(AT_FAULT)
 
@@ -153,7 +153,7 @@ def _say(each: Point | Failure) -> None:
     from tvbank.report import Point
 
     how = f"{each.score:.4f}" if isinstance(each, Point) else f"failed: {each.error}"
-    typer.echo(f"{compressor_text(each.compressor)}: {how}", err=True)
+    say(f"{compressor_text(each.compressor)}: {how}", err=True)
 
 
 def _takers(*options: str) -> set[str]:
@@ -222,5 +222,5 @@ def _print(result: Sweep) -> None:
         ],
     )
     for failure in result.failures:
-        typer.echo(f"{compressor_text(failure.compressor)}  failed: {failure.error}")
-    typer.echo(f"fine-tuned {result.tuned_score:.4f}; * no smaller one scores as well")
+        say(f"{compressor_text(failure.compressor)}  failed: {failure.error}")
+    say(f"fine-tuned {result.tuned_score:.4f}; * no smaller one scores as well")

@@ -22,7 +22,7 @@ from tvbank.cli._arguments import (
     complete_task,
     key_values,
 )
-from tvbank.cli._output import human_bytes, print_json
+from tvbank.cli._output import human_bytes, print_json, say
 from tvbank.errors import UsageError
 
 
@@ -46,7 +46,7 @@ def export(
     opened = tvbank.open(bank)
     with Bar(f"exporting {task}") as progress:
         path = tvbank.export(opened, task, base=base, out=output, progress=progress)
-    typer.echo(f"wrote {path}: {human_bytes(path.stat().st_size)}")
+    say(f"wrote {path}: {human_bytes(path.stat().st_size)}")
 
 
 @app.command("merge")
@@ -102,7 +102,7 @@ def merge(
         described = {"method": chosen.describe(), "weights": parsed}
         print_json({"output": str(path), "bytes": size, **described})
     else:
-        typer.echo(f"wrote {path}: {human_bytes(size)}")
+        say(f"wrote {path}: {human_bytes(size)}")
 
 
 def _weights(texts: list[str]) -> dict[str, float]:
