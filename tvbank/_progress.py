@@ -93,6 +93,11 @@ class Counter:
         self.progress = progress
         self._stage, self._total, self._unit, self._done = stage, total, unit, 0
 
+    @property
+    def done(self) -> int:
+        """How much is done."""
+        return self._done
+
     def advance(self, number: int = 1) -> None:
         """So much more is done; never more than the total."""
         self._done = min(self._done + number, self._total)

@@ -20,6 +20,12 @@ Sparse = tuple[NDArray[np.int64], NDArray[Any]]
 #: Calls that all frames are decoded in, so that the cores end together.
 _PARTS = 16
 
+#: What a frame may cost beside its non-zeros, in non-zeros: there are symbols for each column.
+_FRAME_WORK = 2**12
+
+#: Work of one call at most, in non-zeros: an interrupt waits for the calls under way.
+_MOST_WORK = 2**22
+
 #: Frames that one core decodes at a time.
 _BATCH = 4
 
@@ -89,7 +95,9 @@ def _join(
         working_bytes(reader.chunk_length, longest),
     )  # fmt: skip
     offsets = np.array([frame.first for frame in frames], np.int64)
-    edges = np.searchsorted(ends, ends[-1] * np.arange(_PARTS + 1) // _PARTS)
+    work = ends + _FRAME_WORK * np.arange(len(ends))
+    parts = max(_PARTS, int(work[-1]) // _MOST_WORK)
+    edges = np.searchsorted(work, work[-1] * np.arange(parts + 1) // parts)
     edges[0], edges[-1] = 0, len(frames)
 
     def decode(first: int, last: int) -> tuple[int, int]:

@@ -157,6 +157,19 @@ class Extras(Mapping[str, NDArray[Any]]):
             del part  # before the next one is there
         return whole.reshape(record.shape).view(DTYPES[record.dtype])
 
+    def check(self, name: str) -> None:
+        """Read and decode an array chunk by chunk, keeping none of it.
+
+        Raises:
+            UnitNotFoundError: the task has no such extra.
+            CorruptionError: what is stored is missing or damaged.
+            TooLargeError: there is not enough memory for a chunk.
+        """
+        number, record = self._find(name)
+        for key in chunk_keys(record):
+            relative = f"extras/{number}/{key}"
+            self._decode(self._read(relative), record, relative)
+
     def _find(self, name: str) -> tuple[int, ExtraRecord]:
         try:
             return self._records[name]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, final
+from typing import Literal, Self, final
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores
@@ -20,12 +22,16 @@ from tvbank.bank.extras import extras_documents
 from tvbank.bank.making import BASE_LOCATION, read_location
 from tvbank.bank.reader import DeltaReader
 from tvbank.bank.routers import StoredRouter
+from tvbank.bank.shard import CHECKSUM_BYTES
 from tvbank.bank.snapshot import read_layout, read_root, read_stored
 from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import DELTA, MARKER, delta_document, markers
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import ObjectNotFoundError, Storage
+
+#: Seconds after which whoever waits for a unit hears how far it is.
+_PATIENCE = 0.2
 
 #: How often a task is checked again because others changed the bank meanwhile.
 _TRIES = 20
@@ -77,8 +83,10 @@ def verify(storage: Storage, progress: Listener = None) -> list[Fault]:
     for key in (*markers("tasks", catalog.tasks)[:1], *markers("routers", catalog.routers)[:1]):
         faults += _marker(storage, key)
     for name, entry in catalog.tasks.items():
-        faults += _settled(storage, catalog, name, "tasks", partial(_task_faults, storage, layout))
-        counter.advance(entry.stored_bytes)
+        begun = counter.done
+        check = partial(_task_faults, storage, layout, counter)
+        faults += _settled(storage, catalog, name, "tasks", check)
+        counter.advance(max(0, begun + entry.stored_bytes - counter.done))
     for name in catalog.routers:
         faults += _settled(storage, catalog, name, "routers", partial(_router_faults, storage))
     return faults
@@ -111,11 +119,13 @@ def _settled(
     return faults
 
 
-def _task_faults(storage: Storage, layout: Layout, catalog: Catalog, name: str) -> Iterator[Fault]:
+def _task_faults(
+    storage: Storage, layout: Layout, counter: Counter, catalog: Catalog, name: str
+) -> Iterator[Fault]:
     """All checks of one task."""
     entry = catalog.tasks[name]
     task = Task(storage, layout, name, entry)
-    return _TaskCheck(storage, layout, task, entry).faults()
+    return _TaskCheck(storage, layout, task, entry, counter).faults()
 
 
 def _router_faults(storage: Storage, catalog: Catalog, name: str) -> Iterator[Fault]:
@@ -150,8 +160,11 @@ def _router_faults(storage: Storage, catalog: Catalog, name: str) -> Iterator[Fa
 class _TaskCheck:
     """All checks of one task; a fault does not keep the others from being found."""
 
-    def __init__(self, storage: Storage, layout: Layout, task: Task, entry: CatalogEntry) -> None:
+    def __init__(
+        self, storage: Storage, layout: Layout, task: Task, entry: CatalogEntry, counter: Counter
+    ) -> None:
         self._storage, self._layout, self._task, self._entry = storage, layout, task, entry
+        self._counter = counter
         self._folder = f"tasks/{task.name}/{entry.revision}"
 
     def faults(self) -> Iterator[Fault]:
@@ -174,7 +187,7 @@ class _TaskCheck:
             yield from self._object(f"{self._folder}/{key}", record)
         for name in self._task.extras:
             try:
-                self._task.extras[name]
+                self._task.extras.check(name)
             except CorruptionError as error:
                 if error.reason == "extra":  # others were reported with the object
                     yield _fault(error, error.key)
@@ -192,12 +205,8 @@ class _TaskCheck:
                 yield from self._object(reader.key(number), record)
         nonzeros = 0
         broken: set[str] = set()
-        with all_cores() as pool:
-            for unit, counted in zip(
-                self._layout.units,
-                pool.map(partial(_count, reader), self._layout.units),
-                strict=True,
-            ):
+        with all_cores() as pool, _Counting(reader, pool, self._counter) as counting:
+            for unit, counted in counting.units(self._layout.units):
                 if isinstance(counted, CorruptionError):
                     if counted.unit is None and counted.key in broken:
                         continue  # a missing shard or damaged index concerns all of its units
@@ -236,12 +245,55 @@ class _TaskCheck:
         return Fault(reason, f"task {self._task.name!r}: {what}", key, self._task.name)
 
 
-def _count(reader: DeltaReader, unit: UnitRecord) -> int | CorruptionError:
-    """Non-zeros of a unit, all of its frames decoded one by one; or what is wrong with them."""
-    try:
-        return sum(len(reader.decode(frame)[0]) for frame in reader.frames(unit))
-    except CorruptionError as error:
-        return error
+@final
+class _Counting:
+    """The non-zeros of units, each frame decoded on its own, on all cores.
+
+    Whoever waits hears of what is done a few times a second; leaving it early, as by an
+    interrupt, takes no longer than the frames that are being decoded.
+    """
+
+    def __init__(self, reader: DeltaReader, pool: ThreadPoolExecutor, counter: Counter) -> None:
+        self._reader, self._pool, self._counter = reader, pool, counter
+        self._left = False
+        self._decoded: deque[int] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._left = True
+
+    def units(
+        self, units: Iterable[UnitRecord]
+    ) -> Iterator[tuple[UnitRecord, int | CorruptionError]]:
+        """Of each unit its number of non-zeros, or what is wrong with it; in their order."""
+        started = [(unit, self._pool.submit(self._count, unit)) for unit in units]
+        for unit, counted in started:
+            while not counted.done():
+                wait([counted], _PATIENCE)
+                self._advance()
+            yield unit, counted.result()
+        self._advance()
+
+    def _advance(self) -> None:
+        size = 0
+        while self._decoded:
+            size += self._decoded.popleft()
+        if size:
+            self._counter.advance(size)
+
+    def _count(self, unit: UnitRecord) -> int | CorruptionError:
+        count = 0
+        try:
+            for frame in () if self._left else self._reader.frames(unit):
+                count += len(self._reader.decode(frame)[0])
+                self._decoded.append(len(frame.data) + CHECKSUM_BYTES)
+                if self._left:
+                    break
+        except CorruptionError as error:
+            return error
+        return count
 
 
 def _location(storage: Storage) -> Iterator[Fault]:
