@@ -2,6 +2,10 @@
 
 A temporary file beside the target is written, synced, renamed to the target, and the folder is
 synced. After a kill or a power failure the target is the old file or the new one.
+
+A killed writer leaves its temporary file. Whoever writes the same target next removes it: a writer
+holds a lock (flock) on its temporary file as long as it lives, so one whose lock is free belongs to
+nobody. Where locks do nothing, a day without a write takes the lock's place.
 """
 
 from __future__ import annotations
@@ -11,6 +15,9 @@ import io
 import os
 import re
 import secrets
+import stat
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,8 +29,17 @@ from tvbank.errors import StorageError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+if sys.platform != "win32":
+    import fcntl
+
 #: How the names of temporary files end: ``<name of the target>.tmp-<hexadecimal digits>``.
 TEMPORARY = re.compile(r"\.tmp-[0-9a-f]+\Z")
+
+#: Of these, the ones that this version writes; only such are ever removed here.
+_OURS = re.compile(r"\.tmp-[0-9a-f]{16}\Z")
+
+#: Seconds without a write after which a temporary file belongs to nobody, where locks do nothing.
+_ABANDONED = 86_400.0
 
 #: Bytes of a file's name that every common file system allows.
 _LONGEST_NAME = 255
@@ -65,22 +81,53 @@ class ReplacedFile(io.RawIOBase):
     Args:
         path: the target; its folder exists.
         refusal: makes the exception.
+        sweep: whether to remove first what killed writers of the same target left; that lists the
+            folder.
     """
 
-    def __init__(self, path: Path, refusal: Refusal = cannot_write) -> None:
-        self._path, self._refusal = path, refusal
-        ending = f".tmp-{secrets.token_hex(8)}"
-        fits = len(os.fsencode(path.name)) + len(ending) <= _LONGEST_NAME
-        self._temporary = path.parent / (path.name + ending if fits else ending)
-        self._descriptor = -1
+    def __init__(self, path: Path, refusal: Refusal = cannot_write, *, sweep: bool = False) -> None:
+        self._path, self._refusal, self._sweep = path, refusal, sweep
+        self._temporary = path
+        self._descriptor = self._lock = -1
 
     def __enter__(self) -> Self:
         with self._refusals():
             if self._path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-            self._descriptor = os.open(self._temporary, flags, 0o666)
+            if self._sweep:
+                remove_leftovers(self._path.parent, self._path.name)
+            while not self._create():
+                pass
         return self
+
+    def _create(self) -> bool:
+        """Make a temporary file, and lock it; False if it was taken for a leftover meanwhile."""
+        ending = f".tmp-{secrets.token_hex(8)}"
+        fits = len(os.fsencode(self._path.name)) + len(ending) <= _LONGEST_NAME
+        self._temporary = self._path.parent / (self._path.name + ending if fits else ending)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        self._descriptor = os.open(self._temporary, flags, 0o666)
+        if sys.platform == "win32":  # where no open file can be removed
+            return True
+        lost = False
+        with suppress(OSError):  # a file system without locks
+            self._lock = os.open(self._temporary, os.O_RDWR)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lost = True
+        lost = lost or os.fstat(self._descriptor).st_nlink == 0
+        if lost:
+            os.close(self._descriptor)
+            self._unlock()
+            with suppress(OSError):
+                os.unlink(self._temporary)
+        return not lost
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def writable(self) -> bool:
         """True."""
@@ -126,6 +173,7 @@ class ReplacedFile(io.RawIOBase):
             if not renamed:
                 with suppress(OSError):
                     os.unlink(self._temporary)
+            self._unlock()
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -135,10 +183,67 @@ class ReplacedFile(io.RawIOBase):
             raise self._refusal(self._path, error) from error
 
 
-def replace_file(path: Path, content: bytes, refusal: Refusal = cannot_write) -> None:
+def replace_file(
+    path: Path, content: bytes, refusal: Refusal = cannot_write, *, sweep: bool = False
+) -> None:
     """Write a file whole, or leave it as it was; see ``ReplacedFile``."""
-    with ReplacedFile(path, refusal) as file:
+    with ReplacedFile(path, refusal, sweep=sweep) as file:
         file.write(content)
+
+
+def remove_leftovers(folder: Path, target: str | None = None) -> None:
+    """Remove temporary files whose writers have died; what cannot be removed stays.
+
+    Args:
+        folder: where they lie.
+        target: name of the file that they were to become; any by default.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            match = _OURS.search(name)
+            if match and (target is None or name[: match.start()] in (target, "")):
+                with suppress(OSError):
+                    _remove_abandoned(folder / name)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove a temporary file if nobody writes it any more.
+
+    Raises:
+        OSError: the system refuses to say, or to remove it.
+    """
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        return
+    if sys.platform == "win32":  # which refuses to remove it while it is open
+        path.unlink()
+        return
+    old = time.time() - status.st_mtime > _ABANDONED
+    first = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if _is_locked_out(first):
+            return
+        second = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:  # a lock that keeps nobody out proves nothing
+            if old or _is_locked_out(second):
+                path.unlink()  # while it is locked here: nobody begins to write it
+        finally:
+            os.close(second)
+    finally:
+        os.close(first)
+
+
+def _is_locked_out(descriptor: int) -> bool:
+    """Whether another holds the lock of a file; otherwise it is taken, where there are locks."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def sync_folder(folder: Path) -> None:

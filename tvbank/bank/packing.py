@@ -74,7 +74,7 @@ def pack(
     contents = contents_of(storage)
     chosen = contents.chosen(tasks)
     routers = contents.routers(chosen)
-    with ReplacedFile(path) as file:
+    with ReplacedFile(path, sweep=True) as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             objects = _write(archive, contents, chosen, routers, listener(progress))
         size = file.seek(0, os.SEEK_END)

@@ -90,6 +90,7 @@ def build(
     if work is not None:
         refuse_within(storage, Path(work) / "notes")
     with _work_folder(plan, work) as folder, _hire(scheduler, workers) as hired:
+        folder.sweep()
         catalog = _open_or_make(storage, plan, hired)
         layout = read_layout(storage, catalog)
         location = plan.base if plan.base is not None else recall_base(storage)

@@ -23,7 +23,7 @@ from typing import TypeVar, final
 
 import msgspec
 
-from tvbank._atomic import replace_file
+from tvbank._atomic import remove_leftovers, replace_file
 from tvbank._files import read_regular
 from tvbank._version import __version__
 from tvbank.bank.ahead import grouped
@@ -290,6 +290,12 @@ class WorkFolder:
         for path in self._root.iterdir() if self._root.is_dir() else ():
             if path.name != _NOTES and path.is_dir() and len(path.name) == 64:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove the temporary files of builds that were killed."""
+        for path in self._root.iterdir() if self._root.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                remove_leftovers(path)
 
     def _write(self, path: Path, data: bytes) -> None:
         try:

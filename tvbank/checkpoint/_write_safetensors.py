@@ -54,7 +54,7 @@ def write_safetensors(
     """
     header = _header(specs, {"format": "pt"} if metadata is None else metadata)
     arrays = map(tensors, [spec.name for spec in specs]) if callable(tensors) else iter(tensors)
-    with ReplacedFile(Path(path)) as file:
+    with ReplacedFile(Path(path), sweep=True) as file:
         file.write(header)
         for spec in specs:
             # No variable holds the array: it must be gone before the next one is made.

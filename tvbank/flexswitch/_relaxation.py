@@ -158,7 +158,7 @@ class State:
             content, run=np.array(run), digest=np.array(self._digest(run)), rows=self.rows,
             first=self.first, second=self.second, reached=self.reached, step=np.array(self.step),
         )  # fmt: skip
-        replace_file(path, content.getvalue(), _cannot_write)
+        replace_file(path, content.getvalue(), _cannot_write, sweep=True)
 
     def _digest(self, run: str) -> str:
         digest = hashlib.sha256(f"{run} {self.step} {self.rows.shape}".encode())

@@ -143,7 +143,7 @@ def draw(
     undated = {"Date": None} if path.suffix.lower() == ".svg" else None
     with rc_context({"svg.hashsalt": "tvbank"}):
         figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=undated)
-    replace_file(path, content.getvalue())
+    replace_file(path, content.getvalue(), sweep=True)
     return path
 
 

@@ -1,4 +1,4 @@
-"""No output replaces what it is made from: the base, its shards, the bank; under any name."""
+"""No output replaces what it is made from, under any name; what killed writers left goes."""
 
 import json
 import os
@@ -166,3 +166,17 @@ def test_a_bank_in_a_zip_file(base, tmp_path):
         tvbank.pack(tmp_path / "bank", tmp_path / "bank" / "tasks" / "t.zip")
     assert path.read_bytes() == before
     assert banks.contents(open_storage(path))
+
+
+def test_what_a_killed_writer_left_goes_when_the_same_is_written_again(base, tmp_path):
+    bank = tvbank.open(tmp_path / "bank")
+    for out, write in {
+        "o.safetensors": lambda out: tvbank.export(bank, "t", out=out),
+        "m.safetensors": lambda out: export_merged(bank, {"t": 0.5}, out=out),
+        "p.zip": lambda out: tvbank.pack(bank.storage, out),
+    }.items():
+        folder = tmp_path / out.partition(".")[0]
+        folder.mkdir()
+        (folder / f"{out}.tmp-0123456789abcdef").write_bytes(bytes(1000))
+        write(folder / out)
+        assert [path.name for path in folder.iterdir()] == [out]
