@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file as numpy_file
+from safetensors.torch import save_file
 
 from tools import ROOT
+from tools.bench.realtasks import _families
 
 
 @pytest.fixture(autouse=True)
@@ -48,3 +50,26 @@ def tiny(tmp_path_factory):
         steps = {n: 1e-2 * chance.standard_normal(w.shape, np.float32) for n, w in base.items()}
         numpy_file({name: base[name] + steps[name] for name in base}, path)
     return ["--base", folder / "base.safetensors", "--tuned", *paths]
+
+
+@pytest.fixture(scope="session")
+def tasks(tmp_path_factory):
+    """A folder of the image family, its model narrow: a base and three tasks that were moved."""
+    root, chance = tmp_path_factory.mktemp("tasks"), np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_families, "WIDTH", 24)
+        torch.manual_seed(0)
+        base = _families.VisionTransformer().state_dict()
+        for name in ("first", "second", "third"):
+            folder = root / "vit" / name
+            folder.mkdir(parents=True)
+            moved = {n: weights + 0.02 * torch.randn(weights.shape) for n, weights in base.items()}
+            save_file(moved, folder / "tuned.safetensors")
+            x, y = chance.integers(0, 256, (84, 28, 28), dtype=np.uint8), np.arange(84) % 3
+            np.savez(
+                folder / "data.npz", x_train=x[:52], y_train=y[:52], x_test=x[52:], y_test=y[52:]
+            )
+            head = {"weight": torch.randn(3, 24), "bias": torch.zeros(3)}
+            save_file(head, folder / "head.safetensors")
+        save_file(base, root / "vit" / "base.safetensors")
+        yield root
