@@ -77,8 +77,27 @@ def raise_fault(code: int) -> None:
     Raises:
         FrameError: the code is a fault's.
         MemoryError: the decoder did not come to its end.
+        BaseException: what stopped it: an interrupt, above all.
     """
     if code < 0:
+        raise_stopped()
         raise MemoryError("there is not enough memory to decode a frame")
     if code:
         raise fault(code)
+
+
+#: What was raised where only compiled code could have caught it, until it is raised again.
+_stopped: list[BaseException] = []
+
+
+def note_stopped(error: BaseException) -> None:
+    """Keep what stopped a decoder, for whoever hears that it did not come to its end."""
+    _stopped.append(error)
+
+
+def raise_stopped() -> None:
+    """Raise what stopped a decoder since the last call, if anything did."""
+    if _stopped:
+        error = _stopped[0]
+        _stopped.clear()
+        raise error

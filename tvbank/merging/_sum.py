@@ -19,6 +19,7 @@ from tvbank.coding.decoding.table import (
     address_of,
     batch_of,
 )
+from tvbank.coding.faults import raise_stopped
 from tvbank.coding.kernel import kernel
 
 _U, _U32 = np.uint64, np.uint32
@@ -50,6 +51,7 @@ def sum_at_once(
         run_tables_address(),
     )  # fmt: skip
     if row_at_fault >= 0:
+        raise_stopped()
         return None
     with np.errstate(over="ignore"):
         rounded = total.astype(base.dtype, copy=False)

@@ -17,6 +17,7 @@ from tvbank.bank.reader import TaskFrames
 from tvbank.bank.task import Task
 from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT, address_of
+from tvbank.coding.faults import raise_stopped
 from tvbank.merging.tensor import to_torch
 from tvbank.switching._bindings import Bindings, assign_slots
 from tvbank.switching._memory import Target
@@ -127,6 +128,7 @@ class ResidentTask:
             CorruptionError: the frame violates the spec.
             MemoryError: the frame is valid, but there was not enough memory to decode it.
         """
+        raise_stopped()
         stored = self.frames.stored
         if stored is None:
             raise AssertionError(f"a frame of {self.unit(row)!r} that was valid no longer is")

@@ -9,7 +9,6 @@ address; the loops run without the GIL, so that any thread may do so.
 from __future__ import annotations
 
 import ctypes
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from tvbank.coding.decoding.memory import instruction
 from tvbank.coding.densities import run_tables
+from tvbank.coding.faults import note_stopped
 from tvbank.coding.kernel import compile_for_c
 
 #: A function of (section, size, parameter, extent or whether the elements are float32, nonzeros,
@@ -63,8 +63,8 @@ def _compiled_at_first_call(slot: int, decoder: Decoder) -> Callable[..., int]:
         try:
             _TABLES[slot] = address = compile_for_c(decoder, types.int64(*_KINDS))
             return int(_PROTOTYPE(address)(*arguments))
-        except BaseException:
-            traceback.print_exc()
+        except BaseException as error:  # compiled code called this, and would only print it
+            note_stopped(error)
             return 0
 
     return call

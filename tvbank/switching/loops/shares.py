@@ -24,6 +24,7 @@ from tvbank.coding.decoding.memory import (
     take_ticket,
 )
 from tvbank.coding.decoding.table import FRAME_COLUMNS, PART_COLUMNS, PLACE_COLUMNS
+from tvbank.coding.faults import raise_stopped
 from tvbank.coding.kernel import compile_for_c, kernel
 from tvbank.switching.loops.apply import apply_frames
 from tvbank.switching.loops.merge import merge_frames
@@ -161,6 +162,7 @@ class Shared:
         """
         results = self._results[: int(self._block[_ARRIVED])].tolist()
         if any(row == _UNFINISHED for row, _ in results):
+            raise_stopped()
             raise MemoryError("there is not enough memory to decode a frame")
         return [(row, fault) for row, fault in results]
 
