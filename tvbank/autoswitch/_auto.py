@@ -36,7 +36,7 @@ from tvbank.autoswitch._route import (
 )
 from tvbank.bank.bank import Bank
 from tvbank.errors import TvbankError, UsageError
-from tvbank.switching import RESIDENT_BYTES, attach
+from tvbank.switching import RESIDENT_BYTES, attach, check_kinds
 
 #: How outputs come back.
 Outputs = Literal["stack", "list"]
@@ -130,6 +130,7 @@ class AutoSwitch:
         if outputs not in _OUTPUTS:
             shown = ", ".join(map(repr, _OUTPUTS))
             raise UsageError(f"outputs must be one of {shown}, got {outputs!r}")
+        check_kinds(model, bank)
         _check_evaluating(model)
         self._cascade = cascade_of(bank, router, pool)
         self._model, self._bank, self.mode = model, bank, mode

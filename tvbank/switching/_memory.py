@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.coding.decoding.elements import KINDS
-from tvbank.errors import BaseMismatchError, UsageError
+from tvbank.errors import BaseMismatchError, CheckpointError, UsageError
 from tvbank.layout import Layout
 from tvbank.switching._places import Place, identity
+from tvbank.switching._unfit import unfit
 from tvbank.switching.names import names_of_units
 
 #: Most steps of the exact test whether strided tensors overlap; tensors that take more are
@@ -75,6 +76,7 @@ def targets_of(
 
     Raises:
         BaseMismatchError: shapes or element types differ; names the units.
+        CheckpointError: a tensor has no plain memory; says why, and what to do.
         UsageError: the memory of several tensors overlaps in part.
     """
     shared: dict[object, list[Place]] = {}
@@ -89,6 +91,10 @@ def targets_of(
         by_unit[unit] = []
         for place in (places[prefix + name] for name in names if prefix + name in places):
             tensor = place.tensor
+            if problem := unfit(tensor):
+                raise CheckpointError(
+                    f"a bank cannot be attached to this model: {place.name!r} {problem}"
+                )
             form = (element_type(tensor), tuple(tensor.shape))
             if form != (record.dtype, record.shape):
                 wrong.append((unit, f"{form[0]} {list(form[1])} here, {record.dtype} "

@@ -15,6 +15,7 @@ from tvbank.switching._bindings import Bindings
 from tvbank.switching._memory import Target, targets_of
 from tvbank.switching._places import Place, identity, links_of, places_of
 from tvbank.switching._threads import thread_count
+from tvbank.switching._unfit import cause_of_missing
 from tvbank.switching._watches import Watches
 from tvbank.switching.names import find_prefix
 
@@ -41,7 +42,12 @@ class AttachedModel:
             CheckpointError: a tensor that has no plain memory to read.
         """
         self.layout, self.places = layout, places_of(model)
-        self.prefix = find_prefix(layout, self.places, prefix)
+        try:
+            self.prefix = find_prefix(layout, self.places, prefix)
+        except BaseMismatchError as error:
+            if cause := cause_of_missing(model):
+                raise BaseMismatchError(f"{error}; {cause}", error.units) from None
+            raise
         self.targets, self._by_unit = targets_of(layout, self.places, self.prefix)
         check_base(layout, self._by_unit)
         self.bindings = Bindings(layout, self._by_unit)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any, final
 
 import torch
+
+from tvbank.switching._unfit import unfit
 
 
 @final
@@ -67,17 +69,24 @@ class Link:
 def links_of(model: torch.nn.Module) -> list[Link]:
     """Every module of a model but itself; a shared one under each of its names."""
     links = []
-    for path, outer in model.named_modules(remove_duplicate=False):
+    for path, outer in _plain_modules(model):
         prefix = f"{path}." if path else ""
         modules: Any = outer._modules
         links += [Link(prefix + n, modules, n, m) for n, m in modules.items() if m is not None]
     return links
 
 
+def _plain_modules(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Every module by name, but what is traced or scripted, whose entries are not Python's."""
+    for path, module in model.named_modules(remove_duplicate=False):
+        if not isinstance(module, torch.jit.ScriptModule):
+            yield path, module
+
+
 def places_of(model: torch.nn.Module) -> dict[str, Place]:
     """Every entry of a model's state dict by name; a shared one under each of its names."""
     places: dict[str, Place] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
+    for path, module in _plain_modules(model):
         prefix = f"{path}." if path else ""
         buffers, left_out = module._buffers, module._non_persistent_buffers_set
         slots: Any
@@ -90,8 +99,11 @@ def places_of(model: torch.nn.Module) -> dict[str, Place]:
 
 
 def identity(tensor: torch.Tensor) -> Hashable:
-    """A key that is equal for two names of the same memory; an empty tensor has one of its own."""
-    if tensor.numel() == 0:
+    """A key that is equal for two names of the same memory.
+
+    A tensor that is empty, or has no plain memory, has one of its own.
+    """
+    if unfit(tensor) is not None or tensor.numel() == 0:
         return id(tensor)
     form = (tuple(tensor.shape), tensor.stride(), tensor.dtype)
     return str(tensor.device), tensor.data_ptr(), form

@@ -21,6 +21,20 @@ from tvbank.switching._turns import Block, Held, Turns
 RESIDENT_BYTES = 2**28
 
 
+def check_kinds(model: object, bank: object) -> None:
+    """Check that these are a model and a bank.
+
+    Raises:
+        UsageError: they are something else.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise UsageError(f"attach to a torch.nn.Module, not to {type(model).__name__}")
+    if not isinstance(bank, Bank):
+        raise UsageError(
+            f"attach an open bank, tvbank.open(place), not {type(bank).__name__} {bank!r}"
+        )
+
+
 def attach(
     model: torch.nn.Module,
     bank: Bank,
@@ -47,10 +61,15 @@ def attach(
 
     Raises:
         BaseMismatchError: the model is not the base; names the units that are missing or differ.
-        UsageError: several prefixes fit, parameters overlap in memory, or the budget is negative.
-        CheckpointError: a parameter without plain memory (meta, sparse, quantised).
+        UsageError: several prefixes fit, parameters overlap in memory, the model has a switch
+            already, or an argument is of another kind or out of its range.
+        CheckpointError: a parameter without plain memory (meta, offloaded, lazy, sparse, quantised,
+            sharded); says which and what to do.
     """
-    if resident_bytes < 0:
+    check_kinds(model, bank)
+    if prefix is not None and not isinstance(prefix, str):
+        raise UsageError(f"prefix must be text, got {prefix!r}")
+    if not isinstance(resident_bytes, (int, float)) or not resident_bytes >= 0:
         raise UsageError(f"resident_bytes must be at least 0, got {resident_bytes}")
     attached = AttachedModel(model, bank.layout, prefix)
     _live.enter(attached)

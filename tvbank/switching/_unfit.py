@@ -58,21 +58,22 @@ def is_wrapper(tensor: torch.Tensor) -> bool:
     return any({"__tensor_flatten__", "__torch_dispatch__"} & vars(kind).keys() for kind in own)
 
 
-def causes_of_missing(model: torch.nn.Module) -> str:
-    """What a model is that could lack units for that reason: the end of a sentence, or nothing."""
-    return next(_causes(model.modules()), "")
+def cause_of_missing(model: torch.nn.Module) -> str | None:
+    """What a model is, if it may lack units of its base for that reason: a clause and a remedy."""
+    return next(_causes(model.modules()), None)
 
 
 def _causes(modules: Iterable[torch.nn.Module]) -> Iterator[str]:
     for module in modules:
-        kind = f"{type(module).__module__}.{type(module).__name__}"
-        names = {*module._parameters, *module._buffers}
         if isinstance(module, torch.jit.ScriptModule):
             yield "it is traced, scripted or frozen: attach to the module it was made of"
-        elif "quantized" in kind or type(module).__name__ in ("Linear4bit", "Linear8bitLt"):
+            continue
+        kind = f"{type(module).__module__}.{type(module).__name__}"
+        names = {*module._parameters, *module._buffers}
+        if "quantized" in kind or type(module).__name__ in ("Linear4bit", "Linear8bitLt"):
             yield f"it is quantised ({kind}): load it in the base's own element types"
         elif hasattr(module, "_flat_param") or type(module).__name__ == "FullyShardedDataParallel":
-            yield "it is wrapped by FSDP, which flattens its weights: attach before wrapping it"
+            yield "FSDP has wrapped it and flattened its weights: attach to a model without it"
         elif hasattr(module, "parametrizations"):
             yield (
                 "its weights are parametrised: call "
