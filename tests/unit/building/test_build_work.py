@@ -15,4 +15,4 @@ def test_what_killed_builds_left_half_written_goes(tmp_path):
     work.sweep()
     files = [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
     assert files == [tmp_path / "work" / KEY / "3"]
-    assert files[0].read_bytes() == b"done"
+    assert work.has(KEY, 3)
