@@ -5,6 +5,7 @@ A router is a revision without a delta: its arrays are stored as extras are.
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from functools import cached_property
 from typing import Any, final
 
@@ -39,6 +40,7 @@ from tvbank.bank.router_documents import (
 from tvbank.bank.snapshot import read_root_to_change, read_stored
 from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import (
+    NonFiniteError,
     RouterNotFoundError,
     TaskNotFoundError,
     UsageError,
@@ -101,6 +103,7 @@ def _prepare(
 
     Raises:
         TaskNotFoundError: the bank lacks tasks that the router knows; names them.
+        NonFiniteError: the router holds NaN or infinity.
     """
     _refuse_unknown(router.tasks, catalog, location)
     with np.errstate(over="ignore"):
@@ -111,6 +114,11 @@ def _prepare(
     }
     if router.metric is not None:
         arrays |= {CENTRE: router.metric.centre, MATRIX: router.metric.matrix}
+    thresholds = [] if router.rejection is None else [*astuple(router.rejection)]
+    numbers = {"thresholds": np.array(thresholds), "spread": np.array(router.spread)}
+    for name, array in (arrays | numbers).items():
+        if not np.isfinite(array).all():
+            raise NonFiniteError(f"the router's {name} are NaN or infinite: fit it anew")
     extras = tuple(
         ExtraRecord(name, array.dtype.name, array.shape) for name, array in arrays.items()
     )

@@ -14,6 +14,9 @@ from tvbank.errors import NonFiniteError, UsageError
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
+#: Beyond this k-means and the learned metric, which compute in float32, would overflow.
+_LARGEST_SQUARED = 1e12
+
 #: Beyond this a half-precision number is infinite.
 _LARGEST_HALF = 65504.0
 
@@ -75,7 +78,7 @@ def cluster(examples: Examples, centres: int, seed: int) -> Examples:
     """At most ``centres`` k-means centres of each task; a task with fewer examples keeps those.
 
     Raises:
-        UsageError: scikit-learn is not installed.
+        UsageError: scikit-learn is not installed, or the features are too large.
     """
     try:
         from sklearn.cluster import KMeans
@@ -83,6 +86,11 @@ def cluster(examples: Examples, centres: int, seed: int) -> Examples:
         raise UsageError(
             "centres= needs scikit-learn: pip install 'tvbank[routing]', or leave centres= out"
         ) from error
+    if np.abs(examples.points).max(initial=0.0) > _LARGEST_SQUARED:
+        raise UsageError(
+            f"features beyond {_LARGEST_SQUARED:.0e} are too large for centres, which are means of "
+            "squares: scale them, or leave centres= out"
+        )
     parts: list[Floats] = []
     for task in range(len(examples.tasks)):
         points = np.unique(examples.of(task), axis=0)
@@ -115,7 +123,8 @@ def checked_rows(rows: Any, what: str) -> Floats:
     if hasattr(rows, "detach"):  # a tensor, without importing torch
         rows = rows.detach().float().cpu().numpy()
     try:
-        array = np.asarray(rows, np.float32)
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused
+            array = np.asarray(rows, np.float32)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{what}: features are a matrix of numbers [n, d]: {error}") from error
     if array.ndim != 2 or not array.shape[1]:

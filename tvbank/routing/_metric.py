@@ -39,9 +39,10 @@ class Metric:
     centre: Floats
     matrix: Floats
 
-    def project(self, points: Floats) -> Floats:
-        """L·(x − c) of every row, [n, d] -> [n, r]."""
-        projected: Floats = np.matmul(points - self.centre, self.matrix.T, dtype=np.float32)
+    def project(self, points: NDArray[Any]) -> NDArray[Any]:
+        """L·(x − c) of every row, [n, d] -> [n, r], in the points' own float32 or float64."""
+        moved = points - self.centre.astype(points.dtype)
+        projected: NDArray[Any] = np.matmul(moved, self.matrix.T.astype(points.dtype))
         return projected
 
 

@@ -9,7 +9,7 @@ import importlib.util
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from tvbank.routing._examples import Doubles, Examples, Floats
 from tvbank.routing._metric import Metric, task_means
 
 Indices = NDArray[np.int64]
+
+#: float32, or float64 where that is needed.
+Points = NDArray[np.floating[Any]]
 
 #: Entries of keys from which faiss is taken, where it is installed: it was found to be slower at 9
 #: million, and as fast in less memory at 38 million.
@@ -32,6 +35,13 @@ _GROUPS = 4096
 #: Keys that faiss multiplies at a time; with its own 1,024 the products are too small.
 _FAISS_KEYS = 8192
 
+#: Up to this magnitude squared distances of any width are below the largest float32; beyond it
+#: everything is computed in float64, which holds what any float32 keys, metric and input give.
+_LARGEST = 2.0**40
+
+#: Beyond this the difference of two float32 numbers may be infinite.
+_FARTHEST = 2.0**126
+
 #: Candidates beyond those asked for, in case rounding in the product swaps neighbours.
 _SPARE = 8
 
@@ -39,7 +49,7 @@ _SPARE = 8
 class Search(ABC):
     """Finds the nearest of some keys."""
 
-    def __init__(self, keys: Floats) -> None:
+    def __init__(self, keys: Points) -> None:
         """Take keys [m, r]."""
         self._keys = keys
 
@@ -48,7 +58,7 @@ class Search(ABC):
         """Entries that a query takes while candidates are looked for."""
         return len(self._keys)
 
-    def nearest(self, queries: Floats, neighbours: int) -> tuple[Floats, Indices]:
+    def nearest(self, queries: Points, neighbours: int) -> tuple[Points, Indices]:
         """The nearest keys of every query; of equally near ones the first.
 
         The distances of candidates are computed from the differences, so that a key is found at
@@ -62,7 +72,7 @@ class Search(ABC):
             Euclidean distances [n, C], ascending, and the keys' numbers [n, C].
         """
         taken = min(len(self._keys), neighbours + _SPARE)
-        distances = np.empty((len(queries), neighbours), np.float32)
+        distances = np.empty((len(queries), neighbours), self._keys.dtype)
         indices = np.empty((len(queries), neighbours), np.int64)
         widest = max(self._row, taken * max(1, self._keys.shape[1]))
         step = max(1, _BLOCK // widest)
@@ -74,7 +84,7 @@ class Search(ABC):
         return distances, indices
 
     @abstractmethod
-    def _candidates(self, queries: Floats, count: int) -> NDArray[np.integer]:
+    def _candidates(self, queries: Points, count: int) -> NDArray[np.integer]:
         """The numbers of the nearest keys in any order, [n, count]."""
 
 
@@ -82,12 +92,12 @@ class Search(ABC):
 class Exact(Search):
     """All distances, up to what a query has in common: ‖k‖²/2 - q·k."""
 
-    def __init__(self, keys: Floats) -> None:
+    def __init__(self, keys: Points) -> None:
         """Take keys [m, r]."""
         super().__init__(keys)
         self._half_norms = np.einsum("ij,ij->i", keys, keys) / 2
 
-    def _candidates(self, queries: Floats, count: int) -> NDArray[np.integer]:
+    def _candidates(self, queries: Points, count: int) -> NDArray[np.integer]:
         near = queries @ self._keys.T
         np.subtract(self._half_norms, near, out=near)
         if count == len(self._keys):
@@ -113,7 +123,7 @@ class Faiss(Search):
     It reads all keys for every call, so calls must bring many queries.
     """
 
-    def __init__(self, keys: Floats) -> None:
+    def __init__(self, keys: Points) -> None:
         """Take keys [m, r]."""
         import faiss
 
@@ -125,7 +135,7 @@ class Faiss(Search):
     def _row(self) -> int:
         return 1
 
-    def _candidates(self, queries: Floats, count: int) -> NDArray[np.integer]:
+    def _candidates(self, queries: Points, count: int) -> NDArray[np.integer]:
         import faiss
 
         before = faiss.cvar.distance_compute_blas_database_bs
@@ -137,16 +147,16 @@ class Faiss(Search):
         return indices
 
 
-def searching(keys: Floats) -> Search:
+def searching(keys: Points) -> Search:
     """The search that suits the number of keys [m, r]."""
-    if keys.size >= FAISS_FROM and importlib.util.find_spec("faiss"):
+    if keys.dtype == np.float32 and keys.size >= FAISS_FROM and importlib.util.find_spec("faiss"):
         return Faiss(keys)
     return Exact(keys)
 
 
 def _ranked(
-    queries: Floats, keys: Floats, candidates: NDArray[np.integer], neighbours: int
-) -> tuple[Floats, Indices]:
+    queries: Points, keys: Points, candidates: NDArray[np.integer], neighbours: int
+) -> tuple[Points, Indices]:
     """The nearest of some candidates of every query, [n, c] -> [n, C], in order."""
     candidates = np.sort(candidates, axis=1)
     difference = keys[candidates] - queries[:, None]
@@ -178,13 +188,39 @@ class Neighbours:
 
 @final
 class Neighbourhood:
-    """The keys of a router in its metric, ready to be searched."""
+    """The keys of a router in its metric, ready to be searched.
 
-    def __init__(self, keys: Examples, metric: Metric | None) -> None:
+    Whatever finite numbers keys, metric and inputs hold, no result is NaN: see ``_LARGEST``.
+    """
+
+    def __init__(self, keys: Examples, metric: Metric | None, *, wide: bool = False) -> None:
+        """Take keys; ``wide`` computes in float64 in any case."""
         self._keys, self._metric = keys, metric
+        self._wide = wide or not self._fits(keys.points)
+
+    def _for(self, rows: Floats) -> Neighbourhood:
+        """This neighbourhood, or for inputs that are too large a wide one."""
+        return self if self._wide or self._fits(rows) else self._widened
+
+    def _fits(self, rows: Floats) -> bool:
+        """Whether float32 holds all squares of such rows [n, d], seen through the metric."""
+        largest = _magnitude(rows)
+        if self._metric is not None:
+            largest += _magnitude(self._metric.centre)
+            if largest > _FARTHEST:
+                return False
+            largest *= _magnitude(self._metric.matrix) * self._metric.matrix.shape[1]
+        return largest <= _LARGEST
+
+    @cached_property
+    def _widened(self) -> Neighbourhood:
+        return Neighbourhood(self._keys, self._metric, wide=True)
 
     def of(self, rows: Floats, neighbours: int) -> Neighbours:
         """The nearest keys of inputs [n, d]."""
+        around = self._for(rows)
+        if around is not self:
+            return around.of(rows, neighbours)
         inputs = self.project(rows)
         distances, indices = self._search.nearest(inputs, min(neighbours, len(self.points)))
         owners = self._keys.owners[indices].astype(np.int64)
@@ -203,6 +239,9 @@ class Neighbourhood:
 
     def squares(self, rows: Floats) -> Doubles:
         """|x - m|² for the mean m of each task's keys, less what all have in common: [n, K]."""
+        around = self._for(rows)
+        if around is not self:
+            return around.squares(rows)
         middle, means = self._means
         near = self.project(rows) - middle
         squares: Doubles = np.einsum("kr,kr->k", means, means) - 2 * near @ means.T
@@ -215,13 +254,16 @@ class Neighbourhood:
         apart = self.points - (middle + means)[self._keys.owners]
         return float(np.mean(apart**2)) or 1.0
 
-    def project(self, rows: Floats) -> Floats:
+    def project(self, rows: Floats) -> Points:
         """Inputs [n, d] in the metric, [n, r]."""
+        if self._wide:  # nothing is subtracted from which the smaller ones would not be left
+            doubles = rows.astype(np.float64)
+            return doubles if self._metric is None else self._metric.project(doubles)
         return rows - self._centre if self._metric is None else self._metric.project(rows)
 
     @cached_property
-    def points(self) -> Floats:
-        """The keys in the metric, float32 [m, r]."""
+    def points(self) -> Points:
+        """The keys in the metric, [m, r]."""
         return self.project(self._keys.points)
 
     @cached_property
@@ -240,3 +282,8 @@ class Neighbourhood:
         means = task_means(self.points.astype(np.float64), self._keys.counts)
         middle = means.mean(0)
         return middle, means - middle
+
+
+def _magnitude(numbers: Floats) -> float:
+    """The largest magnitude; 0 of none."""
+    return max(float(numbers.max(initial=0.0)), -float(numbers.min(initial=0.0)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tvbank.errors import UsageError
 from tvbank.routing._confidence import pooled as pooled
-from tvbank.routing._examples import Examples
+from tvbank.routing._examples import Examples, checked_rows
 from tvbank.routing.router import NO_TASK, Router
 
 __all__ = ["ALWAYS", "Cascade", "Stage", "Verdict", "choose_thresholds", "pooled"]
@@ -165,6 +165,8 @@ class Cascade:
                 f"a cascade is chosen among 1 to {_MOST} routers, each with its cost; got "
                 f"{len(routers)} routers, {len(costs)} costs"
             )
+        if not all(np.isfinite(cost) and cost >= 0 for cost in costs):
+            raise UsageError(f"costs= are numbers of 0 or more, got {list(costs)}")
         verdicts, truth = _judged(routers, held_out, loss)
         right = [int((verdict.top == truth).sum()) for verdict in verdicts]
         needed = max(right) - loss * len(truth)
@@ -214,7 +216,7 @@ def _judge_held_out(
         for name in router.tasks:
             if name not in examples or not len(examples[name]):
                 raise UsageError(f"no held-out examples of task {name!r}")
-        parts = [np.asarray(examples[name], np.float32) for name in router.tasks]
+        parts = [checked_rows(examples[name], f"task {name!r}") for name in router.tasks]
         verdicts.append(Stage(router).judge(np.concatenate(parts)))
         truths.append(np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
     if any(len(truth) != len(truths[0]) for truth in truths):

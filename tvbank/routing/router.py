@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.errors import TaskExistsError, TaskNotFoundError, UsageError
+from tvbank.errors import NonFiniteError, TaskExistsError, TaskNotFoundError, UsageError
 from tvbank.routing._confidence import posterior
 from tvbank.routing._examples import Examples, Floats, checked_rows, cluster, gather
 from tvbank.routing._held_out import Rejection as Rejection
@@ -102,7 +102,13 @@ class Router:
                 f"a router chooses between two tasks or more, got only {examples.tasks[0]!r}: with "
                 "one task there is nothing to route"
             )
-        keys, metric = method.build(examples)
+        with np.errstate(over="ignore"):  # found out below
+            keys, metric = method.build(examples)
+        if metric is not None and not np.isfinite(metric.matrix).all():
+            raise NonFiniteError(
+                "the features differ by so little that no metric of float32 tells them apart: "
+                "scale them, or use metric='euclidean'"
+            )
         if method.neighbours > len(keys.points):
             raise UsageError(
                 f"neighbours= is at most the number of examples or centres, {len(keys.points)}, "
