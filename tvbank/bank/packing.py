@@ -6,7 +6,6 @@ import os
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -18,7 +17,7 @@ from tvbank.bank.outputs import refuse_within
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import BankExistsError, UsageError
-from tvbank.storage import Location, open_storage
+from tvbank.storage import Location, local_file, open_storage
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _READABLE = 0o644 << 16
@@ -64,7 +63,7 @@ def pack(
         BankNotFoundError, TaskNotFoundError, CorruptionError: the source.
         StorageError: a store or the disk refused; a file that was there stays as it was.
     """
-    path = Path(out)
+    path = local_file(out)
     if path.suffix.lower() != ".zip":
         raise UsageError(f"{path}: give a name that ends in .zip, so that the bank can be opened")
     if path.is_dir() or (path.exists() and not replace):

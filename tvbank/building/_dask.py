@@ -11,6 +11,7 @@ from tvbank._version import __version__
 from tvbank.building._jobs import Failed, Job, run_job
 from tvbank.building._workers import TRIES, Lost, Outcome, Workers
 from tvbank.errors import StorageError, UsageError
+from tvbank.storage import redact_url
 
 #: Seconds to wait for the scheduler, and then for its first worker.
 _PATIENCE = 30
@@ -36,6 +37,10 @@ class DaskWorkers(Workers):
             raise UsageError(
                 f"--scheduler needs dask.distributed: pip install 'tvbank[dask]' ({error})"
             ) from error
+        if "@" in address:  # nor would the scheduler know what to do with it
+            raise UsageError(
+                f"{redact_url(address)}: the address of a scheduler holds no user or password"
+            )
         self._address = address
         self._name = f"tvbank-{uuid.uuid4().hex}"
         self._tickets: dict[str, int] = {}

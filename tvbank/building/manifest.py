@@ -38,7 +38,7 @@ from tvbank.compress.protocol import Compressor
 from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import TvbankError, UsageError
 from tvbank.layout import MAX_CHUNK_LENGTH
-from tvbank.storage import is_url, redact
+from tvbank.storage import is_url, local_file, redact
 
 #: What a manifest may have in bytes: more tasks than a bank should have fit into that.
 MAX_BYTES = 64 * 2**20
@@ -122,7 +122,7 @@ def read_manifest(source: str | os.PathLike[str] | Mapping[str, Any]) -> Manifes
     """
     if isinstance(source, Mapping):
         return _Reader("the manifest", "", Path.cwd(), None).read(dict(source))
-    path = Path(source)
+    path = local_file(source)
     try:
         text = read_regular(path, MAX_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ from tvbank.checkpoint._checkpoint import Checkpoint
 from tvbank.checkpoint._files import checkpoint_in
 from tvbank.checkpoint._open import CheckpointSource, checkpoint_files
 from tvbank.errors import CheckpointError, UsageError
+from tvbank.storage import local_file
 
 __all__ = ["is_one_of", "refuse_replacing"]
 
@@ -29,7 +30,7 @@ def refuse_replacing(
         UsageError: ``out`` is one of its files; or would be taken for the checkpoint from then on,
             since that is named by its folder.
     """
-    path = Path(out)
+    path = local_file(out)
     files = checkpoint_files(source)
     if is_one_of(path, files):
         part = "itself" if len(files) == 1 else "itself, one of its files"

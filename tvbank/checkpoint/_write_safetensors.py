@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from tvbank._json import MAX_JSON_BYTES
 from tvbank.checkpoint._checkpoint import TensorSpec
 from tvbank.dtypes import DTYPES, ELEMENT_TYPES
 from tvbank.errors import UsageError
+from tvbank.storage import local_file
 
 __all__ = ["aligned_order", "write_safetensors"]
 
@@ -54,7 +54,7 @@ def write_safetensors(
     """
     header = _header(specs, {"format": "pt"} if metadata is None else metadata)
     arrays = map(tensors, [spec.name for spec in specs]) if callable(tensors) else iter(tensors)
-    with ReplacedFile(Path(path), sweep=True) as file:
+    with ReplacedFile(local_file(path), sweep=True) as file:
         file.write(header)
         for spec in specs:
             # No variable holds the array: it must be gone before the next one is made.

@@ -7,9 +7,10 @@ import io
 import os
 import sys
 import warnings
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+import typer.core
 
 from tvbank._imports import shut_out_current_folder
 from tvbank.cli._output import say
@@ -20,7 +21,26 @@ USAGE = 2
 _INTERRUPTED = 130
 _DEBUG = "TVBANK_DEBUG"
 
+#: What typer raises for arguments that it does not understand.
+_COMPLAINT: Any = typer.BadParameter.__base__
+
+
+class _Verbs(typer.core.TyperGroup):
+    """The program's verbs, whose complaints about arguments quote no password."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Do what the arguments say."""
+        try:
+            return super().invoke(ctx)
+        except _COMPLAINT as error:
+            from tvbank.storage import redact
+
+            error.message = redact(error.message)
+            raise
+
+
 app = typer.Typer(
+    cls=_Verbs,
     name="tvbank",
     help="One base model, many fine-tunes: each a small compressed task vector in one bank.",
     no_args_is_help=True,
@@ -74,7 +94,9 @@ def main() -> NoReturn:
     except Exception as error:
         if os.environ.get(_DEBUG):
             raise
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        from tvbank.storage import words_of
+
+        what = f"{type(error).__name__}: {words_of(error)}"
         _fail(
             f"internal error: {what} (set {_DEBUG}=1 for details, and please report it)", AT_FAULT
         )

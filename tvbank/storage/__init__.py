@@ -18,8 +18,8 @@
 Only the packages that a bank's place needs are imported.
 """
 
-from tvbank.storage._open import Location, is_url, open_storage, split_url
-from tvbank.storage._shown import redact, refuse_credentials, words_of
+from tvbank.storage._open import Location, is_url, local_file, open_storage, split_url
+from tvbank.storage._shown import redact, redact_url, refuse_credentials, words_of
 from tvbank.storage._storage import (
     ByteRange,
     ObjectNotFoundError,
@@ -40,8 +40,10 @@ __all__ = [
     "Storage",
     "StoredObject",
     "is_url",
+    "local_file",
     "open_storage",
     "redact",
+    "redact_url",
     "refuse_credentials",
     "split_url",
     "words_of",

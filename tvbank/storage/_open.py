@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from tvbank.errors import UsageError
 from tvbank.storage._own import own_storage
-from tvbank.storage._shown import refuse_credentials
+from tvbank.storage._shown import redact_url, refuse_credentials
 from tvbank.storage._storage import Storage
 from tvbank.storage.by_icechunk import IcechunkStorage, is_icechunk
 from tvbank.storage.local import LocalStorage
@@ -67,13 +68,31 @@ def is_url(place: str) -> bool:
     """
     if "://" in place:
         return True
-    scheme, colon, rest = place.partition(":")
-    if colon and rest.startswith("/") and scheme.lower() in _OBJECTS | _OTHERS:
+    if scheme := _without_slash(place):
         raise UsageError(  # the rest is not shown: it may hold a password
             f"{scheme}:/… has one slash where a URL has two: give URLs as text, since a Path drops "
             f"one (for a folder of that name, write ./{scheme}:/…)"
         )
     return False
+
+
+def _without_slash(place: str) -> str:
+    """The scheme of a URL that lost a slash, as it does in a ``Path``; else nothing."""
+    scheme, _, rest = place.partition(":")
+    return scheme if rest.startswith("/") and scheme.lower() in _OBJECTS | _OTHERS else ""
+
+
+def local_file(path: str | os.PathLike[str]) -> Path:
+    """The path of a file of this machine.
+
+    Raises:
+        UsageError: it is a URL.
+    """
+    text = os.fspath(path)
+    if "://" in text or _without_slash(text):
+        shown = redact_url(text) if "://" in text else f"{_without_slash(text)}://…"
+        raise UsageError(f"{shown} is a URL: give the path of a file of this machine")
+    return Path(text)
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -56,6 +56,11 @@ def redact(text: str) -> str:
     return _NAMED.sub(r"\1...", text)
 
 
+def redact_url(url: str) -> str:
+    """A URL without what may be secret; what stands after a space is of it, too."""
+    return redact(re.sub(r"\s", "%20", url))
+
+
 def words_of(error: BaseException | str) -> str:
     """The first line of another library's error, without secrets and characters that are not shown.
 
@@ -73,7 +78,7 @@ def refuse_credentials(url: str) -> str:
         UsageError: it has a user, a password, a query or a fragment, none of which is shown; or it
             names nothing.
     """
-    shown = redact(re.sub(r"\s", "%20", url))
+    shown = redact_url(url)
     for link in _LINK.split(url):
         if "://" not in link:
             continue

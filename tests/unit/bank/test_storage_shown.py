@@ -139,3 +139,41 @@ def test_nothing_of_a_url_is_noted_in_a_bank():
     with pytest.raises(UsageError):
         tvbank.create(place, "https://user:hunter2@host/x.safetensors")
     assert not any(b"hunter2" in data for data in banks.contents(place).values())
+
+
+def test_a_url_where_a_file_is_to_be_written_or_a_manifest_read(tmp_path):
+    bank = banks.small_bank(tmp_path / "bank")
+    base = banks.base_model()
+    for secret in ("hunter2", "hun/ter2", "hun ter2"):
+        for place in (f"https://user:{secret}@host/x", f"https:/user:{secret}@host/x"):
+            for use in (
+                lambda place=place: tvbank.pack(bank.storage, f"{place}.zip"),
+                lambda place=place: tvbank.export(
+                    bank, "exact", out=f"{place}.safetensors", base=base
+                ),
+                lambda place=place: tvbank.build(f"{place}.toml"),
+            ):  # fmt: skip
+                with pytest.raises(UsageError, match="is a URL: give the path of a file") as caught:
+                    use()
+                assert "ter2" not in told(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [["ls", "a"], [], ["verify", "b"]])
+def test_complaints_about_arguments_quote_no_password(arguments, capfd, monkeypatch):
+    from tvbank.cli import main
+
+    for url in ("https://user:hunter2@host/bank", "https://user:hun ter2@host?sig=ter2"):
+        monkeypatch.setattr("sys.argv", ["tvbank", *arguments, url])
+        with pytest.raises(SystemExit):
+            main()
+        shown = "".join(capfd.readouterr())
+        assert "ter2" not in shown
+        assert "host" in shown
+
+
+def test_a_scheduler_whose_address_holds_a_password(tmp_path):
+    bank = banks.small_bank(tmp_path / "bank")
+    wanted = {"bank": bank.location, "tasks": {"t": {"checkpoint": "x"}}}
+    with pytest.raises(UsageError, match="no user or password") as caught:
+        tvbank.build(wanted, scheduler="tcp://user:hun/ter2@127.0.0.1:1")
+    assert "ter2" not in told(caught.value)
