@@ -52,7 +52,7 @@ def tiny(tmp_path_factory):
     return ["--base", folder / "base.safetensors", "--tuned", *paths]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tasks(tmp_path_factory):
     """A folder of the image family, its model narrow: a base and three tasks that were moved."""
     root, chance = tmp_path_factory.mktemp("tasks"), np.random.default_rng(0)

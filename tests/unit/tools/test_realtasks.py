@@ -6,15 +6,21 @@ import torch
 from safetensors.torch import save_file
 
 from tools.bench import realtasks
-from tools.bench.realtasks._families import WIDTH, MiniLM, VisionTransformer
+from tools.bench.realtasks import _families
+from tools.bench.realtasks._families import MiniLM, VisionTransformer
 
 CLASSES = 3
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_families, "WIDTH", 24)
+        yield written(tmp_path_factory.mktemp("realtasks"))
+
+
+def written(root):
     """A base and one untrained task of the image family, and one whose training is not done."""
-    root = tmp_path_factory.mktemp("realtasks")
     torch.manual_seed(0)
     chance = np.random.default_rng(0)
     base = VisionTransformer().state_dict()
@@ -26,7 +32,7 @@ def folder(tmp_path_factory):
         np.savez(
             task / "data.npz", x_train=images, y_train=labels, x_test=images[:6], y_test=labels[:6]
         )
-        head = {"weight": torch.randn(CLASSES, WIDTH), "bias": torch.zeros(CLASSES)}
+        head = {"weight": torch.randn(CLASSES, 24), "bias": torch.zeros(CLASSES)}
         save_file(head, task / "head.safetensors")
     save_file(base, root / "vit" / "base.safetensors")
     save_file({**base, "pos": base["pos"] + 1}, root / "vit" / "done" / "tuned.safetensors")

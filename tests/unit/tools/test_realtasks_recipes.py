@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from tools.bench import realtasks
+from tools.bench.realtasks import _families
 from tools.bench.realtasks._families import ViT
 from tools.bench.realtasks.recipes.build import TASKS
 from tools.bench.realtasks.recipes.data import (
@@ -112,7 +113,8 @@ def test_eight_text_tasks_and_four_of_images():
     assert len(TASKS["vit"]) >= 4
 
 
-def test_a_family_is_trained_from_nothing_the_same_each_time(tmp_path):
+def test_a_family_is_trained_from_nothing_the_same_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(_families, "WIDTH", 48)
     chance = np.random.default_rng(0)
     labels = np.arange(48, dtype=np.int64) % 2
     images = chance.integers(0, 60, (48, 28, 28), dtype=np.uint8)
