@@ -6,6 +6,7 @@
 ``names.py``              checks what users name and say: names of tasks, metadata
 ``shard.py``              shards: frames, checksums, index
 ``extras.py``             units kept whole beside the delta, compressed with zstd
+``zstd_header.py``        what a zstd frame says before it is decompressed
 ``encoder.py``            a ``Draft``, what is being written; turns its units into frames
 ``writer.py``             makes a revision of it; holds its objects until they can be named
 ``ahead.py``              work on several units, or requests to a store, at the same time

@@ -29,6 +29,7 @@ from tvbank.bank.zarr_documents import (
     extra_document,
     stored_dtype,
 )
+from tvbank.bank.zstd_header import content_size
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
 from tvbank.storage import Storage
@@ -196,10 +197,6 @@ class Extras(Mapping[str, NDArray[Any]]):
         return out.view(stored_dtype(record.dtype))
 
 
-_MAGIC = bytes.fromhex("28b52ffd")
-_CONTENT_SIZE_BYTES = (0, 2, 4, 8)
-_DICTIONARY_BYTES = (0, 1, 2, 4)
-
 #: A block takes 4 bytes at least and holds 2**17 at most.
 _LARGEST_RATIO = 2**15
 
@@ -228,10 +225,11 @@ def decompress(data: bytes, size: int) -> NDArray[np.uint8]:
         size: bytes of the content.
 
     Raises:
-        FormatError: ``extra``; the data are damaged, or hold another number of bytes.
+        FormatError: ``extra``; the data are damaged, hold another number of bytes, or are not one
+            frame of which this is known (see ``zstd_header``).
         TooLargeError: there is not enough memory.
     """
-    stated = _content_size(data)
+    stated = content_size(data)
     if stated != size or size > len(data) * _LARGEST_RATIO:
         raise FormatError("extra", f"{len(data)} bytes state {stated} where {size} belong")
     what, remedy = "a chunk of an extra", "see Task.extras.record for its shape"
@@ -241,17 +239,3 @@ def decompress(data: bytes, size: int) -> NDArray[np.uint8]:
     except (RuntimeError, ValueError) as error:
         raise FormatError("extra", str(error)) from error
     return out
-
-
-def _content_size(data: bytes) -> int | None:
-    """The content's size as the frame's header states it (RFC 8878, 3.1.1.1), if it does."""
-    if len(data) < 5 or data[:4] != _MAGIC:
-        return None
-    descriptor = data[4]
-    single_segment = descriptor >> 5 & 1
-    width = _CONTENT_SIZE_BYTES[descriptor >> 6] or single_segment
-    start = 5 + (1 - single_segment) + _DICTIONARY_BYTES[descriptor & 3]
-    field = data[start : start + width]
-    if not width or len(field) < width:
-        return None
-    return int.from_bytes(field, "little") + (256 if width == 2 else 0)

@@ -8,10 +8,13 @@ import pytest
 from numcodecs.zstd import Zstd
 
 import tvbank
+from spec.reference.extras import _decompress as reference
+from spec.reference.invalid import Invalid
 from tvbank.bank import zarr_documents
 from tvbank.bank.documents import ExtraRecord
 from tvbank.bank.extras import decompress
 from tvbank.bank.zarr_documents import chunk_keys, chunk_shape
+from tvbank.bank.zstd_header import content_size
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
 from tvbank.storage import MemoryStorage
@@ -151,6 +154,19 @@ def without_size(data):
     return header + block + data
 
 
+def framed(window=0, dictionary=0, flags=0, kind=0, last=1, tail=b""):
+    """The right bytes in one raw block, under a header that is made by hand."""
+    data = RIGHT.tobytes()
+    flags |= 0b0100_0000 | bool(dictionary)
+    head = struct.pack("<IBB", 0xFD2FB528, flags, window) + bytes([dictionary]) * (flags & 1)
+    size = (len(data) - 256).to_bytes(2, "little")
+    block = (len(data) << 3 | kind << 1 | last).to_bytes(3, "little")
+    return head + size + block + data + tail
+
+
+#: Bytes that every decoder leaves out.
+SKIPPED = struct.pack("<II", 0x184D2A50, 4) + b"what"
+
 WRONG = {
     "nothing": b"",
     "no zstd": b"these bytes are no zstd frame, whatever they are",
@@ -161,7 +177,52 @@ WRONG = {
     "a bomb that hides its size": without_size(bytes(2**16)),
     "too few bytes that hide their size": without_size(bytes(255)),
     "bytes behind the end": compressed(256) + b"\0",
+    "an empty frame behind the end": compressed(256) + compressed(0),
+    "an empty frame before the beginning": compressed(0) + compressed(256),
+    "a skippable frame behind the end": compressed(256) + SKIPPED,
+    "a skippable frame before the beginning": SKIPPED + compressed(256),
+    "a window of gigabytes": framed(window=21 << 3),
+    "a window beyond what is needed": framed(window=13 << 3 | 1),
+    "the largest window": framed(window=0xFF),
+    "a dictionary": framed(dictionary=7),
+    "a reserved bit": framed(flags=0b1000),
+    "a reserved kind of block": framed(kind=3),
+    "a checksum that is not there": framed(flags=0b100),
+    "a wrong checksum": framed(flags=0b100, tail=bytes(4)),
+    "no last block": framed(last=0),
 }
+
+RIGHT_BUT_ODD = {
+    "a window of 8 MiB": framed(window=13 << 3),
+    "the smallest window": framed(window=0),
+    "dictionary 0, which is none": framed(dictionary=0, flags=1),
+    "a bit that nobody uses": framed(flags=0b10000),
+}
+
+
+@pytest.mark.parametrize("data", RIGHT_BUT_ODD.values(), ids=RIGHT_BUT_ODD)
+def test_what_the_library_itself_would_not_write_is_read(data):
+    bank = replaced_chunk(bank_with({"x": RIGHT}), data)
+    assert same(bank["task"].extras["x"], RIGHT)
+    assert bank.verify() == []
+    assert reference(data, RIGHT.nbytes) == RIGHT.tobytes()
+
+
+@pytest.mark.parametrize("data", WRONG.values(), ids=WRONG)
+def test_the_reference_refuses_the_same(data):
+    with pytest.raises(Invalid) as caught:
+        reference(data, RIGHT.nbytes)
+    assert caught.value.reason == "extra"
+
+
+@pytest.mark.parametrize("size", [2**23 + 1, 2**24])
+def test_a_window_as_large_as_the_content_needs_is_taken(size):
+    head = struct.pack("<IBBI", 0xFD2FB528, 0b1000_0000, 14 << 3, size)
+    empty = (1).to_bytes(3, "little")
+    assert content_size(head + empty) == size
+    for window in (14 << 3 | 1, 15 << 3):
+        with pytest.raises(FormatError, match="window"):
+            content_size(head[:5] + bytes([window]) + head[6:] + empty)
 
 
 @pytest.mark.parametrize("data", WRONG.values(), ids=WRONG)

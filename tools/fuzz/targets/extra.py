@@ -14,7 +14,9 @@ from spec.reference.extras import _decompress
 from tools.fuzz._agreement import attempt
 from tools.fuzz._frames import VECTORS
 from tools.fuzz._mutate import mutate_bytes
-from tvbank.bank.extras import _content_size, compress, decompress
+from tvbank.bank.extras import compress, decompress
+from tvbank.bank.zstd_header import content_size
+from tvbank.errors import FormatError
 
 
 def seeds() -> Iterator[bytes]:
@@ -41,9 +43,11 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         chunk = bytes(head) + mutate_bytes(chunk[kept:], max_size)
     else:
         chunk = mutate_bytes(chunk or b"\0", max_size)
-    stated = _content_size(chunk)
-    fits = stated is not None and stated < 2**16 and dice.random() < 0.9
-    size = stated if fits else dice.randrange(2**16)
+    try:
+        stated = content_size(chunk)
+    except FormatError:
+        stated = 2**16
+    size = stated if stated < 2**16 and dice.random() < 0.9 else dice.randrange(2**16)
     return size.to_bytes(2, "little") + chunk[: max_size - 2]
 
 
