@@ -52,12 +52,12 @@ def content_size(data: bytes) -> int:
 
 
 def _window(descriptor: int) -> int:
-    base = 2 ** (10 + (descriptor >> 3))
+    base: int = 1 << 10 + (descriptor >> 3)
     return base + base // 8 * (descriptor & 7)
 
 
 def _power_of_two_from(size: int) -> int:
-    return int(2 ** max(0, size - 1).bit_length())
+    return 1 << max(0, size - 1).bit_length()
 
 
 def _end_of_blocks(data: bytes, at: int) -> int:
