@@ -89,6 +89,8 @@ def _hook_optimisers() -> None:
 
 
 def _note_step(optimiser: torch.optim.Optimizer, args: Any, named: Any) -> None:
+    if torch.compiler.is_compiling():
+        return  # ``torch.compile`` must not trace this: samples show what a compiled step wrote
     models = _living()
     if not models:
         return

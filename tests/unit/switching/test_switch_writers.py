@@ -236,3 +236,14 @@ def test_samples_of_large_tensors():
     tensors[0].fill_(torch.nan)
     samples.take()
     assert samples.changed() == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_step_goes_on_and_is_noticed():
+    model, state, switch = attached()
+    switch.to("a")
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(torch.ones(3, 24)).square().sum().backward()
+    torch.compile(optimiser.step, backend="eager")()
+    assert_noticed(model, switch, ["2.weight"])
+    assert_usable(model, state, switch)
