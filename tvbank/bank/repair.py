@@ -39,7 +39,7 @@ from tvbank.bank.router_documents import RouterRevision, decode_router
 from tvbank.bank.verify import Fault, verify
 from tvbank.bank.zarr_documents import DELTA, MARKER, delta_document, markers
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
-from tvbank.errors import BankNotFoundError, CorruptionError, FormatError, TvbankError
+from tvbank.errors import BankNotFoundError, CorruptionError, FormatError, StorageError, TvbankError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, Layout, build_layout
 from tvbank.storage import Location, ObjectNotFoundError, Storage, open_storage
 from tvbank.storage.by_icechunk import IcechunkStorage
@@ -193,7 +193,11 @@ class _Repair:
         """
         if not self.amended.changes:
             return ()
-        self._storage.refuse_read_only()
+        if self._storage.read_only:  # and `cp` copies no bank that cannot be opened
+            raise StorageError(
+                f"{self._storage.location} can only be read: unpack or copy its files into a "
+                "folder, and repair the bank there"
+            )
         backups = []
         for key in sorted(self.amended.changes, key=lambda key: key == ROOT):
             former = self._read(key)

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+import zipfile
 
 import banks
 import numpy as np
@@ -9,7 +10,13 @@ import pytest
 import zarr
 
 import tvbank
-from tvbank.errors import BankNotFoundError, CorruptionError, UnsupportedError, UsageError
+from tvbank.errors import (
+    BankNotFoundError,
+    CorruptionError,
+    StorageError,
+    UnsupportedError,
+    UsageError,
+)
 from tvbank.storage import MemoryStorage, open_storage
 
 BACKUP = "before-repair/"
@@ -279,6 +286,18 @@ def test_what_is_no_bank_stays_as_it_is(tmp_path):
     report = tvbank.repair(only)
     assert [fault.key for fault in report.faults] == ["zarr.json"]
     assert report.restored == ()
+
+
+def test_where_nothing_can_be_written(bank, tmp_path):
+    path = tmp_path / "bank.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, data in banks.contents(bank.storage).items():
+            archive.writestr(key, data + b" " * (key == "zarr.json"))
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="can only be read: unpack or copy"):
+        tvbank.repair(path)
+    assert tvbank.repair(path, dry_run=True).faults == ()
+    assert path.read_bytes() == before
 
 
 def test_a_later_version_is_refused(bank):
