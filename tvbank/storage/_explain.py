@@ -35,6 +35,10 @@ _OTHER_BYTES = (
     "the server sent other bytes than were asked for: a cache or gateway on the way may be at fault"
 )
 _OTHER_REGION = "the bucket is in another region: set AWS_REGION to that of the bucket"
+_MAY_NOT = (
+    "either these credentials may not do that, or there is no such object: to those who may not "
+    "list its objects a store answers the same"
+)
 _RENEW = "the credentials are refused or have expired: renew them (`aws sso login`, for example)"
 
 #: What the client's message holds, and what that means; the first that is found counts.
@@ -72,11 +76,9 @@ _REMEDIES = {
     "301": "the bucket or file is elsewhere: give its new URL, and AWS_REGION for a bucket",
     "304": "a cache on the way answers as if an older copy were here: ask past it",
     "401": "credentials are needed: set them up for the store's client",
-    "403": "either these credentials may not do that, or there is no such object, which a store "
-    "says so to those who may not list its objects",
+    "403": _MAY_NOT,
     "407": "the proxy on the way wants credentials",
-    "AccessDenied": "either these credentials may not do that, or there is no such object, which "
-    "a store says so to those who may not list its objects",
+    "AccessDenied": _MAY_NOT,
     "AuthorizationHeaderMalformed": _OTHER_REGION,
     "IllegalLocationConstraintException": _OTHER_REGION,
     "PermanentRedirect": _OTHER_REGION,
