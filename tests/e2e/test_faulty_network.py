@@ -187,7 +187,7 @@ def test_a_publication_whose_answer_is_lost_happened_once(verb, proxy, place):
 
 def test_a_copy_that_the_network_ended_goes_on(proxy, place):
     source = banks.small_bank()
-    proxy.plan = lambda number, method, _path: "503" if method == "PUT" and number > 12 else None
+    proxy.plan = lambda number, method, _path: "503" if method == "PUT" and number > 20 else None
     with pytest.raises(StorageError, match="503"):
         tvbank.copy(source.storage, storage(place))
     proxy.plan = lambda *_request: None

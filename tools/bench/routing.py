@@ -94,7 +94,7 @@ def stored(router: Router) -> tuple[float, float, int]:
         entry = bank._catalog.tasks["a"]
         # Naming one revision as many tasks is quicker than adding them.
         listed = dict.fromkeys(router.tasks, entry)
-        bank._catalog = replace_root(bank.storage, lambda _: listed)
+        bank._catalog = replace_root(bank.storage, bank.layout, lambda _: listed)
         store, _ = timed(lambda: bank.add_router("r", router))
         load, again = timed(lambda: tvbank.open(folder).router("r"))
         assert again.keys.tobytes() == router.keys.tobytes()

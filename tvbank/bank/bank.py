@@ -131,7 +131,7 @@ class Bank(Mapping[str, Task]):
                 Counter(listener(progress), total),
             )  # fmt: skip
             prepared = prepare(draft, spool)
-            self._catalog = publish_task(self.storage, name, prepared, replace=replace)
+            self._catalog = publish_task(self.storage, self.layout, name, prepared, replace=replace)
         return self[name]
 
     def _refuse_existing(self, name: str, *, replace: bool) -> None:
@@ -149,7 +149,7 @@ class Bank(Mapping[str, Task]):
             TaskNotFoundError: the bank has no task of that name.
         """
         self.storage.refuse_read_only()
-        self._catalog = remove_task(self.storage, name)
+        self._catalog = remove_task(self.storage, self.layout, name)
 
     @property
     def routers(self) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ class Bank(Mapping[str, Task]):
         """
         from tvbank.bank.routers import publish_router
 
-        self._catalog = publish_router(self.storage, name, router, replace=replace)
+        self._catalog = publish_router(self.storage, self.layout, name, router, replace=replace)
 
     def remove_router(self, name: str) -> None:
         """Take a router out of the catalog; ``gc`` frees its bytes.
@@ -205,7 +205,7 @@ class Bank(Mapping[str, Task]):
         """
         from tvbank.bank.routers import remove_router
 
-        self._catalog = remove_router(self.storage, name)
+        self._catalog = remove_router(self.storage, self.layout, name)
 
     def verify(self, progress: Listener = None) -> list[Fault]:
         """Read and check every byte that the newest catalog names.
@@ -225,7 +225,7 @@ class Bank(Mapping[str, Task]):
         Returns:
             How many objects and bytes were removed, and how many are still too young.
         """
-        return collect_garbage(self.storage, grace)
+        return collect_garbage(self.storage, grace, self.layout)
 
     def base_source(self, base: CheckpointSource | None = None) -> CheckpointSource:
         """Where to read the base's weights: what is given, else what ``create`` was given.

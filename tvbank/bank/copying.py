@@ -18,7 +18,13 @@ from tvbank.bank.documents import LAYOUT, Catalog, CatalogEntry, ObjectRecord, d
 from tvbank.bank.gc import GRACE
 from tvbank.bank.making import make_bank, refuse_occupied
 from tvbank.bank.placing import is_sound, mend
-from tvbank.bank.publish import Routers, Tasks, refuse_existing, replace_root
+from tvbank.bank.publish import (
+    Routers,
+    Tasks,
+    read_root_to_publish,
+    refuse_existing,
+    replace_root,
+)
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.snapshot import find_task, read_layout, read_root, read_root_to_change, read_stored
 from tvbank.bank.task import Task
@@ -186,12 +192,13 @@ class _Work:
 
         objects = self._source.objects(name)
         with self._target.exclusive():
-            there = read_root_to_change(self._target)[0].tasks.get(name)
+            there = self._catalog().tasks.get(name)
             named = there is not None and there.revision == entry.revision
             self._place(objects, f"tasks/{name}/{entry.revision}/", named=named, task=name)
             self._mark("tasks", name, named=named)
             if not named:
-                replace_root(self._target, edit)
+                sizes = {key: record.size for key, record in objects.items()}
+                replace_root(self._target, self._source.layout, edit, sizes=sizes)
 
     def router(self, router: StoredRouter, *, replace: bool) -> None:
         """Copy a router's objects, which are few, then name it likewise."""
@@ -202,12 +209,17 @@ class _Work:
             return {**routers, router.name: router.entry}
 
         with self._target.exclusive():
-            there = read_root_to_change(self._target)[0].routers.get(router.name)
+            there = self._catalog().routers.get(router.name)
             named = there is not None and there.revision == router.revision
             self._place(router.objects(), f"{router.folder}/", named=named)
             self._mark("routers", router.name, named=named)
             if not named:
-                replace_root(self._target, edit_routers=edit)
+                sizes = {key: record.size for key, record in router.objects().items()}
+                replace_root(self._target, self._source.layout, edit_routers=edit, sizes=sizes)
+
+    def _catalog(self) -> Catalog:
+        """The target's newest, if the target is still a bank of the same base."""
+        return read_root_to_publish(self._target, self._source.layout)[0]
 
     def _mark(self, kind: str, name: str, *, named: bool) -> None:
         """Write the documents of the groups on the way to a task or router."""

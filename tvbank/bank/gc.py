@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from tvbank._atomic import TEMPORARY
 from tvbank.bank.documents import Catalog
-from tvbank.bank.publish import revision_documents
+from tvbank.bank.publish import refuse_other_bank, revision_documents
 from tvbank.bank.snapshot import read_root_to_change
 from tvbank.bank.zarr_documents import markers
 from tvbank.errors import UsageError
+from tvbank.layout import Layout
 from tvbank.storage import ObjectNotFoundError, Storage, StoredObject
 
 #: Seconds by which an object may be younger than the store's clock says it can be.
@@ -38,7 +39,9 @@ class GcReport:
     kept_bytes: int = 0
 
 
-def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
+def collect_garbage(
+    storage: Storage, grace: float = GRACE, layout: Layout | None = None
+) -> GcReport:
     """Remove removed and replaced revisions, and what killed writers left.
 
     Only tasks, routers and temporary files are looked at: what else lies in the folder, such as a
@@ -48,9 +51,11 @@ def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
         storage: the store that holds the bank.
         grace: seconds. Garbage in whose folder something is younger stays: a reader that opened
             the bank before may need it; in a store without locks, a writer about to publish it.
+        layout: of the bank that was opened, if one was.
 
     Raises:
         UsageError: ``grace`` is negative.
+        BaseMismatchError: another bank took the place of the one that was opened.
         StorageError: the store refused; what is named by the catalog is untouched in any case.
     """
     if not grace >= 0:
@@ -60,13 +65,13 @@ def collect_garbage(storage: Storage, grace: float = GRACE) -> GcReport:
         now = storage.now() if grace else 0.0
         removed: list[StoredObject] = []
         kept: list[StoredObject] = []
-        for folder, garbage in _garbage(storage, storage.list()).items():
+        for folder, garbage in _garbage(storage, storage.list(), layout).items():
             if grace and not _old(garbage, now - grace):
                 _date_anew(storage, garbage, now)
                 kept += garbage
                 continue
             if not storage.locks:  # a writer may have come since the listing
-                garbage = _garbage(storage, list(storage.list(folder))).get(folder, [])
+                garbage = _garbage(storage, list(storage.list(folder)), layout).get(folder, [])
                 if grace and not _old(garbage, now - grace):
                     kept += garbage
                     continue
@@ -97,10 +102,14 @@ def _date_anew(storage: Storage, objects: Iterable[StoredObject], now: float) ->
                 storage.touch(one.key)
 
 
-def _garbage(storage: Storage, listed: Iterable[StoredObject]) -> dict[str, list[StoredObject]]:
+def _garbage(
+    storage: Storage, listed: Iterable[StoredObject], layout: Layout | None
+) -> dict[str, list[StoredObject]]:
     """Objects that the newest catalog does not reach, by the folder that is removed as one."""
     listed = list(listed)  # before the catalog is read: what it names then was listed or is new
     catalog = read_root_to_change(storage)[0]
+    if layout is not None:
+        refuse_other_bank(storage, catalog, layout)
     reached, markers = _reached(catalog), _markers(catalog)
     garbage: dict[str, list[StoredObject]] = {}
     for stored in listed:

@@ -24,6 +24,7 @@ from tvbank.bank.documents import (
     encode_document,
     encode_root,
 )
+from tvbank.bank.publish import confirm
 from tvbank.checkpoint import CheckpointSource
 from tvbank.errors import (
     BankExistsError,
@@ -34,7 +35,7 @@ from tvbank.errors import (
     UsageError,
 )
 from tvbank.layout import Digest
-from tvbank.storage import ObjectNotFoundError, Storage
+from tvbank.storage import LosesWritesError, ObjectNotFoundError, Storage
 
 #: The note of the path of the base's weights.
 BASE_LOCATION = "base/location/zarr.json"
@@ -64,11 +65,18 @@ def make_bank(storage: Storage, layout: bytes, note: Callable[[], None] = lambda
     with storage.exclusive():
         refuse_occupied(storage)
         _put_layout(storage, layout)
+        try:
+            storage.prove(LAYOUT, layout)
+        except LosesWritesError:
+            with suppress(StorageError, ObjectNotFoundError):
+                storage.delete(LAYOUT)
+            raise
         note()
         try:
             storage.put_if_unchanged(ROOT, catalog, None)
         except ConflictError as error:
             raise BankExistsError(f"{storage.location} already holds a bank") from error
+        confirm(storage, catalog)
 
 
 def refuse_occupied(storage: Storage) -> None:

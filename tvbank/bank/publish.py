@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from tvbank.bank.documents import (
+    MAX_DOCUMENT_BYTES,
     ROOT,
     Catalog,
     CatalogEntry,
@@ -20,8 +21,17 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.snapshot import read_root_to_change
 from tvbank.bank.zarr_documents import MARKER, markers
-from tvbank.errors import ConflictError, RouterExistsError, TaskExistsError, TaskNotFoundError
-from tvbank.storage import ObjectNotFoundError, Storage
+from tvbank.errors import (
+    BaseMismatchError,
+    ConflictError,
+    FormatError,
+    RouterExistsError,
+    StorageError,
+    TaskExistsError,
+    TaskNotFoundError,
+)
+from tvbank.layout import Layout
+from tvbank.storage import LosesWritesError, ObjectNotFoundError, Storage
 
 if TYPE_CHECKING:
     from tvbank.bank.writer import Prepared  # numba, which removing a task does not need
@@ -31,11 +41,16 @@ _TRIES = 100
 #: Seconds of the first and of the longest pause before the catalog is read again after a conflict.
 _PAUSE, _LONGEST_PAUSE = 0.02, 2.0
 
+#: How often the catalog is read back until it is what was published.
+_READS = 8
+
 Tasks = dict[str, CatalogEntry]
 Routers = dict[str, RouterEntry]
 
 
-def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bool) -> Catalog:
+def publish_task(
+    storage: Storage, layout: Layout, name: str, prepared: Prepared, *, replace: bool
+) -> Catalog:
     """Write a revision's objects, then name it in the catalog.
 
     Where the store locks, other writers, ``gc`` among them, are kept out meanwhile; elsewhere the
@@ -43,6 +58,7 @@ def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bo
 
     Raises:
         TaskExistsError: the bank has a task of that name and ``replace`` is false.
+        BaseMismatchError: another bank took the place of the one it was compressed for.
         StorageError: the store refused; the catalog is what it was.
     """
 
@@ -51,15 +67,44 @@ def publish_task(storage: Storage, name: str, prepared: Prepared, *, replace: bo
         return {**tasks, name: prepared.entry}
 
     with storage.exclusive():
-        current = read_root_to_change(storage)
+        current = read_root_to_publish(storage, layout)
         edit(current[0].tasks)
         revision = f"tasks/{name}/{prepared.entry.revision}"
+        sizes = {f"{revision}/zarr.json": len(prepared.document)}
         for key, data in prepared.objects:
             storage.put(f"{revision}/{key}", data)
+            sizes[f"{revision}/{key}"] = len(data)
         storage.put(f"{revision}/zarr.json", prepared.document)
         for marker in markers("tasks", [name]):
             storage.put(marker, MARKER)
-        return replace_root(storage, edit, current=current)
+        return replace_root(storage, layout, edit, current=current, sizes=sizes)
+
+
+def read_root_to_publish(storage: Storage, layout: Layout) -> tuple[Catalog, str]:
+    """As ``read_root_to_change``, if it is the catalog of the bank that a writer has opened.
+
+    Raises:
+        BaseMismatchError: another bank has taken its place.
+        StorageError: the store refused, or does not keep writers from overwriting each other.
+    """
+    catalog, tag = read_root_to_change(storage)
+    refuse_other_bank(storage, catalog, layout)
+    kind = "routers" if catalog.routers and not catalog.tasks else "tasks"
+    storage.prove(f"{kind}/zarr.json", MARKER, tag)
+    return catalog, tag
+
+
+def refuse_other_bank(storage: Storage, catalog: Catalog, layout: Layout) -> None:
+    """Refuse the catalog of another bank than the one that was opened.
+
+    Raises:
+        BaseMismatchError: its layout is another.
+    """
+    if catalog.layout.sha256 != layout.sha256:
+        raise BaseMismatchError(
+            f"{storage.location}: another bank, of another base or with other chunks, has taken "
+            "the place of the one that was opened: open it again"
+        )
 
 
 def refuse_existing(
@@ -91,10 +136,11 @@ def refuse_existing(
         )
 
 
-def remove_task(storage: Storage, name: str) -> Catalog:
+def remove_task(storage: Storage, layout: Layout, name: str) -> Catalog:
     """Take a task out of the catalog; its objects stay until ``gc``.
 
     Raises:
+        BaseMismatchError: another bank took the place of the one that was opened.
         TaskNotFoundError: the bank has no task of that name.
     """
 
@@ -103,14 +149,16 @@ def remove_task(storage: Storage, name: str) -> Catalog:
             raise TaskNotFoundError(f"the bank has no task {name!r}")
         return {other: entry for other, entry in tasks.items() if other != name}
 
-    return replace_root(storage, edit)
+    return replace_root(storage, layout, edit)
 
 
 def replace_root(
     storage: Storage,
+    layout: Layout,
     edit: Callable[[Tasks], Tasks] = dict,
     edit_routers: Callable[[Routers], Routers] = dict,
     current: tuple[Catalog, str] | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Catalog:
     """Read, edit, replace if unchanged; again, after a pause, if another writer was faster.
 
@@ -119,17 +167,21 @@ def replace_root(
 
     Args:
         storage: holds the bank.
+        layout: of the bank that was opened.
         edit: makes the new tasks from the old ones.
         edit_routers: likewise.
         current: the catalog and its tag, if they were read just before.
+        sizes: of the objects of a new revision: the catalog never names it without them.
 
     Raises:
+        BaseMismatchError: another bank took the place of the one that was opened.
         ConflictError: others were faster every time.
-        StorageError: the store refused.
+        LosesWritesError: the store accepted the catalog and does not have it.
+        StorageError: the store refused, or lacks objects that were written.
     """
     touched: set[str] = set()
     for tried in range(_TRIES):
-        catalog, tag = current or read_root_to_change(storage)
+        catalog, tag = current or read_root_to_publish(storage, layout)
         current = None
         edited = msgspec.structs.replace(
             catalog,
@@ -144,15 +196,60 @@ def replace_root(
             with suppress(ObjectNotFoundError):  # a damaged task can be removed, too
                 storage.touch(document, documents[document])
             touched.add(document)
+        if sizes:
+            _refuse_missing(storage, sizes)
         try:
             storage.put_if_unchanged(ROOT, data, tag)
         except ConflictError:
             longest = min(_LONGEST_PAUSE, _PAUSE * 2 ** min(tried, 16))
             time.sleep(random.uniform(0, longest))  # all at once would meet again
             continue
+        confirm(storage, data)
         return published
     raise ConflictError(
         f"{storage.location}: other writers published first, {_TRIES} times; try again"
+    )
+
+
+def _refuse_missing(storage: Storage, sizes: Mapping[str, int]) -> None:
+    """Refuse to name a revision whose objects were moved or removed since they were written.
+
+    Raises:
+        StorageError: names one of them.
+    """
+    folder = "/".join(next(iter(sizes)).split("/")[:3])
+    there = {found.key: found.size for found in storage.list(f"{folder}/")}
+    for key, size in sizes.items():
+        if there.get(key) != size:
+            raise StorageError(
+                f"{storage.location}: {key!r} is not there any more as it was just written: the "
+                "bank was moved, replaced or collected meanwhile; open it again, and try again"
+            )
+
+
+def confirm(storage: Storage, data: bytes) -> None:
+    """Read back the root document that was published, or a later one.
+
+    A later one was made from it, and may lack on purpose what it had. Caches may answer with an
+    older one for a moment.
+
+    Raises:
+        LosesWritesError: it is not there.
+        StorageError: the store refused to be read; what was published is there, as far as it said.
+    """
+    generation = decode_root(data).generation
+    for tried in range(_READS):
+        with suppress(ObjectNotFoundError, FormatError):
+            found = storage.get(ROOT, MAX_DOCUMENT_BYTES)
+            if found == data or decode_root(found).generation > generation:
+                return
+            if decode_root(found).generation == generation:
+                break  # another writer's, which no cache can have from before
+        time.sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * 2**tried)))
+    raise LosesWritesError(
+        f"{storage.location}: the store accepted generation {generation} of the catalog and does "
+        "not have it: it loses writes where writers meet, or the bank was moved or replaced. "
+        "What was to be published may be lost: open the bank again, and see"
     )
 
 

@@ -23,7 +23,12 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.extras import Extras, encode_extra, extras_documents
 from tvbank.bank.names import check_task_name
-from tvbank.bank.publish import Routers, refuse_existing, replace_root
+from tvbank.bank.publish import (
+    Routers,
+    read_root_to_publish,
+    refuse_existing,
+    replace_root,
+)
 from tvbank.bank.room import refuse_too_large
 from tvbank.bank.router_documents import (
     CENTRE,
@@ -37,7 +42,7 @@ from tvbank.bank.router_documents import (
     decode_router,
     refuse_array,
 )
-from tvbank.bank.snapshot import read_root_to_change, read_stored
+from tvbank.bank.snapshot import read_stored
 from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import (
     NonFiniteError,
@@ -45,6 +50,7 @@ from tvbank.errors import (
     TaskNotFoundError,
     UsageError,
 )
+from tvbank.layout import Layout
 from tvbank.routing import Recipe, Router
 from tvbank.routing.router import FitOptions, Metric, Rejection
 from tvbank.storage import Storage
@@ -53,7 +59,9 @@ from tvbank.storage import Storage
 _LOADED_BYTES = 4 + 4 + 1
 
 
-def publish_router(storage: Storage, name: str, router: Router, *, replace: bool) -> Catalog:
+def publish_router(
+    storage: Storage, layout: Layout, name: str, router: Router, *, replace: bool
+) -> Catalog:
     """Write a router's objects, then name it in the catalog.
 
     Raises:
@@ -64,7 +72,8 @@ def publish_router(storage: Storage, name: str, router: Router, *, replace: bool
     check_task_name(name, "router")
     storage.refuse_read_only()
     with storage.exclusive():
-        catalog = read_root_to_change(storage)[0]
+        current = read_root_to_publish(storage, layout)
+        catalog = current[0]
         refuse_existing(catalog.routers, name, "router", replace=replace)
         entry, objects = _prepare(catalog, router, storage.location)
 
@@ -72,14 +81,16 @@ def publish_router(storage: Storage, name: str, router: Router, *, replace: bool
             refuse_existing(routers, name, "router", replace=replace)
             return {**routers, name: entry}
 
+        folder = f"routers/{name}/{entry.revision}"
+        sizes = {f"{folder}/{key}": len(data) for key, data in objects.items()}
         for key, data in documents_first(dict(sorted(objects.items()))):
-            storage.put(f"routers/{name}/{entry.revision}/{key}", data)
+            storage.put(f"{folder}/{key}", data)
         for marker in markers("routers", [name]):
             storage.put(marker, MARKER)
-        return replace_root(storage, edit_routers=edit)
+        return replace_root(storage, layout, edit_routers=edit, current=current, sizes=sizes)
 
 
-def remove_router(storage: Storage, name: str) -> Catalog:
+def remove_router(storage: Storage, layout: Layout, name: str) -> Catalog:
     """Take a router out of the catalog; its objects stay until ``gc``.
 
     Raises:
@@ -91,7 +102,7 @@ def remove_router(storage: Storage, name: str) -> Catalog:
         _entry(routers, name, storage.location)
         return {other: entry for other, entry in routers.items() if other != name}
 
-    return replace_root(storage, edit_routers=edit)
+    return replace_root(storage, layout, edit_routers=edit)
 
 
 def _prepare(

@@ -61,6 +61,9 @@ class Fault:
 def verify(storage: Storage, progress: Listener = None) -> list[Fault]:
     """Find the faults of a bank.
 
+    A task that a store lost, because it ignored conditions when two writers met, cannot be told
+    here from one that was removed: writers prove their store before they publish.
+
     Args:
         storage: the store that holds it.
         progress: a ``Progress``, or a function that is called with bytes checked and in all.

@@ -168,7 +168,7 @@ class Director:
             revision = made.entry.revision
             if new := not (name in self._existing and self._is_there(name, revision)):
                 try:
-                    publish_task(self._storage, name, made, replace=task.plan.replace)
+                    publish_task(self._storage, self._layout, name, made, replace=task.plan.replace)
                 except TaskExistsError as error:
                     if not self._is_there(name, revision):  # else another build was faster
                         raise TaskExistsError(

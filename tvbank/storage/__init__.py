@@ -9,7 +9,8 @@
 ``memory.py``      this process's memory
 ``objects.py``     S3, Google, Azure, HTTP, through obstore: ``_client.py`` makes its clients,
                    ``_aws.py`` finds credentials, ``_answers.py`` takes what arrives,
-                   ``_explain.py`` says what its errors mean
+                   ``_explain.py`` says what its errors mean, ``_conditions.py`` proves that
+                   writers cannot overwrite each other
 ``_own.py``        stores that users made themselves, with credentials of their own
 ``by_fsspec.py``   whatever else fsspec reaches; ``by_icechunk.py`` an Icechunk session
 ``zipped.py``      one zip file on another store
@@ -22,6 +23,7 @@ from tvbank.storage._open import Location, is_url, local_file, open_storage, spl
 from tvbank.storage._shown import redact, redact_url, refuse_credentials, words_of
 from tvbank.storage._storage import (
     ByteRange,
+    LosesWritesError,
     ObjectNotFoundError,
     ReadOnlyStorage,
     Storage,
@@ -34,6 +36,7 @@ __all__ = [
     "ByteRange",
     "LocalStorage",
     "Location",
+    "LosesWritesError",
     "MemoryStorage",
     "ObjectNotFoundError",
     "ReadOnlyStorage",

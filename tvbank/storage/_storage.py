@@ -24,6 +24,10 @@ class ObjectNotFoundError(TvbankError, KeyError):
     """The store has no object under that key."""
 
 
+class LosesWritesError(StorageError):
+    """The store does not keep writers from overwriting each other unseen."""
+
+
 @dataclass(frozen=True)
 class StoredObject:
     """One object of a listing: size in bytes; when it was last written, in seconds since 1970."""
@@ -120,6 +124,21 @@ class Storage(ABC):
     def local_path(self, key: str) -> Path | None:
         """The file of this machine that holds an object, or would; None where no file does."""
         return None
+
+    def prove(self, key: str, data: bytes, tag: str | None = None) -> None:  # noqa: B027
+        """Make certain that ``put_if_unchanged`` keeps writers from overwriting each other.
+
+        What locks proves its lock when it is taken.
+
+        Args:
+            key: an object that never changes; where it is missing, it may be written.
+            data: its bytes.
+            tag: of the object to be replaced, if there is one.
+
+        Raises:
+            LosesWritesError: it does not.
+            StorageError: the store refused.
+        """
 
     def touch(self, key: str, limit: int | None = None) -> None:
         """Make an object as young as if it had just been written, its bytes unchanged.

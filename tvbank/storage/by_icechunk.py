@@ -82,7 +82,11 @@ class IcechunkStorage(TaggedByContent):
         """See ``Storage.list``."""
 
         async def keys() -> dict[str, int]:
-            found = [key async for key in self._store.list() if key.startswith(prefix)]
+            try:
+                below = self._store.list_prefix(prefix.rpartition("/")[0])
+                found = [key async for key in below if key.startswith(prefix)]
+            except Exception:  # errors are Icechunk's own where there is no such group
+                found = [key async for key in self._store.list() if key.startswith(prefix)]
             return {key: await self._store.getsize(key) for key in found}
 
         for key, size in self._call("list", prefix, lambda: self._sync(keys())).items():

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from tvbank.errors import ConflictError, StorageError
 from tvbank.storage._answers import cut, neighbours, receive
 from tvbank.storage._client import check_process, connect, describe, load_obstore
+from tvbank.storage._conditions import prove, refuse_weak, where
 from tvbank.storage._explain import (
     beyond_end,
     code,
@@ -80,10 +81,12 @@ class ObjectStorage(Storage):
         self._counts_from_end = True
         self._before_first: Callable[[], None] | None = None
         self._store: Any = place
+        self._where: object = place
         if isinstance(place, str):
             self.location = refuse_credentials(place)
             self.read_only = place.lower().startswith(("http://", "https://"))
             self._store, self._before_first = connect(self.location, retry, client)
+            self._where = where(self.location)
         else:
             self.location, self.read_only = describe(place)
 
@@ -195,8 +198,8 @@ class ObjectStorage(Storage):
         Where the connection failed, what the store now holds decides whether the put was done.
         """
         mode = "create" if tag is None else json.loads(tag)
-        if mode != "create" and "sha256" in mode:
-            raise StorageError(f"{self.location}: the store gives {key!r} no tag to compare")
+        if tag is not None:
+            refuse_weak(self.location, key, tag)
         for tried in range(_TRIES):
             try:
                 self._write(key, data, again=False, mode=mode, use_multipart=False)
@@ -215,6 +218,15 @@ class ObjectStorage(Storage):
                 break
             self._pause(tried)
         raise problem
+
+    def prove(self, key: str, data: bytes, tag: str | None = None) -> None:
+        """See ``Storage.prove``: two puts that must be refused, once in a process."""
+
+        def write(mode: Any) -> None:
+            self._write(key, data, mode=mode, use_multipart=False)
+
+        prove(self._where, self.location, write)
+        refuse_weak(self.location, key, tag or self.get_tagged(key)[1])
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """See ``Storage.list``."""
@@ -291,7 +303,8 @@ class ObjectStorage(Storage):
         if missing and verb in ("read", "delete"):
             return ObjectNotFoundError(f"{self.location}: no object {key!r}")
         conflict = type(error).__name__ in ("AlreadyExistsError", "PreconditionError")
-        if verb == "write" and (conflict or status(message) == 409):
+        # a conditional put of what is gone is answered as if nothing had ever been there
+        if verb == "write" and (conflict or missing or status(message) == 409):
             return ConflictError(f"{self.location}: {key!r} was changed by another writer")
         what = repr(key) if key else "the store"
         return StorageError(f"{self.location}: cannot {verb} {what}: {explain(error)}")
