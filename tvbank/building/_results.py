@@ -121,6 +121,7 @@ def check_revision(result: Whole, layout: Layout, plan: PlannedTask) -> None:
     with Spool() as spool:
         for key, data in result.objects:
             spool.add(key, data)
-        publish_task(storage, task, Prepared(result.entry, result.document, spool), replace=False)
+        prepared = Prepared(result.entry, result.document, spool)
+        publish_task(storage, layout, task, prepared, replace=False)
     for fault in verify(storage):
         raise FormatError(fault.reason, fault.message)
