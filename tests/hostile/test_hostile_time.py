@@ -4,6 +4,7 @@ The bound is that of spec/security.md, "Time".
 """
 
 import struct
+from contextlib import suppress
 
 import banks
 import numpy as np
@@ -12,10 +13,15 @@ import pytest
 import tvbank
 from spec.reference import coder
 from spec.reference.masks import decode_mask
+from tvbank._json import parse_json
+from tvbank.bank.documents import decode_layout, decode_root
 from tvbank.bank.reader import DeltaReader
 from tvbank.bank.shard import build_shard
+from tvbank.checkpoint import open_checkpoint
 from tvbank.coding import decode_sparse, encode_frame
 from tvbank.coding.densities import density_step, run_starts
+from tvbank.errors import TvbankError
+from tvbank.storage.zipped import parse_directory
 
 SLOTS = 1024
 BLOCKS = 8
@@ -93,6 +99,80 @@ def test_ordinary_frames_take_a_symbol_for_each_entry_and_line(symbols, density)
     section = frame[24 : 24 + size]
     assert decode_mask(BLOCKS, 50, extent, count, section) == kept.nonzero()[0].tolist()
     assert len(symbols) <= bound(extent, count, 50, section)
+
+
+#: Repeated so often, what is compared with all that came before would never end.
+MANY = 200_000
+DIGEST = "0" * 64
+
+
+def group(body):
+    return f'{{"attributes":{{"tvbank":{body}}},"node_type":"group","zarr_format":3}}'.encode()
+
+
+def root(members):
+    head = f'"digest":"{DIGEST}","format":"1.0","required_features":[],"generation":1'
+    layout = f'"layout":{{"size":1,"sha256":"{DIGEST}"}}'
+    return banks.sealed(group(f'{{{head},{layout},"tasks":{{}},{members}}}'))
+
+
+def layout(members):
+    head = '"chunk_length":4,"shard_length":8,"length":0,"units":[],"whole":[],"tied":{}'
+    return group(f"{{{head},{members}}}")
+
+
+def header(members):
+    text = f"{{{members}}}".encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+def repeated(member):
+    return ",".join([member] * MANY)
+
+
+TENSOR = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+NULLS = ",".join(f'"{number}":0' for number in range(MANY))
+PARSERS = {
+    "a root: one member": lambda folder: decode_root(root(repeated('"generation":1'))),
+    "a root: an unknown one": lambda folder: decode_root(root(repeated('"future":{}'))),
+    "a layout: one tie": lambda folder: decode_layout(
+        layout('"tied":{' + repeated('"a":"b"') + "}")
+    ),
+    "a layout: many ties": lambda folder: decode_layout(
+        layout('"tied":{' + NULLS.replace(":0", ':"u"') + "}")
+    ),
+    "JSON: one member": lambda folder: parse_json(b"{" + repeated('"a":0').encode() + b"}"),
+    "JSON: many members": lambda folder: parse_json(f"{{{NULLS}}}".encode()),
+    "JSON: deep": lambda folder: parse_json(b"[" * MANY + b"]" * MANY),
+    "a header: one tensor": lambda folder: header_of(folder, header(repeated(f'"a":{TENSOR}'))),
+    "a header: sides": lambda folder: header_of(
+        folder, header('"a":{"dtype":"F32","shape":[' + repeated("9007199254740991")
+        + '],"data_offsets":[0,0]}'),
+    ),
+    "a zip: one name": lambda folder: parse_directory(
+        directory([b"a"] * MANY), 31 * MANY, MANY, "z", "z"
+    ),
+}  # fmt: skip
+
+
+def header_of(folder, data):
+    (folder / "x.safetensors").write_bytes(data)
+    with open_checkpoint(folder / "x.safetensors") as opened:
+        return list(opened.tensors)
+
+
+def directory(names):
+    fields = struct.Struct("<4s6H3L5H2L")
+    return b"".join(
+        fields.pack(b"PK\1\2", *[0] * 9, len(name), *[0] * 5, 31 * number) + name
+        for number, name in enumerate(names)
+    )
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_what_is_repeated_is_read_or_refused_in_one_pass(parser, tmp_path):
+    with suppress(TvbankError, ValueError):
+        PARSERS[parser](tmp_path)
 
 
 FRAMES = 300

@@ -259,10 +259,10 @@ def _place(zipped: _Zip, fields: tuple[int, ...], extra: bytes, name: str) -> tu
 
 def _large(zipped: _Zip, extra: bytes, count: int, name: str) -> list[int]:
     """The 64-bit numbers of an entry whose fields are too small for them."""
-    kind = length = 0
-    while len(extra) >= 4 and kind != 1:
-        kind, length = struct.unpack_from("<2H", extra)
-        numbers, extra = extra[4 : 4 + length], extra[4 + length :]
+    kind = length = at = 0
+    while len(extra) - at >= 4 and kind != 1:
+        kind, length = struct.unpack_from("<2H", extra, at)
+        numbers, at = extra[at + 4 : at + 4 + length], at + 4 + length
     if kind != 1 or len(numbers) < 8 * count:
         zipped.refuse(f"has {name!r} without the zip64 sizes that it asks for")
     return list(struct.unpack_from(f"<{count}Q", numbers))
