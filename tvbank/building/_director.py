@@ -207,10 +207,6 @@ class Director:
                 (self.built if future.result() else self.present).add(task.plan.name)
             except DamagedResultError as damaged:
                 task.missing.add(damaged.job)
-                if damaged.found:
-                    self.resumed -= task.units(damaged.job)
-                else:
-                    self.units -= task.units(damaged.job)
                 self._ready.appendleft((task, damaged.job))
             except TvbankError as error:
                 self._fail(task, str(error))

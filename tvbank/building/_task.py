@@ -61,13 +61,12 @@ _GRAIN = 2**25
 class DamagedResultError(TvbankError, ValueError):
     """A result in the work folder was cut short or damaged; ``job`` is its number.
 
-    ``found`` is whether an earlier build had left it. It is never raised to users: the job is done
-    again.
+    It is never raised to users: the job is done again.
     """
 
-    def __init__(self, job: int, *, found: bool) -> None:
+    def __init__(self, job: int) -> None:
         super().__init__(f"the result of job {job} in the work folder was cut short or damaged")
-        self.job, self.found = job, found
+        self.job = job
 
 
 @final
@@ -181,7 +180,7 @@ class BuiltTask:
                 "folder: check its disk, or name another folder (work=, --work)"
             )
         self._refused.add(number)
-        raise DamagedResultError(number, found=found)
+        raise DamagedResultError(number)
 
     def _most_bytes(self, job: int) -> int:
         one = self.jobs[job]

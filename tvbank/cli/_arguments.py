@@ -235,7 +235,6 @@ def _examples(path: Path) -> Any:
     import torch
 
     try:
-        open_regular(path).close()  # numpy and torch would wait for a pipe
         examples = _load(path)
     except UsageError:
         raise
@@ -258,6 +257,9 @@ def _load(path: Path) -> Any:
     import torch
 
     suffix = path.suffix.lower()
+    if suffix not in (".npz", ".safetensors", ".pt", ".pth"):
+        raise UsageError(f"{path}: examples come as .npz, .safetensors or .pt")
+    open_regular(path).close()  # what follows would wait for a pipe
     if suffix == ".npz":
         import numpy as np
 
@@ -267,6 +269,4 @@ def _load(path: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path)
-    if suffix in (".pt", ".pth"):
-        return torch.load(path, map_location="cpu", weights_only=True)
-    raise UsageError(f"{path}: examples come as .npz, .safetensors or .pt")
+    return torch.load(path, map_location="cpu", weights_only=True)
