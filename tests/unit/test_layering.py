@@ -52,11 +52,11 @@ ALLOWED = {
     },
     "merging": {
         "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
-        "coding", "compress", "bank",
+        "tensor_names", "evidence", "coding", "compress", "bank",
     },
     "switching": {
-        "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "coding", "bank",
-        "merging",
+        "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "evidence", "coding",
+        "bank", "merging",
     },
     "routing": {"errors", "_lazy"},
     "autoswitch": {"errors", "_lazy", "bank", "switching", "routing"},

@@ -120,7 +120,7 @@ class Bank(Mapping[str, Task]):
         ):
             model = BaseModel(self.layout, base_checkpoint)
             vector = TaskVector(
-                self.layout, model, tuned, chosen.accepts, lossy=False,
+                self.layout, model, tuned, chosen.accepts, lossy=chosen.element == "float32",
                 replace_mismatched=replace_mismatched,
             )  # fmt: skip
             if vector.remark:

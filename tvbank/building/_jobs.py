@@ -342,5 +342,5 @@ def _open_tuned(tuned: Tuned, _kind: type[Compressor]) -> TaskVector:
     layout, base = tuned.base.open()
     return TaskVector(
         layout, base, open_checkpoint(tuned.checkpoint), tuned.compressor.accepts,
-        lossy=False, replace_mismatched=tuned.replace_mismatched,
+        lossy=tuned.compressor.element == "float32", replace_mismatched=tuned.replace_mismatched,
     )  # fmt: skip

@@ -8,6 +8,7 @@
 ``registry.py``   all merge methods by name, those of other packages too
 ``_assemble.py``  whole units, chunk by chunk on all cores
 ``_sum.py``       weighted sums of lossy tasks, all of a chunk's frames at once
+``blend.py``      buffers of several tasks: a mean, never a sum
 ``apply.py``      a part of a unit: base plus entries, in the base's own element type
 ``tensor.py``     arrays of every element type as torch tensors
 ================  ====================================================================

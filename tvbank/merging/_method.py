@@ -25,7 +25,7 @@ class Weighted:
     """A task to merge.
 
     Attributes:
-        task: read by shard; it has every unit of the layout.
+        task: read by shard; it may lack units that are not asked for: buffers it keeps whole.
         weight: a finite number.
     """
 

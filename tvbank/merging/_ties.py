@@ -128,6 +128,8 @@ def _counts(
     """How often each value of some bits occurs in magnitudes that begin with a prefix."""
     counts = np.zeros(2 ** digit[1], np.int64)
     for unit in group:
+        if unit.name not in task:  # it keeps that buffer whole
+            continue
         base = merge.base.read_unchecked(unit.name) if task.element == "int32" else None
         block = partial(_block, base, merge.layout.chunk_length)
         job = partial(_count_frame, task, block, digit, prefix)

@@ -28,11 +28,20 @@ from tvbank.checkpoint import (
     refuse_replacing,
     write_safetensors,
 )
-from tvbank.errors import UnitMismatchError, UsageError
+from tvbank.errors import UsageError
+from tvbank.evidence import is_vector
 from tvbank.layout import Layout
 from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
 from tvbank.merging._method import Merge, MergeMethod, TaskArithmetic, Weighted
 from tvbank.merging.apply import restore
+from tvbank.merging.blend import (
+    blend,
+    is_domain,
+    kept_buffers,
+    left_domain,
+    named_buffers,
+    values_of,
+)
 from tvbank.vector import BaseModel
 
 if TYPE_CHECKING:
@@ -103,8 +112,9 @@ def merge(
 ) -> dict[str, torch.Tensor]:
     """Merge tasks: for every unit, ``base + sum of weight * (task - base)``, or by another method.
 
-    Accumulated in float32, rounded once to the base's element type. What tasks keep whole (heads,
-    buffers) is not merged; it is in ``bank[task].extras``.
+    Accumulated in float32, rounded once to the base's element type. Buffers (running variances,
+    counters, scales) are averaged instead, whatever the method; see ``tvbank.merging.blend``. Heads
+    that the base lacks are not merged; they are in ``bank[task].extras``.
 
     Args:
         bank: an open bank.
@@ -172,21 +182,47 @@ def _merged_units(
         if not math.isfinite(weight):
             raise UsageError(f"the weight of task {name!r} must be a finite number, got {weight!r}")
         tasks.append(Weighted(bank[name].by_shard(), float(weight)))
-    for weighted in tasks:
-        if missing := [unit for unit in bank.layout.by_name if unit not in weighted.task]:
-            raise UnitMismatchError(
-                f"task {weighted.task.name!r} keeps unit {missing[0]!r} whole, in another shape or "
-                "element type than the base: it cannot be merged; export it instead"
-            )
+    buffers = kept_buffers(bank.layout, [weighted.task for weighted in tasks])
+    buffers |= set(named_buffers(bank.layout))
     combine = method.plan(Merge(tasks, bank.layout, base, pool))
     units = Assembler(bank.layout, base, [weighted.task for weighted in tasks], pool)
 
     def start(name: str) -> Finish:
         owner = bank.layout.tied.get(name, name)
-        known = owner in bank.layout.by_name
-        return units.start(owner, combine) if known else units.unchanged(owner)
+        record = bank.layout.by_name.get(owner)
+        if owner in buffers:
+            unchanged = units.unchanged(owner)
+            return lambda: _blended(owner, unchanged(), tasks)
+        if record is None:
+            return units.unchanged(owner)
+        finish = units.start(owner, combine)
+        return _within_domain(owner, finish, base, tasks) if is_vector(record.shape) else finish
 
     return start
+
+
+def _blended(
+    name: str, base: NDArray[Any], tasks: Sequence[Weighted], *, sum_: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """A buffer of all tasks; the sum instead, if one is given and some task is negative itself."""
+    parts = [(each.weight, values_of(each.task, name, base)) for each in tasks]
+    if sum_ is not None and not is_domain(parts):
+        return sum_
+    untouched = all(values is None for _, values in parts)
+    return base if untouched else blend(base, parts)
+
+
+def _within_domain(name: str, finish: Finish, base: BaseModel, tasks: Sequence[Weighted]) -> Finish:
+    """The merged unit, or the mean if it is a buffer by its numbers; see ``blend``."""
+
+    def finished() -> NDArray[Any]:
+        merged = finish()
+        before = base.read_unchecked(name)  # ``finish`` has checked it
+        if not left_domain(before, merged):
+            return merged
+        return _blended(name, before, tasks, sum_=merged)
+
+    return finished
 
 
 def _write_units(

@@ -23,6 +23,7 @@
 ``_direct.py``    additions to contiguous memory of the CPU, by ``loops``
 ``loops/``        what writes into weights while it decodes
 ``_indexed.py``   additions on other devices and strides, by torch's index operations
+``_blend.py``     buffers under a weighted sum: a mean, as ``tvbank.merge`` takes it
 ``_heads.py``     units kept whole: heads, buffers, resized embeddings
 ``_threads.py``   the threads that share the work of a change, and its parts
 ================  ===========================================================================

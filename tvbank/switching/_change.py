@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -124,6 +124,7 @@ class Weights:
         request: Request,
         tasks: Sequence[tuple[ResidentTask, float | None]],
         swaps: list[Swap],
+        blends: Callable[[], list[Swap]] = list,
     ) -> None:
         """Change to another state; to the base if anything interrupts it.
 
@@ -131,6 +132,7 @@ class Weights:
             request: the state.
             tasks: its tasks in memory, with their weights.
             swaps: the units kept whole that go with it.
+            blends: called once the tasks have been added: what takes the place of some sums.
 
         Raises:
             CorruptionError: a frame violates the spec; says where.
@@ -140,7 +142,7 @@ class Weights:
             self.back_to_base()
         try:
             self._settled = False
-            self._enter(request, tasks, swaps)
+            self._enter(request, tasks, swaps, blends)
         except BaseException:
             self.back_to_base()
             raise
@@ -173,6 +175,7 @@ class Weights:
         request: Request,
         tasks: Sequence[tuple[ResidentTask, float | None]],
         swaps: list[Swap],
+        blends: Callable[[], list[Swap]],
     ) -> None:
         for undo in self._undos:
             if undo is not self._record:  # ``addition.run`` puts that one back, chunk by chunk
@@ -188,6 +191,7 @@ class Weights:
             undos.append(indexed.undo)
             self._undos = before + undos
             indexed.write()
+        swaps = [*swaps, *blends()]
         left, entered = self._swapped, [place for swap in swaps for place in swap.places]
         self._swapped = left + entered
         undos.append(SwapsUndo(swaps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import final
 
@@ -46,8 +47,10 @@ class Swap:
         return self.alone and self.tensor.shape == self.places[0].tensor.shape
 
 
-def plan_swaps(task: ResidentTask, model: AttachedModel) -> tuple[list[Swap], list[str]]:
-    """Find where the units go that a task keeps whole.
+def plan_swaps(
+    task: ResidentTask, model: AttachedModel, blended: Collection[str] = ()
+) -> tuple[list[Swap], list[str]]:
+    """Find where the units go that a task keeps whole, but those that are blended with others.
 
     A unit of the base takes along what is tied to it; a name that was tied to a unit of the base,
     and which the task keeps by itself, is untied.
@@ -60,7 +63,8 @@ def plan_swaps(task: ResidentTask, model: AttachedModel) -> tuple[list[Swap], li
         UnitMismatchError: an element type that cannot take the place of the model's.
         NonFiniteError: a weight does not fit the model's element type.
     """
-    places_of_extras = {name: model.find(name) for name in task.extra_names}
+    names = [name for name in task.extra_names if name not in blended]
+    places_of_extras = {name: model.find(name) for name in names}
     own = {place for place in places_of_extras.values() if place is not None}
     swaps, unused = [], []
     for name, place in places_of_extras.items():

@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import NoReturn, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from tvbank.bank.task import Task
 from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT, address_of
 from tvbank.coding.faults import raise_stopped
+from tvbank.merging.blend import values_of
 from tvbank.merging.tensor import to_torch
 from tvbank.switching._bindings import Bindings, assign_slots
 from tvbank.switching._memory import Target
@@ -58,7 +59,7 @@ class ResidentTask:
         record_size: positions, and bytes of old weights, that a record of the direct frames holds.
         most: non-zeros of the largest frame.
         extra_names: names of the units that the task keeps whole.
-        replaced: those of them that are units of the layout.
+        stored: the task as it is in the bank, read shard by shard.
     """
 
     def __init__(self, task: Task, bindings: Bindings) -> None:
@@ -70,10 +71,11 @@ class ResidentTask:
         """
         self._task, self._layout = task, bindings.layout
         self._extras: dict[str, torch.Tensor] = {}
+        self._values: dict[str, NDArray[Any] | None] = {}
+        self.stored = task.by_shard()
         self.name, self.revision = task.name, task.revision
         self.is_float = task.element == "float32"
         self.extra_names = tuple(task.extras)
-        self.replaced = [name for name in self.extra_names if name in self._layout.by_name]
         stored = task.all_frames()
         rows, targets, orders = bindings.rows(task.name, stored)
         direct = bindings.is_direct(targets)
@@ -99,7 +101,8 @@ class ResidentTask:
         """Bytes held: frames, tables, units kept whole."""
         frames = self.frames
         tables = frames.table.nbytes + self.places.nbytes
-        return tables + frames.nbytes + sum(extra.nbytes for extra in self._extras.values())
+        values = sum(each.nbytes for each in self._values.values() if each is not None)
+        return tables + frames.nbytes + values + sum(e.nbytes for e in self._extras.values())
 
     def parts(self, threads: int) -> NDArray[np.int64]:
         """The direct frames, cut for a number of threads (see ``cut``); the caller's own copy."""
@@ -120,6 +123,16 @@ class ResidentTask:
         if name not in self._extras:
             self._extras[name] = to_torch(self._task.extras[name])
         return self._extras[name]
+
+    def values(self, name: str, base: NDArray[Any]) -> NDArray[Any] | None:
+        """The task's values of a buffer of the base; ``None`` if they are the base's. Read once.
+
+        Raises:
+            CorruptionError: what is stored is missing or damaged.
+        """
+        if name not in self._values:
+            self._values[name] = values_of(self.stored, name, base)
+        return self._values[name]
 
     def explain(self, row: int) -> NoReturn:
         """Say what is wrong with a row of ``frames`` that the fused loops refused.

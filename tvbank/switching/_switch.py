@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NoReturn, final
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from tvbank.bank.bank import Bank
 from tvbank.errors import UnitMismatchError, UsageError
 from tvbank.switching import _live
+from tvbank.switching._blend import Blends
 from tvbank.switching._change import Request, Tasks, Weights, read_request
 from tvbank.switching._heads import Swap, plan_swaps
 from tvbank.switching._model import AttachedModel
@@ -81,7 +83,8 @@ class Switch:
     """Changes a live model's weights in place, from the base to tasks of a bank and back.
 
     ``to("a")`` makes the model what ``tvbank.export`` would write for the task, heads included;
-    ``to({"a": 0.7, "b": 0.3})`` makes it what ``tvbank.merge`` would return, bit for bit; ``off()``
+    ``to({"a": 0.7, "b": 0.3})`` makes it what ``tvbank.merge`` would return, bit for bit, buffers
+    averaged; ``off()``
     restores every bit of every parameter and buffer. If a change fails or is interrupted, the
     model is the base, or still what it was if nothing had been written; ``active`` says which.
 
@@ -117,6 +120,7 @@ class Switch:
         self._turns = Turns()
         self._cache = Cache(bank, model.bindings, resident_bytes)
         self._weights = Weights(model)
+        self._blends = Blends(model)
         self._revisions: dict[str, str] = {}
         self._unused: tuple[str, ...] = ()
         self._closed = False
@@ -271,25 +275,28 @@ class Switch:
         try:
             tasks = {name: self._cache.get(name) for name in revisions}
             summed = [(tasks[name], weight) for name, weight in request.tasks]
-            swaps = self._swaps(request, tasks)
-            self._weights.go(request, summed, swaps)
+            weighted = [(task, weight) for task, weight in summed if weight is not None]
+            kept = self._blends.kept(weighted)
+            if unknown := self._blends.unknown(kept):
+                self._weights.back_to_base()
+                self._blends.remember(unknown)
+            swaps = self._swaps(request, tasks, kept)
+            self._weights.go(
+                request, summed, swaps,
+                partial(self._blends.swaps, weighted, kept) if weighted else list,
+            )  # fmt: skip
             self._revisions = revisions
         finally:
             self._cache.trim()
 
-    def _swaps(self, request: Request, tasks: dict[str, ResidentTask]) -> list[Swap]:
-        """The units kept whole that go with a request."""
-        for name, weight in request.tasks:
-            task = tasks[name]
-            if weight is not None and task.replaced:
-                raise UnitMismatchError(
-                    f"task {name!r} keeps unit {task.replaced[0]!r} whole, in another shape or "
-                    f"element type than the base: it cannot be merged; switch to {name!r} alone"
-                )
+    def _swaps(
+        self, request: Request, tasks: dict[str, ResidentTask], blended: Collection[str]
+    ) -> list[Swap]:
+        """The units kept whole that go with a request, but those that are blended."""
         if request.heads is None:
             self._unused = ()
             return []
         heads = tasks[request.heads]
-        swaps, unused = plan_swaps(heads, self._model)
+        swaps, unused = plan_swaps(heads, self._model, blended)
         self._unused = tuple(unused)
         return swaps

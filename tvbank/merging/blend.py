@@ -1,0 +1,121 @@
+"""Buffers of several tasks: a mean of theirs, never a sum, so that they stay in their domain.
+
+A running variance is no weight: ``base + sum of weight * (task - base)`` can make it negative, and
+every output NaN. What counts as a buffer: what a name says (``tvbank.tensor_names``); what a task
+keeps whole though it has the base's form; and vectors that are negative nowhere, but in the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.bank.task import Task
+from tvbank.dtypes import ELEMENT_TYPES
+from tvbank.errors import UnitMismatchError
+from tvbank.layout import Layout, UnitRecord, WholeRecord
+from tvbank.merging.apply import restore
+from tvbank.tensor_names import is_buffer
+
+#: A task's weight, and its values; ``None`` for those of the base.
+Part = tuple[float, NDArray[Any] | None]
+
+
+def named_buffers(layout: Layout) -> dict[str, UnitRecord | WholeRecord]:
+    """The units of a base that are buffers by their names or hold integers."""
+    names = {record.name for record in layout.records}
+    return {
+        record.name: record
+        for record in layout.records
+        if is_buffer(record.name, names) or ELEMENT_TYPES[record.dtype].is_integer
+    }
+
+
+def kept_buffers(layout: Layout, tasks: Iterable[Task]) -> set[str]:
+    """Buffers that some task keeps whole, in a form that can be averaged with others.
+
+    Raises:
+        UnitMismatchError: a task keeps a unit whole in another shape or element type.
+    """
+    named, kept = named_buffers(layout), set()
+    for task in tasks:
+        for name in task.extras:
+            record = layout.by_name.get(name) or named.get(name)
+            if record is None:
+                continue
+            extra = task.extras.record(name)
+            same_type = extra.dtype == record.dtype
+            if extra.shape == record.shape and (
+                same_type or _convertible(name, named, extra.dtype)
+            ):
+                kept.add(name)
+            elif name in layout.by_name:
+                raise UnitMismatchError(
+                    f"task {task.name!r} keeps unit {name!r} whole, in another shape or element "
+                    "type than the base: it cannot be merged; use it alone"
+                )
+    return kept
+
+
+def _convertible(name: str, named: Mapping[str, object], dtype: str) -> bool:
+    return name in named and ELEMENT_TYPES[dtype].is_float
+
+
+def values_of(task: Task, name: str, base: NDArray[Any]) -> NDArray[Any] | None:
+    """One task's values of a unit of the layout, in its shape; ``None`` if they are the base's.
+
+    Raises:
+        CorruptionError: what is stored is missing or damaged.
+    """
+    if name in task.extras:
+        return task.extras[name]
+    if name not in task:
+        return None
+    positions, entries = task[name].to_sparse()
+    if not len(positions):
+        return None
+    flat = restore(name, base.reshape(-1), (positions.astype(np.uint32), entries))
+    return flat.reshape(base.shape)
+
+
+def blend(base: NDArray[Any], parts: Sequence[Part]) -> NDArray[Any]:
+    """The mean of the tasks that take part, by their weights, in the base's shape and element type.
+
+    Weights that sum to more than one are divided by their sum; where they sum to less, the base has
+    the rest. A task with a negative weight has no part. Nothing is beyond the least and the
+    greatest of what is averaged. A counter, which is one integer, is the greatest of theirs; other
+    integers are those of the task with the largest weight.
+    """
+    taking = [(w, base if values is None else values) for w, values in parts if w > 0]
+    if not taking:
+        return base
+    if not ELEMENT_TYPES[base.dtype.name].is_float:
+        chosen = max(taking, key=lambda part: part[0])[1]
+        if base.size == 1 and base.dtype.kind in "iu":
+            chosen = np.maximum.reduce([values for _, values in taking])
+        return np.asarray(chosen).astype(base.dtype, copy=False)
+    total = sum(weight for weight, _ in taking)
+    shares = [(weight / max(1.0, total), values) for weight, values in taking]
+    if total < 1:
+        shares.append((1 - total, base))
+    all_values = [values.astype(np.float64) for _, values in shares]
+    if len(shares) == 1:
+        return shares[0][1].astype(base.dtype, copy=False)
+    mean = np.zeros(base.shape)
+    for (share, _), values in zip(shares, all_values, strict=True):
+        mean += share * values
+    mean = np.clip(mean, np.minimum.reduce(all_values), np.maximum.reduce(all_values))
+    return np.asarray(mean).astype(base.dtype)
+
+
+def left_domain(base: NDArray[Any], merged: NDArray[Any]) -> bool:
+    """Whether a sum is negative somewhere, while the base is so nowhere."""
+    return bool((merged < 0).any()) and bool((base >= 0).all())
+
+
+def is_domain(parts: Iterable[Part]) -> bool:
+    """Whether no task is negative anywhere: then what is so is no weight."""
+    return all(values is None or bool((values >= 0).all()) for _, values in parts)
