@@ -185,6 +185,31 @@ class Registry(Generic[_Kind]):
         except Exception as error:
             raise UsageError(f"{self._what} {name}: {_first_line(error)}") from error
 
+    def resolve(self, given: _Kind | type[_Kind] | str) -> _Kind:
+        """What a user means who may give an object, its name, or its class.
+
+        Raises:
+            PluginError: see ``find``.
+            UsageError: something else, or a name or a class that needs options.
+        """
+        if isinstance(given, self._kind):
+            return given
+        if isinstance(given, str):
+            return self.make(given, {}, prefix="")
+        kind = self._kind.__name__
+        if isinstance(given, type) and issubclass(given, self._kind):
+            try:
+                return given()
+            except TypeError as error:
+                raise UsageError(
+                    f"the {self._what} is an object, not the class {given.__name__}: make one with "
+                    f"its options ({_first_line(error)})"
+                ) from error
+        raise UsageError(
+            f"the {self._what} is a {kind} or the name of one ({', '.join(self.names())}), not "
+            f"{given!r}"
+        )
+
     def refuse_others(self, name: str, given: Mapping[str, Any], prefix: str = "--") -> None:
         """Refuse options that belong to another of tvbank's own.
 

@@ -52,7 +52,7 @@ ALLOWED = {
     },
     "merging": {
         "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
-        "tensor_names", "evidence", "coding", "compress", "bank",
+        "tensor_names", "evidence", "storage", "coding", "compress", "bank",
     },
     "switching": {
         "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "evidence", "coding",

@@ -71,7 +71,7 @@ class Bank(Mapping[str, Task]):
         self,
         name: str,
         checkpoint: CheckpointSource,
-        compressor: Compressor | None = None,
+        compressor: Compressor | str | None = None,
         metadata: Mapping[str, Any] | None = None,
         *,
         base: CheckpointSource | None = None,
@@ -85,7 +85,7 @@ class Bank(Mapping[str, Task]):
             name: of the task.
             checkpoint: the fine-tuned weights: a state dict, a module, or the path of a file or
                 folder; read unit by unit.
-            compressor: what to keep; by default ``TSwitch(drop=0.9)``.
+            compressor: what to keep, or its name; by default ``TSwitch(drop=0.9)``.
             metadata: any JSON object to store with the task.
             base: the base's weights; by default those that ``create`` was given.
             replace: whether to replace a task of that name.
@@ -106,11 +106,12 @@ class Bank(Mapping[str, Task]):
         from tvbank.bank.encoder import Draft  # numba, with the codec
         from tvbank.bank.writer import Spool, prepare
         from tvbank.compress import TSwitch
+        from tvbank.compress.registry import COMPRESSORS
 
         check_task_name(name)
         self.storage.refuse_read_only()
         self._refuse_existing(name, replace=replace)
-        chosen = TSwitch() if compressor is None else compressor
+        chosen = TSwitch() if compressor is None else COMPRESSORS.resolve(compressor)
         described = check_metadata({} if metadata is None else metadata)
         with (
             borrow_checkpoint(self.base_source(base)) as base_checkpoint,
@@ -295,3 +296,13 @@ def open(path: Location) -> Bank:
         CorruptionError, UnsupportedError: the bank is damaged, or needs a newer tvbank.
     """
     return Bank(open_storage(path))
+
+
+def as_bank(bank: Bank | Location) -> Bank:
+    """An open bank as it is; a place is opened.
+
+    Raises:
+        BankNotFoundError, CorruptionError, UnsupportedError: as ``open``.
+        UsageError: neither a bank nor a place.
+    """
+    return bank if isinstance(bank, Bank) else open(bank)

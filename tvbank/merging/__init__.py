@@ -2,6 +2,7 @@
 
 ================  ====================================================================
 ``_weights.py``   ``export``, ``merge``, ``export_merged``: writing weights
+``weights.py``    the weights of tasks, as users give them
 ``_method.py``    ``MergeMethod``: what every method does; ``TaskArithmetic``
 ``_ties.py``      ``Ties``: trim, elect a sign, average those that agree
 ``_dare.py``      ``Dare``: drop at random, rescale, sum

@@ -5,7 +5,6 @@ One unit and one shard are in memory, but what ``merge`` returns.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores, run_ahead
-from tvbank.bank.bank import Bank
+from tvbank.bank.bank import Bank, as_bank
 from tvbank.bank.outputs import refuse_within
 from tvbank.bank.task import Task
 from tvbank.checkpoint import (
@@ -28,7 +27,6 @@ from tvbank.checkpoint import (
     refuse_replacing,
     write_safetensors,
 )
-from tvbank.errors import UsageError
 from tvbank.evidence import is_vector
 from tvbank.layout import Layout
 from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
@@ -42,6 +40,9 @@ from tvbank.merging.blend import (
     named_buffers,
     values_of,
 )
+from tvbank.merging.registry import METHODS
+from tvbank.merging.weights import checked_weights
+from tvbank.storage import Location
 from tvbank.vector import BaseModel
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _ARITHMETIC = TaskArithmetic()
 
 
 def export(
-    bank: Bank,
+    bank: Bank | Location,
     task: str,
     *,
     base: CheckpointSource | None = None,
@@ -63,7 +64,7 @@ def export(
     A task stored with ``Exact`` comes back bit for bit. Tied units are written under each name.
 
     Args:
-        bank: an open bank.
+        bank: an open bank, or its place.
         task: the task's name.
         base: the base's weights, checked against the bank's fingerprints while they are read; by
             default those that ``create`` was given.
@@ -81,6 +82,7 @@ def export(
             the base is unknown.
         StorageError: the file cannot be written.
     """
+    bank = as_bank(bank)
     chosen, path = bank[task].by_shard(), Path(out)
     source = bank.base_source(base)
     refuse_within(bank.storage, path)
@@ -104,11 +106,11 @@ def export(
 
 
 def merge(
-    bank: Bank,
+    bank: Bank | Location,
     weights: Mapping[str, float],
     *,
     base: CheckpointSource | None = None,
-    method: MergeMethod = _ARITHMETIC,
+    method: MergeMethod | str = _ARITHMETIC,
 ) -> dict[str, torch.Tensor]:
     """Merge tasks: for every unit, ``base + sum of weight * (task - base)``, or by another method.
 
@@ -117,11 +119,11 @@ def merge(
     that the base lacks are not merged; they are in ``bank[task].extras``.
 
     Args:
-        bank: an open bank.
+        bank: an open bank, or its place.
         weights: task name -> weight; none at all gives the base.
         base: the base's weights, checked against the bank's fingerprints while they are read; by
             default those that ``create`` was given.
-        method: ``TaskArithmetic()``, ``Ties(density)`` or ``Dare(drop, seed)``.
+        method: ``TaskArithmetic()``, ``Ties(density)`` or ``Dare(drop, seed)``, or its name.
 
     Returns:
         A state dict of the base's units in its element types; tied names share one tensor.
@@ -136,6 +138,7 @@ def merge(
     """
     from tvbank.merging.tensor import to_torch
 
+    bank = as_bank(bank)
     merged: dict[str, torch.Tensor] = {}
     with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
         model = BaseModel(bank.layout, checkpoint)
@@ -150,16 +153,16 @@ def merge(
 
 
 def export_merged(
-    bank: Bank,
+    bank: Bank | Location,
     weights: Mapping[str, float],
     *,
     base: CheckpointSource | None = None,
-    method: MergeMethod = _ARITHMETIC,
+    method: MergeMethod | str = _ARITHMETIC,
     out: str | os.PathLike[str],
     progress: Listener = None,
 ) -> Path:
     """Merge as ``merge`` does and write a safetensors file, one unit in memory; errors likewise."""
-    path = Path(out)
+    bank, path = as_bank(bank), Path(out)
     source = bank.base_source(base)
     refuse_within(bank.storage, path)
     refuse_replacing(path, source)
@@ -172,19 +175,17 @@ def export_merged(
 def _merged_units(
     bank: Bank,
     weights: Mapping[str, float],
-    method: MergeMethod,
+    method: MergeMethod | str,
     base: BaseModel,
     pool: ThreadPoolExecutor,
 ) -> Callable[[str], Finish]:
     """A function that begins the work on the merged unit of a name or an alias."""
     tasks: list[Weighted] = []
-    for name, weight in weights.items():
-        if not math.isfinite(weight):
-            raise UsageError(f"the weight of task {name!r} must be a finite number, got {weight!r}")
-        tasks.append(Weighted(bank[name].by_shard(), float(weight)))
+    for name, weight in checked_weights(weights).items():
+        tasks.append(Weighted(bank[name].by_shard(), weight))
     buffers = kept_buffers(bank.layout, [weighted.task for weighted in tasks])
     buffers |= set(named_buffers(bank.layout))
-    combine = method.plan(Merge(tasks, bank.layout, base, pool))
+    combine = METHODS.resolve(method).plan(Merge(tasks, bank.layout, base, pool))
     units = Assembler(bank.layout, base, [weighted.task for weighted in tasks], pool)
 
     def start(name: str) -> Finish:

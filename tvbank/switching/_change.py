@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from tvbank.bank.bank import Bank
 from tvbank.errors import TaskNotFoundError, UsageError
+from tvbank.merging.weights import checked_weights
 from tvbank.switching._direct import Addition, OneTask, WorkingMemory, addition_of
 from tvbank.switching._heads import Swap, SwapsUndo, write_swaps
 from tvbank.switching._indexed import IndexedAddition, indexed_additions
@@ -63,7 +63,7 @@ def read_request(bank: Bank, tasks: Tasks, heads: str | None) -> Request:
     if isinstance(tasks, str):
         request = Request(((tasks, None),), tasks if heads is None else heads)
     elif isinstance(tasks, Mapping):
-        request = Request(tuple((name, _weight(name, w)) for name, w in tasks.items()), heads)
+        request = Request(tuple(checked_weights(tasks).items()), heads)
     else:
         raise UsageError(
             f"switch to a task's name or to a mapping of names to weights, not to {tasks!r}"
@@ -73,16 +73,6 @@ def read_request(bank: Bank, tasks: Tasks, heads: str | None) -> Request:
             known = ", ".join(map(repr, bank)) or "none yet"
             raise TaskNotFoundError(f"{bank.location} has no task {name!r}; it has {known}")
     return request
-
-
-def _weight(name: str, weight: object) -> float:
-    try:
-        number = float(weight)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise UsageError(f"the weight of task {name!r} must be a finite number, got {weight!r}")
-    return number
 
 
 @final
@@ -177,7 +167,7 @@ class Weights:
         swaps: list[Swap],
         blends: Callable[[], list[Swap]],
     ) -> None:
-        for undo in self._undos:
+        for undo in reversed(self._undos):  # buffers were written over sums
             if undo is not self._record:  # ``addition.run`` puts that one back, chunk by chunk
                 undo.restore()
         before = list(self._undos)

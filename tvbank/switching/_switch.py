@@ -10,7 +10,7 @@ from typing import NoReturn, final
 import torch
 
 from tvbank.bank.bank import Bank
-from tvbank.errors import UnitMismatchError, UsageError
+from tvbank.errors import UsageError
 from tvbank.switching import _live
 from tvbank.switching._blend import Blends
 from tvbank.switching._change import Request, Tasks, Weights, read_request

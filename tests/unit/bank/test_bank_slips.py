@@ -1,0 +1,74 @@
+"""Slips of users: a place, a name or a class where an object belongs, and what is neither."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import tvbank
+from tvbank.errors import TvbankError, UsageError
+
+MODEL = torch.nn.Linear(4, 4)
+TUNED = {name: tensor + 0.1 for name, tensor in MODEL.state_dict().items()}
+
+
+@pytest.fixture
+def place(tmp_path):
+    tvbank.create(tmp_path / "bank", MODEL).add("t", TUNED, tvbank.Exact(), base=MODEL)
+    return tmp_path / "bank"
+
+
+def test_a_place_stands_for_its_bank(place, tmp_path):
+    for bank in (place, str(place), tvbank.open(place)):
+        merged = tvbank.merge(bank, {"t": 1.0}, base=MODEL)
+        out = tvbank.export(bank, "t", base=MODEL, out=tmp_path / "out.safetensors")
+        assert torch.equal(load_file(out)["weight"], merged["weight"])
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [("exact", "exact"), (tvbank.Exact, "exact"), ("tswitch", "tswitch"), (None, "tswitch")],
+)
+def test_a_name_or_a_class_stands_for_its_compressor(place, given, name):
+    task = tvbank.open(place).add("u", TUNED, given, base=MODEL)
+    assert task.compressor["name"] == name
+
+
+@pytest.mark.parametrize("method", ["ties", tvbank.Ties, tvbank.Ties()])
+def test_a_name_or_a_class_stands_for_its_method(place, method):
+    merged = tvbank.merge(place, {"t": 1.0}, base=MODEL, method=method)
+    expected = tvbank.merge(place, {"t": 1.0}, base=MODEL, method=tvbank.Ties())
+    assert torch.equal(merged["weight"], expected["weight"])
+
+
+SLIPS = {
+    "compressor": lambda bank: bank.add("u", TUNED, "exakt", base=MODEL),
+    "compressor without its options": lambda bank: bank.add("u", TUNED, "budget", base=MODEL),
+    "class without its options": lambda bank: bank.add("u", TUNED, tvbank.Budget, base=MODEL),
+    "number as compressor": lambda bank: bank.add("u", TUNED, 0.9, base=MODEL),
+    "class of another kind": lambda bank: bank.add("u", TUNED, tvbank.Ties, base=MODEL),
+    "method": lambda bank: tvbank.merge(bank, {"t": 1.0}, base=MODEL, method="tie"),
+    "compressor as method": lambda bank: tvbank.merge(
+        bank, {"t": 1.0}, base=MODEL, method=tvbank.Exact()
+    ),
+    "list of weights": lambda bank: tvbank.merge(bank, ["t"], base=MODEL),
+    "task for weights": lambda bank: tvbank.merge(bank, "t", base=MODEL),
+    "weight in words": lambda bank: tvbank.merge(bank, {"t": "much"}, base=MODEL),
+    "no weight": lambda bank: tvbank.merge(bank, {"t": None}, base=MODEL),
+    "number as task": lambda bank: tvbank.merge(bank, {3: 1.0}, base=MODEL),
+    "number as bank": lambda bank: tvbank.merge(3, {"t": 1.0}, base=MODEL),
+    "module as bank": lambda bank: tvbank.attach(bank, MODEL),
+    "no bank": lambda bank: tvbank.attach(MODEL, None),
+    "path as model": lambda bank: tvbank.attach("model.safetensors", bank),
+    "list as checkpoint": lambda bank: bank.add("u", [TUNED], base=MODEL),
+    "bank as base": lambda bank: bank.add("u", TUNED, base=3),
+    "list as tasks": lambda bank: tvbank.attach(MODEL, bank).to(["t"]),
+    "arrays": lambda bank: tvbank.attach(MODEL, bank).to(np.ones(2)),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS.values(), ids=SLIPS)
+def test_a_slip_is_one_clear_error(place, slip):
+    with pytest.raises(TvbankError) as caught:
+        slip(tvbank.open(place))
+    assert isinstance(caught.value, UsageError)
