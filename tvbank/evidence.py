@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LARGEST_VECTOR", "could_leave_domain", "is_bare_difference", "is_vector"]
+__all__ = [
+    "LARGEST_VECTOR",
+    "could_leave_domain",
+    "is_bare_difference",
+    "is_never_negative",
+    "is_vector",
+]
 
 #: Entries of the largest unit that is looked at for signs of a buffer.
 LARGEST_VECTOR = 2**20
@@ -19,6 +25,9 @@ LARGEST_VECTOR = 2**20
 #: Entries of a unit that are compared for a bare difference, and how many there must be in all.
 _SAMPLE = 2**14
 _FEWEST = 64
+
+#: Fewer entries than these may all be positive by chance.
+_FEWEST_POSITIVE = 8
 
 #: A fine-tune has nearly the base's size and direction; a difference is this much smaller, at most.
 _SMALLER = 1 / 8
@@ -29,6 +38,15 @@ def is_vector(shape: tuple[int, ...]) -> bool:
     """Whether all entries of a tensor lie along one side, as those of statistics do."""
     size = int(np.prod(shape, dtype=object))
     return 0 < size <= LARGEST_VECTOR and max(shape, default=1) == size
+
+
+def is_never_negative(base: NDArray[Any]) -> bool:
+    """Whether the base's entries are so many, and all so positive, that it is no chance.
+
+    A few numbers may be positive by chance, and a bias that was never trained is zero.
+    """
+    flat = base.reshape(-1).astype(np.float32)
+    return flat.size >= _FEWEST_POSITIVE and bool((flat >= 0).all()) and bool((flat > 0).any())
 
 
 def could_leave_domain(base: NDArray[Any], tuned: NDArray[Any]) -> bool:
@@ -42,7 +60,7 @@ def could_leave_domain(base: NDArray[Any], tuned: NDArray[Any]) -> bool:
         tuned: those after fine-tuning, the same shape.
     """
     old, new = (array.reshape(-1).astype(np.float32) for array in (base, tuned))
-    if not (old >= 0).all() or not (new >= 0).all():  # also if there is a NaN
+    if not is_never_negative(old) or not (new >= 0).all():  # also if there is a NaN
         return False
     with np.errstate(over="ignore", invalid="ignore"):
         change = float(np.linalg.norm((new - old).astype(np.float64)))

@@ -359,6 +359,8 @@ class TaskVector:
             base, tuned = self._base.read_unchecked(unit.name), self.read(unit.name)
             if could_leave_domain(base, tuned):
                 found.add(unit.name)
+        for name in found:  # nothing else compares the base's with the bank's
+            self._base.read(name)
         return found
 
     def _refuse_difference(self) -> None:

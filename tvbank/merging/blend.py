@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tvbank.bank.task import Task
 from tvbank.dtypes import ELEMENT_TYPES
 from tvbank.errors import UnitMismatchError
+from tvbank.evidence import is_never_negative
 from tvbank.layout import Layout, UnitRecord, WholeRecord
 from tvbank.merging.apply import restore
 from tvbank.tensor_names import is_buffer
@@ -113,7 +114,7 @@ def blend(base: NDArray[Any], parts: Sequence[Part]) -> NDArray[Any]:
 
 def left_domain(base: NDArray[Any], merged: NDArray[Any]) -> bool:
     """Whether a sum is negative somewhere, while the base is so nowhere."""
-    return bool((merged < 0).any()) and bool((base >= 0).all())
+    return bool((merged < 0).any()) and is_never_negative(base)
 
 
 def is_domain(parts: Iterable[Part]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import open_checkpoint
-from tvbank.evidence import LARGEST_VECTOR, is_vector
+from tvbank.evidence import LARGEST_VECTOR, is_never_negative, is_vector
 from tvbank.merging.blend import Part, blend, is_domain, kept_buffers, named_buffers
 from tvbank.merging.tensor import to_torch
 from tvbank.switching._heads import Swap
@@ -32,7 +32,7 @@ class Blends:
         self._base: dict[str, NDArray[Any]] = {}
         self._positive: list[tuple[str, Target]] = []
         for record in model.layout.records:
-            targets = model.targets(record.name)
+            targets = model.homes(record.name)
             vector = is_vector(record.shape) and record.name in model.layout.by_name
             if not targets or not (record.name in named or vector):
                 continue
@@ -41,7 +41,7 @@ class Blends:
             base = _weights(record.name, targets[0])
             if record.name in named:
                 self._base[record.name] = base
-            elif bool((base >= 0).all()):
+            elif is_never_negative(base):
                 self._base[record.name] = base
                 self._positive.append((record.name, targets[0]))
         self._named = frozenset(self._base) - {name for name, _ in self._positive}
@@ -56,12 +56,12 @@ class Blends:
 
     def unknown(self, kept: Collection[str]) -> list[str]:
         """Those of the buffers kept whole of which the base's values are not at hand."""
-        return [name for name in kept if name not in self._base and self._model.targets(name)]
+        return [name for name in kept if name not in self._base and self._model.homes(name)]
 
     def remember(self, names: Collection[str]) -> None:
         """Copy some more units; the model is the base now."""
         for name in names:
-            self._base[name] = _weights(name, self._model.targets(name)[0])
+            self._base[name] = _weights(name, self._model.homes(name)[0])
 
     def swaps(self, tasks: _Weighted, kept: Collection[str]) -> list[Swap]:
         """What takes the place of sums that have just been written.
@@ -88,7 +88,7 @@ class Blends:
         tensor = to_torch(np.array(blend(self._base[name], parts), order="C"))
         return [
             Swap(target.places, tensor.to(target.tensor.device), alone=True)
-            for target in self._model.targets(name)
+            for target in self._model.homes(name)
         ]
 
 

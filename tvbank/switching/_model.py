@@ -66,7 +66,7 @@ class AttachedModel:
             self._shared.setdefault(identity(place.tensor), []).append(place)
         self.owners = frozenset(self.prefix + record.name for record in layout.records)
 
-    def targets(self, name: str) -> Sequence[Target]:
+    def homes(self, name: str) -> Sequence[Target]:
         """The memory that a unit of the base lives in; none if the model lacks it."""
         return self._by_unit[name]
 
