@@ -122,7 +122,7 @@ class DeltaReader:
     ) -> None:
         self._storage, self._layout, self._task, self._entry = storage, layout, task, entry
         self._by_shard = by_shard
-        self._whole = WholeShards(storage, task, entry, self.key)
+        self._whole = WholeShards(storage, task, entry, self.key, self._damage)
         self._indexes: OrderedDict[int, ShardIndex] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -344,6 +344,21 @@ class DeltaReader:
                 key=self.key(number), task=self._task, start=start, stop=record.size,
             ) from error  # fmt: skip
 
+    def _damage(self, number: int, shard: bytes) -> str:
+        """Which frame of a damaged shard fails its checksum first; empty if none does."""
+        layout = self._layout
+        start = max(0, len(shard) - index_bytes(layout.chunks_per_shard))
+        try:
+            index = parse_index(shard[start:], layout.chunks_per_shard, len(shard))
+        except FormatError:
+            return f"; so is its index (bytes {start} to {len(shard)})"
+        chunks, starts, stops = index.frames()
+        for row, chunk in enumerate((chunks + number * layout.chunks_per_shard).tolist()):
+            if not frames_are_sound(shard, starts[row : row + 1], stops[row : row + 1]):
+                unit = next(unit for unit in layout.units if chunk in layout.chunks(unit))
+                return f"; so is unit {unit.name!r} there (bytes {starts[row]} to {stops[row]})"
+        return ""
+
     def _read(
         self, unit: UnitRecord, number: int, record: ObjectRecord, index: ShardIndex, chunks: range
     ) -> Iterator[StoredFrame]:
@@ -354,7 +369,9 @@ class DeltaReader:
         first, last = located[0][1], located[-1][2]
         data = self._get(number, record, first, last)
         if len(data) == index.frames_bytes and not self._by_shard:  # then the digest is known, too
-            check_digest(data + index.encode(), self.key(number), record, self._task)
+            shard = data + index.encode()
+            damage = partial(self._damage, number, shard)
+            check_digest(shard, self.key(number), record, self._task, damage)
         return (
             self._frame(unit, chunk, data[start - first : stop - first], number, start)
             for chunk, start, stop in located

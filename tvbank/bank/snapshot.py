@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from tvbank.bank.documents import (
     FORMAT,
@@ -176,8 +177,21 @@ def check_size(data: bytes, key: str, record: ObjectRecord, task: str | None = N
         )  # fmt: skip
 
 
-def check_digest(data: bytes, key: str, record: ObjectRecord, task: str | None = None) -> None:
+def check_digest(
+    data: bytes,
+    key: str,
+    record: ObjectRecord,
+    task: str | None = None,
+    damage: Callable[[], str] | None = None,
+) -> None:
     """Compare the SHA-256 of a whole object with the one recorded; arguments as ``read_stored``.
+
+    Args:
+        data: the object.
+        key: its key.
+        record: what the catalog or a document says of it.
+        task: whose it is.
+        damage: looks which part is damaged, as the end of the message.
 
     Raises:
         CorruptionError: ``document-digest`` or ``object-digest``.
@@ -186,7 +200,7 @@ def check_digest(data: bytes, key: str, record: ObjectRecord, task: str | None =
         raise CorruptionError(
             f"{_kind(key)}-digest",
             f"{_whose(task)}{key} (bytes 0 to {len(data)}) is damaged: its SHA-256 is another"
-            f"{_remedy(key)}",
+            f"{damage() if damage else ''}{_remedy(key)}",
             key=key, task=task, start=0, stop=len(data),
         )  # fmt: skip
 

@@ -25,7 +25,12 @@ class WholeShards:
     """The shards of one task, each read in one request; from a slow store several at once."""
 
     def __init__(
-        self, storage: Storage, task: str, entry: CatalogEntry, key: Callable[[int], str]
+        self,
+        storage: Storage,
+        task: str,
+        entry: CatalogEntry,
+        key: Callable[[int], str],
+        damage: Callable[[int, bytes], str],
     ) -> None:
         """Read nothing yet.
 
@@ -34,8 +39,11 @@ class WholeShards:
             task: whose shards they are, for errors.
             entry: what the catalog says of the task.
             key: the object that holds a shard, by its number.
+            damage: says which part of a damaged shard fails its own checksum, given its number and
+                bytes; empty if none does.
         """
         self._storage, self._task, self._entry, self._key = storage, task, entry, key
+        self._damage = damage
         self._latest: dict[int, _Shard] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._unsettled: list[Future[None]] = []
@@ -82,7 +90,8 @@ class WholeShards:
 
     def _check(self, number: int, record: ObjectRecord, shard: _Shard) -> None:
         def check() -> None:
-            check_digest(shard.data, self._key(number), record, self._task)
+            damage = partial(self._damage, number, shard.data)
+            check_digest(shard.data, self._key(number), record, self._task, damage)
             shard.sound = True
 
         if self._pool is None:

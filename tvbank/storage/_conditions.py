@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from tvbank.errors import ConflictError
@@ -25,8 +25,9 @@ _REMEDY = (
     "with the store's own tools, to be read"
 )
 
-#: The stores in which this process has seen conditions heeded.
-_proven: set[object] = set()
+#: The stores in which this process has seen conditions heeded. Users' own store objects have no
+#: hash: they go by identity, and are held so that no other takes it.
+_proven: dict[object, object] = {}
 
 
 def where(location: str) -> object:
@@ -64,13 +65,14 @@ def prove(store: object, location: str, write: Callable[[Any], None]) -> None:
         LosesWritesError: they are not.
         StorageError: the store refused otherwise.
     """
-    if store in _proven:
+    known = store if isinstance(store, Hashable) else id(store)
+    if known in _proven:
         return
     if _accepted(write, "create") and _accepted(write, "create"):  # the first may have made it
         raise LosesWritesError(f"{location}: the store ignores If-None-Match: {_REMEDY}")
     if _accepted(write, _NO_TAG):
         raise LosesWritesError(f"{location}: the store ignores If-Match: {_REMEDY}")
-    _proven.add(store)
+    _proven[known] = store
 
 
 def _accepted(write: Callable[[Any], None], mode: Any) -> bool:
