@@ -79,9 +79,9 @@ def is_bare_difference(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> bo
     small, seen, units = 0, 0, 0
     for base, tuned in pairs:
         old, new = (_sample(array) for array in (base, tuned))
-        size = float(np.linalg.norm(old))
-        if not (np.isfinite(old).all() and np.isfinite(new).all() and size > 0):
+        if not (np.isfinite(old).all() and np.isfinite(new).all() and old.any()):
             continue
+        size = float(np.linalg.norm(old))
         units += 1
         seen += old.size
         change = float(np.linalg.norm(new))

@@ -56,7 +56,8 @@ def kept_buffers(layout: Layout, tasks: Iterable[Task]) -> set[str]:
             elif name in layout.by_name:
                 raise UnitMismatchError(
                     f"task {task.name!r} keeps unit {name!r} whole, in another shape or element "
-                    "type than the base: it cannot be merged; use it alone"
+                    "type than the base: it cannot be merged; switch to it alone, or export it "
+                    "instead"
                 )
     return kept
 
