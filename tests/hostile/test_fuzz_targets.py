@@ -49,7 +49,8 @@ def test_compiled_code_is_left_without_counters():
     assert "tvbank.coding.kernel" in found
     assert "tvbank.coding.decoding.blocks" in found
     assert "tvbank.merging._sum" in found
-    assert "tvbank.coding.header" not in found
+    assert "tvbank.coding.header" in found  # another module compiles a function of it
+    assert "tvbank.coding.faults" not in found
 
 
 def test_an_unknown_target_is_refused():
