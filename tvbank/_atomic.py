@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
+from tvbank._files import refuse_irregular
 from tvbank.errors import StorageError
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ _NO_SYNC_OF_FOLDERS = {
     errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM,
 }  # fmt: skip
 
-_REMEDIES = {
+#: What to do about what the system answers.
+REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
     errno.EFBIG: "raise the limit on the size of files",
     errno.ENOENT: "create the folder first",
-    errno.ENOTDIR: "create the folder first",
+    errno.EISDIR: "name a file in it",
+    errno.ENOTDIR: "a file is there where a folder should be: choose another place",
 }
 
 
@@ -62,7 +65,7 @@ def cannot_write(path: Path, error: OSError | ValueError) -> Exception:
     """What is raised when the system refuses a write: says the path, the cause and a remedy."""
     if not isinstance(error, OSError):  # a NUL in the path
         return StorageError(f"cannot write {str(path)!r}: {error}; rename it")
-    remedy = _REMEDIES.get(error.errno or 0, "choose a place that can be written to")
+    remedy = REMEDIES.get(error.errno or 0, "choose a place that can be written to")
     return StorageError(f"cannot write {str(path)!r}: {error.strerror or error}; {remedy}")
 
 
@@ -81,8 +84,8 @@ class ReplacedFile(io.RawIOBase):
     Args:
         path: the target; its folder exists.
         refusal: makes the exception.
-        sweep: whether to remove first what killed writers of the same target left; that lists the
-            folder.
+        sweep: whether a user named the target: a pipe or device (``/dev/null``) is then refused,
+            and what killed writers of the same target left is removed; that lists the folder.
     """
 
     def __init__(self, path: Path, refusal: Refusal = cannot_write, *, sweep: bool = False) -> None:
@@ -92,8 +95,10 @@ class ReplacedFile(io.RawIOBase):
 
     def __enter__(self) -> Self:
         with self._refusals():
-            if self._path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if self._path.exists():
+                mode = self._path.stat().st_mode
+                if self._sweep or stat.S_ISDIR(mode):
+                    refuse_irregular(mode)
             if self._sweep:
                 remove_leftovers(self._path.parent, self._path.name)
             while not self._create():

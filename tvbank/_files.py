@@ -46,11 +46,21 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
 
 def _open_at_once(path: str, flags: int) -> int:
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISDIR(mode):
+    try:
+        refuse_irregular(os.fstat(descriptor).st_mode)
+    except OSError:
         os.close(descriptor)
+        raise
+    return descriptor
+
+
+def refuse_irregular(mode: int) -> None:
+    """Refuse what is no regular file, given its ``st_mode``.
+
+    Raises:
+        OSError: its ``strerror`` says what it is.
+    """
+    if stat.S_ISDIR(mode):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
-        os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file, but a pipe, a socket or a device")
-    return descriptor

@@ -73,6 +73,21 @@ def test_a_refusal_of_the_system_says_path_cause_and_remedy(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_a_user_names_and_is_no_file_stays(tmp_path, kind):
+    path = tmp_path / "out"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(os.devnull)
+    with pytest.raises(StorageError, match="not a regular file"):
+        replace_file(path, b"new", sweep=True)
+    assert path.is_fifo() or path.is_symlink()
+    assert list(tmp_path.iterdir()) == [path]
+    replace_file(path, b"new")  # an object of a bank: a pipe in its place is damage
+    assert path.read_bytes() == b"new"
+
+
 def test_a_folder_is_no_target(tmp_path):
     with pytest.raises(StorageError, match="Is a directory"):
         replace_file(tmp_path, b"new")

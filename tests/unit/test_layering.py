@@ -26,7 +26,7 @@ def parts_of(folder):
 ALLOWED = {
     "errors": set(),
     "_lazy": set(),
-    "_atomic": {"errors"},
+    "_atomic": {"errors", "_files"},
     "_files": set(),
     "_imports": set(),
     "_progress": {"errors"},

@@ -123,4 +123,7 @@ def _weights(texts: list[str]) -> dict[str, float]:
 
 def _refuse_existing(output: Path, force: bool) -> None:
     if output.exists() and not force:
-        raise UsageError(f"{output} exists: choose another file, or give --force to replace it")
+        remedy = "choose another file, or give --force to replace it"
+        if output.is_dir():
+            remedy = "it is a folder, name a file in it"
+        raise UsageError(f"{output} exists: {remedy}")
