@@ -255,6 +255,54 @@ def test_outputs_that_cannot_be_written(shell):
         refused(shell, AT_FAULT, *verb, "-o", shell.bank, "--force", words=[str(shell.bank)])
 
 
+def test_a_folder_as_the_output(shell):
+    for flags, status in ([], USAGE), (["--force"], AT_FAULT):
+        for verb in (("export", shell.bank, "exact"), ("merge", shell.bank, "exact=1")):
+            ended = refused(shell, status, *verb, "-o", shell.folder, *flags)
+            assert "name a file in it" in ended
+            assert "give --force" not in ended
+
+
+def test_a_file_where_a_bank_should_be(shell):
+    words = [str(shell.dogs), "Not a directory", "choose another place"]
+    for command in (
+        ("init", shell.dogs, "--base", shell.base), ("cp", shell.bank, shell.dogs),
+        ("repair", shell.dogs),
+    ):  # fmt: skip
+        refused(shell, AT_FAULT, *command, words=words)
+
+
+def test_a_zip_file_where_a_bank_is_written(shell):
+    words = ["can only be read", "a folder or an object store", "tvbank pack"]
+    for command in (("init", "new.zip", "--base", shell.base), ("cp", shell.bank, "new.zip")):
+        refused(shell, AT_FAULT, *command, words=words)
+
+
+LOST = {
+    "base/zarr.json": "tvbank repair --base FILE",
+    "tasks/cats/*/zarr.json": "tvbank cp COPY BANK --replace",
+    "tasks/cats/*/delta/c/0": "or add it again",
+}
+
+
+@pytest.mark.parametrize("key", LOST)
+@pytest.mark.parametrize("damage", ["cut", "other bytes", "missing"])
+def test_what_is_damaged_says_where_its_bytes_may_be_found(shell, key, damage):
+    [path] = shell.bank.glob(key)
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-1] if damage == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+    ended = shell("verify", shell.bank)
+    assert ended.status == AT_FAULT
+    assert LOST[key] in ended.out
+
+
+def test_removing_a_task_that_is_not_there_names_those_that_are(shell):
+    refused(shell, AT_FAULT, "rm", shell.bank, "nope", words=["'nope'", "'cats', 'exact'"])
+
+
 ON_A_BANK = [
     ("ls", "B"), ("ls", "B", "--json"), ("show", "B"), ("show", "B", "cats"), ("verify", "B"),
     ("verify", "B", "--json"), ("rm", "B", "cats"), ("gc", "B"), ("add", "B", "new", "dogs"),

@@ -239,7 +239,7 @@ class Bank(Mapping[str, Task]):
         return self._base if self._base is not None else recall_base(self.storage)
 
     def __getitem__(self, name: str) -> Task:
-        entry = find_task(self.storage, self._catalog, name)
+        entry = find_task(self.storage, self._catalog.tasks, name)
         return Task(self.storage, self.layout, name, entry)
 
     def __contains__(self, name: object) -> bool:

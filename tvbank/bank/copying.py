@@ -319,7 +319,7 @@ class Contents:
             TaskNotFoundError: the bank has no such task.
         """
         names = sorted(self.catalog.tasks) if tasks is None else list(dict.fromkeys(tasks))
-        return {name: find_task(self.storage, self.catalog, name) for name in names}
+        return {name: find_task(self.storage, self.catalog.tasks, name) for name in names}
 
     def objects(self, name: str) -> dict[str, ObjectRecord]:
         """All objects of a task's revision by their keys: documents first, its own last.

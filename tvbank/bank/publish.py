@@ -19,7 +19,7 @@ from tvbank.bank.documents import (
     decode_root,
     encode_root,
 )
-from tvbank.bank.snapshot import read_root_to_change
+from tvbank.bank.snapshot import find_task, read_root_to_change
 from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.errors import (
     BaseMismatchError,
@@ -28,7 +28,6 @@ from tvbank.errors import (
     RouterExistsError,
     StorageError,
     TaskExistsError,
-    TaskNotFoundError,
 )
 from tvbank.layout import Layout
 from tvbank.storage import LosesWritesError, ObjectNotFoundError, Storage
@@ -145,8 +144,7 @@ def remove_task(storage: Storage, layout: Layout, name: str) -> Catalog:
     """
 
     def edit(tasks: Tasks) -> Tasks:
-        if name not in tasks:
-            raise TaskNotFoundError(f"the bank has no task {name!r}")
+        find_task(storage, tasks, name)
         return {other: entry for other, entry in tasks.items() if other != name}
 
     return replace_root(storage, layout, edit)

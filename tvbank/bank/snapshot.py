@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tvbank.bank.documents import (
     FORMAT,
@@ -91,16 +91,16 @@ def refuse_later_minor(storage: Storage, catalog: Catalog) -> None:
         )
 
 
-def find_task(storage: Storage, catalog: Catalog, name: str) -> CatalogEntry:
+def find_task(storage: Storage, tasks: Mapping[str, CatalogEntry], name: str) -> CatalogEntry:
     """What the catalog says of a task.
 
     Raises:
         TaskNotFoundError: the bank has no task of that name; names those it has.
     """
     try:
-        return catalog.tasks[name]
+        return tasks[name]
     except KeyError:
-        known = ", ".join(map(repr, sorted(catalog.tasks))) or "none yet"
+        known = ", ".join(map(repr, sorted(tasks))) or "none yet"
         raise TaskNotFoundError(
             f"{storage.location} has no task {name!r}; it has {known}"
         ) from None
@@ -210,7 +210,7 @@ def missing(key: str, task: str | None = None) -> CorruptionError:
     return CorruptionError(
         f"{_kind(key)}-missing",
         f"{_whose(task)}{key} is missing from the bank (or was removed since the bank was opened: "
-        "open it again)",
+        f"open it again){_remedy(key)}",
         key=key, task=task,
     )  # fmt: skip
 
@@ -220,8 +220,13 @@ def _whose(task: str | None) -> str:
 
 
 def _remedy(key: str) -> str:
-    repairable = _kind(key) == "document"
-    return "; `tvbank repair` restores it if another tool rewrote it" if repairable else ""
+    """Where the bytes of a damaged or lost object may be found, as the end of a message."""
+    copied = "take it from a copy of the bank (`tvbank cp COPY BANK --replace`)"
+    if _kind(key) != "document":
+        return f"; {copied}, or add it again"
+    if key == LAYOUT:
+        copied = "`tvbank repair --base FILE` makes it of the base's weights"
+    return f"; `tvbank repair` restores it if another tool rewrote it, else {copied}"
 
 
 def _kind(key: str) -> str:

@@ -160,7 +160,10 @@ class Storage(ABC):
             StorageError: the store can only be read.
         """
         if self.read_only:
-            raise StorageError(f"{self.location} can only be read: `tvbank cp` copies it elsewhere")
+            raise StorageError(
+                f"{self.location} can only be read: banks are made and changed in a folder or an "
+                "object store (`tvbank cp` copies one there, `tvbank pack` writes a zip file of it)"
+            )
 
     def tidy(self, folder: str) -> None:  # noqa: B027 - most stores have nothing to do
         """Remove what killed writers left in a folder that is no object, such as empty folders."""

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import final
 
-from tvbank._atomic import replace_file, sync_folder
+from tvbank._atomic import REMEDIES, replace_file, sync_folder
 from tvbank._files import open_regular
 from tvbank.errors import StorageError, TvbankError
 from tvbank.storage._storage import (
@@ -200,7 +200,10 @@ class LocalStorage(TaggedByContent):
             return ObjectNotFoundError(f"{self.location}: no object {key!r}")
         what = repr(key) if key else "the folder"
         why = getattr(error, "strerror", None) or error
-        return StorageError(f"{self.location}: cannot {verb} {what}: {why}")
+        remedy = REMEDIES.get(getattr(error, "errno", None) or 0)
+        return StorageError(
+            f"{self.location}: cannot {verb} {what}: {why}{f'; {remedy}' if remedy else ''}"
+        )
 
 
 def _is_object(path: Path) -> bool:

@@ -167,7 +167,7 @@ def directory_place(tail: bytes, size: int, location: str, key: str) -> tuple[in
     """
     zipped = _Zip(location, key)
     if len(tail) < _END.size or not tail[-_END.size :].startswith(b"PK\5\6"):
-        zipped.refuse("is no zip file, or has a comment or other bytes at its end")
+        zipped.refuse("is no zip file, is cut off, or has a comment or other bytes at its end")
     _, disk, first_disk, here, count, length, start, comment = _END.unpack(tail[-_END.size :])
     stop = size - _END.size
     rest = tail[: -_END.size]
