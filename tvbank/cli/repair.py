@@ -8,14 +8,21 @@ import typer
 
 from tvbank._progress import Bar
 from tvbank.cli._app import AT_FAULT, app
-from tvbank.cli._arguments import BankArgument, BaseOption, JsonOption, key_values
+from tvbank.cli._arguments import BankArgument, JsonOption, key_values
 from tvbank.cli._output import counted, print_json, say
 
 
 @app.command("repair")
 def repair(
     bank: BankArgument,
-    base: BaseOption = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The base's weights: a file, folder or URL; read only where the layout is damaged "
+            "or lost.",
+        ),
+    ] = None,
     revision: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,8 +39,7 @@ def repair(
     """Restore documents that zarr or another tool rewrote or removed, as far as digests prove them.
 
     Then every byte is verified; exit status 1 if a fault remains, or a task had to be left out.
-    What was there before stays in the bank's folder before-repair. --base is only needed, and
-    only read, where the layout is damaged.
+    What was there before stays in the bank's folder before-repair.
     """
     from tvbank.bank.repair import repair as restore
 
