@@ -15,6 +15,7 @@ from tvbank._files import open_regular
 from tvbank.cli._named import find_named
 from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import CheckpointError, TvbankError, UsageError
+from tvbank.storage import words_of
 
 if TYPE_CHECKING:
     from tvbank.flexswitch import FlexSwitch
@@ -225,8 +226,8 @@ def _build(name: str) -> Any:
         return build()
     except Exception as error:
         raise UsageError(
-            f"--model {name} cannot be built ({type(error).__name__}: {error}); it must name a "
-            "callable without arguments that returns a torch module"
+            f"--model {name} cannot be built ({type(error).__name__}: {words_of(error)}); it must "
+            "name a callable without arguments that returns a torch module"
         ) from error
 
 
@@ -243,7 +244,7 @@ def _examples(path: Path) -> Any:
     except Exception as error:  # what readers raise on damaged files has no common class
         raise CheckpointError(
             f"{path} cannot be read as examples ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'damaged'})"
+            f"{words_of(error) or 'damaged'})"
         ) from error
     if isinstance(examples, dict) and set(examples) == {_ALONE}:
         examples = examples[_ALONE]

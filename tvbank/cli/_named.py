@@ -8,6 +8,7 @@ from typing import Any
 
 from tvbank._imports import importing_from
 from tvbank.errors import UsageError
+from tvbank.storage import words_of
 
 
 def find_named(option: str, name: str, example: str) -> Any:
@@ -30,6 +31,6 @@ def find_named(option: str, name: str, example: str) -> Any:
             for part in attribute.split("."):
                 found = getattr(found, part)
     except Exception as error:
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        what = f"{type(error).__name__}: {words_of(error)}"
         raise UsageError(f"{option} {name} cannot be imported ({what})") from error
     return found

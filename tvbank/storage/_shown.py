@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from tvbank.errors import UsageError
+from tvbank.errors import UsageError, escaped
 
 #: Schemes in which what stands before ``@`` is no secret: a container, a repository, a login.
 _NAMES_BEFORE_AT = {"abfs", "abfss", "adl", "azure", "sftp", "smb", "ssh"}
@@ -67,7 +67,7 @@ def words_of(error: BaseException | str) -> str:
     Such errors quote URLs and what a server sent.
     """
     line = next((line for line in redact(str(error)).splitlines() if line.strip()), "")
-    shown = "".join(letter if letter.isprintable() else "?" for letter in line.strip())
+    shown = escaped(line.strip())
     return shown if len(shown) <= 300 else f"{shown[:297]}..."
 
 
