@@ -24,7 +24,7 @@ from tools.vectors.banks.tamper import (
     without,
 )
 from tools.vectors.banks.writer import MARKER, Files, Plan, TaskPlan, Tensor, crc32c
-from tools.vectors.banks.zstd import zstd_frame
+from tools.vectors.banks.zstd import SKIPPABLE, zstd_frame, zstd_header
 from tools.vectors.frames.encoder import encode, float32
 
 
@@ -217,6 +217,17 @@ def extra_faults() -> Iterator[BankFault]:
     yield "extra", "too many bytes inside", chunk(lambda _: zstd_frame(content + b"\0"))
     yield "extra", "two zstd frames", chunk(lambda data: data + data)
     yield "extra", "bytes after the zstd frame", chunk(lambda data: data + b"\0")
+    yield "extra", "a zstd frame and an empty one", chunk(lambda data: data + zstd_frame(b""))
+    yield "extra", "a zstd frame and a skippable one", chunk(lambda data: data + SKIPPABLE)
+    wide = bytes([0b1000_0100, 14 << 3]) + len(content).to_bytes(4, "little")
+    yield "extra", "a window of 16 MiB", chunk(zstd_header(wide))
+    named = bytes([0b0010_0101, 7, len(content)])
+    yield "extra", "a zstd frame that names a dictionary", chunk(zstd_header(named))
+    reserved = bytes([0b0010_1100, len(content)])
+    yield "extra", "a reserved bit of a zstd frame", chunk(zstd_header(reserved))
+    yield "extra", "a reserved kind of zstd block", chunk(
+        lambda data: data[:6] + bytes([data[6] | 0b110]) + data[7:]
+    )  # fmt: skip
     yield "extra", "a bomb: 1 TiB stated", chunk(lambda _: zstd_frame(content, 2**40))
     yield "extra", "fewer bytes than stated", chunk(lambda _: zstd_frame(content[:-4], 24))
     yield "extra", "more bytes than stated", chunk(lambda _: zstd_frame(bytes(4096), 24))

@@ -5,11 +5,16 @@ A real compressor's output changes with its version; vectors must not (RFC 8878)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 _PRIMES = (
     0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63,
     0x27D4EB2F165667C5,
 )  # fmt: skip
 _BLOCK = 1 << 17
+
+#: A frame that decoders skip, without content.
+SKIPPABLE = bytes.fromhex("502a4d18") + bytes(4)
 
 
 def zstd_frame(content: bytes, stated: int | None = None) -> bytes:
@@ -25,6 +30,11 @@ def zstd_frame(content: bytes, stated: int | None = None) -> bytes:
     blocks = [_block(content[start : start + _BLOCK], start == starts[-1]) for start in starts]
     checksum = (xxh64(content) & 0xFFFFFFFF).to_bytes(4, "little")
     return bytes.fromhex("28b52ffd") + header + b"".join(blocks) + checksum
+
+
+def zstd_header(header: bytes) -> Callable[[bytes], bytes]:
+    """Exchanges the header, after the magic number, of a frame of less than 256 bytes."""
+    return lambda frame: frame[:4] + header + frame[6:]
 
 
 def _block(content: bytes, last: bool) -> bytes:
