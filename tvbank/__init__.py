@@ -11,9 +11,7 @@
 ``storage/``          bytes under keys: folders, object stores, HTTP, zip files
 ``checkpoint/``       reading and writing checkpoints, unit by unit
 ``layout.py``         the address space of a base, and its fingerprints
-``vector.py``         the task vector: a fine-tune beside its base
-``tensor_names.py``   what a tensor's name tells: a buffer, a tie, a wrapper's prefix
-``evidence.py``       what numbers tell: a buffer never negative, a bare difference
+``vector/``           the task vector: a fine-tune beside its base
 ``compress/``         what to keep: ``TSwitch``, ``Budget``, ``Exact``
 ``flexswitch/``       what to keep, learned from examples: ``FlexSwitch``
 ``coding/``           how to store it: mask and value encodings, frames

@@ -37,9 +37,7 @@ ALLOWED = {
     "storage": {"errors", "_atomic", "_files"},
     "checkpoint": {"errors", "_atomic", "_json", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
-    "tensor_names": {"checkpoint"},
-    "evidence": set(),
-    "vector": {"errors", "dtypes", "checkpoint", "layout", "tensor_names", "evidence"},
+    "vector": {"errors", "dtypes", "checkpoint", "layout"},
     "coding": {"errors", "_lazy"},
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "bank": {
@@ -52,11 +50,11 @@ ALLOWED = {
     },
     "merging": {
         "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
-        "tensor_names", "evidence", "storage", "coding", "compress", "bank",
+        "storage", "coding", "compress", "bank",
     },
     "switching": {
-        "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "evidence", "coding",
-        "bank", "merging",
+        "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "vector", "coding", "bank",
+        "merging",
     },
     "routing": {"errors", "_lazy"},
     "autoswitch": {"errors", "_lazy", "bank", "switching", "routing"},

@@ -27,7 +27,6 @@ from tvbank.checkpoint import (
     refuse_replacing,
     write_safetensors,
 )
-from tvbank.evidence import is_vector
 from tvbank.layout import Layout
 from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
 from tvbank.merging._method import Merge, MergeMethod, TaskArithmetic, Weighted
@@ -44,6 +43,7 @@ from tvbank.merging.registry import METHODS
 from tvbank.merging.weights import checked_weights
 from tvbank.storage import Location
 from tvbank.vector import BaseModel
+from tvbank.vector.evidence import is_vector
 
 if TYPE_CHECKING:
     import torch

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import open_checkpoint
-from tvbank.evidence import LARGEST_VECTOR, is_never_negative, is_vector
 from tvbank.merging.blend import Part, blend, is_domain, kept_buffers, named_buffers
 from tvbank.merging.tensor import to_torch
 from tvbank.switching._heads import Swap
 from tvbank.switching._memory import Target
 from tvbank.switching._model import AttachedModel
 from tvbank.switching._resident import ResidentTask
+from tvbank.vector.evidence import LARGEST_VECTOR, is_never_negative, is_vector
 
 #: Tasks with their weights.
 _Weighted = Sequence[tuple[ResidentTask, float]]

@@ -15,8 +15,8 @@ import safetensors
 from hypothesis import strategies as st
 
 from tvbank.dtypes import ELEMENT_TYPES, UNIT_DTYPES
-from tvbank.evidence import is_bare_difference
 from tvbank.testing.state_dicts import arrays, dtype_names, fine_tunes, shapes, state_dicts
+from tvbank.vector.evidence import is_bare_difference
 
 
 @dataclass(frozen=True)

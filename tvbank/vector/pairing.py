@@ -1,0 +1,131 @@
+"""Which tensor of a checkpoint stands for which unit of a layout: the one place that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, final
+
+from numpy.typing import NDArray
+
+from tvbank.checkpoint import Checkpoint, TensorSpec
+from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
+from tvbank.vector.names import is_tie, remedy_for_names
+
+
+@final
+class Pairing:
+    """The tensors of a checkpoint by the names of a layout.
+
+    Of names that are tied in the layout, the checkpoint may have any one or all. A name that only
+    one of the two knows is an alias where it shares its memory with a unit, or has a unit's weights
+    and one of the names under which libraries tie (``lm_head``): then it is that unit.
+    """
+
+    def __init__(self, layout: Layout, checkpoint: Checkpoint) -> None:
+        self._layout, self._checkpoint = layout, checkpoint
+        self._tensors = {**checkpoint.tied, **{name: name for name in checkpoint.tensors}}
+        for record in layout.records:
+            names = (record.name, *layout.aliases.get(record.name, ()))
+            tensor = next((self._tensors[name] for name in names if name in self._tensors), None)
+            if tensor is not None:
+                self._tensors[record.name] = tensor
+        self._pair_copies()
+
+    def _pair_copies(self) -> None:
+        """Pair units that the base has twice, once under a name that libraries tie.
+
+        A checkpoint may list such a pair once: files leave tied names out.
+        """
+        absent = [record for record in self._layout.records if record.name not in self]
+        twins: dict[tuple[object, ...], list[str]] = {}
+        for record in self._layout.records if absent else ():
+            if record.name in self:
+                twins.setdefault(_weights_of(record), []).append(record.name)
+        for record in absent:
+            for twin in twins.get(_weights_of(record), ()):
+                if len(record.shape) > 1 and (is_tie(record.name) or is_tie(twin)):
+                    self._tensors[record.name] = self._tensors[twin]
+
+    def further(self) -> list[str]:
+        """Names that the checkpoint has and the layout has not, without aliases of its units.
+
+        Reads tensors that may be copies of a unit.
+        """
+        known = {*(record.name for record in self._layout.records), *self._layout.tied}
+        units = {self._tensors[r.name] for r in self._layout.records if r.name in self}
+        return [
+            name
+            for name, tensor in self._tensors.items()
+            if name not in known and tensor not in units and not self._is_copy(name, units)
+        ]
+
+    def _is_copy(self, name: str, units: Collection[str]) -> bool:
+        """Whether a further name is the unit that libraries tie to it, stored a second time."""
+        if not is_tie(name):
+            return False
+        spec, mine = self.spec(name), ""
+        for unit in units:
+            theirs = self._checkpoint.tensors[unit]
+            if (theirs.dtype, theirs.shape) == (spec.dtype, spec.shape) and spec.size > 1:
+                mine = mine or fingerprint(self.read(name))
+                if fingerprint(self._checkpoint.read(unit)) == mine:
+                    return not _is_constant(self.read(name))
+        return False
+
+    def is_buffer(self, name: str) -> bool | None:
+        """Whether a unit is a buffer, if the checkpoint knows; see ``Checkpoint.is_buffer``."""
+        return self._checkpoint.is_buffer(self._tensors.get(name, name))
+
+    def remedy(self, missing: Collection[str]) -> str:
+        """What to do about names that the checkpoint lacks."""
+        known = {*(record.name for record in self._layout.records), *self._layout.tied}
+        return remedy_for_names(missing, set(self._tensors) - known)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def spec(self, name: str) -> TensorSpec:
+        """Name in the checkpoint, dtype and shape of the tensor of a unit, or of a further name."""
+        return self._checkpoint.tensors[self._tensors[name]]
+
+    def read(self, name: str) -> NDArray[Any]:
+        """The tensor's weights."""
+        return self._checkpoint.read(self._tensors[name])
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Say which are read next; see ``Checkpoint.expect``."""
+        self._checkpoint.expect([self._tensors[name] for name in names])
+
+    def fits(self, record: UnitRecord | WholeRecord) -> bool:
+        """Whether there is a tensor for a unit, of its shape and element type."""
+        if record.name not in self:
+            return False
+        spec = self.spec(record.name)
+        return (spec.dtype, spec.shape) == (record.dtype, record.shape)
+
+    def untied(self) -> list[str]:
+        """Aliases of the layout that are tensors of their own here, with other weights.
+
+        Reads the tensors of those that are not tied here.
+        """
+        untied = []
+        for alias, owner in self._layout.tied.items():
+            if alias not in self or owner not in self:
+                continue
+            mine, theirs = self.spec(alias), self.spec(owner)
+            if mine.name == theirs.name:
+                continue
+            same_kind = (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
+            if not (same_kind and fingerprint(self.read(alias)) == fingerprint(self.read(owner))):
+                untied.append(alias)
+        return untied
+
+
+def _weights_of(record: UnitRecord | WholeRecord) -> tuple[object, ...]:
+    return record.sha256, record.dtype, record.shape
+
+
+def _is_constant(array: NDArray[Any]) -> bool:
+    """Whether all entries are equal: then having them says nothing."""
+    flat = array.reshape(-1)
+    return bool((flat == flat[:1]).all())
