@@ -110,6 +110,15 @@ def bank_of(state, tunes, chunk_length=64, storage=None, **options):
     return bank
 
 
+def attached(model=None):
+    """A model (two layers, if none is given), its state, and a switch over two fine-tunes."""
+    torch.manual_seed(0)
+    model = perceptron() if model is None else model
+    state = state_of(model)
+    tunes = {"a": fine_tune(state, 1), "b": fine_tune(state, 2)}
+    return model, state, tvbank.attach(model, bank_of(state, tunes))
+
+
 def bits(source):
     """Every bit of a state, or of a model's, by name."""
     state = source if isinstance(source, dict) else source.state_dict()

@@ -164,25 +164,35 @@ class TestWithoutLocks:
             storage.exclusive().__enter__()
 
 
+def held(storage):
+    """Take the lock on another thread; returns what gives it back."""
+    taken, done = threading.Event(), threading.Event()
+
+    def write():
+        with storage.exclusive():
+            taken.set()
+            done.wait()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    taken.wait()
+
+    def give_back():
+        done.set()
+        thread.join()
+
+    return give_back
+
+
 class TestForks:
     def test_a_child_does_not_keep_the_lock(self, storage, tmp_path):
-        taken, forked = threading.Event(), threading.Event()
-
-        def write():
-            with storage.exclusive():
-                taken.set()
-                forked.wait()
-
-        thread = threading.Thread(target=write)
-        thread.start()
-        taken.wait()
+        give_back = held(storage)
         told, answer = os.pipe()
         child = os.fork()
         if not child:
             os.read(told, 1)
             os._exit(0)
-        forked.set()
-        thread.join()
+        give_back()
         try:
             assert enters(tmp_path / "store")
         finally:
@@ -208,24 +218,14 @@ class TestForks:
     @pytest.mark.parametrize("kind", [LocalStorage, MemoryStorage])
     def test_a_child_can_write_once_its_parent_has_given_back(self, kind, tmp_path):
         storage = kind(str(tmp_path / "store"))
-        taken, forked = threading.Event(), threading.Event()
-
-        def write():
-            with storage.exclusive():
-                taken.set()
-                forked.wait()
-
-        thread = threading.Thread(target=write)
-        thread.start()
-        taken.wait()
+        give_back = held(storage)
         child = os.fork()
         if not child:
             signal.alarm(60)
             with storage.exclusive():
                 storage.put("b", b"x")
             os._exit(0)
-        forked.set()
-        thread.join()
+        give_back()
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

@@ -47,15 +47,6 @@ CHANGES = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def attached():
-    torch.manual_seed(0)
-    model = live.perceptron()
-    state = live.state_of(model)
-    tunes = {"a": live.fine_tune(state, 1), "b": live.fine_tune(state, 2)}
-    return model, state, tvbank.attach(model, live.bank_of(state, tunes))
-
-
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("active", [False, True])
 def test_what_was_moved_is_named_and_nothing_is_written(attached, change, active):

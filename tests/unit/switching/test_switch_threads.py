@@ -4,18 +4,8 @@ import threading
 
 import live
 import pytest
-import torch
 
 import tvbank
-
-
-@pytest.fixture
-def attached():
-    torch.manual_seed(0)
-    model = live.perceptron()
-    state = live.state_of(model)
-    tunes = {"a": live.fine_tune(state, 1), "b": live.fine_tune(state, 2)}
-    return model, state, tvbank.attach(model, live.bank_of(state, tunes))
 
 
 def run_all(functions):

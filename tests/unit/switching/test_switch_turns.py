@@ -7,19 +7,9 @@ from contextlib import ExitStack, suppress
 
 import live
 import pytest
-import torch
 
 import tvbank
 from tvbank.errors import UsageError
-
-
-@pytest.fixture
-def attached():
-    torch.manual_seed(0)
-    model = live.perceptron()
-    state = live.state_of(model)
-    tunes = {"a": live.fine_tune(state, 1), "b": live.fine_tune(state, 2)}
-    return model, state, tvbank.attach(model, live.bank_of(state, tunes))
 
 
 def elsewhere(function):

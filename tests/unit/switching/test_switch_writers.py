@@ -39,14 +39,6 @@ def variants():
 OPTIMISERS = dict(variants())
 
 
-def attached(model=None):
-    torch.manual_seed(0)
-    model = live.perceptron() if model is None else model
-    state = live.state_of(model)
-    tunes = {"a": live.fine_tune(state, 1), "b": live.fine_tune(state, 2)}
-    return model, state, tvbank.attach(model, live.bank_of(state, tunes))
-
-
 def train(model, optimiser):
     def loss():
         optimiser.zero_grad()
@@ -89,7 +81,7 @@ def assert_usable(model, state, switch):
 @pytest.mark.parametrize("active", [False, True])
 @pytest.mark.parametrize("kind", OPTIMISERS)
 def test_every_optimiser(kind, active):
-    model, state, switch = attached()
+    model, state, switch = live.attached()
     if active:
         switch.to("a")
     train(model, OPTIMISERS[kind](model.parameters()))
@@ -101,7 +93,7 @@ def test_every_optimiser(kind, active):
 def test_a_step_is_noted_whatever_it_changes(own, monkeypatch):
     """Of sixteen-bit weights a small step changes few; but the optimiser says that it stepped."""
     monkeypatch.setattr(Samples, "changed", lambda self: [])
-    model, state, switch = attached()
+    model, state, switch = live.attached()
     switch.to("a")
     flat = model[2].weight.detach().view(-1)[7:50] if own else torch.zeros(9)
     flat.requires_grad_().grad = torch.ones_like(flat)
@@ -116,7 +108,7 @@ def test_a_step_is_noted_whatever_it_changes(own, monkeypatch):
 
 
 def test_what_an_optimiser_holds_and_has_no_gradient_is_not_written():
-    model, state, switch = attached()
+    model, state, switch = live.attached()
     switch.to("a")
     head = nn.Linear(5, 2)
     model.requires_grad_(requires_grad=False)
@@ -168,7 +160,9 @@ WRITES = [
 @pytest.mark.parametrize("active", [False, True])
 @pytest.mark.parametrize("write", WRITES)
 def test_every_way_of_writing(write, active):
-    model, state, switch = attached(live.perceptron(width=64).requires_grad_(requires_grad=False))
+    model, state, switch = live.attached(
+        live.perceptron(width=64).requires_grad_(requires_grad=False)
+    )
     if active:
         switch.to("a")
     write(model[0].weight)
@@ -193,7 +187,7 @@ def test_inference_tensors(active):
 @pytest.mark.parametrize("active", [False, True])
 @pytest.mark.parametrize("name", ["permuted", "column", "permuted_half", "brain.weight", "mean"])
 def test_weights_of_every_kind(name, active):
-    model, _, switch = attached(live.Mixed())
+    model, _, switch = live.attached(live.Mixed())
     if active:
         switch.to("a")
     entry = model.get_parameter(name) if name != "mean" else model.mean
@@ -204,7 +198,7 @@ def test_weights_of_every_kind(name, active):
 
 
 def test_buffers_that_a_wrapper_copies_are_noticed():
-    model, _, switch = attached(live.Convolution())
+    model, _, switch = live.attached(live.Convolution())
     switch.to("a")
     model.layers[1].running_mean.data.copy_(torch.ones(8))
     with pytest.raises(UsageError, match=r"layers\.1\.running_mean"):
@@ -240,7 +234,7 @@ def test_samples_of_large_tensors():
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_step_goes_on_and_is_noticed():
-    model, state, switch = attached()
+    model, state, switch = live.attached()
     switch.to("a")
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     model(torch.ones(3, 24)).square().sum().backward()
