@@ -4,7 +4,7 @@
 ``bench/``    every benchmark, and the recipes of the data: ``python -m tools.bench NAME``
 ``vectors/``  the generator of spec/vectors: ``python -m tools.vectors``
 ``fuzz/``     every reader of a stranger's bytes, with coverage: ``python -m tools.fuzz``
-``soak/``     kills, flipped bits, many writers, memory, scale: ``python -m tools.soak NAME``
+``soak/``     kills, flips, writers, switching, memory, scale: ``python -m tools.soak NAME``
 ============  ==============================================================================
 
 constraints.txt pins the versions that everything here is run with.

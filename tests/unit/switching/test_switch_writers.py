@@ -1,7 +1,7 @@
 """Whoever writes to the weights between two changes, by whatever way: it is noticed."""
 
+import disturbing
 import live
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,48 +9,6 @@ from torch import nn
 import tvbank
 from tvbank.errors import BaseMismatchError, UsageError
 from tvbank.switching._samples import Samples
-
-
-class Sign(torch.optim.Optimizer):
-    """As Lion: a step of one size in the direction of the gradient; written behind torch's back."""
-
-    def __init__(self, params):
-        super().__init__(params, {})
-
-    @torch.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            for param in group["params"]:
-                param.data.numpy()[...] -= 0.01 * np.sign(param.grad.numpy())
-
-
-def variants():
-    optim = torch.optim
-    for kind in (optim.SGD, optim.Adam, optim.AdamW, optim.Adagrad):
-        for option in ("plain", "foreach", "fused"):
-            chosen = {"foreach": option == "foreach", "fused": option == "fused"}
-            yield f"{kind.__name__} {option}", lambda p, k=kind, c=chosen: k(p, lr=0.01, **c)
-    for kind in (optim.RMSprop, optim.Adafactor, optim.NAdam, optim.Rprop):
-        yield kind.__name__, lambda p, k=kind: k(p, lr=0.01)
-    yield "LBFGS", lambda p: optim.LBFGS(p, lr=0.01)
-    yield "Sign", Sign
-
-
-OPTIMISERS = dict(variants())
-
-
-def train(model, optimiser):
-    def loss():
-        optimiser.zero_grad()
-        value = model(torch.ones(3, 24)).square().sum()
-        value.backward()
-        return value
-
-    if isinstance(optimiser, torch.optim.LBFGS):
-        optimiser.step(loss)
-    else:
-        loss()
-        optimiser.step()
 
 
 def assert_noticed(model, switch, names):
@@ -79,12 +37,12 @@ def assert_usable(model, state, switch):
 
 
 @pytest.mark.parametrize("active", [False, True])
-@pytest.mark.parametrize("kind", OPTIMISERS)
+@pytest.mark.parametrize("kind", disturbing.OPTIMISERS)
 def test_every_optimiser(kind, active):
     model, state, switch = live.attached()
     if active:
         switch.to("a")
-    train(model, OPTIMISERS[kind](model.parameters()))
+    disturbing.train(model, disturbing.OPTIMISERS[kind](model.parameters()))
     assert_noticed(model, switch, ["2.weight"])
     assert_usable(model, state, switch)
 
@@ -113,52 +71,13 @@ def test_what_an_optimiser_holds_and_has_no_gradient_is_not_written():
     head = nn.Linear(5, 2)
     model.requires_grad_(requires_grad=False)
     optimiser = torch.optim.AdamW([*model.parameters(), *head.parameters()], fused=True)
-    train(nn.Sequential(model, head), optimiser)
+    disturbing.train(nn.Sequential(model, head), optimiser)
     switch.off()
     live.assert_same(model, state)
 
 
-def storage(tensor):
-    tensor.untyped_storage().copy_(torch.zeros_like(tensor).untyped_storage())
-
-
-def numpy_view(tensor):
-    tensor.detach().numpy()[...] += 0.5
-
-
-def data(tensor):
-    tensor.data.mul_(1.5)
-
-
-def data_copy(tensor):
-    tensor.data.copy_(torch.zeros_like(tensor))
-
-
-def foreach(tensor):
-    torch._foreach_add_([tensor.data], 0.5)
-
-
-def shared_memory(tensor):
-    np.frombuffer(memoryview(tensor.detach().numpy()).cast("B"), np.uint8)[...] ^= 1
-
-
-def touched_only(tensor):
-    values = tensor.detach().numpy().reshape(-1)
-    values[::3] += 0.5
-
-
-def inference(tensor):
-    with torch.inference_mode():
-        tensor.data.add_(1)
-
-
-WRITES = [
-    storage, numpy_view, data, data_copy, foreach, shared_memory, touched_only, inference,
-]  # fmt: skip
-
-
 @pytest.mark.parametrize("active", [False, True])
-@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("write", disturbing.WRITES)
 def test_every_way_of_writing(write, active):
     model, state, switch = live.attached(
         live.perceptron(width=64).requires_grad_(requires_grad=False)

@@ -9,7 +9,7 @@ import pytest
 
 import tools
 from tools.bench import _measure
-from tools.soak import memory
+from tools.soak import memory, switching
 
 
 def test_the_list_of_commands_is_what_there_is(monkeypatch, capsys):
@@ -35,6 +35,13 @@ def test_flipped_bits_are_found(run, capsys):
         run("soak", "flips", "--every", 20_000, "--json")
     assert ended.value.code == 0
     assert '"undetected": 0' in capsys.readouterr().out
+
+
+def test_writes_beside_switching_are_noticed(monkeypatch):
+    rows = switching.soak(30, seed=1)
+    assert all(row["lost"] == row["wrong"] == 0 < row["writes"] for row in rows)
+    monkeypatch.setattr("tvbank.switching._samples.Samples.changed", lambda self: [])
+    assert all(row["lost"] > 0 for row in switching.soak(30, seed=1))
 
 
 def test_growth_of_a_catalog(run):
