@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.bank.reader import DeltaReader, StoredFrame
+from tvbank.bank.reader import DeltaReader, StoredFrame, TaskFrames
 from tvbank.bank.room import room, rooms, working_bytes
 from tvbank.layout import UnitRecord
 
@@ -29,8 +29,6 @@ _MOST_WORK = 2**22
 #: Frames that one core decodes at a time.
 _BATCH = 4
 
-_Item = TypeVar("_Item")
-
 
 def join(reader: DeltaReader, frames: Iterable[StoredFrame]) -> Sparse:
     """Positions and entries of a unit.
@@ -39,7 +37,10 @@ def join(reader: DeltaReader, frames: Iterable[StoredFrame]) -> Sparse:
         CorruptionError: a frame violates the format; says task, unit and byte range.
         TooLargeError: there is not enough memory.
     """
-    _, positions, entries = _join(reader, list(frames), map)
+    frames = list(frames)
+    firsts = np.array([frame.first for frame in frames], np.int64)
+    batch = reader.batch(frames)
+    _, positions, entries = _join(reader, batch.table, firsts, frames, map)
     return positions, entries
 
 
@@ -49,9 +50,11 @@ def fill(reader: DeltaReader, frames: Iterable[StoredFrame], dense: NDArray[Any]
     Raises:
         CorruptionError: a frame violates the format; says task, unit and byte range.
     """
-    placed = ((frame, frame.first) for frame in frames)
-    for batch in _batches(placed):
-        _fill(reader, batch, dense)
+    remaining = iter(frames)
+    while some := list(islice(remaining, _BATCH)):
+        firsts = np.array([frame.first for frame in some], np.int64)
+        batch = reader.batch(some)
+        _fill(reader, batch.table, firsts, some, dense, 0)
 
 
 def join_all(
@@ -59,50 +62,54 @@ def join_all(
 ) -> dict[str, Sparse]:
     """As ``join``, of many units on all cores; see ``fill_all``."""
     with reader.ahead(pool):
-        frames = {unit.name: list(reader.frames(unit)) for unit in units}
-        every = [frame for of_unit in frames.values() for frame in of_unit]
-        ends, positions, entries = _join(reader, every, pool.map)
-    joined: dict[str, Sparse] = {}
-    first = 0
-    for name, of_unit in frames.items():
-        last = first + len(of_unit)
-        place = slice(ends[first], ends[last])
-        joined[name], first = (positions[place], entries[place]), last
-    return joined
+        frames = reader.all_frames()
+        ends, positions, entries = _join(reader, frames.table, frames.firsts, frames, pool.map)
+    layout = frames.layout
+    edges = ends[np.searchsorted(frames.units, np.arange(len(layout.units) + 1))].tolist()
+    places = dict(zip(layout.units, map(slice, edges[:-1], edges[1:]), strict=True))
+    return {unit.name: (positions[places[unit]], entries[places[unit]]) for unit in units}
 
 
 def _join(
-    reader: DeltaReader, frames: Sequence[StoredFrame], run: Callable[..., Iterator[Any]]
-) -> tuple[list[int], NDArray[np.int64], NDArray[Any]]:
+    reader: DeltaReader,
+    table: NDArray[np.int64],
+    firsts: NDArray[np.int64],
+    frames: Sequence[StoredFrame] | TaskFrames,
+    run: Callable[..., Iterator[Any]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
     """Where the entries of each frame begin, and of all frames positions and entries.
 
     Memory is taken once the headers have said how much, and the system is asked whether there is
     as much: a few bytes can state more entries than there is memory for.
+
+    Args:
+        reader: of the frames.
+        table: a row for each frame.
+        firsts: position of each chunk's first entry in its unit.
+        frames: for what is wrong with one.
+        run: calls a function for many arguments, as ``map`` does.
     """
     # numba: only when something is decoded
     from tvbank.coding.decoding.decode import decode_entries
     from tvbank.coding.decoding.positions import run_tables_address
-    from tvbank.coding.decoding.table import address_of
+    from tvbank.coding.decoding.table import EXTENT, NONZEROS, address_of
 
-    batch = reader.batch(frames)
-    ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(batch.nonzeros)))
+    ends = np.concatenate((np.zeros(1, np.int64), np.cumsum(table[:, NONZEROS])))
     count = int(ends[-1])
-    unit = repr(frames[0].unit.name) if frames else "nothing"
+    unit = repr(frames[0].unit.name) if len(table) else "nothing"
     what, remedy = f"what is not zero, from unit {unit} on,", "read frame by frame: Task.frames"
-    longest = max((frame.unit.size for frame in frames), default=0)
     positions, entries = rooms(
         [(count, np.dtype(np.int64)), (count, reader.dtype)], what, remedy,
-        working_bytes(reader.chunk_length, longest),
+        working_bytes(reader.chunk_length, int(table[:, EXTENT].max(initial=0))),
     )  # fmt: skip
-    offsets = np.array([frame.first for frame in frames], np.int64)
     work = ends + _FRAME_WORK * np.arange(len(ends))
     parts = max(_PARTS, int(work[-1]) // _MOST_WORK)
     edges = np.searchsorted(work, work[-1] * np.arange(parts + 1) // parts)
-    edges[0], edges[-1] = 0, len(frames)
+    edges[0], edges[-1] = 0, len(table)
 
     def decode(first: int, last: int) -> tuple[int, int]:
         fault: tuple[int, int] = decode_entries(
-            batch.table, first, last, ends, offsets, reader.dtype == np.float32,
+            table, first, last, ends, firsts, reader.dtype == np.float32,
             address_of(positions), address_of(entries), run_tables_address(),
         )  # fmt: skip
         return fault
@@ -110,7 +117,7 @@ def _join(
     for row, code in run(decode, edges[:-1].tolist(), edges[1:].tolist()):
         if row >= 0:
             reader.refuse(code, frames[row])
-    return ends.tolist(), positions, entries
+    return ends, positions, entries
 
 
 def fill_all(
@@ -121,44 +128,56 @@ def fill_all(
     They are parts of one array: the system is quicker to hand out its memory in one piece. All
     frames are read before any is decoded, or else the two would wait for each other in turns.
     """
-    ends = np.cumsum([unit.size for unit in units])
-    size = int(ends[-1]) if len(units) else 0
+    starts = np.concatenate(
+        (np.zeros(1, np.int64), np.cumsum([unit.size for unit in units], dtype=np.int64))
+    )
     dense = room(
-        size, reader.dtype, "all units, dense,", "read unit by unit, or to_sparse()",
+        int(starts[-1]), reader.dtype, "all units, dense,", "read unit by unit, or to_sparse()",
         working_bytes(reader.chunk_length, max((unit.size for unit in units), default=0)),
     )  # fmt: skip
-    flat = dict(zip(units, np.split(dense, ends[:-1]), strict=True)) if units else {}
-    starts = dict(zip(units, [0, *ends[:-1].tolist()], strict=True)) if units else {}
     with reader.ahead(pool):
-        placed = [
-            (frame, starts[unit] + frame.first) for unit in units for frame in reader.frames(unit)
-        ]
-        list(pool.map(lambda batch: _fill(reader, batch, dense), _batches(placed)))
-    return {unit.name: part.reshape(unit.shape) for unit, part in flat.items()}
+        frames = reader.all_frames()
+        start_of = dict(zip(units, starts.tolist(), strict=False))
+        # Of a unit that is kept whole instead no frame has entries.
+        offsets = np.array([start_of.get(unit, 0) for unit in frames.layout.units], np.int64)
+        offsets = offsets[frames.units] + frames.firsts
+
+        def decode(row: int) -> None:
+            part = slice(row, row + _BATCH)
+            _fill(reader, frames.table[part], offsets[part], frames, dense, row)
+
+        list(pool.map(decode, range(0, len(offsets), _BATCH)))
+    parts = np.split(dense, starts[1:-1])
+    return {unit.name: part.reshape(unit.shape) for unit, part in zip(units, parts, strict=False)}
 
 
 def _fill(
-    reader: DeltaReader, placed: Sequence[tuple[StoredFrame, int]], dense: NDArray[Any]
+    reader: DeltaReader,
+    table: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    frames: Sequence[StoredFrame] | TaskFrames,
+    dense: NDArray[Any],
+    row: int,
 ) -> None:
-    """Put the entries of some frames into an array of zeros, given where each chunk begins."""
+    """Put the entries of some frames into an array of zeros.
+
+    Args:
+        reader: of the frames.
+        table: a row for each of them.
+        offsets: where each chunk begins in the array.
+        frames: for what is wrong with one.
+        dense: the array.
+        row: where in ``frames`` the first of them is.
+    """
     # numba: only when something is decoded
     from tvbank.coding.decoding.decode import decode_dense
     from tvbank.coding.decoding.positions import run_tables_address
-    from tvbank.coding.decoding.table import address_of
+    from tvbank.coding.decoding.table import NONZEROS, address_of
 
-    frames = [frame for frame, _ in placed]
-    batch = reader.batch(frames)
-    offsets = np.array([offset for _, offset in placed], np.int64)
-    scratch = np.empty(2 * int(batch.nonzeros.max(initial=0)), np.uint32)
-    row, code = decode_dense(
-        batch.table, 0, len(frames), offsets, reader.dtype == np.float32, address_of(dense),
+    scratch = np.empty(2 * int(table[:, NONZEROS].max(initial=0)), np.uint32)
+    wrong, code = decode_dense(
+        table, 0, len(table), offsets, reader.dtype == np.float32, address_of(dense),
         address_of(scratch), run_tables_address(),
     )  # fmt: skip
-    if row >= 0:
-        reader.refuse(code, frames[row])
-
-
-def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, _BATCH)):
-        yield batch
+    if wrong >= 0:
+        reader.refuse(code, frames[row + wrong])

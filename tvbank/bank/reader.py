@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.bank.ahead import all_cores, together
+from tvbank.bank.ahead import together
 from tvbank.bank.documents import CatalogEntry, ObjectRecord
 from tvbank.bank.shard import (
     CHECKSUM_BYTES,
@@ -93,6 +93,12 @@ class TaskFrames:
     shard_of: NDArray[np.int64]
     ranges: NDArray[np.int64]
 
+    @property
+    def firsts(self) -> NDArray[np.int64]:
+        """Position within its unit of each chunk's first entry, int64 [frames]."""
+        offsets = np.array([unit.offset for unit in self.layout.units], np.int64)
+        return self.chunks * self.layout.chunk_length - offsets[self.units]
+
     def __getitem__(self, row: int) -> StoredFrame:
         """A copy of one frame."""
         shard, (start, stop) = int(self.shard_of[row]), self.ranges[row].tolist()
@@ -158,10 +164,6 @@ class DeltaReader:
                 reaches beyond its unit, or has entries of a unit that the task keeps whole; says
                 where.
         """
-        with all_cores() as pool, self.ahead(pool):
-            return self._all_frames()
-
-    def _all_frames(self) -> TaskFrames:
         from tvbank.coding.decoding.table import (  # numba: only when something is decoded
             EXTENT,
             FRAME_COLUMNS,
@@ -368,7 +370,7 @@ class DeltaReader:
             return iter(())
         first, last = located[0][1], located[-1][2]
         data = self._get(number, record, first, last)
-        if len(data) == index.frames_bytes and not self._by_shard:  # then the digest is known, too
+        if not self._by_shard and len(data) == index.frames_bytes:  # then the digest is known, too
             shard = data + index.encode()
             damage = partial(self._damage, number, shard)
             check_digest(shard, self.key(number), record, self._task, damage)

@@ -201,7 +201,9 @@ class Task(Mapping[str, Unit]):
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
-        return self.by_shard()._reader.all_frames()
+        reader = self.by_shard()._reader
+        with all_cores() as pool, reader.ahead(pool):
+            return reader.all_frames()
 
     def frames(self, unit: str) -> Iterator[StoredFrame]:
         """The checked frames of a unit, undecoded.
