@@ -42,7 +42,7 @@ class Hanging:
         if self.over or self._path not in path:
             return None
         self._seen += 1
-        if self._seen < 14 or (self._once and self.hung.is_set()):  # those that only look at it
+        if self._seen < 8 or (self._once and self.hung.is_set()):  # those that only look at it
             return None
         self.hung.set()
         return "hang"
@@ -151,13 +151,12 @@ def s3():
 
 
 def test_checkpoints_in_object_storage_are_read_by_range(s3, tmp_path):
-    """Base, fine-tunes and bank in S3: no byte of a checkpoint is read twice, bar a sample."""
+    """Base, fine-tunes and bank in S3: no byte of a checkpoint is read twice, bar a few."""
     from obstore.store import S3Store
 
     rng = np.random.default_rng(0)
     base = {f"unit {n}": rng.standard_normal((50, 400)).astype(np.float32) for n in range(5)}
     names = ("a", "b", "c")
-    sample = sum(array.nbytes for array in base.values())  # all of these units are small
     manifests.save(tmp_path / "base.safetensors", base)
     for step, name in enumerate(names, 1):
         tuned = {unit: array + np.float32(0.01 * step) for unit, array in base.items()}
@@ -182,9 +181,7 @@ def test_checkpoints_in_object_storage_are_read_by_range(s3, tmp_path):
         assert all(each.range for each in seen), name
         read = sum(each.bytes for each in seen)
         # The base is read to make the bank, and once by the worker; a header is 64 KiB at most.
-        # A sample of units is read before each task, to refuse what is no fine-tune.
-        times, tasks_of = (2, len(names)) if name.startswith("base") else (1, 1)
-        assert read <= times * (sizes[name] + 2**16 + 100) + tasks_of * sample
+        assert read <= (2 if name.startswith("base") else 1) * (sizes[name] + 2**16 + 100)
         assert len(seen) <= 12
     own = manifests.added(tmp_path, tasks, tmp_path / "added", chunk_length=4096)
     manifests.assert_same("s3://bucket/bank", own)

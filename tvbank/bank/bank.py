@@ -25,7 +25,7 @@ from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import TaskExistsError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
 from tvbank.storage import Location, Storage, open_storage
-from tvbank.vector import BaseModel, TaskVector
+from tvbank.vector import BaseModel, FineTune, sort_tensors
 
 if TYPE_CHECKING:
     from tvbank.bank.routers import StoredRouter
@@ -120,9 +120,9 @@ class Bank(Mapping[str, Task]):
             all_cores() as pool,
         ):
             model = BaseModel(self.layout, base_checkpoint)
-            vector = TaskVector(
-                self.layout, model, tuned, chosen.accepts, lossy=chosen.element == "float32",
-                replace_mismatched=replace_mismatched,
+            vector = sort_tensors(
+                FineTune(self.layout, model, tuned), chosen.accepts,
+                lossy=chosen.element == "float32", replace_mismatched=replace_mismatched,
             )  # fmt: skip
             if vector.remark:
                 warnings.warn(vector.remark, UserWarning, stacklevel=2)

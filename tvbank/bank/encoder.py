@@ -5,7 +5,7 @@ Units are encoded on all cores, while at most one large unit is in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,7 +37,7 @@ class Draft:
     Attributes:
         layout: of the bank.
         base: the base's weights, checked while they are read.
-        vector: the fine-tune beside the layout.
+        vector: what is stored of the fine-tune.
         compressor: what to keep.
         pool: threads to work on.
         metadata: the user's own JSON, as ``check_metadata`` returns it.
@@ -72,40 +72,38 @@ class Encoder:
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        self._layout, self._base, self._vector = draft.layout, draft.base, draft.vector
+        self._layout, self._base = draft.layout, draft.base
+        self._tuned = draft.vector.fine_tune
         self._together: dict[str, tuple[str, ...]] = {}
 
-    def frames(self, units: Sequence[UnitRecord] | None = None) -> Iterator[tuple[int, bytes]]:
+    def frames(self) -> Iterator[tuple[int, bytes]]:
         """Number of the chunk and its frame, of every chunk of every unit, ascending.
 
         The base's fingerprints are computed at the same time. All have been compared when this
         iterator ends; nothing may be published before.
 
-        Args:
-            units: which of the task vector's units, in its order; by default all.
-
         Raises:
             BaseMismatchError: the base has other weights than the bank's.
             NonFiniteError: the compressor is lossy and met NaN or infinity.
         """
-        chosen = self._vector.units if units is None else units
-        groups = grouped(((unit.name, self._bytes(unit)) for unit in chosen), TOGETHER)
+        units = self._draft.vector.units
+        groups = grouped(((unit.name, self._bytes(unit)) for unit in units), TOGETHER)
         self._together = {group[0]: group for group in groups}
-        for frames, read in run_ahead(chosen, self._start, self._bytes):
+        for frames, read in run_ahead(units, self._start, self._bytes):
             yield from frames
             self._draft.counter.advance(read)
 
     def _bytes(self, unit: UnitRecord) -> int:
-        return self._base.spec(unit).nbytes + self._vector.spec(unit.name).nbytes
+        return self._base.spec(unit).nbytes + self._tuned.spec(unit.name).nbytes
 
     def _start(self, unit: UnitRecord) -> Callable[[], tuple[_Frames, int]]:
         if expected := self._together.get(unit.name):
             self._base.expect(expected)
-            self._vector.expect(expected)
+            self._tuned.expect(expected)
         known = self._base.is_kept(unit.name)  # before it is read: others may keep it meanwhile
         base = self._base.read_unchecked(unit.name)
         seen = None if known else self._draft.pool.submit(fingerprint, base)
-        tuned = self._vector.read(unit.name)
+        tuned = self._tuned.read(unit.name)
         parts: list[Future[_Frames]]
         if unit.size < LARGE:
             parts = [self._draft.pool.submit(self._encode_unit, unit, base, tuned)]
@@ -156,7 +154,7 @@ class BankPairs(Pairs):
             parameters: entries of all units and extras.
         """
         layout, vector = draft.layout, draft.vector
-        self._layout, self._base, self._vector = layout, draft.base, vector
+        self._layout, self._base, self._tuned = layout, draft.base, vector.fine_tune
         self.units = [PairedUnit(unit.name, unit.shape) for unit in vector.units]
         self.aliases, self.whole = layout.aliases, vector.whole
         self.each, self.progress = draft.pool.map, draft.counter.progress
@@ -167,11 +165,11 @@ class BankPairs(Pairs):
 
     def read(self, unit: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """See ``Pairs.read``."""
-        return self._base.read_unchecked(unit), self._vector.read(unit)
+        return self._base.read_unchecked(unit), self._tuned.read(unit)
 
     def read_whole(self, name: str) -> NDArray[Any]:
         """See ``Pairs.read_whole``."""
-        return self._vector.read(name)
+        return self._tuned.read(name)
 
     def frame_bytes(self, unit: str, entries: Entries) -> int:
         """See ``Pairs.frame_bytes``."""

@@ -35,7 +35,7 @@ from tvbank.bank.zarr_documents import (
 from tvbank.coding import read_header
 from tvbank.errors import CheckpointError, StorageError
 from tvbank.layout import Layout
-from tvbank.vector import TaskVector
+from tvbank.vector import FineTune
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def prepare(draft: Draft, spool: Spool) -> Prepared:
     compressor, vector = draft.compressor, draft.vector
     writer = RevisionWriter(draft.layout, compressor.element, spool)
     for name in vector.whole:
-        record, chunks = encode_whole(vector, name)
+        record, chunks = encode_whole(vector.fine_tune, name)
         writer.keep_whole(record, chunks)
-        draft.counter.advance(vector.spec(name).nbytes)
+        draft.counter.advance(vector.fine_tune.spec(name).nbytes)
     covered = sum(unit.size for unit in vector.units)
     pairs = BankPairs(
         draft,
@@ -172,19 +172,19 @@ class RevisionWriter:
         return encode_document(revision)
 
 
-def encode_whole(vector: TaskVector, name: str) -> tuple[ExtraRecord, Iterator[tuple[str, bytes]]]:
+def encode_whole(fine_tune: FineTune, name: str) -> tuple[ExtraRecord, Iterator[tuple[str, bytes]]]:
     """A tensor that is kept whole, as an extra.
 
     Raises:
         CheckpointError: it is too large for that.
     """
-    spec = vector.spec(name)
+    spec = fine_tune.spec(name)
     record = ExtraRecord(name, spec.dtype, spec.shape)
     if chunk_bytes(record) > MAX_CHUNK_BYTES:
         raise CheckpointError(
-            f"{vector.source}: unit {name!r} would be kept whole, but has rows of 2 GiB or more"
+            f"{fine_tune.source}: unit {name!r} would be kept whole, but has rows of 2 GiB or more"
         )
-    return record, encode_extra(record, vector.read(name))
+    return record, encode_extra(record, fine_tune.read(name))
 
 
 def _shards(

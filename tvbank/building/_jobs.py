@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -26,7 +27,7 @@ from tvbank.coding import read_header
 from tvbank.compress import Compressor
 from tvbank.errors import CheckpointError, StorageError, TooLargeError, TvbankError
 from tvbank.layout import Layout, build_layout
-from tvbank.vector import BaseModel, TaskVector
+from tvbank.vector import BaseModel, FineTune, TaskVector, sort_tensors
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _DIGEST_BYTES = 32
@@ -115,7 +116,7 @@ class CheckBase(Job):
 @final
 @dataclass(frozen=True)
 class Survey(Job):
-    """Look at a fine-tune's names and shapes, and read its buffers.
+    """Decide which tensors of a fine-tune become entries, and read a few for that.
 
     Attributes:
         tuned: the fine-tune.
@@ -131,12 +132,12 @@ class Survey(Job):
         if identity == self.known:
             return pack(Surveyed(identity=identity, complete=False))
         tuned = replace(self.tuned, identity=identity)
-        vector = tuned.open()
-        units = [unit.name for unit in vector.units]
+        vector = tuned.sort()
+        spec = vector.fine_tune.spec
         found = Surveyed(
             identity=identity,
-            units=[(name, vector.spec(name).nbytes) for name in units],
-            whole=[(name, vector.spec(name).nbytes) for name in vector.whole],
+            units=[(unit.name, spec(unit.name).nbytes) for unit in vector.units],
+            whole=[(name, spec(name).nbytes) for name in vector.whole],
             remark=vector.remark,
         )
         tuned.check_identity()
@@ -161,17 +162,16 @@ class EncodeUnits(Job):
     def run(self, threads: int) -> bytes:
         """See ``Job.run``: ``Encoded``."""
         with ThreadPoolExecutor(threads) as pool:
-            draft = self.tuned.draft(pool)
-            draft.vector.expect(self.whole)
-            units = [draft.layout.by_name[name] for name in self.units]
+            draft = self.tuned.draft(pool, self.units, self.whole)
+            draft.vector.fine_tune.expect(self.whole)
             frames = [
                 (chunk, frame)
-                for chunk, frame in Encoder(draft).frames(units)
+                for chunk, frame in Encoder(draft).frames()
                 if read_header(frame).nonzeros
             ]
         extras = []
         for name in self.whole:
-            record, chunks = encode_whole(draft.vector, name)
+            record, chunks = encode_whole(draft.vector.fine_tune, name)
             extras.append((record, list(chunks)))
         self.tuned.check_identity()
         return pack(Encoded(frames=frames, extras=extras))
@@ -184,16 +184,21 @@ class EncodeTask(Job):
 
     Attributes:
         tuned: the fine-tune.
+        units: names of its units, in the order of the layout.
+        whole: names of the tensors to keep whole.
         metadata: the user's own.
     """
 
     tuned: Tuned
+    units: tuple[str, ...]
+    whole: tuple[str, ...]
     metadata: dict[str, Any]
 
     def run(self, threads: int) -> bytes:
         """See ``Job.run``: ``Whole``."""
         with Spool() as spool, ThreadPoolExecutor(threads) as pool:
-            made = prepare(self.tuned.draft(pool, self.metadata), spool)
+            draft = self.tuned.draft(pool, self.units, self.whole, self.metadata)
+            made = prepare(draft, spool)
             self.tuned.check_identity()
             return pack(Whole(entry=made.entry, document=made.document, objects=list(made.objects)))
 
@@ -253,7 +258,7 @@ def needs_all(compressor: Compressor) -> bool:
 _KEPT_BASE = 2**28
 
 #: Fine-tunes that a worker keeps open; jobs of one task come together.
-_KEPT_VECTORS = 4
+_KEPT_TUNED = 4
 
 
 @dataclass(frozen=True)
@@ -301,22 +306,32 @@ class Tuned:
 
     checkpoint: str
     base: Base
-    compressor: Compressor = field(compare=False)  # its type decides how a fine-tune is opened
+    compressor: Compressor = field(compare=False)  # its fine-tune is opened once for all
     replace_mismatched: bool
     identity: str = ""
 
-    def open(self) -> TaskVector:
-        """The fine-tune beside the base's layout.
+    def sort(self) -> TaskVector:
+        """What is stored of the fine-tune; see ``sort_tensors``.
 
         Raises:
-            CheckpointError, UnitMismatchError: as ``TaskVector``.
+            CheckpointError, BaseMismatchError, UnitMismatchError: as there.
         """
-        return _open_tuned(self, type(self.compressor))
+        return sort_tensors(
+            _open_tuned(self), self.compressor.accepts, lossy=self.compressor.element == "float32",
+            replace_mismatched=self.replace_mismatched,
+        )  # fmt: skip
 
-    def draft(self, pool: ThreadPoolExecutor, metadata: JSON | None = None) -> Draft:
-        """The fine-tune as it is written into a bank; see ``Draft``."""
+    def draft(
+        self,
+        pool: ThreadPoolExecutor,
+        units: Iterable[str],
+        whole: Sequence[str],
+        metadata: JSON | None = None,
+    ) -> Draft:
+        """What a job writes of the fine-tune, as it was sorted; see ``Draft``."""
         layout, base = self.base.open()
-        return Draft(layout, base, self.open(), self.compressor, pool, metadata or {})
+        vector = TaskVector(_open_tuned(self), [layout.by_name[name] for name in units], whole)
+        return Draft(layout, base, vector, self.compressor, pool, metadata or {})
 
     def check_identity(self) -> None:
         """Compare the checkpoint with what it was when its task was begun.
@@ -337,10 +352,7 @@ def _open_base(base: Base) -> tuple[Layout, BaseModel]:
     return layout, BaseModel(layout, open_checkpoint(base.location), _KEPT_BASE)
 
 
-@lru_cache(_KEPT_VECTORS)
-def _open_tuned(tuned: Tuned, _kind: type[Compressor]) -> TaskVector:
+@lru_cache(_KEPT_TUNED)
+def _open_tuned(tuned: Tuned) -> FineTune:
     layout, base = tuned.base.open()
-    return TaskVector(
-        layout, base, open_checkpoint(tuned.checkpoint), tuned.compressor.accepts,
-        lossy=tuned.compressor.element == "float32", replace_mismatched=tuned.replace_mismatched,
-    )  # fmt: skip
+    return FineTune(layout, base, open_checkpoint(tuned.checkpoint))

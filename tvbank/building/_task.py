@@ -34,7 +34,6 @@ from tvbank.building._jobs import (
     Encoded,
     EncodeTask,
     EncodeUnits,
-    Job,
     Surveyed,
     Tuned,
     Whole,
@@ -85,7 +84,7 @@ class BuiltTask:
         self.plan = plan
         self.tuned = Tuned(plan.checkpoint, base, plan.compressor, plan.replace_mismatched)
         self.key = ""
-        self.jobs: list[Job] = []
+        self.jobs: list[EncodeUnits | EncodeTask] = []
         self.missing: set[int] = set()
         self._found: set[int] = set()
         self._refused: set[int] = set()
@@ -111,12 +110,12 @@ class BuiltTask:
         self.key = self.key_of(survey.identity)
         self.tuned = replace(self.tuned, identity=survey.identity)
         if needs_all(self.plan.compressor):
-            self.jobs = [EncodeTask(self.tuned, self.plan.metadata)]
+            names = tuple(dict(survey.units)), tuple(dict(survey.whole))
+            self.jobs = [EncodeTask(self.tuned, *names, self.plan.metadata)]
         else:
             whole = [EncodeUnits(self.tuned, (), names) for names in grouped(survey.whole, _GRAIN)]
             units = [EncodeUnits(self.tuned, names, ()) for names in grouped(survey.units, _GRAIN)]
             self.jobs = [*whole, *units]
-        self._units = len(survey.whole) + len(survey.units)
         self._bytes = dict([*survey.whole, *survey.units])
         self.missing = {n for n in range(len(self.jobs)) if not work.has(self.key, n)}
         self._found = set(range(len(self.jobs))) - self.missing
@@ -124,10 +123,7 @@ class BuiltTask:
     def units(self, job: int | None = None) -> int:
         """Units, and tensors kept whole, of a job or of all."""
         chosen = self.jobs if job is None else [self.jobs[job]]
-        return sum(
-            len(one.units) + len(one.whole) if isinstance(one, EncodeUnits) else self._units
-            for one in chosen
-        )
+        return sum(len(one.units) + len(one.whole) for one in chosen)
 
     def named(self, job: int) -> str:
         """The units of a job, for messages."""
@@ -161,7 +157,7 @@ class BuiltTask:
 
         def frames() -> Iterator[tuple[int, bytes]]:
             for number, job in enumerate(self.jobs):
-                if isinstance(job, EncodeUnits) and job.units:
+                if job.units:
                     yield from self._read(layout, work, number, Encoded).frames
 
         entries = sum(layout.by_name[name].size for name in covered)
@@ -184,17 +180,17 @@ class BuiltTask:
 
     def _most_bytes(self, job: int) -> int:
         one = self.jobs[job]
-        names = [*one.units, *one.whole] if isinstance(one, EncodeUnits) else [*self._bytes]
+        names = (*one.units, *one.whole)
         return most_bytes(sum(self._bytes[name] for name in names))
 
-    def _fits(self, layout: Layout, job: Job, result: Encoded | Whole) -> bool:
+    def _fits(self, layout: Layout, job: EncodeUnits | EncodeTask, result: Encoded | Whole) -> bool:
         """Whether a result that an earlier build left is what the job makes."""
         try:
             if isinstance(result, Whole):
                 check_revision(result, layout, self.plan)
-            elif isinstance(job, EncodeUnits) and job.whole:
+            elif job.whole:
                 check_whole_tensors(result, {name: self._bytes[name] for name in job.whole})
-            elif isinstance(job, EncodeUnits):
+            else:
                 check_frames(result, layout, job.units, self.plan.compressor.element)
         except TvbankError:
             return False

@@ -3,13 +3,15 @@
 ==================  ======================================================================
 ``pairing.py``      ``Pairing``: which tensor of a checkpoint stands for which unit
 ``base_model.py``   ``BaseModel``: the base against the layout's fingerprints
-``task_vector.py``  ``TaskVector``: what becomes entries, and what is kept whole
+``fine_tune.py``    ``FineTune``: a checkpoint beside the base
+``task_vector.py``  ``TaskVector``: what of it becomes entries, and what is kept whole
 ``names.py``        what the name of a tensor tells: a buffer, a tie, a constant, a prefix
 ``evidence.py``     what its numbers tell: a buffer, a bare difference
 ==================  ======================================================================
 """
 
 from tvbank.vector.base_model import BaseModel
-from tvbank.vector.task_vector import TaskVector
+from tvbank.vector.fine_tune import FineTune
+from tvbank.vector.task_vector import TaskVector, sort_tensors
 
-__all__ = ["BaseModel", "TaskVector"]
+__all__ = ["BaseModel", "FineTune", "TaskVector", "sort_tensors"]

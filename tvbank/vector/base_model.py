@@ -59,6 +59,11 @@ class BaseModel:
         kept = self._kept.get(name)
         return self._pairing.read(name) if kept is None else kept
 
+    def read_early(self, name: str) -> NDArray[Any]:
+        """As ``read_unchecked``, of a unit that is to be read again; see ``Pairing.read_early``."""
+        kept = self._kept.get(name)
+        return self._pairing.read_early(name) if kept is None else kept
+
     def is_kept(self, name: str) -> bool:
         """Whether a unit has been checked and is in memory since."""
         return name in self._kept

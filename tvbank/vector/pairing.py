@@ -11,6 +11,9 @@ from tvbank.checkpoint import Checkpoint, TensorSpec
 from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
 from tvbank.vector.names import is_tie, remedy_for_names
 
+#: Bytes of tensors that were read early and are still to be read.
+_EARLY_BYTES = 2**26
+
 
 @final
 class Pairing:
@@ -30,6 +33,8 @@ class Pairing:
             if tensor is not None:
                 self._tensors[record.name] = tensor
         self._pair_copies()
+        self._early: dict[str, NDArray[Any]] = {}
+        self._early_bytes = 0
 
     def _pair_copies(self) -> None:
         """Pair units that the base has twice, once under a name that libraries tie.
@@ -49,28 +54,29 @@ class Pairing:
     def further(self) -> list[str]:
         """Names that the checkpoint has and the layout has not, without aliases of its units.
 
-        Reads tensors that may be copies of a unit.
+        Of names that libraries tie, and of the units that they may be copies of, each is read once.
         """
         known = {*(record.name for record in self._layout.records), *self._layout.tied}
         units = {self._tensors[r.name] for r in self._layout.records if r.name in self}
-        return [
-            name
-            for name, tensor in self._tensors.items()
-            if name not in known and tensor not in units and not self._is_copy(name, units)
-        ]
+        names = [n for n, tensor in self._tensors.items() if n not in known and tensor not in units]
+        copies = self._copies([name for name in names if is_tie(name)], units)
+        return [name for name in names if name not in copies]
 
-    def _is_copy(self, name: str, units: Collection[str]) -> bool:
-        """Whether a further name is the unit that libraries tie to it, stored a second time."""
-        if not is_tie(name):
-            return False
-        spec, mine = self.spec(name), ""
+    def _copies(self, names: Collection[str], units: Collection[str]) -> set[str]:
+        """Which of some further names are a unit, stored a second time."""
+        prints: dict[tuple[str, tuple[int, ...]], set[str]] = {}
+        for spec in map(self.spec, names):
+            prints[spec.dtype, spec.shape] = set()
         for unit in units:
-            theirs = self._checkpoint.tensors[unit]
-            if (theirs.dtype, theirs.shape) == (spec.dtype, spec.shape) and spec.size > 1:
-                mine = mine or fingerprint(self.read(name))
-                if fingerprint(self._checkpoint.read(unit)) == mine:
-                    return not _is_constant(self.read(name))
-        return False
+            spec = self._checkpoint.tensors[unit]
+            if (same := prints.get((spec.dtype, spec.shape))) is not None:
+                same.add(fingerprint(self._checkpoint.read(unit)))
+        copies = set()
+        for name in names:
+            spec, array = self.spec(name), self.read(name)
+            if fingerprint(array) in prints[spec.dtype, spec.shape] and not _is_constant(array):
+                copies.add(name)
+        return copies
 
     def is_buffer(self, name: str) -> bool | None:
         """Whether a unit is a buffer, if the checkpoint knows; see ``Checkpoint.is_buffer``."""
@@ -90,11 +96,31 @@ class Pairing:
 
     def read(self, name: str) -> NDArray[Any]:
         """The tensor's weights."""
-        return self._checkpoint.read(self._tensors[name])
+        tensor = self._tensors[name]
+        early = self._early.pop(tensor, None)
+        if early is None:
+            return self._checkpoint.read(tensor)
+        self._early_bytes -= early.nbytes
+        return early
+
+    def read_early(self, name: str) -> NDArray[Any]:
+        """The weights of a tensor that is to be read again: until then they stay in memory.
+
+        At most 64 MiB do.
+        """
+        tensor = self._tensors[name]
+        early = self._early.get(tensor)
+        if early is None:
+            early = self._checkpoint.read(tensor)
+            if self._early_bytes + early.nbytes <= _EARLY_BYTES:
+                self._early_bytes += early.nbytes
+                self._early[tensor] = early
+        return early
 
     def expect(self, names: Iterable[str]) -> None:
         """Say which are read next; see ``Checkpoint.expect``."""
-        self._checkpoint.expect([self._tensors[name] for name in names])
+        tensors = (self._tensors[name] for name in names)
+        self._checkpoint.expect([tensor for tensor in tensors if tensor not in self._early])
 
     def fits(self, record: UnitRecord | WholeRecord) -> bool:
         """Whether there is a tensor for a unit, of its shape and element type."""
