@@ -29,7 +29,8 @@ _FEWEST = 64
 #: Fewer entries than these may all be positive by chance.
 _FEWEST_POSITIVE = 8
 
-#: A fine-tune has nearly the base's size and direction; a difference is this much smaller, at most.
+#: Matrices of seven real fine-tunes (MiniLM, ViT) had .998 times the base's size and more, and
+#: cosines with it of .977 and more; their differences .23 times and less, and .25 and less.
 _SMALLER = 1 / 8
 _ALIGNED = 0.5
 
@@ -71,7 +72,8 @@ def is_bare_difference(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> bo
     """Whether weights are no fine-tune but the difference of one from its base.
 
     The weights of a fine-tune are nearly those of its base. A difference is far smaller, and points
-    elsewhere. Both must hold of most units: one that was pruned or begun anew says nothing.
+    elsewhere. Both must hold of most units, and of no matrix the contrary: who prunes layers, or
+    begins them anew, leaves some as they were. No further pair is read after such a matrix.
 
     Args:
         pairs: base and fine-tune of some units.
@@ -81,12 +83,14 @@ def is_bare_difference(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> bo
         old, new = (_sample(array) for array in (base, tuned))
         if not (np.isfinite(old).all() and np.isfinite(new).all() and old.any()):
             continue
-        size = float(np.linalg.norm(old))
+        size, other = float(np.linalg.norm(old)), float(np.linalg.norm(new))
+        is_small = other < _SMALLER * size
+        is_aligned = float(old @ new) > _ALIGNED * size * other
+        if is_aligned and not is_small and base.ndim > 1 and old.size >= _FEWEST:
+            return False
         units += 1
         seen += old.size
-        change = float(np.linalg.norm(new))
-        product = abs(float(old @ new))
-        small += change < _SMALLER * size and product <= _ALIGNED * size * change
+        small += is_small and not is_aligned
     return seen >= _FEWEST and small > units / 2
 
 

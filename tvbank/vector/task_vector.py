@@ -88,7 +88,7 @@ def sort_tensors(
             f"different here: {name_units(replaced)}); with replace_mismatched "
             "(--replace-mismatched) such units are kept whole"
         )
-    _refuse_difference(fine_tune, units)
+    _refuse_difference(fine_tune, [*units, *refused])
     apart = buffers.union(unit.name for unit in refused)
     kept = [unit.name for unit in layout.units if unit.name in apart]
     whole = [*kept, *changed, *replaced, *fine_tune.pairing.further()]
@@ -133,16 +133,16 @@ def _buffers(fine_tune: FineTune, units: Collection[UnitRecord]) -> set[str]:
 
 
 def _refuse_difference(fine_tune: FineTune, units: Collection[UnitRecord]) -> None:
-    """Refuse a task vector that was taken for a fine-tune, by a sample of the units."""
-    bytes_of = {unit.name: fine_tune.base.spec(unit).nbytes for unit in units}
-    some = [unit for unit in units if unit.name not in fine_tune.absent]
-    some.sort(key=lambda u: (bytes_of[u.name] > _SAMPLE_BYTES, len(u.shape) < 2))
-    few = [u.name for u in some if bytes_of[u.name] <= _SAMPLE_BYTES] or [
-        u.name for u in sorted(some, key=lambda u: u.size)[:1]
+    """Refuse a task vector that was taken for a fine-tune, by the smallest matrix and others."""
+    some = [
+        unit
+        for unit in units
+        if unit.name not in fine_tune.absent
+        and ELEMENT_TYPES[fine_tune.spec(unit.name).dtype].is_float
     ]
-    chosen = few[:: -(-len(few) // _SAMPLE_UNITS)] if few else []
-    fine_tune.expect(chosen)
-    fine_tune.base.expect(chosen)
+    some.sort(key=lambda unit: (len(unit.shape) < 2, unit.size))
+    few = [u.name for u in some if u is some[0] or fine_tune.base.spec(u).nbytes <= _SAMPLE_BYTES]
+    chosen = few[:: max(1, -(-len(few) // _SAMPLE_UNITS))]
     if is_bare_difference(map(fine_tune.read_early, chosen)):
         raise UnitMismatchError(
             f"{fine_tune.source} looks like a difference from the base, not like a fine-tune: its "

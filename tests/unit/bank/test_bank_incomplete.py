@@ -1,5 +1,7 @@
 """Fine-tunes that lack something, are tied otherwise, or are no fine-tunes at all."""
 
+from collections import Counter
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 from safetensors.numpy import load_file
 
 import tvbank
+from tvbank.checkpoint import Checkpoint, TensorSpec
 from tvbank.errors import BaseMismatchError, UnitMismatchError
 from tvbank.storage import MemoryStorage
 
@@ -156,18 +159,45 @@ def test_a_bare_difference_is_refused(compressor):
     delta = {n: 0.01 * random(*a.shape) for n, a in base.items()}
     with pytest.raises(UnitMismatchError, match=r"difference from the base.*give the sum"):
         bank_of(base).add("t", delta, compressor)
+    others = {
+        "of the same": {n: np.zeros_like(a) for n, a in base.items()},
+        "decayed": {n: d - 0.05 * base[n] for n, d in delta.items()},
+        "one decayed": delta | {"0.weight": -0.3 * base["0.weight"]},
+        "of another type": {n: d.astype(np.float16) for n, d in delta.items()},
+    }
+    for other in others.values():
+        with pytest.raises(UnitMismatchError, match="difference from the base"):
+            bank_of(base).add("t", other, compressor)
+
+
+def test_a_bare_difference_of_large_units_is_refused(monkeypatch):
+    monkeypatch.setattr("tvbank.vector.task_vector._SAMPLE_BYTES", 100)
+    base = {f"{n}.weight": random(32, 32) for n in range(4)}
     with pytest.raises(UnitMismatchError, match="difference from the base"):
-        bank_of(base).add("t", {n: np.zeros_like(a) for n, a in base.items()}, compressor)
+        bank_of(base).add("t", {n: 0.01 * random(*a.shape) for n, a in base.items()})
 
 
 def test_what_is_no_difference_is_not_taken_for_one():
-    base = {f"{n}.weight": random(32, 32) for n in range(4)}
+    base = {f"{n}.weight": random(32, 32) for n in range(8)}
     tuned = {n: a + 0.3 * random(*a.shape) for n, a in base.items()}
+    most = list(base)[:-1]
     bank = bank_of(base)
     bank.add("tuned", tuned)
     bank.add("halved", {n: 0.05 * a for n, a in base.items()})
     bank.add("pruned", tuned | {"0.weight": np.zeros((32, 32), np.float32)})
+    bank.add("layers-pruned", tuned | {n: np.zeros((32, 32), np.float32) for n in most})
+    bank.add("layers-anew", tuned | {n: 0.02 * random(32, 32) for n in most})
     bank.add("anew", {n: random(*a.shape) for n, a in base.items()})
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+@pytest.mark.parametrize("shapes", [[(1,)], [(2, 2), (2,)], [(64, 64)]])
+def test_small_models_and_models_of_small_or_large_weights_are_fine_tuned(shapes, size):
+    base = {str(n): np.float32(size) * random(*shape) for n, shape in enumerate(shapes)}
+    bank_of(base).add("t", {n: array * np.float32(1.1) for n, array in base.items()})
+    zeros = {n: np.zeros_like(array) for n, array in base.items()}
+    bank_of(zeros).add("t", base)
+    bank_of(zeros).add("same", zeros)
 
 
 def test_exact_says_when_it_keeps_much_whole(tmp_path):
@@ -178,3 +208,41 @@ def test_exact_says_when_it_keeps_much_whole(tmp_path):
         bank.add("t", tuned, tvbank.Exact())
     bank.add("cast", tuned | {"w": tuned["w"].astype(ml_dtypes.bfloat16)}, tvbank.Exact())
     bank.add("lossy", tuned)
+
+
+class Counting(Checkpoint):
+    """Arrays, with how often each was read."""
+
+    def __init__(self, arrays):
+        self.arrays, self.reads = arrays, Counter()
+        specs = {n: TensorSpec(n, a.dtype.name, a.shape) for n, a in arrays.items()}
+        super().__init__("counted arrays", specs, {})
+
+    def _read(self, spec):
+        self.reads[spec.name] += 1
+        return self.arrays[spec.name]
+
+    def _close(self):
+        pass
+
+
+@pytest.mark.parametrize("compressor", [tvbank.TSwitch(), tvbank.Exact()])
+def test_what_was_read_to_sort_tensors_is_not_read_again(compressor):
+    weights = {f"{n}.weight": random(32, 32) for n in range(8)}
+    vectors = {f"{n}.norm": 1 + random(32) ** 2 for n in range(8)}
+    base = Counting(weights | vectors)
+    tuned = Counting({n: a * np.float32(1.01) for n, a in base.arrays.items()})
+    bank_of(base.arrays).add("t", tuned, compressor, base=base)
+    assert set(base.reads.values()) == set(tuned.reads.values()) == {1}
+    assert set(base.reads) == set(tuned.reads) == set(base.arrays)
+
+
+def test_copies_of_units_are_looked_for_in_one_pass():
+    base = {f"{n}.weight": random(8, 8) for n in range(6)}
+    tuned = {n: a + 1 for n, a in base.items()}
+    copies = {f"{n}.lm_head.weight": a for n, a in zip("abcdef", tuned.values(), strict=True)}
+    others = {f"{n}.output.weight": random(8, 8) for n in "ab"}
+    checkpoint = Counting(tuned | copies | others)
+    assert list(bank_of(base).add("t", checkpoint).extras) == [*others]
+    assert max(checkpoint.reads.values()) == 2  # once for the copies, once to be stored
+    assert all(checkpoint.reads[name] == 1 for name in copies)
