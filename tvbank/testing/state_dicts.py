@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tvbank.dtypes import DTYPES, UNIT_DTYPES
+from tvbank.vector.evidence import is_bare_difference
 
 __all__ = [
     "StateDict",
@@ -116,7 +117,8 @@ def fine_tunes(draw: st.DrawFn, base: StateDict, *, finite: bool = False) -> Sta
     """A fine-tune of a base: the same names, shapes and element types, other weights.
 
     Each tensor stays as it is, moves a little in some entries (as training moves it), or is drawn
-    anew. Tensors without task vectors (integers, float8…) stay or are drawn anew.
+    anew, unless a bank would take it for a difference then. Tensors without task vectors (integers,
+    float8…) stay or are drawn anew.
 
     Args:
         draw: given by hypothesis.
@@ -133,7 +135,8 @@ def _tuned(
     dtype = array.dtype.name
     how = draw(st.sampled_from(["same", "moved", "anew"]))
     if how == "anew":
-        return draw(arrays(dtype, array.shape, finite=finite))
+        anew = draw(arrays(dtype, array.shape, finite=finite))
+        return array.copy() if _looks_like_difference(array, anew) else anew
     if how == "same" or dtype not in UNIT_DTYPES:
         return array.copy()
     steps = draw(hnp.arrays(np.int8, array.shape, fill=st.just(0)))
@@ -141,4 +144,12 @@ def _tuned(
     with np.errstate(all="ignore"):
         moved = (array.astype(np.float32) + steps * np.float32(scale)).astype(array.dtype)
         wrong = finite & ~np.isfinite(moved)
-    return np.where((steps == 0) | wrong, array, moved)
+    moved = np.where((steps == 0) | wrong, array, moved)
+    return array.copy() if _looks_like_difference(array, moved) else moved
+
+
+def _looks_like_difference(base: np.ndarray[Any, Any], tuned: np.ndarray[Any, Any]) -> bool:
+    """Whether many such weights would be refused as a difference from the base."""
+    if base.dtype.name not in UNIT_DTYPES:
+        return False
+    return is_bare_difference([(np.tile(base.reshape(-1), 64), np.tile(tuned.reshape(-1), 64))])
