@@ -57,13 +57,21 @@ class Bank(NamedTuple):
         revision = read_revision(data)
         require_layout(revision.layout == self.layout.sha256, f"{name!r} is of another layout")
         replaced = [extra.name for extra in revision.extras if extra.name in self.layout.units]
-        listed = (task.element, task.shards, task.nonzeros, task.replaced, task.compressor)
+        listed = (
+            task.element,
+            task.shards,
+            task.nonzeros,
+            task.replaced,
+            task.compressor,
+            task.features,
+        )
         found = (
             revision.element,
             revision.shards,
             revision.nonzeros,
             replaced,
             revision.compressor,
+            revision.features,
         )
         require_layout(listed == found, f"catalog and revision of task {name!r} differ")
         _check_objects({"delta/zarr.json"}, revision.extras, revision.objects)

@@ -39,6 +39,7 @@ class Task(NamedTuple):
     stored_bytes: int
     replaced: list[str]
     compressor: dict[str, Any]
+    features: list[str]
 
 
 class RouterEntry(NamedTuple):
@@ -69,14 +70,15 @@ class Revision(NamedTuple):
     extras: list[Tensor]
     compressor: dict[str, Any]
     metadata: dict[str, Any]
+    features: list[str]
 
 
 def read_root(data: bytes) -> Catalog:
     """Check and read the root document.
 
     Raises:
-        Invalid: ``limit``, ``document-syntax``, ``version``, ``feature``, ``document-digest`` or
-            ``name``. What version and digest mean is the same in all versions.
+        Invalid: ``limit``, ``document-syntax``, ``version``, ``feature``, ``document-digest``,
+            ``name`` or ``layout``. What version and digest mean is the same in all versions.
     """
     root = group_attributes(data, "zarr.json")
     major = root.text("format", _VERSION).partition(".")[0]
@@ -99,6 +101,9 @@ def read_root(data: bytes) -> Catalog:
             check_task_name(name)
         distinct = len({name.lower() for name in names}) == len(names)
         require(distinct, "name", "two names differ in case only")
+    for name, task in catalog.tasks.items():
+        required = set(task.features) <= set(features)
+        require_layout(required, f"{name!r} needs features that the root does not require")
     return catalog
 
 
@@ -140,6 +145,7 @@ def read_revision(data: bytes) -> Revision:
         extras,
         _compressor(body),
         dict(body.object("metadata").value),
+        _features(body),
     )
 
 
@@ -177,6 +183,7 @@ def _task(entry: Object) -> Task:
         entry.integer("stored_bytes"),
         [checked_text(name, f"{entry.where}.replaced") for name in entry.array("replaced")],
         _compressor(entry),
+        _features(entry),
     )
 
 
@@ -189,6 +196,14 @@ def _shards(body: Object) -> list[Stored | None]:
         None if shard is None else _stored(Object(shard, f"{body.where}.shards"))
         for shard in body.array("shards")
     ]
+
+
+def _features(body: Object) -> list[str]:
+    """What a reader must know to read a task; a missing member is none."""
+    if "features" not in body.value:
+        return []
+    where = f"{body.where}.features"
+    return [checked_text(name, where) for name in body.array("features")]
 
 
 def _compressor(body: Object) -> dict[str, Any]:

@@ -32,10 +32,12 @@ from tvbank.layout import encode_document as encode_document
 
 ROOT = "zarr.json"
 LAYOUT = "base/zarr.json"
-FORMAT = "1.0"
+
+#: The version of a bank of which no task needs a feature; and the one of those where one does.
+FORMAT, FEATURED_FORMAT = "1.0", "1.1"
 MAX_DOCUMENT_BYTES = 256 * 2**20
 
-#: Names in ``required_features`` that this reader understands.
+#: Names in ``required_features`` that this reader understands; see spec/README.md, "Features".
 KNOWN_FEATURES: frozenset[str] = frozenset()
 
 _HEAD = b'{"attributes":{"tvbank":{"digest":"'
@@ -63,11 +65,12 @@ class ObjectRecord(msgspec.Struct, frozen=True):
     sha256: Digest
 
 
-class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
+class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the catalog says of one task.
 
     A shard that is ``None`` holds zeros only. ``parameters`` counts the entries of all units that
-    the task covers, extras included; ``replaced`` names the layout's units that it keeps whole.
+    the task covers, extras included; ``replaced`` names the layout's units that it keeps whole;
+    ``features`` what a reader must know to read it, and is left out of a task that needs none.
     """
 
     revision: Digest
@@ -79,6 +82,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True):
     stored_bytes: Bytes
     replaced: tuple[UnitName, ...]
     compressor: JSON
+    features: tuple[str, ...] = ()
 
 
 class RouterEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +129,7 @@ class ExtraRecord(msgspec.Struct, frozen=True):
         return math.prod(self.shape)
 
 
-class Revision(msgspec.Struct, frozen=True, kw_only=True):
+class Revision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All about one revision of one task; ``objects`` are all but the shards."""
 
     layout: Digest
@@ -136,6 +140,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     extras: Annotated[tuple[ExtraRecord, ...], Meta(max_length=MAX_UNITS)]
     compressor: JSON
     metadata: JSON
+    features: tuple[str, ...] = ()
 
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
@@ -157,6 +162,22 @@ class _Version(msgspec.Struct):
     required_features: tuple[str, ...]
 
 
+def with_features(catalog: Catalog) -> Catalog:
+    """The catalog, requiring what its tasks need beside what it requires already.
+
+    A bank stays 1.0 until then, and stays 1.1 when the last such task is gone.
+    """
+    needed = {name for entry in catalog.tasks.values() for name in entry.features}
+    lacking = needed - {*catalog.required_features}
+    if not lacking:
+        return catalog
+    return msgspec.structs.replace(
+        catalog,
+        format=FEATURED_FORMAT,
+        required_features=tuple(sorted({*catalog.required_features} | lacking)),
+    )
+
+
 def encode_root(catalog: Catalog) -> bytes:
     """The root document, its digest filled in."""
     data = encode_document(msgspec.structs.replace(catalog, digest=BLANK_DIGEST))
@@ -167,7 +188,7 @@ def decode_root(data: bytes) -> Catalog:
     """Parse and check the root document.
 
     Raises:
-        CorruptionError: ``document-syntax``, ``document-digest``, ``limit`` or ``name``.
+        CorruptionError: ``document-syntax``, ``document-digest``, ``limit``, ``name``, ``layout``.
         UnsupportedError: ``version`` or ``feature``.
     """
     _check_version(decode_document(data, _Version, ROOT))
@@ -177,6 +198,14 @@ def decode_root(data: bytes) -> Catalog:
         _check_compressor(entry.compressor, ROOT, name)
     _check_names(catalog.tasks, "task")
     _check_names(catalog.routers, "router")
+    for name, entry in catalog.tasks.items():
+        if not {*entry.features} <= {*catalog.required_features}:
+            raise CorruptionError(
+                "layout",
+                f"task {name!r} needs features that {ROOT} does not require: "
+                f"{', '.join(map(repr, entry.features))}",
+                key=ROOT, task=name,
+            )  # fmt: skip
     return catalog
 
 
@@ -262,6 +291,11 @@ def _check_compressor(compressor: JSON, key: str, task: str | None) -> None:
         raise CorruptionError(
             "document-syntax", f"{key}: a compressor has no name", key=key, task=task
         )
+
+
+def is_written(version: str) -> bool:
+    """Whether this tvbank knows all that a bank of this version may hold, and so may change it."""
+    return version in (FORMAT, FEATURED_FORMAT)
 
 
 def _check_version(version: _Version) -> None:

@@ -18,6 +18,7 @@ from tvbank.bank.documents import (
     RouterEntry,
     decode_root,
     encode_root,
+    with_features,
 )
 from tvbank.bank.snapshot import find_task, read_root_to_change
 from tvbank.bank.zarr_documents import MARKER, markers
@@ -187,7 +188,7 @@ def replace_root(
             routers=edit_routers(catalog.routers),
             generation=catalog.generation + 1,
         )
-        data = encode_root(edited)
+        data = encode_root(with_features(edited))
         published = decode_root(data)  # never publish what cannot be read back
         documents, kept = revision_documents(catalog), revision_documents(edited)
         for document in documents.keys() - kept.keys() - touched:

@@ -26,6 +26,8 @@ from tvbank.bank.documents import (
     decode_revision,
     empty_catalog,
     encode_root,
+    is_written,
+    with_features,
 )
 from tvbank.bank.names import check_task_name
 from tvbank.bank.rewritten import body_of, original_of
@@ -57,7 +59,7 @@ class Rebuilder:
         """
         self._storage, self._chosen = storage, chosen
         self._body = {} if root is None else body_of(root)
-        if (stated := self._body.get("format", FORMAT)) != FORMAT:
+        if not is_written(stated := self._body.get("format", FORMAT)):
             raise UnsupportedError(
                 "version",
                 f"{storage.location}: {ROOT} has another digest than it states, and states format "
@@ -126,7 +128,7 @@ class Rebuilder:
             layout=empty_catalog(layout.document).layout,
             generation=self._generation(len(tasks) + len(routers)),
         )  # fmt: skip
-        return encode_root(catalog), self._left_out
+        return encode_root(with_features(catalog)), self._left_out
 
     def _generation(self, least: int) -> int:
         """One more than the root document says; else no less than there were publications."""
@@ -252,4 +254,5 @@ def _task_entry(layout: Layout, revision: Revision, digest: str, size: int) -> C
         stored_bytes=size + sum(record.size for record in records if record is not None),
         replaced=replaced,
         compressor=revision.compressor,
+        features=revision.features,
     )

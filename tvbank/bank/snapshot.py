@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from tvbank.bank.documents import (
-    FORMAT,
+    FEATURED_FORMAT,
     LAYOUT,
     MAX_DOCUMENT_BYTES,
     ROOT,
@@ -15,6 +15,7 @@ from tvbank.bank.documents import (
     ObjectRecord,
     decode_layout,
     decode_root,
+    is_written,
 )
 from tvbank.bank.shard import index_bytes
 from tvbank.errors import (
@@ -83,11 +84,11 @@ def refuse_later_minor(storage: Storage, catalog: Catalog) -> None:
     Raises:
         UnsupportedError: the catalog has a later minor version.
     """
-    if catalog.format != FORMAT:
+    if not is_written(catalog.format):
         raise UnsupportedError(
             "version",
             f"{storage.location} has format {catalog.format}, which this tvbank can read but not "
-            f"change, since it writes {FORMAT}: install a newer tvbank",
+            f"change, since it writes {FEATURED_FORMAT}: install a newer tvbank",
         )
 
 

@@ -157,9 +157,13 @@ class Task(Mapping[str, Unit]):
     def _check_agreement(self, revision: Revision, key: str) -> None:
         entry = self._entry
         replaced = tuple(e.name for e in revision.extras if e.name in self._layout.by_name)
-        agreed = (entry.element, entry.shards, entry.nonzeros, entry.replaced, entry.compressor)
+        agreed = (
+            entry.element, entry.shards, entry.nonzeros, entry.replaced, entry.compressor,
+            entry.features,
+        )  # fmt: skip
         stated = (
-            revision.element, revision.shards, revision.nonzeros, replaced, revision.compressor
+            revision.element, revision.shards, revision.nonzeros, replaced, revision.compressor,
+            revision.features,
         )  # fmt: skip
         if stated != agreed or revision.layout != self._layout.sha256:
             raise CorruptionError(

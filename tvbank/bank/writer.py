@@ -118,7 +118,12 @@ class RevisionWriter:
         return len(document) + sum(record.size for record in self._objects.values())
 
     def finish(
-        self, frames: Iterable[tuple[int, bytes]], covered: int, compressor: JSON, metadata: JSON
+        self,
+        frames: Iterable[tuple[int, bytes]],
+        covered: int,
+        compressor: JSON,
+        metadata: JSON,
+        features: Iterable[str] = (),
     ) -> Prepared:
         """Add the shards and name the revision.
 
@@ -127,7 +132,9 @@ class RevisionWriter:
             covered: entries of the units that are not kept whole.
             compressor: name and parameters.
             metadata: the user's own, checked.
+            features: what a reader must know beyond 1.0 to read the task.
         """
+        needed = tuple(sorted(features))
         shards: list[ObjectRecord | None] = []
         nonzeros = 0
         for number, (shard, count) in enumerate(_shards(self._layout, frames)):
@@ -135,7 +142,7 @@ class RevisionWriter:
             shards.append(None if shard is None else record_of(shard))
             if shard is not None:
                 self._spool.add(f"delta/c/{number}", shard)
-        document = self._document(shards, nonzeros, compressor, metadata)
+        document = self._document(shards, nonzeros, compressor, metadata, needed)
         decode_document(document, Revision, "zarr.json")  # never publish what cannot be read back
         named = record_of(document)
         stored = [record for record in (*shards, *self._objects.values()) if record is not None]
@@ -149,6 +156,7 @@ class RevisionWriter:
             replaced=tuple(e.name for e in self.extras if e.name in self._layout.by_name),
             stored_bytes=named.size + sum(record.size for record in stored),
             compressor=compressor,
+            features=needed,
         )
         return Prepared(entry, document, self._spool)
 
@@ -157,7 +165,12 @@ class RevisionWriter:
         self._spool.add(key, data)
 
     def _document(
-        self, shards: Sequence[ObjectRecord | None], nonzeros: int, compressor: JSON, metadata: JSON
+        self,
+        shards: Sequence[ObjectRecord | None],
+        nonzeros: int,
+        compressor: JSON,
+        metadata: JSON,
+        features: tuple[str, ...] = (),
     ) -> bytes:
         revision = Revision(
             layout=self._layout.sha256,
@@ -168,6 +181,7 @@ class RevisionWriter:
             extras=self.extras,
             compressor=compressor,
             metadata=metadata,
+            features=features,
         )
         return encode_document(revision)
 

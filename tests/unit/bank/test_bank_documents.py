@@ -85,7 +85,7 @@ class TestVersions:
 
     def test_later_minor_versions_are_not_changed(self):
         storage = banks.store(
-            banks.forge(small_objects(), root=lambda body: body.update(format="1.1"))
+            banks.forge(small_objects(), root=lambda body: body.update(format="1.2"))
         )
         before = banks.contents(storage)
         bank = tvbank.open(storage)
@@ -96,7 +96,7 @@ class TestVersions:
             bank.gc,
         ]
         for change in changes:
-            with pytest.raises(UnsupportedError, match=r"format 1\.1.*read but not change"):
+            with pytest.raises(UnsupportedError, match=r"format 1\.2.*read but not change"):
                 change()
         assert banks.contents(storage) == before
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tools.vectors._names import distinct_names
 from tools.vectors.banks.document_faults import layout_faults, name_faults, root_faults
+from tools.vectors.banks.feature_faults import feature_faults
 from tools.vectors.banks.object_faults import (
     extra_faults,
     marker_faults,
@@ -20,7 +21,7 @@ def invalid_banks() -> Iterator[tuple[str, str, str, Files]]:
     """Name, reason, why and files of each."""
     sources = (
         root_faults(), name_faults(), layout_faults(), revision_faults(), shard_faults(),
-        extra_faults(), marker_faults(), router_faults(),
+        extra_faults(), marker_faults(), router_faults(), feature_faults(),
     )  # fmt: skip
     faults = [fault for source in sources for fault in source]
     names = distinct_names((reason, why) for reason, why, _ in faults)
