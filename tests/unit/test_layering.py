@@ -66,7 +66,7 @@ ALLOWED = {
         "errors", "_atomic", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "bank",
         "merging",
     },
-    "testing": {"errors", "dtypes", "checkpoint", "coding"},
+    "testing": {"errors", "dtypes", "checkpoint", "coding", "vector"},
 }  # fmt: skip
 
 
