@@ -1,4 +1,4 @@
-"""Lazy re-exports (PEP 562), so that importing a package does not import numba or torch."""
+"""Names whose owners are imported at their first use, so that imports stay light and one way."""
 
 from __future__ import annotations
 
@@ -24,3 +24,15 @@ def lazy_exports(package: str, owners: Mapping[str, str]) -> Callable[[str], Any
         return getattr(importlib.import_module(f"{package}.{owners[name]}"), name)
 
     return resolve
+
+
+def from_above(owner: str, name: str) -> Any:
+    """What an object lends from a part of the package that stands above its own.
+
+    Users look for it on the object; its code knows the object, not the other way round.
+
+    Args:
+        owner: the module, relative to ``tvbank``.
+        name: of what it defines.
+    """
+    return getattr(importlib.import_module(f"tvbank.{owner}"), name)

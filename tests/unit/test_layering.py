@@ -41,8 +41,8 @@ ALLOWED = {
     "coding": {"errors", "_lazy"},
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "bank": {
-        "errors", "_atomic", "_progress", "dtypes", "storage", "checkpoint", "layout", "vector",
-        "coding", "compress", "routing",
+        "errors", "_atomic", "_lazy", "_progress", "dtypes", "storage", "checkpoint", "layout",
+        "vector", "coding", "compress", "routing",
     },
     "building": {
         "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",
@@ -57,7 +57,7 @@ ALLOWED = {
         "merging",
     },
     "routing": {"errors", "_lazy"},
-    "autoswitch": {"errors", "_lazy", "bank", "switching", "routing"},
+    "autoswitch": {"errors", "_lazy", "storage", "bank", "switching", "routing"},
     "flexswitch": {
         "errors", "_atomic", "_files", "_progress", "_lazy", "dtypes", "checkpoint", "coding",
         "compress", "merging", "switching",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, Literal, NoReturn, final
 
 import torch
 
@@ -36,7 +36,8 @@ from tvbank.autoswitch._route import (
 )
 from tvbank.bank.bank import Bank
 from tvbank.errors import TvbankError, UsageError
-from tvbank.switching import RESIDENT_BYTES, attach, check_kinds
+from tvbank.storage import Location
+from tvbank.switching import RESIDENT_BYTES, attach, bank_for
 
 #: How outputs come back.
 Outputs = Literal["stack", "list"]
@@ -75,7 +76,7 @@ class AutoSwitch:
     def __init__(
         self,
         model: torch.nn.Module,
-        bank: Bank,
+        bank: Bank | Location,
         router: RouterLike,
         mode: Mode = "sample",
         *,
@@ -92,7 +93,7 @@ class AutoSwitch:
 
         Args:
             model: any module, in evaluation mode.
-            bank: an open bank.
+            bank: an open bank, or its place.
             router: a router, its name in the bank, a ``Cascade``, or several routers or names to
                 be asked in turn, the cheapest first: the confidence that each needs is then
                 computed from the examples that they keep (``Cascade.calibrate``), or is 0.9 if they
@@ -130,7 +131,7 @@ class AutoSwitch:
         if outputs not in _OUTPUTS:
             shown = ", ".join(map(repr, _OUTPUTS))
             raise UsageError(f"outputs must be one of {shown}, got {outputs!r}")
-        check_kinds(model, bank)
+        bank = bank_for(model, bank)
         _check_evaluating(model)
         self._cascade = cascade_of(bank, router, pool)
         self._model, self._bank, self.mode = model, bank, mode
@@ -237,6 +238,12 @@ class AutoSwitch:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise UsageError(
+            "an AutoSwitch belongs to its model and cannot be copied or pickled: pickle the bank, "
+            "and make another one there"
+        )
 
     def __repr__(self) -> str:
         return f"AutoSwitch({self._bank.location!r}, {len(self.tasks)} tasks, mode={self.mode!r})"

@@ -19,7 +19,8 @@
 ``limits.py``             how much there is: of the machine, its groups, the process
 ``entries.py``            puts their entries together, sparse or dense
 ``task.py``               ``Task`` and ``Unit``, the mappings users hold; ``inspect``
-``routers.py``            routers as they are stored; ``router_documents.py`` their documents
+``routers.py``            routers as they are stored; ``router_documents.py`` their documents,
+                         ``router_names.py`` the mapping of them
 ``bank.py``               ``Bank``, ``create`` and ``open``
 ``verify.py``, ``gc.py``  finding faults, removing what no catalog names
 ``repair.py``             documents that other tools rewrote or removed, restored if proved;

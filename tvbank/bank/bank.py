@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
+from tvbank._lazy import from_above
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores
+from tvbank.bank.documents import Catalog, decode_layout
 from tvbank.bank.gc import GRACE, GcReport, collect_garbage
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
 from tvbank.bank.names import check_metadata, check_task_name
 from tvbank.bank.publish import publish_task, refuse_existing, remove_task
+from tvbank.bank.router_names import NamedRouters
 from tvbank.bank.snapshot import (
     find_task,
     read_layout,
@@ -24,10 +28,12 @@ from tvbank.bank.verify import Fault, verify
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import TaskExistsError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
-from tvbank.storage import Location, Storage, open_storage
+from tvbank.storage import Location, Storage, is_url, open_storage
 from tvbank.vector import BaseModel, FineTune, sort_tensors
 
 if TYPE_CHECKING:
+    import torch
+
     from tvbank.bank.routers import StoredRouter
     from tvbank.compress import Compressor
     from tvbank.routing import Router
@@ -37,7 +43,9 @@ if TYPE_CHECKING:
 class Bank(Mapping[str, Task]):
     """Compressed fine-tunes of one base, by name.
 
-    A bank object sees one generation: the one it opened, or the one its own last change made.
+    A bank object sees one generation: the one it opened, or the one its own last change made. A
+    pickled one sees that generation still, in whatever process it is unpickled, and knows the base
+    if that is a path or a URL; nothing is read until it is asked for something.
 
     Attributes:
         storage: the store that holds the bank.
@@ -45,17 +53,21 @@ class Bank(Mapping[str, Task]):
         generation: how often the catalog had been replaced when this object last read it.
     """
 
-    def __init__(self, storage: Storage, base: CheckpointSource | None = None) -> None:
+    def __init__(self, storage: Location, base: CheckpointSource | None = None) -> None:
         """Read the catalog and the layout: two requests.
+
+        Args:
+            storage: the bank's store or place.
+            base: where the base's weights are; see ``base_source``.
 
         Raises:
             BankNotFoundError: there is no bank.
             CorruptionError, UnsupportedError: the documents are damaged, or need a newer tvbank.
         """
-        self.storage = storage
+        self.storage: Storage = open_storage(storage)
         self._base = base
-        self._catalog = read_root(storage)[0]
-        self.layout = read_layout(storage, self._catalog)
+        self._catalog = read_root(self.storage)[0]
+        self.layout = read_layout(self.storage, self._catalog)
 
     @property
     def generation(self) -> int:
@@ -152,10 +164,35 @@ class Bank(Mapping[str, Task]):
         self.storage.refuse_read_only()
         self._catalog = remove_task(self.storage, self.layout, name)
 
+    def state_dict(
+        self, task: str, base: CheckpointSource | None = None
+    ) -> dict[str, torch.Tensor]:
+        """All weights of a task: base plus delta, and the units it keeps whole, heads among them.
+
+        What ``tvbank.export`` would write, in memory; for ``model.load_state_dict``.
+
+        Args:
+            task: its name.
+            base: the base's weights, checked against the bank's fingerprints while they are read;
+                by default those that ``create`` was given.
+
+        Returns:
+            Torch tensors by name, in the element types of the fine-tune, bit for bit what it was if
+            the task is exact; tied names share one tensor.
+
+        Raises:
+            TaskNotFoundError: the bank has no such task.
+            BaseMismatchError: another base; names the units that differ.
+            UsageError: nothing is known of the base's weights.
+            CorruptionError: what is stored is missing or damaged.
+        """
+        state: dict[str, torch.Tensor] = from_above("merging", "state_dict")(self, task, base=base)
+        return state
+
     @property
-    def routers(self) -> tuple[str, ...]:
-        """Names of the routers, in alphabetical order."""
-        return tuple(sorted(self._catalog.routers))
+    def routers(self) -> NamedRouters:
+        """The routers by name, in alphabetical order; each is read when it is asked for."""
+        return NamedRouters(self.storage, self._catalog)
 
     def router(self, name: str, *, partial: bool = False) -> Router:
         """Read a router.
@@ -251,8 +288,27 @@ class Bank(Mapping[str, Task]):
     def __len__(self) -> int:
         return len(self._catalog.tasks)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        place = _place(self._base)
+        return _unpickled, (self.storage, place, self._catalog, self.layout.document)
+
     def __repr__(self) -> str:
         return f"Bank({self.location!r}, {len(self)} tasks, generation {self.generation})"
+
+
+def _place(base: CheckpointSource | None) -> str | None:
+    """Where a base is, for another process; ``None`` for one that is only in this one's memory."""
+    if not isinstance(base, str | os.PathLike):
+        return None
+    place = os.fspath(base)
+    return place if is_url(place) else os.path.abspath(place)
+
+
+def _unpickled(storage: Storage, base: str | None, catalog: Catalog, layout: bytes) -> Bank:
+    bank = Bank.__new__(Bank)
+    bank.storage, bank._base, bank._catalog = storage, base, catalog
+    bank.layout = decode_layout(layout)
+    return bank
 
 
 def create(

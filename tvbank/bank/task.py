@@ -15,6 +15,7 @@ from tvbank.bank.documents import (
     CatalogEntry,
     ObjectRecord,
     Revision,
+    decode_layout,
     decode_revision,
 )
 from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
@@ -101,6 +102,7 @@ class Task(Mapping[str, Unit]):
     ) -> None:
         self.name = name
         self._storage, self._layout, self._entry = storage, layout, entry
+        self._by_shard = by_shard
         self._reader = DeltaReader(storage, layout, name, entry, by_shard=by_shard)
 
     @property
@@ -250,6 +252,10 @@ class Task(Mapping[str, Unit]):
     def __len__(self) -> int:
         return len(self._units)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        given = (self._storage, self._layout.document, self.name, self._entry, self._by_shard)
+        return _unpickled, given
+
     def __repr__(self) -> str:
         return f"Task({self.name!r}, {self.compressor}, {self.stored_bytes} bytes)"
 
@@ -262,6 +268,12 @@ class Task(Mapping[str, Unit]):
     @property
     def _folder(self) -> str:
         return f"tasks/{self.name}/{self.revision}"
+
+
+def _unpickled(
+    storage: Storage, layout: bytes, name: str, entry: CatalogEntry, by_shard: bool
+) -> Task:
+    return Task(storage, decode_layout(layout), name, entry, by_shard=by_shard)
 
 
 @dataclass(frozen=True)

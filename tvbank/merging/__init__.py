@@ -1,7 +1,7 @@
 """From a bank back to weights.
 
 ================  ====================================================================
-``_weights.py``   ``export``, ``merge``, ``export_merged``: writing weights
+``_weights.py``   ``export``, ``merge``, ``state_dict``: writing weights
 ``weights.py``    the weights of tasks, as users give them
 ``_method.py``    ``MergeMethod``: what every method does; ``TaskArithmetic``
 ``_ties.py``      ``Ties``: trim, elect a sign, average those that agree
@@ -29,8 +29,18 @@ if TYPE_CHECKING:
     from tvbank.merging._weights import export as export
     from tvbank.merging._weights import export_merged as export_merged
     from tvbank.merging._weights import merge as merge
+    from tvbank.merging._weights import state_dict as state_dict
 
-__all__ = ["Dare", "MergeMethod", "TaskArithmetic", "Ties", "export", "export_merged", "merge"]
+__all__ = [
+    "Dare",
+    "MergeMethod",
+    "TaskArithmetic",
+    "Ties",
+    "export",
+    "export_merged",
+    "merge",
+    "state_dict",
+]
 
 __getattr__ = lazy_exports(
     __name__,
@@ -42,5 +52,6 @@ __getattr__ = lazy_exports(
         "export": "_weights",
         "export_merged": "_weights",
         "merge": "_weights",
+        "state_dict": "_weights",
     },
 )

@@ -88,21 +88,47 @@ def export(
     refuse_within(bank.storage, path)
     refuse_replacing(path, source)
     with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
-        units = Assembler(bank.layout, BaseModel(bank.layout, checkpoint), [chosen], pool)
-
-        def restored(
-            name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
-        ) -> NDArray[Any]:
-            return restore(name, block, chosen.decode(frames[0][1]))
-
-        def start(name: str) -> Finish:
-            if (kept := _kept_as(bank.layout, chosen, name)) is not None:
-                return lambda: chosen.extras[kept]
-            owner = bank.layout.tied.get(name, name)
-            return units.start(owner, restored) if owner in chosen else units.unchanged(owner)
-
+        start = _task_units(chosen, bank.layout, BaseModel(bank.layout, checkpoint), pool)
         _write_units(path, _specs(bank.layout, chosen), start, progress)
     return path
+
+
+def state_dict(
+    bank: Bank | Location, task: str, *, base: CheckpointSource | None = None
+) -> dict[str, torch.Tensor]:
+    """What ``export`` would write, in memory; see ``Bank.state_dict``."""
+    from tvbank.merging.tensor import to_torch
+
+    bank = as_bank(bank)
+    chosen = bank[task].by_shard()
+    state: dict[str, torch.Tensor] = {}
+    with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
+        start = _task_units(chosen, bank.layout, BaseModel(bank.layout, checkpoint), pool)
+        named = {spec.name: _owner(bank.layout, chosen, spec.name) for spec in
+                 _specs(bank.layout, chosen)}  # fmt: skip
+        once = [spec for spec in _specs(bank.layout, chosen) if named[spec.name] == spec.name]
+        units = run_ahead(once, lambda spec: start(spec.name), lambda spec: spec.nbytes)
+        for spec, unit in zip(once, units, strict=True):
+            state[spec.name] = to_torch(unit)
+    return {name: state[owner] for name, owner in named.items()}
+
+
+def _task_units(
+    task: Task, layout: Layout, base: BaseModel, pool: ThreadPoolExecutor
+) -> Callable[[str], Finish]:
+    """A function that begins the work on the task's unit, or extra, of a name or an alias."""
+    units = Assembler(layout, base, [task], pool)
+
+    def restored(name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]) -> NDArray[Any]:
+        return restore(name, block, task.decode(frames[0][1]))
+
+    def start(name: str) -> Finish:
+        if (kept := _kept_as(layout, task, name)) is not None:
+            return lambda: task.extras[kept]
+        owner = layout.tied.get(name, name)
+        return units.start(owner, restored) if owner in task else units.unchanged(owner)
+
+    return start
 
 
 def merge(
@@ -266,6 +292,11 @@ def _specs(layout: Layout, task: Task) -> list[TensorSpec]:
             record = task.extras.record(kept)
             specs[name] = TensorSpec(name, record.dtype, record.shape)
     return list(specs.values())
+
+
+def _owner(layout: Layout, task: Task, name: str) -> str:
+    """The tensor of a task that a name shares: itself, or what it is tied to."""
+    return _kept_as(layout, task, name) or layout.tied.get(name, name)
 
 
 def _kept_as(layout: Layout, task: Task, name: str) -> str | None:

@@ -18,7 +18,7 @@ from tvbank.storage.local import LocalStorage
 from tvbank.storage.memory import MemoryStorage
 
 #: A bank's place: a path, a URL, or a store: one of tvbank's; of an Icechunk session; of obstore's,
-#: zarr's or fsspec's, with credentials of its own.
+#: zarr's or fsspec's, with credentials of its own; or an open bank, whose place it then is.
 Location = str | os.PathLike[str] | Storage | Any
 
 #: Schemes that obstore serves.
@@ -34,7 +34,9 @@ _memories: dict[str, MemoryStorage] = {}
 
 
 def open_storage(location: Location) -> Storage:
-    """The store that a path or URL names; a store names itself. Nothing is read yet.
+    """The store that a path or URL names; a store and an open bank name their own.
+
+    Nothing is read yet.
 
     Raises:
         UsageError: nothing, a URL of an unknown kind, or one that holds credentials.
@@ -42,6 +44,8 @@ def open_storage(location: Location) -> Storage:
     """
     if isinstance(location, Storage):
         return location
+    if isinstance(inner := getattr(location, "storage", None), Storage):
+        return inner  # of an open bank
     if is_icechunk(location):
         return IcechunkStorage(location)
     if not isinstance(location, str | os.PathLike):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from tvbank.errors import ConflictError, StorageError, TvbankError
+from tvbank.errors import ConflictError, StorageError, TvbankError, UsageError
 
 #: A range of bytes: start, stop.
 ByteRange = tuple[int, int]
@@ -70,6 +70,17 @@ class Storage(ABC):
 
     #: Whether nothing can be written there.
     read_only: bool = False
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """How another process opens the same store; by default, it cannot.
+
+        Raises:
+            UsageError: it is in this process alone.
+        """
+        raise UsageError(
+            f"{self.location} is in this process alone and cannot be pickled: put the bank into a "
+            "folder or an object store (`tvbank.copy`)"
+        )
 
     @abstractmethod
     def get(self, key: str, limit: int | None = None) -> bytes:

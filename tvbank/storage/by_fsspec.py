@@ -58,6 +58,9 @@ class FsspecStorage(ReadOnlyStorage):
         if problem is not None:
             raise problem
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return FsspecStorage, ((self._files, self._root),)
+
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""
         path, end = self._path(key), None if limit is None else limit + 1

@@ -33,12 +33,21 @@ _TOUCHES_LINKS = os.utime in os.supports_follow_symlinks
 class LocalStorage(TaggedByContent):
     """Objects as files below one directory; writers exclude each other with a file lock."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], location: str | None = None) -> None:
+        """Name the folder, which need not exist.
+
+        Args:
+            root: the folder.
+            location: how a user names it, where that differs.
+        """
         self._root = Path(root).absolute()
-        self.location = str(root)
+        self.location = str(root) if location is None else location
         self._lock = FolderLock(
             self._root, self._make_folder, lambda error: self._refusal("lock", "", error)
         )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return LocalStorage, (self._root, self.location)
 
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""

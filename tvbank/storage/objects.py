@@ -81,6 +81,7 @@ class ObjectStorage(Storage):
         self._counts_from_end = True
         self._before_first: Callable[[], None] | None = None
         self._store: Any = place
+        self._place, self._retry, self._client = place, retry, client
         self._where: object = place
         if isinstance(place, str):
             self.location = refuse_credentials(place)
@@ -89,6 +90,9 @@ class ObjectStorage(Storage):
             self._where = where(self.location)
         else:
             self.location, self.read_only = describe(place)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ObjectStorage, (self._place, self._retry, self._client)
 
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""

@@ -61,6 +61,9 @@ class ZipStorage(ReadOnlyStorage):
         self._places: dict[str, ByteRange] | None = None
         self._tail, self._tail_at = b"", 0
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return ZipStorage, (self._inner, self._name, self.location)
+
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""
         start, stop = self._find(key)

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tvbank.switching._switch import RESIDENT_BYTES as RESIDENT_BYTES
     from tvbank.switching._switch import Switch as Switch
     from tvbank.switching._switch import attach as attach
-    from tvbank.switching._switch import check_kinds as check_kinds
+    from tvbank.switching._switch import bank_for as bank_for
 
-__all__ = ["RESIDENT_BYTES", "Switch", "attach", "check_kinds"]
+__all__ = ["RESIDENT_BYTES", "Switch", "attach", "bank_for"]
 
 __getattr__ = lazy_exports(__name__, dict.fromkeys(__all__, "_switch"))

@@ -9,8 +9,9 @@ from typing import NoReturn, final
 
 import torch
 
-from tvbank.bank.bank import Bank
+from tvbank.bank.bank import Bank, as_bank
 from tvbank.errors import UsageError
+from tvbank.storage import Location
 from tvbank.switching import _live
 from tvbank.switching._blend import Blends
 from tvbank.switching._change import Request, Tasks, Weights, read_request
@@ -23,23 +24,21 @@ from tvbank.switching._turns import Block, Held, Turns
 RESIDENT_BYTES = 2**28
 
 
-def check_kinds(model: object, bank: object) -> None:
-    """Check that these are a model and a bank.
+def bank_for(model: object, bank: Bank | Location) -> Bank:
+    """A bank that can be attached to a model: an open one as it is, a place opened.
 
     Raises:
-        UsageError: they are something else.
+        UsageError: these are no model and no bank.
+        BankNotFoundError, CorruptionError, UnsupportedError: as ``tvbank.open``.
     """
     if not isinstance(model, torch.nn.Module):
         raise UsageError(f"attach to a torch.nn.Module, not to {type(model).__name__}")
-    if not isinstance(bank, Bank):
-        raise UsageError(
-            f"attach an open bank, tvbank.open(place), not {type(bank).__name__} {bank!r}"
-        )
+    return as_bank(bank)
 
 
 def attach(
     model: torch.nn.Module,
-    bank: Bank,
+    bank: Bank | Location,
     *,
     prefix: str | None = None,
     resident_bytes: int = RESIDENT_BYTES,
@@ -52,7 +51,7 @@ def attach(
 
     Args:
         model: any module.
-        bank: an open bank.
+        bank: an open bank, or its place.
         prefix: what stands before the base's names in the model; by default it is found out: a
             bank of a bare encoder fits a model that holds this encoder as ``bert``, once.
         resident_bytes: the most bytes of tasks that stay in memory between calls; 0 reads a task
@@ -68,7 +67,7 @@ def attach(
         CheckpointError: a parameter without plain memory (meta, offloaded, lazy, sparse, quantised,
             sharded); says which and what to do.
     """
-    check_kinds(model, bank)
+    bank = bank_for(model, bank)
     if prefix is not None and not isinstance(prefix, str):
         raise UsageError(f"prefix must be text, got {prefix!r}")
     if not isinstance(resident_bytes, (int, float)) or not resident_bytes >= 0:

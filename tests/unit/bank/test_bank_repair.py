@@ -153,7 +153,7 @@ def test_a_lost_root_is_made_anew_of_what_proves_itself(bank, left):
     assert "whether a task that is here had been removed" in report.unproved[0]
     again = tvbank.open(place)
     assert banks.all_numbers(again) == banks.all_numbers(bank)
-    assert again.routers == ("main",)
+    assert list(again.routers) == ["main"]
     assert {name: task.stored_bytes for name, task in again.items()} == {
         name: task.stored_bytes for name, task in bank.items()
     }

@@ -1,15 +1,23 @@
 """Slips of users: a place, a name or a class where an object belongs, and what is neither."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import tvbank
-from tvbank.errors import TvbankError, UsageError
+from tvbank.errors import RouterNotFoundError, TvbankError, UsageError
 
 MODEL = torch.nn.Linear(4, 4)
 TUNED = {name: tensor + 0.1 for name, tensor in MODEL.state_dict().items()}
+
+
+def router():
+    rng = np.random.default_rng(0)
+    return tvbank.Router.fit({task: rng.standard_normal((20, 4)) for task in "tu"})
 
 
 @pytest.fixture
@@ -23,6 +31,45 @@ def test_a_place_stands_for_its_bank(place, tmp_path):
         merged = tvbank.merge(bank, {"t": 1.0}, base=MODEL)
         out = tvbank.export(bank, "t", base=MODEL, out=tmp_path / "out.safetensors")
         assert torch.equal(load_file(out)["weight"], merged["weight"])
+
+
+def test_a_place_can_be_attached(place):
+    model = torch.nn.Linear(4, 4)
+    model.load_state_dict(MODEL.state_dict())
+    for bank in (place, str(place), tvbank.open(place)):
+        switch = tvbank.attach(model, bank)
+        switch.to("t")
+        assert torch.equal(model.weight, TUNED["weight"])
+        switch.close()
+    bank = tvbank.open(place)
+    bank.add("u", TUNED, tvbank.Exact(), base=MODEL)
+    bank.add_router("r", router())
+    with tvbank.AutoSwitch(model.eval(), str(place), "r") as auto:
+        assert auto.tasks == ("t", "u")
+        for call in (copy.copy, pickle.dumps):
+            with pytest.raises(UsageError, match="belongs to its model"):
+                call(auto)
+
+
+def test_an_open_bank_stands_for_its_place(place, tmp_path):
+    bank = tvbank.open(place)
+    assert tvbank.copy(bank, tmp_path / "copied").tasks == ("t",)
+    assert tvbank.pack(bank, tmp_path / "bank.zip").tasks == ("t",)
+    assert list(tvbank.Bank(str(place))) == list(tvbank.open(bank)) == ["t"]
+    assert tvbank.repair(bank).restored == ()
+
+
+def test_routers_are_a_mapping(place):
+    bank = tvbank.open(place)
+    assert dict(bank.routers) == {}
+    bank.add("u", TUNED, tvbank.Exact(), base=MODEL)
+    bank.add_router("r", router())
+    assert (list(bank.routers), len(bank.routers), "r" in bank.routers) == (["r"], 1, True)
+    assert bank.routers["r"].tasks == ("t", "u")
+    assert repr(bank.routers) == "<routers 'r'>"
+    with pytest.raises(RouterNotFoundError, match="it has 'r'"):
+        bank.routers["s"]
+    assert bank.routers.get("s") is None
 
 
 @pytest.mark.parametrize(
