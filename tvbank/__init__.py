@@ -11,6 +11,7 @@
 ``storage/``          bytes under keys: folders, object stores, HTTP, zip files
 ``checkpoint/``       reading and writing checkpoints, unit by unit
 ``layout.py``         the address space of a base, and its fingerprints
+``folders/``          model folders, as ``from_pretrained`` loads them
 ``vector/``           the task vector: a fine-tune beside its base
 ``compress/``         what to keep: ``TSwitch``, ``Budget``, ``Exact``
 ``flexswitch/``       what to keep, learned from examples: ``FlexSwitch``
@@ -28,9 +29,9 @@
 ====================  ==============================================================
 
 ``_imports.py`` keeps the current folder off the import path, ``_lazy.py`` exports names without
-importing, ``_atomic.py`` replaces files, ``_files.py`` reads them, ``_json.py`` reads what others
-wrote, ``_progress.py`` says how far work has come, ``_registry.py`` finds methods by name,
-``_version.py`` holds the version.
+importing, ``_atomic.py`` replaces files, ``_atomic_folder.py`` folders, ``_files.py`` reads files,
+``_json.py`` reads what others wrote, ``_progress.py`` says how far work has come, ``_registry.py``
+finds methods by name, ``_version.py`` holds the version.
 Importing tvbank imports neither torch nor numba nor zarr; what needs them does.
 """
 

@@ -15,11 +15,13 @@ import io
 import os
 import re
 import secrets
+import shutil
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
@@ -196,49 +198,53 @@ def replace_file(
         file.write(content)
 
 
-def remove_leftovers(folder: Path, target: str | None = None) -> None:
+def remove_leftovers(folder: Path, target: str | None = None, *, folders: bool = False) -> None:
     """Remove temporary files whose writers have died; what cannot be removed stays.
 
     Args:
         folder: where they lie.
         target: name of the file that they were to become; any by default.
+        folders: whether temporary folders are meant instead, with all that is in them.
     """
     with suppress(OSError):
         for name in os.listdir(folder):
             match = _OURS.search(name)
             if match and (target is None or name[: match.start()] in (target, "")):
                 with suppress(OSError):
-                    _remove_abandoned(folder / name)
+                    _remove_abandoned(folder / name, folders)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove a temporary file if nobody writes it any more.
+def _remove_abandoned(path: Path, folder: bool) -> None:
+    """Remove a temporary file, or folder, if nobody writes it any more.
 
     Raises:
         OSError: the system refuses to say, or to remove it.
     """
     status = path.lstat()
-    if not stat.S_ISREG(status.st_mode):
+    if not (stat.S_ISDIR if folder else stat.S_ISREG)(status.st_mode):
         return
-    if sys.platform == "win32":  # which refuses to remove it while it is open
-        path.unlink()
-        return
+    remove = partial(shutil.rmtree, path) if folder else path.unlink
     old = time.time() - status.st_mtime > _ABANDONED
-    first = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if sys.platform == "win32":  # which refuses to remove a file while it is open
+        if old or not folder:
+            remove()
+        return
+    flags = (os.O_RDONLY if folder else os.O_RDWR) | os.O_NOFOLLOW | os.O_NONBLOCK
+    first = os.open(path, flags)
     try:
-        if _is_locked_out(first):
+        if is_locked_out(first):
             return
-        second = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        second = os.open(path, flags)
         try:  # a lock that keeps nobody out proves nothing
-            if old or _is_locked_out(second):
-                path.unlink()  # while it is locked here: nobody begins to write it
+            if old or is_locked_out(second):
+                remove()  # while it is locked here: nobody begins to write it
         finally:
             os.close(second)
     finally:
         os.close(first)
 
 
-def _is_locked_out(descriptor: int) -> bool:
+def is_locked_out(descriptor: int) -> bool:
     """Whether another holds the lock of a file; otherwise it is taken, where there are locks."""
     if sys.platform == "win32":
         return False

@@ -27,6 +27,7 @@ ALLOWED = {
     "errors": set(),
     "_lazy": set(),
     "_atomic": {"errors", "_files"},
+    "_atomic_folder": {"_atomic"},
     "_files": set(),
     "_imports": set(),
     "_progress": {"errors"},
@@ -38,11 +39,15 @@ ALLOWED = {
     "checkpoint": {"errors", "_atomic", "_json", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
     "vector": {"errors", "dtypes", "checkpoint", "layout"},
+    "folders": {
+        "errors", "_atomic", "_atomic_folder", "_files", "_json", "_version", "storage",
+        "checkpoint", "layout",
+    },
     "coding": {"errors", "_lazy"},
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "bank": {
         "errors", "_atomic", "_lazy", "_progress", "dtypes", "storage", "checkpoint", "layout",
-        "vector", "coding", "compress", "routing",
+        "vector", "coding", "compress", "routing", "folders",
     },
     "building": {
         "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",
@@ -50,7 +55,7 @@ ALLOWED = {
     },
     "merging": {
         "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
-        "storage", "coding", "compress", "bank",
+        "storage", "coding", "compress", "bank", "folders",
     },
     "switching": {
         "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "vector", "coding", "bank",

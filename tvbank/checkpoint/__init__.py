@@ -8,9 +8,11 @@
 ``Checkpoint``          the interface: ``.tensors``, ``.tied``, ``.read(name)``
 ``TensorSpec``          name, element type and shape of one tensor
 ``refuse_replacing``    keep an output from replacing a checkpoint that is read for it
+``checkpoint_files``    the files of this machine that a checkpoint is read from
 ``is_one_of``           whether a path leads to one of some files
 ``write_safetensors``   write a file completely or not at all
 ``aligned_order``       the order of tensors that keeps a file's tensors aligned
+``plan_shards``         which tensors go into which file of a sharded checkpoint: ``Shards``
 ======================= ========================================================================
 
 ``_checkpoint`` is the interface, ``_open`` finds out which kind a source is. Each kind that is read
@@ -18,8 +20,8 @@ has a file: ``_safetensors_file``, ``_sharded_folder`` (an index and its shards)
 ``_state_dict`` (modules too) and ``_url`` (safetensors, by range). ``_files`` finds a folder's
 checkpoint, and says why a file cannot be read. Before torch unpickles a file, ``_pickle_bounds``
 and ``_zip_directory`` see that it can end; ``_numpy_beside`` leaves out what is no weight.
-``_write_safetensors`` writes, and ``_outputs`` says where not to. Nothing read here is executed,
-and torch is imported only for files that torch wrote.
+``_write_safetensors`` writes a file, ``_write_shards`` several; ``_outputs`` says where not to.
+Nothing read here is executed, and torch is imported only for files that torch wrote.
 """
 
 from __future__ import annotations
@@ -28,22 +30,28 @@ from tvbank.checkpoint._checkpoint import Checkpoint as Checkpoint
 from tvbank.checkpoint._checkpoint import TensorSpec as TensorSpec
 from tvbank.checkpoint._open import CheckpointSource as CheckpointSource
 from tvbank.checkpoint._open import borrow_checkpoint as borrow_checkpoint
+from tvbank.checkpoint._open import checkpoint_files as checkpoint_files
 from tvbank.checkpoint._open import identify_checkpoint as identify_checkpoint
 from tvbank.checkpoint._open import open_checkpoint as open_checkpoint
 from tvbank.checkpoint._outputs import is_one_of as is_one_of
 from tvbank.checkpoint._outputs import refuse_replacing as refuse_replacing
 from tvbank.checkpoint._write_safetensors import aligned_order as aligned_order
 from tvbank.checkpoint._write_safetensors import write_safetensors as write_safetensors
+from tvbank.checkpoint._write_shards import Shards as Shards
+from tvbank.checkpoint._write_shards import plan_shards as plan_shards
 
 __all__ = [
     "Checkpoint",
     "CheckpointSource",
+    "Shards",
     "TensorSpec",
     "aligned_order",
     "borrow_checkpoint",
+    "checkpoint_files",
     "identify_checkpoint",
     "is_one_of",
     "open_checkpoint",
+    "plan_shards",
     "refuse_replacing",
     "write_safetensors",
 ]

@@ -104,9 +104,3 @@ def human_bytes(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"
         size /= 1024
     return f"{size:.2f} TiB"
-
-
-def compressor_text(compressor: dict[str, Any]) -> str:
-    """A compressor's description on one line: ``tswitch drop=0.9 knob=rms``."""
-    parameters = [f"{key}={value}" for key, value in compressor.items() if key != "name"]
-    return " ".join([str(compressor.get("name", "?")), *parameters])

@@ -35,12 +35,12 @@ from tvbank.cli._arguments import (
     key_values,
 )
 from tvbank.cli._output import (
-    compressor_text,
     counted,
     human_bytes,
     print_json,
     say,
 )
+from tvbank.folders import describe
 
 if TYPE_CHECKING:
     from tvbank.compress import Compressor
@@ -152,7 +152,7 @@ def add(
         )
     say(
         f"added {task}: {human_bytes(added.stored_bytes)}, {added.bits_per_parameter:.3f} bits per "
-        f"parameter, {compressor_text(added.compressor)}, {time.monotonic() - start:.1f} s"
+        f"parameter, {describe(added.compressor)}, {time.monotonic() - start:.1f} s"
     )
 
 

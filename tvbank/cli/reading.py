@@ -12,13 +12,13 @@ from tvbank._progress import Bar
 from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import BankArgument, JsonOption, OptionalTask
 from tvbank.cli._output import (
-    compressor_text,
     counted,
     human_bytes,
     print_answer,
     print_json,
     say,
 )
+from tvbank.folders import describe
 
 
 @app.command("ls")
@@ -45,7 +45,7 @@ def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
         [
             [
                 row["task"],
-                compressor_text(row["compressor"]),
+                describe(row["compressor"]),
                 human_bytes(row["stored_bytes"]),
                 f"{row['bits_per_parameter']:.3f}",
                 f"{row['share_of_base']:.2%}" if base_bytes else "",
@@ -142,6 +142,6 @@ def _show_task(task: tvbank.Task, as_json: bool) -> None:
     print_answer(as_json, facts, columns, rows, text=4)
     if not as_json:
         say(
-            f"{task.name}: {compressor_text(task.compressor)}, stored in "
+            f"{task.name}: {describe(task.compressor)}, stored in "
             f"{human_bytes(task.stored_bytes)}, {task.bits_per_parameter:.3f} bits per parameter"
         )

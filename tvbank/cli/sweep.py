@@ -21,9 +21,10 @@ from tvbank.cli._arguments import (
     key_values,
 )
 from tvbank.cli._named import find_named
-from tvbank.cli._output import compressor_text, human_bytes, print_json, print_table, say
+from tvbank.cli._output import human_bytes, print_json, print_table, say
 from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import UsageError
+from tvbank.folders import describe
 
 if TYPE_CHECKING:
     from tvbank.compress import Compressor
@@ -153,7 +154,7 @@ def _say(each: Point | Failure) -> None:
     from tvbank.report import Point
 
     how = f"{each.score:.4f}" if isinstance(each, Point) else f"failed: {each.error}"
-    say(f"{compressor_text(each.compressor)}: {how}", err=True)
+    say(f"{describe(each.compressor)}: {how}", err=True)
 
 
 def _takers(*options: str) -> set[str]:
@@ -209,7 +210,7 @@ def _print(result: Sweep) -> None:
         ["compressor", "stored", "bits/param", "of the base", "score", "lost", "", "seconds"],
         [
             [
-                compressor_text(point.compressor),
+                describe(point.compressor),
                 human_bytes(point.stored_bytes),
                 f"{point.bits_per_parameter:.3f}",
                 f"{point.share:.2%}",
@@ -222,5 +223,5 @@ def _print(result: Sweep) -> None:
         ],
     )
     for failure in result.failures:
-        say(f"{compressor_text(failure.compressor)}  failed: {failure.error}")
+        say(f"{describe(failure.compressor)}  failed: {failure.error}")
     say(f"fine-tuned {result.tuned_score:.4f}; * no smaller one scores as well")

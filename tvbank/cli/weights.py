@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +15,7 @@ from tvbank.cli._app import app
 from tvbank.cli._arguments import (
     BankArgument,
     BaseOption,
-    ForceOption,
     JsonOption,
-    OutputOption,
     SetOption,
     TaskArgument,
     complete_task,
@@ -24,6 +23,34 @@ from tvbank.cli._arguments import (
 )
 from tvbank.cli._output import human_bytes, print_json, say
 from tvbank.errors import UsageError
+from tvbank.folders import MAX_SHARD_SIZE, folder_named
+
+#: Text: a path forgets the slash at its end, by which it names a folder.
+WeightsOption = Annotated[
+    str,
+    typer.Option(
+        "--output", "-o", metavar="FILE|FOLDER/",
+        help="The safetensors file to write; or, with a slash at its end or being one, the folder.",
+    ),
+]  # fmt: skip
+FilesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--files", metavar="FOLDER",
+        help="For a folder: where its config, tokenizer and other small files come from; by "
+        "default the base's folder. Give the fine-tune's if it has a tokenizer of its own.",
+    ),
+]  # fmt: skip
+ShardOption = Annotated[
+    str, typer.Option(metavar="SIZE", help="For a folder: bytes of weights in one file.")
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--force", "--overwrite",
+        help="Replace the output if it exists; in a folder, weights and files of the same names.",
+    ),
+]  # fmt: skip
 
 
 class Across(StrEnum):
@@ -37,16 +64,22 @@ class Across(StrEnum):
 def export(
     bank: BankArgument,
     task: TaskArgument,
-    output: OutputOption,
+    output: WeightsOption,
     base: BaseOption = None,
-    force: ForceOption = False,
+    files: FilesOption = None,
+    max_shard_size: ShardOption = MAX_SHARD_SIZE,
+    force: OverwriteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write a task as a full safetensors checkpoint."""
+    """Write a task as a full safetensors checkpoint, or as a folder that from_pretrained loads."""
     _refuse_existing(output, force)
     opened = tvbank.open(bank)
     with Bar(f"exporting {task}") as progress:
-        path = tvbank.export(opened, task, base=base, out=output, progress=progress)
-    say(f"wrote {path}: {human_bytes(path.stat().st_size)}")
+        path = tvbank.export(
+            opened, task, base=base, out=output, files=files, max_shard_size=max_shard_size,
+            overwrite=force, progress=progress,
+        )  # fmt: skip
+    _say_written(path, as_json, {"task": task})
 
 
 @app.command("merge")
@@ -58,7 +91,7 @@ def merge(
             metavar="TASK=WEIGHT…", help="Tasks and their weights.", autocompletion=complete_task
         ),
     ],
-    output: OutputOption,
+    output: WeightsOption,
     method: Annotated[
         str,
         typer.Option(
@@ -80,10 +113,12 @@ def merge(
     seed: Annotated[int | None, typer.Option(help="dare: of what is dropped (default 0).")] = None,
     settings: SetOption = None,
     base: BaseOption = None,
-    force: ForceOption = False,
+    files: FilesOption = None,
+    max_shard_size: ShardOption = MAX_SHARD_SIZE,
+    force: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Merge tasks and write a safetensors checkpoint."""
+    """Merge tasks; write a safetensors checkpoint, or a folder that from_pretrained loads."""
     from tvbank.merging import export_merged
     from tvbank.merging.registry import METHODS
 
@@ -95,14 +130,10 @@ def merge(
     opened = tvbank.open(bank)
     with Bar("merging") as progress:
         path = export_merged(
-            opened, parsed, base=base, method=chosen, out=output, progress=progress
-        )
-    size = path.stat().st_size
-    if as_json:
-        described = {"method": chosen.describe(), "weights": parsed}
-        print_json({"output": str(path), "bytes": size, **described})
-    else:
-        say(f"wrote {path}: {human_bytes(size)}")
+            opened, parsed, base=base, method=chosen, out=output, files=files,
+            max_shard_size=max_shard_size, overwrite=force, progress=progress,
+        )  # fmt: skip
+    _say_written(path, as_json, {"method": chosen.describe(), "weights": parsed})
 
 
 def _weights(texts: list[str]) -> dict[str, float]:
@@ -121,9 +152,16 @@ def _weights(texts: list[str]) -> dict[str, float]:
     return weights
 
 
-def _refuse_existing(output: Path, force: bool) -> None:
-    if output.exists() and not force:
-        remedy = "choose another file, or give --force to replace it"
-        if output.is_dir():
-            remedy = "it is a folder, name a file in it"
-        raise UsageError(f"{output} exists: {remedy}")
+def _refuse_existing(output: str, force: bool) -> None:
+    """Refuse a file that is there; folders are looked at by what writes them."""
+    if folder_named(output) is None and os.path.exists(output) and not force:
+        raise UsageError(f"{output} exists: choose another file, or give --force to replace it")
+
+
+def _say_written(path: Path, as_json: bool, about: dict[str, Any]) -> None:
+    written = sorted(path.iterdir()) if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in written if file.is_file())
+    if as_json:
+        print_json({"output": str(path), "bytes": size, **about})
+    else:
+        say(f"wrote {path}: {human_bytes(size)}")

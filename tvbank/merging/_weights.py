@@ -14,22 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from tvbank._progress import Counter, Listener, listener
+from tvbank._progress import Listener
 from tvbank.bank.ahead import all_cores, run_ahead
 from tvbank.bank.bank import Bank, as_bank
-from tvbank.bank.outputs import refuse_within
 from tvbank.bank.task import Task
 from tvbank.checkpoint import (
     CheckpointSource,
     TensorSpec,
-    aligned_order,
     borrow_checkpoint,
-    refuse_replacing,
-    write_safetensors,
 )
+from tvbank.folders import CONFIG, MAX_SHARD_SIZE, Origin, describe
 from tvbank.layout import Layout
 from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
 from tvbank.merging._method import Merge, MergeMethod, TaskArithmetic, Weighted
+from tvbank.merging._output import Output
 from tvbank.merging.apply import restore
 from tvbank.merging.blend import (
     blend,
@@ -57,40 +55,52 @@ def export(
     *,
     base: CheckpointSource | None = None,
     out: str | os.PathLike[str],
+    files: str | os.PathLike[str] | None = None,
+    max_shard_size: int | str = MAX_SHARD_SIZE,
+    overwrite: bool = False,
     progress: Listener = None,
 ) -> Path:
-    """Write a task as a safetensors file: base plus delta, and the units it keeps whole.
+    """Write a task as a full checkpoint: base plus delta, and the units it keeps whole.
 
-    A task stored with ``Exact`` comes back bit for bit. Tied units are written under each name.
+    A task stored with ``Exact`` comes back bit for bit. In a file, tied units are written under
+    each name. A folder is what ``from_pretrained`` loads: weights (tied ones once), configuration,
+    tokenizer and other small files of the base, and a card; see ``tvbank.folders``.
 
     Args:
         bank: an open bank, or its place.
         task: the task's name.
         base: the base's weights, checked against the bank's fingerprints while they are read; by
             default those that ``create`` was given.
-        out: the file to write; it appears when it is complete.
+        out: the file to write; or a folder, if it ends with a slash or is one. Either appears when
+            it is complete.
+        files: for a folder, the model whose small files are copied: a folder, a file in it, or a
+            URL; by default the base, with what the fine-tune's configuration was when it was added.
+        max_shard_size: for a folder, bytes of weights in one file: a number, or a text.
+        overwrite: whether the folder may have files: weights and files of the same names are
+            replaced.
         progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Returns:
-        The path of the file.
+        The path of the file or folder.
 
     Raises:
         TaskNotFoundError: the bank has no such task.
         BaseMismatchError: another base; names the units that differ.
         CorruptionError: what is stored is missing or damaged.
         UsageError: ``out`` is a file of the base or of the bank, or would be taken for the base, or
-            the base is unknown.
+            is a folder that has files; or the base is unknown.
         StorageError: the file cannot be written.
     """
     bank = as_bank(bank)
-    chosen, path = bank[task].by_shard(), Path(out)
+    chosen = bank[task].by_shard()
     source = bank.base_source(base)
-    refuse_within(bank.storage, path)
-    refuse_replacing(path, source)
+    output = Output(
+        bank, source, out, files=files, max_shard_size=max_shard_size, overwrite=overwrite
+    )
     with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
         start = _task_units(chosen, bank.layout, BaseModel(bank.layout, checkpoint), pool)
-        _write_units(path, _specs(bank.layout, chosen), start, progress)
-    return path
+        specs = _specs(bank.layout, chosen)
+        return output.write(_origin(chosen), specs, start, progress, kept=set(chosen.extras))
 
 
 def state_dict(
@@ -185,17 +195,39 @@ def export_merged(
     base: CheckpointSource | None = None,
     method: MergeMethod | str = _ARITHMETIC,
     out: str | os.PathLike[str],
+    files: str | os.PathLike[str] | None = None,
+    max_shard_size: int | str = MAX_SHARD_SIZE,
+    overwrite: bool = False,
     progress: Listener = None,
 ) -> Path:
-    """Merge as ``merge`` does and write a safetensors file, one unit in memory; errors likewise."""
-    bank, path = as_bank(bank), Path(out)
+    """Merge as ``merge`` does and write a file or folder as ``export`` does; errors likewise.
+
+    One unit is in memory.
+    """
+    bank = as_bank(bank)
     source = bank.base_source(base)
-    refuse_within(bank.storage, path)
-    refuse_replacing(path, source)
+    output = Output(
+        bank, source, out, files=files, max_shard_size=max_shard_size, overwrite=overwrite
+    )
+    chosen = METHODS.resolve(method)
     with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
-        start = _merged_units(bank, weights, method, BaseModel(bank.layout, checkpoint), pool)
-        _write_units(path, _base_specs(bank.layout), start, progress)
-    return path
+        start = _merged_units(bank, weights, chosen, BaseModel(bank.layout, checkpoint), pool)
+        facts = [("method", describe(chosen.describe()))]
+        facts += [(f"weight of {task}", f"{weight:g}") for task, weight in weights.items()]
+        origin = Origin(" + ".join(weights) or "base", "merge", {}, facts)
+        return output.write(origin, _base_specs(bank.layout), start, progress)
+
+
+def _origin(task: Task) -> Origin:
+    """What the card of a task says, and its configuration where that is not the base's."""
+    patch = task.metadata.get(CONFIG)
+    facts = [
+        ("task", task.name),
+        ("kept by", describe(task.compressor)),
+        ("stored in", f"{task.stored_bytes:,} bytes"),
+        ("bits per parameter", f"{task.bits_per_parameter:.3f}"),
+    ]
+    return Origin(task.name, "finetune", patch if isinstance(patch, Mapping) else {}, facts)
 
 
 def _merged_units(
@@ -250,31 +282,6 @@ def _within_domain(name: str, finish: Finish, base: BaseModel, tasks: Sequence[W
         return _blended(name, before, tasks, sum_=merged)
 
     return finished
-
-
-def _write_units(
-    path: Path,
-    specs: list[TensorSpec],
-    start: Callable[[str], Finish],
-    progress: Listener,
-) -> None:
-    """Write units to a safetensors file, reporting bytes done and bytes in all.
-
-    Args:
-        path: the file.
-        specs: what the units are.
-        start: begins the work on the unit of that name; later ones begin before it is done.
-        progress: see ``export``.
-    """
-    ordered = aligned_order(specs)
-    counter = Counter(listener(progress), sum(spec.nbytes for spec in specs))
-
-    def counted(unit: NDArray[Any]) -> NDArray[Any]:
-        counter.advance(unit.nbytes)
-        return unit
-
-    units = run_ahead(ordered, lambda spec: start(spec.name), lambda spec: spec.nbytes)
-    write_safetensors(path, ordered, map(counted, units))
 
 
 def _base_specs(layout: Layout) -> list[TensorSpec]:

@@ -1,0 +1,145 @@
+"""What of a base's configuration a fine-tune changes.
+
+``config_patch`` is what its own ``config.json`` says otherwise; ``fitted`` is what the shapes of
+the units show that it keeps whole: rows of an embedding, classes of a head.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["CONFIG", "config_patch", "fitted", "merge_patch"]
+
+#: Under which a task's metadata hold its configuration's patch.
+CONFIG = "config"
+
+#: What says nothing of the weights, or must stay as the base has it, whose types are written.
+_OTHERS = {
+    "_name_or_path", "transformers_version", "torch_dtype", "dtype", "auto_map",
+    "quantization_config", "use_cache", "_commit_hash", "_attn_implementation",
+}  # fmt: skip
+
+#: The last module in the name of an embedding, and what a configuration calls its rows.
+_ROWS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
+    (
+        re.compile(
+            r"embed_tokens|tok_embeddings|(word|token)_embeddings?|wte|shared|embed_in|embeddings"
+        ),
+        ("vocab_size",),
+    ),
+    (
+        re.compile(r"position_embeddings?|wpe|embed_positions"),
+        ("max_position_embeddings", "n_positions", "max_source_positions", "max_target_positions"),
+    ),
+    (re.compile(r"token_type_embeddings"), ("type_vocab_size",)),
+)
+
+#: Heads that score classes.
+_HEAD = re.compile(
+    r"(^|.*\.)(classifier(\.\d+)?|score|(classifier|classification_head)\.out_proj)\.weight"
+)
+
+#: Output layers that are the input's embedding unless a task has one of its own.
+_OUTPUT = re.compile(r"(^|.*\.)(lm_head|embed_out)\.weight")
+
+Shape = tuple[int, ...]
+
+
+def config_patch(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> dict[str, Any]:
+    """What a fine-tune's configuration says otherwise than its base's (a patch as of RFC 7386).
+
+    Args:
+        base: the base's ``config.json``.
+        tuned: the fine-tune's.
+
+    Returns:
+        Members with their new values; None for those that it lacks. Empty if nothing matters.
+    """
+    patch: dict[str, Any] = {}
+    for name in [*base, *(name for name in tuned if name not in base)]:
+        if name in _OTHERS or base.get(name) == tuned.get(name):
+            continue
+        before, after = base.get(name), tuned.get(name)
+        labels = name in ("id2label", "label2id")  # replaced as a whole
+        if isinstance(before, Mapping) and isinstance(after, Mapping) and not labels:
+            inner = config_patch(before, after)
+            if inner:
+                patch[name] = inner
+        else:
+            patch[name] = after
+    return patch
+
+
+def merge_patch(config: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with a patch of ``config_patch`` applied."""
+    result = dict(config)
+    for name, after in patch.items():
+        before = result.get(name)
+        if after is None:
+            result.pop(name, None)
+        elif isinstance(after, Mapping) and isinstance(before, Mapping):
+            labels = name in ("id2label", "label2id")
+            result[name] = dict(after) if labels else merge_patch(before, after)
+        else:
+            result[name] = after
+    return result
+
+
+def fitted(
+    config: Mapping[str, Any], base: Mapping[str, Shape], kept: Mapping[str, Shape]
+) -> dict[str, Any]:
+    """A configuration whose sizes and ties are those of the weights.
+
+    Args:
+        config: of the base, or what its fine-tune says.
+        base: the shapes of the base's units, by the names that own them.
+        kept: the shapes of the units that a task keeps whole.
+    """
+    result: dict[str, Any] = copy.deepcopy(dict(config))
+    for name, shape in kept.items():
+        if len(shape) == 2:
+            _fit_rows(result, name, base.get(name), shape)
+            _fit_labels(result, name, shape)
+            if _OUTPUT.fullmatch(name) and name not in base:
+                for part in _parts(result):
+                    if part is result or "tie_word_embeddings" in part:
+                        part["tie_word_embeddings"] = False
+    return result
+
+
+def _fit_rows(config: dict[str, Any], name: str, before: Shape | None, shape: Shape) -> None:
+    if before is None or before[0] == shape[0]:
+        return
+    parts = name.split(".")
+    for pattern, members in _ROWS:
+        if len(parts) > 1 and pattern.fullmatch(parts[-2]):
+            for part in _parts(config):
+                for member in members:
+                    if part.get(member) == before[0]:
+                        part[member] = shape[0]
+
+
+def _parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A configuration, and those of the parts of the model within it."""
+    yield config
+    for name, value in config.items():
+        if isinstance(value, dict) and name not in ("id2label", "label2id"):
+            yield from _parts(value)
+
+
+def _fit_labels(config: dict[str, Any], name: str, shape: Shape) -> None:
+    """As many labels as a head has rows; names that fit stay.
+
+    Without labels, libraries take two.
+    """
+    if not _HEAD.fullmatch(name):
+        return
+    known = config.get("id2label")
+    count = len(known) if isinstance(known, Mapping) else int(config.get("num_labels") or 2)
+    if count != shape[0]:
+        config.pop("num_labels", None)
+        config["id2label"] = {str(label): f"LABEL_{label}" for label in range(shape[0])}
+        config["label2id"] = {text: int(label) for label, text in config["id2label"].items()}
