@@ -19,6 +19,7 @@
 ``bank/``             where: catalog, shards, reader, writer
 ``building/``         many fine-tunes into a bank, on many workers: ``build``
 ``merging/``          back to weights: export, merge; ``Ties``, ``Dare``
+``updates/``          one version of weights after another: ``diff``, ``patch``
 ``switching/``        a live model to a task and back: attach, ``Switch``
 ``routing/``          which task an input belongs to: features, ``Router``
 ``autoswitch/``       a model that picks its task: ``AutoSwitch``
@@ -75,6 +76,10 @@ if TYPE_CHECKING:
     from tvbank.routing import Router as Router
     from tvbank.switching import Switch as Switch
     from tvbank.switching import attach as attach
+    from tvbank.updates import DiffReport as DiffReport
+    from tvbank.updates import PatchReport as PatchReport
+    from tvbank.updates import diff as diff
+    from tvbank.updates import patch as patch
 
 _OWNERS = {
     "AutoSwitch": "autoswitch",
@@ -84,11 +89,13 @@ _OWNERS = {
     "Compressor": "compress",
     "CopyReport": "bank.copying",
     "Dare": "merging",
+    "DiffReport": "updates",
     "Exact": "compress",
     "Fault": "bank.verify",
     "FlexSwitch": "flexswitch",
     "GcReport": "bank.gc",
     "PackReport": "bank.packing",
+    "PatchReport": "updates",
     "RepairReport": "bank.repair",
     "Router": "routing",
     "Switch": "switching",
@@ -101,10 +108,12 @@ _OWNERS = {
     "build": "building",
     "copy": "bank.copying",
     "create": "bank.bank",
+    "diff": "updates",
     "export": "merging",
     "merge": "merging",
     "open": "bank.bank",
     "pack": "bank.packing",
+    "patch": "updates",
     "repair": "bank.repair",
 }
 

@@ -44,6 +44,9 @@ def act(do: str, path: str) -> None:
     if do == "copy":
         tvbank.copy(SOURCE, path, ["copied"])
         return
+    if do == "patch":
+        tvbank.patch(path, Path(path).parent.parent / "update.zip", in_place=True)
+        return
     bank = tvbank.open(path)
     match do:
         case "add":

@@ -61,6 +61,10 @@ ALLOWED = {
         "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "vector", "coding", "bank",
         "merging",
     },
+    "updates": {
+        "errors", "_atomic", "_progress", "_lazy", "checkpoint", "layout", "vector", "storage",
+        "compress", "bank", "merging",
+    },
     "routing": {"errors", "_lazy"},
     "autoswitch": {"errors", "_lazy", "storage", "bank", "switching", "routing"},
     "flexswitch": {

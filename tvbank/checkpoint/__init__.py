@@ -4,6 +4,9 @@
 ``open_checkpoint``     path, URL, state dict or module -> ``Checkpoint``
 ``borrow_checkpoint``   the same for a ``with`` block; a ``Checkpoint`` given stays open
 ``CheckpointSource``    the type of what these two take
+``checkpoint_file``     the file or index at a path, which may be its folder's
+``read_weight_map``     which tensor lies in which shard, as an index says
+``read_texts``          the free texts in a safetensors file's header
 ``identify_checkpoint`` a digest that changes when a checkpoint's files are written anew
 ``Checkpoint``          the interface: ``.tensors``, ``.tied``, ``.read(name)``
 ``TensorSpec``          name, element type and shape of one tensor
@@ -30,11 +33,14 @@ from tvbank.checkpoint._checkpoint import Checkpoint as Checkpoint
 from tvbank.checkpoint._checkpoint import TensorSpec as TensorSpec
 from tvbank.checkpoint._open import CheckpointSource as CheckpointSource
 from tvbank.checkpoint._open import borrow_checkpoint as borrow_checkpoint
+from tvbank.checkpoint._open import checkpoint_file as checkpoint_file
 from tvbank.checkpoint._open import checkpoint_files as checkpoint_files
 from tvbank.checkpoint._open import identify_checkpoint as identify_checkpoint
 from tvbank.checkpoint._open import open_checkpoint as open_checkpoint
 from tvbank.checkpoint._outputs import is_one_of as is_one_of
 from tvbank.checkpoint._outputs import refuse_replacing as refuse_replacing
+from tvbank.checkpoint._safetensors_file import read_texts as read_texts
+from tvbank.checkpoint._sharded_folder import read_weight_map as read_weight_map
 from tvbank.checkpoint._write_safetensors import aligned_order as aligned_order
 from tvbank.checkpoint._write_safetensors import write_safetensors as write_safetensors
 from tvbank.checkpoint._write_shards import Shards as Shards
@@ -47,11 +53,14 @@ __all__ = [
     "TensorSpec",
     "aligned_order",
     "borrow_checkpoint",
+    "checkpoint_file",
     "checkpoint_files",
     "identify_checkpoint",
     "is_one_of",
     "open_checkpoint",
     "plan_shards",
+    "read_texts",
+    "read_weight_map",
     "refuse_replacing",
     "write_safetensors",
 ]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckpointSource",
     "borrow_checkpoint",
+    "checkpoint_file",
     "checkpoint_files",
     "identify_checkpoint",
     "open_checkpoint",
@@ -124,8 +125,12 @@ def _place(source: str | os.PathLike[str]) -> Path | str:
     return text if is_url(text) else Path(text)
 
 
-def _file_at(path: Path) -> Path:
-    """The file or index of a checkpoint at a path, which may be that of its folder."""
+def checkpoint_file(path: Path) -> Path:
+    """The file or index of a checkpoint at a path, which may be that of its folder.
+
+    Raises:
+        CheckpointError: nothing is there, or a folder without a checkpoint or with several.
+    """
     try:
         path.stat()
     except (OSError, ValueError) as error:
@@ -134,7 +139,7 @@ def _file_at(path: Path) -> Path:
 
 
 def _open_path(path: Path) -> Checkpoint:
-    path = _file_at(path)
+    path = checkpoint_file(path)
     regular_file_size(path)
     name = path.name.lower()
     if name.endswith(".safetensors"):
@@ -167,7 +172,7 @@ def checkpoint_files(source: CheckpointSource) -> list[Path]:
         return url_files(place)
     if isinstance(source, Checkpoint) and not os.path.exists(place):  # words: "the state dict"
         return []
-    return _files_of(_file_at(place))
+    return _files_of(checkpoint_file(place))
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -180,7 +185,7 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _identify_path(path: Path) -> list[tuple[str, int, str]]:
-    files = _files_of(_file_at(path))
+    files = _files_of(checkpoint_file(path))
     facts = []
     for file in files:
         size = regular_file_size(file)

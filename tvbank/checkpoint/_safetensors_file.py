@@ -22,7 +22,7 @@ from tvbank.checkpoint._files import regular_file_size, unreadable
 from tvbank.dtypes import DTYPES, ELEMENT_TYPES
 from tvbank.errors import CheckpointError
 
-__all__ = ["SafetensorsCheckpoint", "read_header"]
+__all__ = ["SafetensorsCheckpoint", "read_header", "read_texts"]
 
 _NAMES = {row.code: name for name, row in ELEMENT_TYPES.items()}
 
@@ -106,6 +106,21 @@ def read_header(
     entries.pop("__metadata__", None)
     placed = {name: _place(named, name, entry, 8 + len(text)) for name, entry in entries.items()}
     return dict(sorted(placed.items(), key=lambda item: item[1][1]))
+
+
+def read_texts(path: Path) -> dict[str, str]:
+    """The free texts in the header of a safetensors file (``__metadata__``); mostly ``format``.
+
+    Raises:
+        CheckpointError: as ``SafetensorsCheckpoint``.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = _header_text(str(path), file, regular_file_size(path))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    texts = _entries(str(path), text).get("__metadata__", {})
+    return {str(key): str(value) for key, value in texts.items()}
 
 
 def _header_text(source: str, file: BinaryIO, size: int) -> bytes:

@@ -15,7 +15,7 @@ from tvbank.checkpoint._checkpoint import Checkpoint, TensorSpec
 from tvbank.checkpoint._files import regular_file_size, unreadable
 from tvbank.errors import CheckpointError, UnitNotFoundError
 
-__all__ = ["ShardedCheckpoint", "open_sharded", "parse_index", "read_index"]
+__all__ = ["ShardedCheckpoint", "open_sharded", "parse_index", "read_index", "read_weight_map"]
 
 
 @final
@@ -116,6 +116,15 @@ def read_index(index: Path) -> bytes:
         return index.read_bytes()
     except OSError as error:
         raise unreadable(index, error) from error
+
+
+def read_weight_map(index: Path) -> dict[str, str]:
+    """Which tensor lies in which file of an index's folder.
+
+    Raises:
+        CheckpointError: no valid index, or a shard outside its folder.
+    """
+    return parse_index(str(index), read_index(index))
 
 
 def parse_index(index: str, text: bytes) -> dict[str, str]:

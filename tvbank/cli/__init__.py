@@ -12,6 +12,7 @@
 ``repair.py``       ``repair``
 ``routers.py``      ``routers``
 ``weights.py``      ``export``, ``merge``
+``updates.py``      ``diff``, ``patch``
 ``sweep.py``        ``sweep``
 ``demo.py``         ``demo``
 ==================  =======================================================================

@@ -3,6 +3,7 @@
 ================  ====================================================================
 ``_weights.py``   ``export``, ``merge``, ``state_dict``: writing weights
 ``_output.py``    where they go: a file, or a model folder
+``restored.py``   one task as it is, tensor by tensor
 ``weights.py``    the weights of tasks, as users give them
 ``_method.py``    ``MergeMethod``: what every method does; ``TaskArithmetic``
 ``_ties.py``      ``Ties``: trim, elect a sign, average those that agree

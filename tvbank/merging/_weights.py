@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +19,12 @@ from tvbank.bank.bank import Bank, as_bank
 from tvbank.bank.task import Task
 from tvbank.checkpoint import (
     CheckpointSource,
-    TensorSpec,
     borrow_checkpoint,
 )
 from tvbank.folders import CONFIG, MAX_SHARD_SIZE, Origin, describe
-from tvbank.layout import Layout
-from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
+from tvbank.merging._assemble import Assembler, Finish
 from tvbank.merging._method import Merge, MergeMethod, TaskArithmetic, Weighted
 from tvbank.merging._output import Output
-from tvbank.merging.apply import restore
 from tvbank.merging.blend import (
     blend,
     is_domain,
@@ -38,6 +34,7 @@ from tvbank.merging.blend import (
     values_of,
 )
 from tvbank.merging.registry import METHODS
+from tvbank.merging.restored import Restored, base_specs
 from tvbank.merging.weights import checked_weights
 from tvbank.storage import Location
 from tvbank.vector import BaseModel
@@ -98,9 +95,10 @@ def export(
         bank, source, out, files=files, max_shard_size=max_shard_size, overwrite=overwrite
     )
     with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
-        start = _task_units(chosen, bank.layout, BaseModel(bank.layout, checkpoint), pool)
-        specs = _specs(bank.layout, chosen)
-        return output.write(_origin(chosen), specs, start, progress, kept=set(chosen.extras))
+        restored = Restored(chosen, BaseModel(bank.layout, checkpoint), bank.layout, pool)
+        return output.write(
+            _origin(chosen), restored.specs, restored.start, progress, kept=set(chosen.extras)
+        )
 
 
 def state_dict(
@@ -113,32 +111,13 @@ def state_dict(
     chosen = bank[task].by_shard()
     state: dict[str, torch.Tensor] = {}
     with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
-        start = _task_units(chosen, bank.layout, BaseModel(bank.layout, checkpoint), pool)
-        named = {spec.name: _owner(bank.layout, chosen, spec.name) for spec in
-                 _specs(bank.layout, chosen)}  # fmt: skip
-        once = [spec for spec in _specs(bank.layout, chosen) if named[spec.name] == spec.name]
-        units = run_ahead(once, lambda spec: start(spec.name), lambda spec: spec.nbytes)
+        restored = Restored(chosen, BaseModel(bank.layout, checkpoint), bank.layout, pool)
+        named = {spec.name: restored.owner(spec.name) for spec in restored.specs}
+        once = [spec for spec in restored.specs if named[spec.name] == spec.name]
+        units = run_ahead(once, lambda spec: restored.start(spec.name), lambda spec: spec.nbytes)
         for spec, unit in zip(once, units, strict=True):
             state[spec.name] = to_torch(unit)
     return {name: state[owner] for name, owner in named.items()}
-
-
-def _task_units(
-    task: Task, layout: Layout, base: BaseModel, pool: ThreadPoolExecutor
-) -> Callable[[str], Finish]:
-    """A function that begins the work on the task's unit, or extra, of a name or an alias."""
-    units = Assembler(layout, base, [task], pool)
-
-    def restored(name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]) -> NDArray[Any]:
-        return restore(name, block, task.decode(frames[0][1]))
-
-    def start(name: str) -> Finish:
-        if (kept := _kept_as(layout, task, name)) is not None:
-            return lambda: task.extras[kept]
-        owner = layout.tied.get(name, name)
-        return units.start(owner, restored) if owner in task else units.unchanged(owner)
-
-    return start
 
 
 def merge(
@@ -215,7 +194,7 @@ def export_merged(
         facts = [("method", describe(chosen.describe()))]
         facts += [(f"weight of {task}", f"{weight:g}") for task, weight in weights.items()]
         origin = Origin(" + ".join(weights) or "base", "merge", {}, facts)
-        return output.write(origin, _base_specs(bank.layout), start, progress)
+        return output.write(origin, base_specs(bank.layout), start, progress)
 
 
 def _origin(task: Task) -> Origin:
@@ -282,30 +261,3 @@ def _within_domain(name: str, finish: Finish, base: BaseModel, tasks: Sequence[W
         return _blended(name, before, tasks, sum_=merged)
 
     return finished
-
-
-def _base_specs(layout: Layout) -> list[TensorSpec]:
-    """What the base's own tensors are, tied ones under each of their names."""
-    specs = {r.name: TensorSpec(r.name, r.dtype, r.shape) for r in layout.records}
-    aliases = [replace(specs[owner], name=alias) for alias, owner in layout.tied.items()]
-    return [*specs.values(), *aliases]
-
-
-def _specs(layout: Layout, task: Task) -> list[TensorSpec]:
-    """The base's tensors, as the task replaces them, then the other units it keeps whole."""
-    specs = {spec.name: spec for spec in _base_specs(layout)}
-    for name in [*specs, *task.extras]:
-        if (kept := _kept_as(layout, task, name)) is not None:
-            record = task.extras.record(kept)
-            specs[name] = TensorSpec(name, record.dtype, record.shape)
-    return list(specs.values())
-
-
-def _owner(layout: Layout, task: Task, name: str) -> str:
-    """The tensor of a task that a name shares: itself, or what it is tied to."""
-    return _kept_as(layout, task, name) or layout.tied.get(name, name)
-
-
-def _kept_as(layout: Layout, task: Task, name: str) -> str | None:
-    """The extra that holds a tensor: its own, or that of the unit to which it is tied."""
-    return next((n for n in (name, layout.tied.get(name)) if n in task.extras), None)
