@@ -8,6 +8,7 @@
 ``extras.py``             units kept whole beside the delta, compressed with zstd
 ``zstd_header.py``        what a zstd frame says before it is decompressed
 ``encoder.py``            a ``Draft``, what is being written; turns its units into frames
+``noting.py``             what is noted of a fine-tune's configuration
 ``writer.py``             makes a revision of it; holds its objects until they can be named
 ``ahead.py``              work on several units, or requests to a store, at the same time
 ``publish.py``            puts a revision into the catalog, atomically

@@ -14,6 +14,7 @@ from tvbank.bank.documents import Catalog, decode_layout
 from tvbank.bank.gc import GRACE, GcReport, collect_garbage
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
 from tvbank.bank.names import check_metadata, check_task_name
+from tvbank.bank.noting import note_config
 from tvbank.bank.publish import publish_task, refuse_existing, remove_task
 from tvbank.bank.router_names import NamedRouters
 from tvbank.bank.snapshot import (
@@ -98,7 +99,9 @@ class Bank(Mapping[str, Task]):
             checkpoint: the fine-tuned weights: a state dict, a module, or the path of a file or
                 folder; read unit by unit.
             compressor: what to keep, or its name; by default ``TSwitch(drop=0.9)``.
-            metadata: any JSON object to store with the task.
+            metadata: any JSON object to store with the task. What the configuration of the
+                fine-tune (``config.json``, or a module's) says otherwise than the base's is added
+                under ``config``, unless that is given.
             base: the base's weights; by default those that ``create`` was given.
             replace: whether to replace a task of that name.
             replace_mismatched: whether units of another shape than the base's are kept whole
@@ -125,8 +128,10 @@ class Bank(Mapping[str, Task]):
         self._refuse_existing(name, replace=replace)
         chosen = TSwitch() if compressor is None else COMPRESSORS.resolve(compressor)
         described = check_metadata({} if metadata is None else metadata)
+        source = self.base_source(base)
+        described = note_config(described, source, checkpoint)
         with (
-            borrow_checkpoint(self.base_source(base)) as base_checkpoint,
+            borrow_checkpoint(source) as base_checkpoint,
             borrow_checkpoint(checkpoint) as tuned,
             Spool() as spool,
             all_cores() as pool,

@@ -6,15 +6,18 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from tvbank._progress import Listener, listener
 from tvbank.bank.copying import Contents
 from tvbank.bank.documents import Catalog, CatalogEntry
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
+from tvbank.bank.noting import note_config
 from tvbank.bank.outputs import refuse_within
 from tvbank.bank.publish import refuse_existing
 from tvbank.bank.snapshot import read_layout, read_root_to_change
@@ -101,7 +104,7 @@ def build(
         contents = Contents(storage, catalog, layout)
         tasks: list[tuple[BuiltTask, str]] = []
         failed: dict[str, str] = {}
-        for task, known, refusal in _compared(plan, base, catalog, folder):
+        for task, known, refusal in _compared(_noted(plan, location), base, catalog, folder):
             if refusal:
                 failed[task.plan.name] = refusal
             elif known and task.plan.replace and not contents.is_sound(task.plan.name):
@@ -143,6 +146,11 @@ def preview(
             raise
         return {planned.name: "build, in a new bank" for planned in plan.tasks}
     base = Base("", b"", catalog.layout.sha256)
+    location = plan.base
+    if location is None:
+        with suppress(UsageError):
+            location = recall_base(storage)
+    plan = plan if location is None else _noted(plan, location)
     with _work_folder(plan, work) as folder:
         return {
             task.plan.name: f"refuse: {refusal}"
@@ -158,6 +166,16 @@ def _action(planned: PlannedTask, tasks: Mapping[str, CatalogEntry], *, known: b
     if planned.name not in tasks:
         return "build"
     return "replace" if planned.replace else "build, and compare with what is there"
+
+
+def _noted(plan: Manifest, base: str) -> Manifest:
+    """A manifest whose tasks note what their configurations say otherwise than the base's."""
+    noted = (note_config(task.metadata, base, task.checkpoint) for task in plan.tasks)
+    tasks = (
+        msgspec.structs.replace(task, metadata=metadata)
+        for task, metadata in zip(plan.tasks, noted, strict=True)
+    )
+    return msgspec.structs.replace(plan, tasks=tuple(tasks))
 
 
 def _read(manifest: ManifestSource) -> Manifest:

@@ -12,6 +12,7 @@
 ``TensorSpec``          name, element type and shape of one tensor
 ``refuse_replacing``    keep an output from replacing a checkpoint that is read for it
 ``checkpoint_files``    the files of this machine that a checkpoint is read from
+``place_of``            the path or URL of a checkpoint, from what a user gave
 ``is_one_of``           whether a path leads to one of some files
 ``write_safetensors``   write a file completely or not at all
 ``aligned_order``       the order of tensors that keeps a file's tensors aligned
@@ -37,6 +38,7 @@ from tvbank.checkpoint._open import checkpoint_file as checkpoint_file
 from tvbank.checkpoint._open import checkpoint_files as checkpoint_files
 from tvbank.checkpoint._open import identify_checkpoint as identify_checkpoint
 from tvbank.checkpoint._open import open_checkpoint as open_checkpoint
+from tvbank.checkpoint._open import place_of as place_of
 from tvbank.checkpoint._outputs import is_one_of as is_one_of
 from tvbank.checkpoint._outputs import refuse_replacing as refuse_replacing
 from tvbank.checkpoint._safetensors_file import read_texts as read_texts
@@ -58,6 +60,7 @@ __all__ = [
     "identify_checkpoint",
     "is_one_of",
     "open_checkpoint",
+    "place_of",
     "plan_shards",
     "read_texts",
     "read_weight_map",

@@ -37,6 +37,7 @@ __all__ = [
     "checkpoint_files",
     "identify_checkpoint",
     "open_checkpoint",
+    "place_of",
 ]
 
 CheckpointSource: TypeAlias = (
@@ -75,7 +76,7 @@ def open_checkpoint(source: CheckpointSource) -> Checkpoint:
     if isinstance(source, Mapping):
         return StateDictCheckpoint(source, "the state dict")
     if isinstance(source, str | os.PathLike):
-        place = _place(source)
+        place = place_of(source)
         return open_url(place) if isinstance(place, str) else _open_path(place)
     if is_torch_module(source):
         return open_module(source)
@@ -112,12 +113,12 @@ def identify_checkpoint(source: str | os.PathLike[str]) -> str:
         CheckpointError: there is no checkpoint.
         StorageError: the store of a URL refused.
     """
-    place = _place(source)
+    place = place_of(source)
     facts = identify_url(place) if isinstance(place, str) else _identify_path(place)
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def _place(source: str | os.PathLike[str]) -> Path | str:
+def place_of(source: str | os.PathLike[str]) -> Path | str:
     """A path on this machine, or a URL of another place; ``file://`` names a path."""
     text = os.fspath(source)
     if text.lower().startswith("file://"):
@@ -167,7 +168,7 @@ def checkpoint_files(source: CheckpointSource) -> list[Path]:
     named = source.source if isinstance(source, Checkpoint) else source
     if not isinstance(named, str | os.PathLike):
         return []
-    place = _place(named)
+    place = place_of(named)
     if isinstance(place, str):
         return url_files(place)
     if isinstance(source, Checkpoint) and not os.path.exists(place):  # words: "the state dict"

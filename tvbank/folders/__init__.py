@@ -1,7 +1,7 @@
 """Model folders: what ``from_pretrained`` loads, made from a base's folder and new weights.
 
 ===============  =====================================================================
-``_beside.py``   ``beside``: the small files that lie beside a base's weights
+``_beside.py``   ``beside``: the small files that lie beside a base's weights; ``config_of``
 ``_config.py``   what of a configuration a fine-tune changes, told or seen in shapes
 ``_card.py``     the card: ``README.md`` with the base and how the weights were made
 ``_folder.py``   ``ModelFolder``: where to, in files of which size; writes it whole
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from tvbank.folders._beside import Beside as Beside
 from tvbank.folders._beside import beside as beside
+from tvbank.folders._beside import config_of as config_of
 from tvbank.folders._card import Origin as Origin
 from tvbank.folders._card import describe as describe
 from tvbank.folders._card import front_matter as front_matter
@@ -29,6 +30,7 @@ __all__ = [
     "ModelFolder",
     "Origin",
     "beside",
+    "config_of",
     "config_patch",
     "describe",
     "folder_named",

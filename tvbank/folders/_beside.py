@@ -13,11 +13,17 @@ from typing import Any, final
 
 from tvbank._files import read_regular
 from tvbank._json import parse_json
-from tvbank.checkpoint import Checkpoint
-from tvbank.errors import CheckpointError
-from tvbank.storage import ObjectNotFoundError, is_url, open_storage, refuse_credentials, split_url
+from tvbank.checkpoint import Checkpoint, place_of
+from tvbank.errors import CheckpointError, TvbankError
+from tvbank.storage import (
+    ObjectNotFoundError,
+    is_url,
+    open_storage,
+    refuse_credentials,
+    split_url,
+)
 
-__all__ = ["CONFIG_FILE", "Beside", "beside"]
+__all__ = ["CONFIG_FILE", "Beside", "as_text", "beside", "config_of"]
 
 CONFIG_FILE = "config.json"
 _GENERATION = "generation_config.json"
@@ -80,27 +86,51 @@ def beside(source: object) -> Beside:
         CheckpointError: a file cannot be read, is too large, or a configuration is no JSON object.
         StorageError: the store of a URL refused.
     """
-    if isinstance(source, Checkpoint):
-        source = source.source if is_url(source.source) or os.path.exists(source.source) else None
-    if not isinstance(source, str | os.PathLike):
+    place = _place(source)
+    if place is None:
         return _of_module(source)
-    place = os.fspath(source)
-    if is_url(place) and not place.lower().startswith("file://"):
-        return _of_url(refuse_credentials(place))
-    path = Path(place.removeprefix("file://"))
-    folder = path if path.is_dir() else path.parent
+    if isinstance(place, str):
+        return _of_url(place)
     try:
-        files = dict(_local_files(folder))
+        files = dict(_local_files(place))
         folders = _part_folders(files)
         for part in folders:
-            files |= {f"{part}/{name}": data for name, data in _whole_folder(folder / part)}
+            files |= {f"{part}/{name}": data for name, data in _whole_folder(place / part)}
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        named = getattr(error, "filename", None) or folder
+        named = getattr(error, "filename", None) or place
         raise CheckpointError(
             f"{str(named)!r}, which belongs to the model, cannot be read: {why}"
         ) from error
-    return _made(files, folders, str(folder), _name_of(folder))
+    return _made(files, folders, str(place), _name_of(place))
+
+
+def config_of(source: object) -> dict[str, Any] | None:
+    """The configuration of a model, if it has a sound one; see ``beside``."""
+    with suppress(OSError, ValueError, TvbankError):
+        place = _place(source)
+        if place is None:
+            return _of_module(source).config
+        if isinstance(place, str):
+            data = open_storage(place).get(CONFIG_FILE, _LARGEST)
+        else:
+            data = read_regular(place / CONFIG_FILE, _LARGEST)
+        return _made({CONFIG_FILE: data}, (), "", "").config
+    return None
+
+
+def _place(source: object) -> Path | str | None:
+    """The folder or URL in which a model lies; ``None`` of what lies nowhere."""
+    if isinstance(source, Checkpoint):
+        source = source.source if is_url(source.source) or os.path.exists(source.source) else None
+    if not isinstance(source, str | os.PathLike):
+        return None
+    place = place_of(source)
+    if isinstance(place, Path):
+        return place if place.is_dir() else place.parent
+    url = refuse_credentials(place)
+    folder, name = split_url(url)
+    return folder if name.endswith((".safetensors", ".json")) else url
 
 
 def _local_files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -130,10 +160,7 @@ def _part_folders(files: dict[str, bytes]) -> tuple[str, ...]:
     return ()
 
 
-def _of_url(url: str) -> Beside:
-    folder, name = split_url(url)
-    if not name.endswith((".safetensors", ".json")):
-        folder = url
+def _of_url(folder: str) -> Beside:
     storage, files = open_storage(folder), {}
 
     def take(key: str) -> None:
@@ -166,9 +193,11 @@ def _of_module(module: object) -> Beside:
                 files[name] = str(write()).encode()
     if not files:
         return Beside()
-    config = getattr(module, "config", None)
-    name = str(getattr(config, "_name_or_path", "") or "")
-    return _made(files, (), "the module", name if _REPOSITORY.fullmatch(name) else "")
+    name = str(getattr(getattr(module, "config", None), "_name_or_path", "") or "")
+    found = _made(files, (), "the module", name if _REPOSITORY.fullmatch(name) else "")
+    if found.config is not None and "model_type" in found.config:  # transformers', when it saves
+        found.config["architectures"] = [type(module).__name__]
+    return found
 
 
 def _made(files: dict[str, bytes], folders: tuple[str, ...], where: str, name: str) -> Beside:
