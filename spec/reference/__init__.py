@@ -16,6 +16,7 @@ Standard library and ``bitarray`` only; it imports nothing from tvbank and it is
 ``arrays.py``     the zarr documents of arrays, byte for byte
 ``shards.py``     the index of a shard and the frames it points at
 ``extras.py``     tensors kept whole; zstd is undone by ``numcodecs``, imported when needed
+``products.py``   units that are a product of two thin matrices (products.md)
 ``weights.py``    base weights + entries -> tuned weights, bit for bit
 ``folder.py``     objects as files
 ``bank.py``       ``open_bank``, and a task's entries, extras and weights

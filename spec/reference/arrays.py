@@ -41,6 +41,11 @@ def extra_document(extra: Tensor) -> bytes:
     return _array_document(stored, extra.shape, chunk_shape(extra), [endian, zstd])
 
 
+def products_document(size: int) -> bytes:
+    """``products/zarr.json``: bytes in one chunk."""
+    return _array_document("uint8", [size], [size], [{"name": "bytes"}])
+
+
 def chunk_shape(extra: Tensor) -> tuple[int, ...]:
     """Whole rows along the first axis, as many as fit 64 MiB, at least one.
 

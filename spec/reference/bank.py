@@ -12,6 +12,7 @@ from .folder import Folder
 from .frame import Frame
 from .invalid import require
 from .layout import Layout, Tensor, read_layout, require_layout
+from .products import CHUNK, DOCUMENT, FEATURE, check_products, product_entries, product_places
 from .routers import Router, check_numbers, read_router
 from .shards import Entries, index_size, read_chunk, read_index, unit_entries
 from .weights import tuned_weights
@@ -74,11 +75,29 @@ class Bank(NamedTuple):
             revision.features,
         )
         require_layout(listed == found, f"catalog and revision of task {name!r} differ")
-        _check_objects({"delta/zarr.json"}, revision.extras, revision.objects)
+        sizes = {key: stored.size for key, stored in revision.objects.items()}
+        kept = {extra.name for extra in revision.extras}
+        check_products(self.layout, revision.products, sizes, kept)
+        others = {"delta/zarr.json"} | ({DOCUMENT, CHUNK} if revision.products else set())
+        if revision.products:
+            allowed = FEATURE in revision.features and revision.element == "float32"
+            require_layout(allowed, f"{name!r} has products and does not say so")
+        _check_objects(others, revision.extras, revision.objects)
         return revision
 
     def entries(self, name: str, unit_name: str) -> Entries:
-        """The non-zeros of a task in a unit, by two range requests a shard."""
+        """The non-zeros of a task in a unit, by two range requests a shard; one of a product."""
+        task, unit = self.catalog.tasks[name], self.layout.units[unit_name]
+        if FEATURE in task.features:
+            for product, place in product_places(self.layout, self.revision(name).products):
+                if product.unit == unit_name:
+                    data = self.store.part(f"{self.key(name)}/{CHUNK}", place)
+                    require(len(data) == len(place), "object-size", f"{CHUNK} ends early")
+                    return product_entries(unit, product, data)
+        return self.frames_of(name, unit_name)
+
+    def frames_of(self, name: str, unit_name: str) -> Entries:
+        """The non-zeros of the delta in a unit."""
         task, unit = self.catalog.tasks[name], self.layout.units[unit_name]
         chunks = unit.chunks(self.layout.chunk_length)
         per_shard = self.layout.chunks_per_shard

@@ -10,15 +10,19 @@ from .invalid import require
 from .json_text import MAX_BYTES, Object, checked_text, group_attributes
 from .layout import DTYPE_BYTES, MAX_LENGTH, MAX_UNITS, Tensor, require_layout, tensor
 from .names import check_task_name, check_unit_name
+from .products import FEATURE, ProductRecord, product_record
 
 DIGEST_PREFIX = b'{"attributes":{"tvbank":{"digest":"'
 MARKER = b'{"attributes":{},"node_type":"group","zarr_format":3}'
 ELEMENT = "float32|int32"
-FEATURES: frozenset[str] = frozenset()
+FEATURES = frozenset({FEATURE})
 
 _VERSION = r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
 _NUMBER = "(0|[1-9][0-9]{0,14})"
-_OBJECT_KEY = rf"(delta|extras|extras/{_NUMBER})/zarr\.json|extras/{_NUMBER}/c(/{_NUMBER}){{0,32}}"
+_OBJECT_KEY = (
+    rf"(delta|extras|extras/{_NUMBER}|products)/zarr\.json"
+    rf"|extras/{_NUMBER}/c(/{_NUMBER}){{0,32}}|products/c/0"
+)
 
 
 class Stored(NamedTuple):
@@ -71,6 +75,7 @@ class Revision(NamedTuple):
     compressor: dict[str, Any]
     metadata: dict[str, Any]
     features: list[str]
+    products: list[ProductRecord]
 
 
 def read_root(data: bytes) -> Catalog:
@@ -146,6 +151,7 @@ def read_revision(data: bytes) -> Revision:
         _compressor(body),
         dict(body.object("metadata").value),
         _features(body),
+        _products(body),
     )
 
 
@@ -204,6 +210,16 @@ def _features(body: Object) -> list[str]:
         return []
     where = f"{body.where}.features"
     return [checked_text(name, where) for name in body.array("features")]
+
+
+def _products(body: Object) -> list[ProductRecord]:
+    """A revision's products; a missing member is none."""
+    if "adapter" in body.value:
+        body.object("adapter")
+    if "products" not in body.value:
+        return []
+    listed = body.array("products", MAX_UNITS)
+    return [product_record(Object(each, f"{body.where}.products")) for each in listed]
 
 
 def _compressor(body: Object) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .arrays import delta_document, extra_document
+from .arrays import delta_document, extra_document, products_document
 from .bank import Bank
 from .documents import MARKER, Revision, Stored
 from .invalid import Invalid, require
 from .layout import Tensor, require_layout
+from .products import CHUNK, DOCUMENT
 
 
 def verify(bank: Bank) -> None:
@@ -22,12 +23,14 @@ def verify(bank: Bank) -> None:
         revision = bank.revision(name)
         _check_totals(bank, name, revision)
         _check_documents(bank, name, revision)
+        if revision.products:
+            bank.store.checked(f"{bank.key(name)}/{CHUNK}", revision.objects[CHUNK])
         for number in range(len(revision.extras)):
             bank.read_extra(name, revision, number)
         for number, shard in enumerate(task.shards):
             if shard is not None:
                 bank.store.checked(f"{bank.key(name)}/delta/c/{number}", shard)
-        _check_entries(bank, name)
+        _check_entries(bank, name, revision)
     if bank.catalog.routers:
         _check_marker(bank, "routers/zarr.json")
     for name in bank.catalog.routers:
@@ -54,13 +57,16 @@ def _check_totals(bank: Bank, name: str, revision: Revision) -> None:
     require_layout(sums == (task.stored_bytes, task.parameters), f"{name!r} sums up to {sums}")
 
 
-def _check_entries(bank: Bank, name: str) -> None:
-    """All frames decode; replaced units have no entries."""
+def _check_entries(bank: Bank, name: str, revision: Revision) -> None:
+    """All frames decode; replaced units and products have none; all products can be read."""
     task = bank.catalog.tasks[name]
-    found = {unit: len(bank.entries(name, unit).positions) for unit in bank.layout.units}
-    for unit in task.replaced:
-        require(found[unit] == 0, "address", f"{name!r} replaces unit {unit!r} and has entries")
-    total = sum(found.values())
+    products = [product.unit for product in revision.products]
+    found = {unit: len(bank.frames_of(name, unit).positions) for unit in bank.layout.units}
+    for unit in (*task.replaced, *products):
+        require(found[unit] == 0, "address", f"{name!r} has {unit!r} otherwise, and has entries")
+    for unit in products:
+        bank.entries(name, unit)
+    total = sum(found.values()) + sum(bank.layout.units[unit].size for unit in products)
     require_layout(total == task.nonzeros, f"{name!r} has {total} non-zeros")
 
 
@@ -68,6 +74,8 @@ def _check_documents(bank: Bank, name: str, revision: Revision) -> None:
     """The zarr documents have the bytes that layout and extras call for."""
     expected = {"delta/zarr.json": delta_document(bank.layout, revision.element)}
     expected |= _extras_documents(revision.extras)
+    if revision.products:
+        expected[DOCUMENT] = products_document(revision.objects[CHUNK].size)
     _check_fixed(bank, bank.key(name), expected, revision.objects)
 
 

@@ -28,6 +28,7 @@ BANK_REASONS = {
     "document-missing", "document-size", "document-digest", "document-syntax", "version", "feature",
     "limit", "name", "layout", "object-missing", "object-size", "object-digest", "index-checksum",
     "index-range", "frame-checksum", "address", "extra", "marker", "router",
+    "product-checksum", "product",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from vectors import ROOT, name_of, vectors
 SCHEMAS = ROOT / "spec" / "schemas"
 MIXED = ROOT / "spec" / "vectors" / "banks" / "valid" / "mixed"
 ROUTED = MIXED.parent / "routed"
+ADAPTERS = MIXED.parent / "products"
 ATTRIBUTES = ("attributes", "tvbank")
 DIGEST = "0" * 64
 
@@ -31,8 +32,8 @@ def schema_of(key: str) -> str:
         return "root" if key == "zarr.json" else "layout"
     if len(parts) == 4:
         return "router" if parts[0] == "routers" else "revision"
-    if parts[-2] == "delta":
-        return "delta"
+    if parts[-2] in ("delta", "products"):
+        return parts[-2]
     return "extra" if parts[-2].isdecimal() else "marker"
 
 
@@ -48,13 +49,13 @@ def test_schemas_accept_valid_banks(vector):
 
 
 def test_every_schema_is_used():
-    used = {schema_of(key) for bank in (MIXED, ROUTED) for key in documents(bank)}
+    used = {schema_of(key) for bank in (MIXED, ROUTED, ADAPTERS) for key in documents(bank)}
     assert used == {path.name.partition(".")[0] for path in SCHEMAS.iterdir()}
 
 
 def found(name: str) -> Any:
     """The document of the valid bank that a schema describes, with everything in it."""
-    bank = ROUTED if name == "router" else MIXED
+    bank = {"router": ROUTED, "products": ADAPTERS}.get(name, MIXED)
     of_kind = [each for key, each in sorted(documents(bank).items()) if schema_of(key) == name]
     return max(of_kind, key=lambda document: len(json.dumps(document)))
 
@@ -111,6 +112,11 @@ REFUSED: list[tuple[str, tuple[str | int, ...], Any]] = [
         for key in ("../x", "/etc/x", "delta/c/0", "extras/00/zarr.json", "extras/0/c/-1", "x")
     ),
     ("revision", (*ATTRIBUTES, "extras", 0, "dtype"), "object"),
+    ("revision", (*ATTRIBUTES, "products"), [{"unit": "w", "dtype": "float32", "rank": 1}]),
+    ("revision", (*ATTRIBUTES, "products"), {}),
+    ("revision", (*ATTRIBUTES, "adapter"), "peft"),
+    ("products", ("data_type",), "int8"),
+    ("products", ("codecs",), []),
     ("router", (*ATTRIBUTES, "tasks"), DELETED),
     ("router", (*ATTRIBUTES, "tasks", 0, "name"), "a/b"),
     ("router", (*ATTRIBUTES, "tasks", 1), DELETED),

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from tvbank.bank.names import check_task_name
+from tvbank.bank.product_records import FEATURE, ProductRecord
 from tvbank.errors import CorruptionError, FormatError, InvalidNameError, UnsupportedError
 from tvbank.layout import (
     MAX_UNITS,
@@ -38,7 +39,7 @@ FORMAT, FEATURED_FORMAT = "1.0", "1.1"
 MAX_DOCUMENT_BYTES = 256 * 2**20
 
 #: Names in ``required_features`` that this reader understands; see spec/README.md, "Features".
-KNOWN_FEATURES: frozenset[str] = frozenset()
+KNOWN_FEATURES: frozenset[str] = frozenset({FEATURE})
 
 _HEAD = b'{"attributes":{"tvbank":{"digest":"'
 _DIGEST_AT = len(_HEAD)
@@ -50,8 +51,8 @@ BLANK_DIGEST = "0" * 64
 Element = Literal["float32", "int32"]
 Bytes = Annotated[int, Meta(ge=0, le=2**53)]
 _NUMBER = "(0|[1-9][0-9]{0,14})"
-_DOCUMENT_KEY = rf"(delta|extras|extras/{_NUMBER})/zarr\.json"
-_OBJECT_KEY = rf"^({_DOCUMENT_KEY}|extras/{_NUMBER}/c(/{_NUMBER}){{0,32}})\Z"
+_DOCUMENT_KEY = rf"(delta|extras|extras/{_NUMBER}|products)/zarr\.json"
+_OBJECT_KEY = rf"^({_DOCUMENT_KEY}|extras/{_NUMBER}/c(/{_NUMBER}){{0,32}}|products/c/0)\Z"
 
 #: The key of an object below its revision's folder; none leads out of it.
 ObjectKey = Annotated[str, Meta(pattern=_OBJECT_KEY)]
@@ -130,7 +131,10 @@ class ExtraRecord(msgspec.Struct, frozen=True):
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All about one revision of one task; ``objects`` are all but the shards."""
+    """All about one revision of one task; ``objects`` are all but the shards.
+
+    ``adapter`` is what it was made from, for whoever writes it out as one again.
+    """
 
     layout: Digest
     element: Element
@@ -141,6 +145,8 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     compressor: JSON
     metadata: JSON
     features: tuple[str, ...] = ()
+    products: Annotated[tuple[ProductRecord, ...], Meta(max_length=MAX_UNITS)] = ()
+    adapter: JSON = {}
 
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)

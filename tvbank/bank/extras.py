@@ -65,7 +65,8 @@ def check_extras(revision: Revision, key: str, task: str) -> None:
 
     if DELTA not in revision.objects:
         raise refuse("document-syntax", f"does not list {DELTA}")
-    check_objects(revision.extras, revision.objects, 1, refuse)
+    others = 3 if revision.products else 1
+    check_objects(revision.extras, revision.objects, others, refuse)
 
 
 def check_objects(

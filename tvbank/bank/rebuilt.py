@@ -30,6 +30,7 @@ from tvbank.bank.documents import (
     with_features,
 )
 from tvbank.bank.names import check_task_name
+from tvbank.bank.products import check_revision
 from tvbank.bank.rewritten import body_of, original_of
 from tvbank.bank.router_documents import RouterRevision, decode_router
 from tvbank.bank.shard import index_bytes
@@ -220,6 +221,7 @@ class Rebuilder:
                 decode_router(data, name, layout.sha256)
                 return True
             revision = decode_revision(data, name, name)
+            check_revision(layout, revision)
         except FormatError:
             return False
         least = index_bytes(layout.chunks_per_shard)

@@ -20,12 +20,14 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
 from tvbank.bank.extras import Extras, check_extras
+from tvbank.bank.product_records import FEATURE
+from tvbank.bank.products import Products, check_revision
 from tvbank.bank.reader import DeltaReader, StoredFrame, TaskFrames
 from tvbank.bank.room import room, working_bytes
 from tvbank.bank.shard import CHECKSUM_BYTES
 from tvbank.bank.snapshot import read_stored
 from tvbank.coding.header import FrameHeader
-from tvbank.errors import CorruptionError, UnitNotFoundError
+from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import Storage
 
@@ -34,8 +36,8 @@ from tvbank.storage import Storage
 class Unit:
     """The entries of one unit of one task; nothing is read before it is asked for."""
 
-    def __init__(self, reader: DeltaReader, record: UnitRecord) -> None:
-        self._reader, self._record = reader, record
+    def __init__(self, task: Task, reader: DeltaReader, record: UnitRecord) -> None:
+        self._task, self._reader, self._record = task, reader, record
 
     @property
     def name(self) -> str:
@@ -67,6 +69,8 @@ class Unit:
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
+        if (product := self._task.products.get(self.name)) is not None:
+            return product.to_sparse()
         return join(self._reader, self._reader.frames(self._record))
 
     def to_dense(self) -> NDArray[Any]:
@@ -75,6 +79,8 @@ class Unit:
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
+        if (product := self._task.products.get(self.name)) is not None:
+            return product.to_dense()
         what = f"unit {self.name!r}, dense,"
         dense = room(
             self.size, self.dtype, what, "to_sparse() reads only what is not zero",
@@ -127,7 +133,7 @@ class Task(Mapping[str, Unit]):
 
     @property
     def nonzeros(self) -> int:
-        """Entries that are not zero, of all units."""
+        """Entries that are not zero, of all units; all entries of products count."""
         return self._entry.nonzeros
 
     @property
@@ -153,6 +159,12 @@ class Task(Mapping[str, Unit]):
         data = read_stored(self._storage, key, record, self.name)
         revision = decode_revision(data, key, self.name)
         self._check_agreement(revision, key)
+        try:
+            check_revision(self._layout, revision)
+        except FormatError as error:
+            raise CorruptionError(
+                error.reason, f"task {self.name!r}: {key}: {error}", key=key, task=self.name
+            ) from error
         check_extras(revision, key, self.name)
         return revision
 
@@ -179,6 +191,18 @@ class Task(Mapping[str, Unit]):
         document = self.document
         return Extras(self._storage, self._folder, self.name, document.extras, document.objects)
 
+    @cached_property
+    def products(self) -> Products:
+        """Units whose entries are products of two thin matrices, as an adapter has them, by name.
+
+        Raises:
+            CorruptionError: the revision document is missing or damaged.
+        """
+        revision = self.document if FEATURE in self._entry.features else _NO_PRODUCTS
+        return Products(
+            self._storage, self._layout, self.name, self._folder, revision, by_shard=self._by_shard
+        )
+
     def to_dense(self) -> dict[str, NDArray[Any]]:
         """All entries of all units, by name, each in its shape; decoded on all cores.
 
@@ -186,7 +210,11 @@ class Task(Mapping[str, Unit]):
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
         with all_cores() as pool:
-            return fill_all(self.by_shard()._reader, list(self._units.values()), pool)
+            task = self.by_shard()
+            dense = fill_all(task._reader, list(self._units.values()), pool)
+            for name, product in task.products.items():
+                dense[name][...] = product.to_dense()
+            return dense
 
     def to_sparse(self) -> dict[str, Sparse]:
         """Positions and values of the entries that are not zero, by unit; see ``Unit.to_sparse``.
@@ -195,14 +223,18 @@ class Task(Mapping[str, Unit]):
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
         with all_cores() as pool:
-            return join_all(self.by_shard()._reader, list(self._units.values()), pool)
+            task = self.by_shard()
+            sparse = join_all(task._reader, list(self._units.values()), pool)
+            return sparse | {name: each.to_sparse() for name, each in task.products.items()}
 
     def by_shard(self) -> Task:
         """The same task, read shard by shard: fewer requests where all of its units are read."""
         return Task(self._storage, self._layout, self.name, self._entry, by_shard=True)
 
     def all_frames(self) -> TaskFrames:
-        """The frames of all units at once, checked and laid out for the compiled loops.
+        """The stored frames of all units at once, checked and laid out for the compiled loops.
+
+        Units that are products have none.
 
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
@@ -212,13 +244,16 @@ class Task(Mapping[str, Unit]):
             return reader.all_frames()
 
     def frames(self, unit: str) -> Iterator[StoredFrame]:
-        """The checked frames of a unit, undecoded.
+        """The checked frames of a unit, undecoded; those of a product are made of its factors.
 
         Raises:
             UnitNotFoundError: the task has no such unit.
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
-        return self._reader.frames(self._unit(unit))
+        record = self._unit(unit)
+        if record.name in self.products:
+            return self.products.frames(record.name)
+        return self._reader.frames(record)
 
     def header(self, frame: StoredFrame) -> FrameHeader:
         """What a frame says of itself: its encodings and number of non-zeros.
@@ -237,7 +272,7 @@ class Task(Mapping[str, Unit]):
         return self._reader.decode(frame)
 
     def __getitem__(self, name: str) -> Unit:
-        return Unit(self._reader, self._unit(name))
+        return Unit(self, self._reader, self._unit(name))
 
     def _unit(self, name: str) -> UnitRecord:
         try:
@@ -276,6 +311,13 @@ def _unpickled(
     return Task(storage, decode_layout(layout), name, entry, by_shard=by_shard)
 
 
+#: The products of a task that needs no feature for them: nothing has to be read.
+_NO_PRODUCTS = Revision(
+    layout="", element="float32", shards=(), nonzeros=0, objects={}, extras=(), compressor={},
+    metadata={},
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class UnitSummary:
     """One unit of one task.
@@ -286,8 +328,9 @@ class UnitSummary:
         nonzeros: entries that are kept.
         density: share of entries that are kept.
         bits: stored bits per entry, checksums included.
-        masks: mask encodings of its frames, most frequent first.
-        values: value encodings of its frames, most frequent first.
+        masks: mask encodings of its frames, most frequent first; "product" of a product.
+        values: value encodings of its frames, most frequent first; of a product the element type
+            and rank of its factors.
         bytes: stored bytes, checksums included.
     """
 
@@ -309,6 +352,13 @@ def inspect(task: Task) -> Iterator[UnitSummary]:
     """
     by_shard = task.by_shard()
     for name, unit in by_shard.items():
+        if name in by_shard.products:
+            record, size = by_shard.products.record(name), by_shard.products.stored_bytes(name)
+            bits, factors = 8 * size / unit.size, f"{record.dtype}, rank {record.rank}"
+            yield UnitSummary(
+                name, unit.shape, unit.size, 1.0, bits, ("product",), (factors,), size
+            )
+            continue
         frames = list(by_shard.frames(name))
         headers = [by_shard.header(frame) for frame in frames]
         size = sum(len(frame.data) + CHECKSUM_BYTES for frame in frames)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +20,19 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.extras import extras_documents
 from tvbank.bank.making import BASE_LOCATION, read_location
+from tvbank.bank.product_records import PRODUCTS, PRODUCTS_CHUNK
 from tvbank.bank.reader import DeltaReader
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.shard import CHECKSUM_BYTES
 from tvbank.bank.snapshot import read_layout, read_root, read_stored
 from tvbank.bank.task import Task
-from tvbank.bank.zarr_documents import DELTA, MARKER, delta_document, markers
+from tvbank.bank.zarr_documents import (
+    DELTA,
+    MARKER,
+    delta_document,
+    markers,
+    products_document,
+)
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import ObjectNotFoundError, Storage
@@ -183,6 +190,8 @@ class _TaskCheck:
             return
         expected = {DELTA: delta_document(self._layout, self._entry.element)}
         expected |= extras_documents(revision.extras)
+        if revision.products:
+            expected[PRODUCTS] = products_document(revision.objects[PRODUCTS_CHUNK].size)
         for key, document in expected.items():
             if revision.objects.get(key) != record_of(document):
                 yield self._contradiction("document-syntax", f"{key} is not what it should be")
@@ -193,6 +202,12 @@ class _TaskCheck:
                 self._task.extras.check(name)
             except CorruptionError as error:
                 if error.reason == "extra":  # others were reported with the object
+                    yield _fault(error, error.key)
+        for name in self._task.products:
+            try:
+                self._task.products[name]
+            except CorruptionError as error:
+                if error.reason.startswith("product"):  # others were reported with the object
                     yield _fault(error, error.key)
         stored = sum(r.size for r in (*self._entry.shards, *revision.objects.values()) if r)
         covered = sum(unit.size for name, unit in self._task.items())
@@ -206,7 +221,8 @@ class _TaskCheck:
         for number, record in enumerate(self._entry.shards):
             if record is not None:
                 yield from self._object(reader.key(number), record)
-        nonzeros = 0
+        products = self._products()
+        nonzeros = sum(self._layout.by_name[name].size for name in products or ())
         broken: set[str] = set()
         with all_cores() as pool, _Counting(reader, pool, self._counter) as counting:
             for unit, counted in counting.units(self._layout.units):
@@ -222,9 +238,20 @@ class _TaskCheck:
                     yield self._contradiction(
                         "address", f"unit {unit.name!r} is replaced, yet stored"
                     )
-        if not broken and nonzeros != self._entry.nonzeros:
+                if counted and unit.name in (products or ()):
+                    yield self._contradiction(
+                        "address", f"unit {unit.name!r} is a product, yet has entries"
+                    )
+        if not broken and products is not None and nonzeros != self._entry.nonzeros:
             yield self._contradiction("layout", f"{nonzeros} non-zeros are stored, not as stated")
         yield from self._beyond(reader)
+
+    def _products(self) -> Collection[str] | None:
+        """Units that are products; ``None`` if the document that names them is damaged."""
+        try:
+            return self._task.products
+        except FormatError:
+            return None
 
     def _beyond(self, reader: DeltaReader) -> Iterator[Fault]:
         """Frames in the last shard after the last unit."""

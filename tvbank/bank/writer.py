@@ -22,6 +22,8 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.encoder import BankPairs, Draft, Encoder
 from tvbank.bank.extras import encode_extra
+from tvbank.bank.product_records import FEATURE, PRODUCTS, PRODUCTS_CHUNK, ProductRecord
+from tvbank.bank.products import Product, encode_products
 from tvbank.bank.shard import build_shard
 from tvbank.bank.zarr_documents import (
     DELTA,
@@ -31,6 +33,7 @@ from tvbank.bank.zarr_documents import (
     chunk_bytes,
     delta_document,
     extra_document,
+    products_document,
 )
 from tvbank.coding import read_header
 from tvbank.errors import CheckpointError, StorageError
@@ -88,6 +91,8 @@ class RevisionWriter:
         self._layout, self._element, self._spool = layout, element, spool
         self._objects: dict[str, ObjectRecord] = {}
         self.extras: tuple[ExtraRecord, ...] = ()
+        self._products: tuple[ProductRecord, ...] = ()
+        self._adapter: JSON = {}
         self._keep(DELTA, delta_document(layout, element))
 
     def keep_whole(self, record: ExtraRecord, chunks: Iterable[tuple[str, bytes]]) -> None:
@@ -104,6 +109,18 @@ class RevisionWriter:
         for key, data in chunks:
             self._keep(f"{folder}/{key}", data)
         self.extras = (*self.extras, record)
+
+    def keep_products(self, products: Sequence[Product], adapter: JSON) -> None:
+        """Add the products of the task, all at once.
+
+        Args:
+            products: of units of the layout that have no frames and are not kept whole.
+            adapter: what they were made from, for whoever writes it out again.
+        """
+        self._products, data = encode_products(self._layout, products)
+        self._adapter = adapter
+        self._keep(PRODUCTS, products_document(len(data)))
+        self._keep(PRODUCTS_CHUNK, data)
 
     def parameters(self, covered: int) -> int:
         """Entries that the task covers: those of its units (``covered``) and of its extras."""
@@ -134,9 +151,9 @@ class RevisionWriter:
             metadata: the user's own, checked.
             features: what a reader must know beyond 1.0 to read the task.
         """
-        needed = tuple(sorted(features))
+        needed = tuple(sorted({*features, *([FEATURE] if self._products else [])}))
         shards: list[ObjectRecord | None] = []
-        nonzeros = 0
+        nonzeros = sum(self._layout.by_name[each.unit].size for each in self._products)
         for number, (shard, count) in enumerate(_shards(self._layout, frames)):
             nonzeros += count
             shards.append(None if shard is None else record_of(shard))
@@ -182,6 +199,8 @@ class RevisionWriter:
             compressor=compressor,
             metadata=metadata,
             features=features,
+            products=self._products,
+            adapter=self._adapter,
         )
         return encode_document(revision)
 

@@ -61,6 +61,11 @@ def extra_document(extra: ExtraRecord) -> bytes:
     return _array(dtype.name, list(extra.shape), list(chunk_shape(extra)), [endian, zstd], fill)
 
 
+def products_document(size: int) -> bytes:
+    """``products/zarr.json``: the bytes of all factors, as one chunk."""
+    return _array("uint8", [size], [size], [{"name": "bytes"}], 0)
+
+
 def stored_dtype(name: str) -> np.dtype[Any]:
     """The element type of the stored array: zarr has no bfloat16 or float8, so their bits.
 

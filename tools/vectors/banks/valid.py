@@ -11,6 +11,8 @@ from typing import Any
 
 from tools.vectors._dice import Dice
 from tools.vectors.banks.invalid import invalid_banks
+from tools.vectors.banks.products import product_chunk, products
+from tools.vectors.banks.rounding import rounded
 from tools.vectors.banks.routers import routed
 from tools.vectors.banks.writer import (
     ITEM_BYTES,
@@ -74,6 +76,12 @@ def valid_banks() -> Iterator[tuple[str, str, Plan, Edits]]:
         "wide-and-empty",
         "an extra without elements, whose chunks would be too large if it had any",
         Plan(plan.units, {"t": task}, plan.whole, plan.tied),
+        Edits(),
+    )
+    yield (
+        "products",
+        "adapters: products of every type and form",
+        products(),
         Edits(),
     )
     yield "newer-minor", "format 1.9: unknown members, unknown objects", _small(), _newer_minor()
@@ -254,18 +262,19 @@ def _expected(plan: Plan) -> dict[str, Any]:
     tasks = {}
     for name, task in plan.tasks.items():
         extras = {extra.name: extra for extra in task.extras}
+        entries = _all_entries(plan, task)
         weights = {}
         for tensor_name in (*base, *plan.tied):
             owner = plan.tied.get(tensor_name, tensor_name)
             kept = extras.get(tensor_name) or extras.get(owner)
-            data = kept.data if kept else _weights(base[owner], task)
+            data = kept.data if kept else _weights(base[owner], task, entries)
             weights[tensor_name] = hashlib.sha256(data).hexdigest()
         tasks[name] = {
             "element": task.element,
             "units": {
                 unit.name: {
-                    "nonzeros": len(task.entries.get(unit.name, {})),
-                    "dense_sha256": dense_sha256(unit.size, task.entries.get(unit.name, {})),
+                    "nonzeros": len(entries.get(unit.name, {})),
+                    "dense_sha256": dense_sha256(unit.size, entries.get(unit.name, {})),
                 }
                 for unit in plan.units
             },
@@ -299,9 +308,16 @@ def _expected(plan: Plan) -> dict[str, Any]:
     return expected
 
 
-def _weights(unit: Tensor, task: TaskPlan) -> bytes:
+def _all_entries(plan: Plan, task: TaskPlan) -> dict[str, Chunk]:
+    """Those of the delta and of the products."""
+    units = {unit.name: unit for unit in plan.units}
+    made = {each.unit: product_chunk(units[each.unit], each) for each in task.products}
+    return dict(task.entries) | made
+
+
+def _weights(unit: Tensor, task: TaskPlan, all_entries: dict[str, Chunk]) -> bytes:
     """The tuned unit, by exact fractions."""
-    entries = task.entries.get(unit.name, {})
+    entries = all_entries.get(unit.name, {})
     if not entries:
         return unit.data
     patterns = _patterns(unit)
@@ -327,24 +343,10 @@ def _sum(dtype: str, old: int, entry: int) -> int:
     code, raw = ("<e", "<H") if dtype == "float16" else ("<f", "<I")
     base = Fraction(struct.unpack(code, struct.pack(raw, pattern))[0])
     total = base + Fraction(struct.unpack("<f", struct.pack("<I", entry))[0])
-    single = _round(total, 23, -149, 2**128)
+    single = rounded(total, 23, -149, 2**128)
     if dtype == "float16":
-        half = _round(Fraction(single), 10, -24, 2**16)
+        half = rounded(Fraction(single), 10, -24, 2**16)
         return int(struct.unpack("<H", struct.pack("<e", half))[0])
     if dtype == "bfloat16":
-        return float32(_round(Fraction(single), 7, -133, 2**128)) >> 16
+        return float32(rounded(Fraction(single), 7, -133, 2**128)) >> 16
     return float32(single)
-
-
-def _round(value: Fraction, mantissa: int, smallest: int, overflow: int) -> float:
-    """To the nearest float of so many mantissa bits and a unit of at least 2**smallest."""
-    if not value:
-        return 0.0
-    exponent = abs(value).numerator.bit_length() - abs(value).denominator.bit_length()
-    if abs(value) < Fraction(2) ** exponent:
-        exponent -= 1
-    unit = Fraction(2) ** max(exponent - mantissa, smallest)
-    rounded = round(value / unit) * unit
-    if abs(rounded) >= overflow:
-        return float("inf") if value > 0 else float("-inf")
-    return float(rounded)

@@ -39,6 +39,19 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class ProductPlan:
+    """``b`` and ``a`` are raw and little-endian, B first."""
+
+    unit: str
+    dtype: str
+    rank: int
+    scale: float
+    b: bytes
+    a: bytes
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
 class TaskPlan:
     """``entries``: unit -> position -> pattern; ``stored_zeros``: chunks of zeros not left out."""
 
@@ -48,6 +61,8 @@ class TaskPlan:
     compressor: Json = field(default_factory=lambda: {"name": "tswitch", "drop": 0.9})
     metadata: Json = field(default_factory=dict)
     stored_zeros: frozenset[int] = frozenset()
+    products: tuple[ProductPlan, ...] = ()
+    adapter: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,8 +107,8 @@ def write_bank(plan: Plan, edits: Edits | None = None) -> Files:
 
     layout, layout_bytes; per task: frame(frame, chunk number), chunk(bytes, chunk number),
     index(pairs), index_bytes, shard(bytes, shard number), delta_document, extra_document,
-    extra_chunk, objects(files), revision, revision_bytes, entry; per router: router_objects(files),
-    router, router_entry; then root, root_bytes, files.
+    extra_chunk, product_bytes, products_document, objects(files), revision,
+    revision_bytes, entry; per router: router_objects(files), router, router_entry; then root, root_bytes, files.
     """
     edits = edits or Edits()
     offsets, layout = _layout(plan)
@@ -117,10 +132,11 @@ def write_bank(plan: Plan, edits: Edits | None = None) -> Files:
         files[f"routers/{name}/zarr.json"] = MARKER
         for key, data in router_files.items():
             files[f"routers/{name}/{entry['revision']}/{key}"] = data
+    features = ["products"] if any(task.products for task in plan.tasks.values()) else []
     root = {
         "digest": "0" * 64,
-        "format": "1.0",
-        "required_features": [],
+        "format": "1.1" if features else "1.0",
+        "required_features": features,
         "generation": plan.generation,
         "layout": _record(layout_bytes),
         "tasks": catalog,
@@ -206,8 +222,12 @@ def _revision(
         if extra.data:
             key = "/".join([f"extras/{number}/c", *("0" for _ in extra.shape)])
             objects[key] = edits.apply("extra_chunk", zstd_frame(extra.data))
+    objects |= _products(task, edits)
     objects = edits.apply("objects", objects)
+    sizes = {unit.name: unit.size for unit in plan.units}
     nonzeros = sum(map(len, task.entries.values()))
+    nonzeros += sum(sizes.get(product.unit, 0) for product in task.products)
+    features = {"features": ["products"]} if task.products else {}
     revision = {
         "layout": hashlib.sha256(layout_bytes).hexdigest(),
         "element": task.element,
@@ -220,7 +240,11 @@ def _revision(
         ],
         "compressor": task.compressor,
         "metadata": task.metadata,
-    }
+    } | features
+    if task.products:
+        revision["products"] = [_product(product) for product in task.products]
+    if task.adapter:
+        revision["adapter"] = task.adapter
     data = edits.apply("revision_bytes", _group(edits.apply("revision", revision)))
     files |= objects | {"zarr.json": data}
     units = {unit.name for unit in plan.units}
@@ -236,7 +260,35 @@ def _revision(
         "stored_bytes": sum(map(len, files.values())),
         "replaced": replaced,
         "compressor": task.compressor,
-    }, files
+    } | features, files
+
+
+def _products(task: TaskPlan, edits: Edits) -> Files:
+    """The two objects of a task's products."""
+    if not task.products:
+        return {}
+    parts = [product.b + product.a for product in task.products]
+    data = edits.apply("product_bytes", b"".join(part + crc32c(part) for part in parts))
+    document = (
+        '{"attributes":{},"chunk_grid":{"name":"regular","configuration":{"chunk_shape":['
+        f'{len(data)}]}}}},"chunk_key_encoding":{{"name":"default","configuration":{{"separator":"/"}}}},'
+        '"codecs":[{"name":"bytes"}],"data_type":"uint8","fill_value":0,"node_type":"array",'
+        f'"shape":[{len(data)}],"zarr_format":3}}'
+    ).encode()
+    return {
+        "products/zarr.json": edits.apply("products_document", document),
+        "products/c/0": data,
+    }
+
+
+def _product(product: ProductPlan) -> Json:
+    record = {
+        "unit": product.unit,
+        "dtype": product.dtype,
+        "rank": product.rank,
+        "scale": product.scale,
+    }
+    return record | ({"transposed": True} if product.transposed else {})
 
 
 def _router(
