@@ -108,7 +108,8 @@ def write_bank(plan: Plan, edits: Edits | None = None) -> Files:
     layout, layout_bytes; per task: frame(frame, chunk number), chunk(bytes, chunk number),
     index(pairs), index_bytes, shard(bytes, shard number), delta_document, extra_document,
     extra_chunk, product_bytes, products_document, objects(files), revision,
-    revision_bytes, entry; per router: router_objects(files), router, router_entry; then root, root_bytes, files.
+    revision_bytes, entry; per router: router_objects(files), router, router_entry; then root,
+    root_bytes, files.
     """
     edits = edits or Edits()
     offsets, layout = _layout(plan)
