@@ -110,7 +110,7 @@ def test_a_scheduler_that_is_killed_in_mid_job(folder):
     hung = threading.Event()
 
     def plan(number, method, path):
-        if "t1" in path and number > 7:  # once it has been looked at
+        if "t1" in path and number > 12:  # once it has been looked at
             hung.set()
             return "hang"
         return None
