@@ -102,6 +102,11 @@ else:
         def turn(self, hold: _Hold | None) -> None:
             self._threads.turn = weakref.ref(hold) if hold else None
 
+        @property
+        def _held(self) -> int:
+            """Turns that threads of this process have."""
+            return sum(lock is self for lock, _turn in list(_descriptors.values()))
+
     class _Ended:
         """A turn that is over, or has not begun."""
 
@@ -180,7 +185,7 @@ else:
                     self.lock.make(folder)
                     self._made = True
                 self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-                _descriptors[self._descriptor] = weakref.ref(self)
+                _descriptors[self._descriptor] = self.lock, weakref.ref(self)
                 self.identity = _identity(self._descriptor)
                 with suppress(FileNotFoundError):  # it was removed while this one waited
                     if not _locked(self._descriptor, folder):
@@ -193,7 +198,7 @@ else:
             self.lock.turn = self
 
     #: The open handles of locked folders, for forked children.
-    _descriptors: dict[int, weakref.ref[_Hold]] = {}
+    _descriptors: dict[int, tuple[FolderLock, weakref.ref[_Hold]]] = {}
 
     def _locked(descriptor: int, folder: Path) -> bool:
         """Take the system's lock; false where there is none that keeps others out.
@@ -228,7 +233,7 @@ else:
 
     def _leave_to_parent() -> None:
         """In a forked child: forget the locks of its parent without giving them back."""
-        for descriptor, turn in _descriptors.items():
+        for descriptor, (_lock, turn) in _descriptors.items():
             os.close(descriptor)
             if hold := turn():
                 hold.forked, hold._descriptor, hold._file = True, -1, None

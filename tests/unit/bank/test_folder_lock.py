@@ -255,7 +255,7 @@ class TestInterrupts:
                 pass
             finally:
                 sys.setprofile(None)
-            assert not folder_lock._descriptors
+            assert storage._lock._held == 0
             with storage.exclusive():
                 pass
             moment += 1
