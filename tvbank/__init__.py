@@ -12,6 +12,7 @@
 ``checkpoint/``       reading and writing checkpoints, unit by unit
 ``layout.py``         the address space of a base, and its fingerprints
 ``folders/``          model folders, as ``from_pretrained`` loads them
+``naming/``           a unit's names in files and its places in a live model
 ``vector/``           the task vector: a fine-tune beside its base
 ``compress/``         what to keep: ``TSwitch``, ``Budget``, ``Exact``
 ``flexswitch/``       what to keep, learned from examples: ``FlexSwitch``

@@ -38,7 +38,8 @@ ALLOWED = {
     "storage": {"errors", "_atomic", "_files"},
     "checkpoint": {"errors", "_atomic", "_json", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
-    "vector": {"errors", "dtypes", "checkpoint", "layout"},
+    "naming": {"errors", "_lazy", "checkpoint", "layout"},
+    "vector": {"errors", "dtypes", "checkpoint", "layout", "naming"},
     "folders": {
         "errors", "_atomic", "_atomic_folder", "_files", "_json", "_version", "storage",
         "checkpoint", "layout",
@@ -55,11 +56,11 @@ ALLOWED = {
     },
     "merging": {
         "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
-        "storage", "coding", "compress", "bank", "folders",
+        "naming", "storage", "coding", "compress", "bank", "folders",
     },
     "switching": {
         "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "vector", "coding", "bank",
-        "merging",
+        "merging", "naming",
     },
     "updates": {
         "errors", "_atomic", "_progress", "_lazy", "checkpoint", "layout", "vector", "storage",
@@ -69,7 +70,7 @@ ALLOWED = {
     "autoswitch": {"errors", "_lazy", "storage", "bank", "switching", "routing"},
     "flexswitch": {
         "errors", "_atomic", "_files", "_progress", "_lazy", "dtypes", "checkpoint", "coding",
-        "compress", "merging", "switching",
+        "compress", "merging", "switching", "naming",
     },
     "report": {
         "errors", "_atomic", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "bank",

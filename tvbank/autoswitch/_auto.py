@@ -139,7 +139,7 @@ class AutoSwitch:
         self.switch = attach(model, bank, prefix=prefix, resident_bytes=resident_bytes)
         try:
             self._base = copy.deepcopy(model) if twin else model
-            self._reuse = Reuse(model, self._base, bank, prefix, enabled=reuse)
+            self._reuse = Reuse(model, self._base, bank, self.switch.names_of, enabled=reuse)
         except BaseException:
             self.switch.close()
             raise

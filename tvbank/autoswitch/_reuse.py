@@ -8,7 +8,7 @@ is: the bank knows which units a task touches, and a module's inputs are compare
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.bank.bank import Bank
-from tvbank.switching.names import find_prefix
 
 
 @final
@@ -99,7 +98,7 @@ class Reuse:
         model: torch.nn.Module,
         base: torch.nn.Module,
         bank: Bank,
-        prefix: str | None,
+        names_of: Callable[[str], Iterable[str]],
         *,
         enabled: bool,
     ) -> None:
@@ -109,12 +108,12 @@ class Reuse:
             model: that takes on tasks.
             base: on which features are taken: the model itself, or a copy of it.
             bank: whose tasks it takes on.
-            prefix: what stands before the base's names in the model, if the caller knows it.
+            names_of: see ``Switch.names_of``.
             enabled: whether anything is to be remembered at all.
         """
         self._model, self._bank = model, bank
         state = model.state_dict(keep_vars=True)
-        self._prefix = find_prefix(bank.layout, state.keys(), prefix)
+        self._names_of = names_of
         self._memory = {name: _memory(tensor) for name, tensor in state.items()}
         self._holds = {module: _holds(module) for module in model.modules()}
         self._copies = dict(zip(model.modules(), base.modules(), strict=True))
@@ -143,7 +142,7 @@ class Reuse:
         aliases = self._bank.layout.aliases
         names = {alias for name in units for alias in (name, *aliases.get(name, ()))}
         names.update(stored.extras)
-        touched = [self._memory.get(self._prefix + name, self._memory.get(name)) for name in names]
+        touched = (self._memory.get(place) for name in names for place in self._names_of(name))
         self._touched[key] = frozenset(memory for memory in touched if memory is not None)
 
     def forget(self) -> int:

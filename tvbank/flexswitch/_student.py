@@ -17,7 +17,7 @@ from torch import nn
 from tvbank.compress import Pairs
 from tvbank.errors import BaseMismatchError, UnitMismatchError, UsageError, name_units
 from tvbank.merging.tensor import to_torch
-from tvbank.switching.names import fit_prefix
+from tvbank.naming import Located, Part, locate
 
 #: The inputs of a model: a tensor, or tensors by name; examples along dimension 0.
 Inputs = torch.Tensor | dict[str, torch.Tensor]
@@ -101,14 +101,17 @@ class Student:
             **dict(model.named_buffers(remove_duplicate=False)),
         }
         units = [[unit.name, *pairs.aliases.get(unit.name, ())] for unit in pairs.units]
-        prefix = fit_prefix(units, tensors) if units else ""
+        self._tensors = tensors
+        located = locate({names[0]: names for names in units}, model, tensors) if units else None
+        parts = {} if located is None else located.parts
         self._places = {
-            names[0]: [prefix + name for name in names if prefix + name in tensors]
-            for names in units
+            names[0]: [parts[name] for name in names if name in parts] for names in units
         }
-        self.units = {unit: tensors[places[0]] for unit, places in self._places.items()}
+        if missing := [unit for unit, places in self._places.items() if not places]:
+            raise BaseMismatchError(f"the model lacks {name_units(missing)} of the base", missing)
+        self.units = {unit: places[0].of(tensors) for unit, places in self._places.items()}
         _check(pairs, self.units)
-        self._kept = _kept(pairs, tensors, prefix)
+        self._kept = _kept(pairs, tensors, located)
         self._called = _Called(_clone(model), forward)
         self._device = next(iter(tensors.values())).device if tensors else torch.device("cpu")
 
@@ -120,11 +123,12 @@ class Student:
             inputs: of all examples.
             chosen: their indices, or a slice.
         """
-        given = {
-            f"model.{place}": weights[unit]
-            for unit, places in self._places.items()
-            for place in places
-        }
+        given: dict[str, torch.Tensor] = {}
+        for unit, parts in self._places.items():
+            for part in parts:
+                key = f"model.{part.name}"
+                whole = given.get(key, self._tensors[part.name])
+                given[key] = part.replaced(whole, weights[unit])
         given |= {f"model.{place}": tensor for place, tensor in self._kept.items()}
         if isinstance(inputs, torch.Tensor):
             batch: Any = inputs[chosen].to(self._device)
@@ -177,14 +181,15 @@ def _same(base: NDArray[Any], tensor: torch.Tensor) -> bool:
 
 
 def _kept(
-    pairs: Pairs, tensors: Mapping[str, torch.Tensor], prefix: str
+    pairs: Pairs, tensors: Mapping[str, torch.Tensor], located: Located | None
 ) -> dict[str, torch.Tensor]:
     """Tensors that the task keeps whole and that the model has, by their places: heads, buffers."""
     kept: dict[str, torch.Tensor] = {}
     for name in pairs.whole:
-        place = next((p for p in (prefix + name, name) if p in tensors), None)
-        if place is None:
+        part = Part(name) if located is None else located.find(name, tensors)
+        if part is None or part.window is not None or part.name not in tensors:
             continue
+        place = part.name
         tuned = to_torch(pairs.read_whole(name))
         if tuned.shape != tensors[place].shape:
             raise UnitMismatchError(

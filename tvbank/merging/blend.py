@@ -1,7 +1,7 @@
 """Buffers of several tasks: a mean of theirs, never a sum, so that they stay in their domain.
 
 A running variance is no weight: ``base + sum of weight * (task - base)`` can make it negative, and
-every output NaN. What counts as a buffer: what a name says (``tvbank.vector.names``); what a task
+every output NaN. What counts as a buffer: what a name says (``naming.meanings``); what a task
 keeps whole though it has the base's form; and vectors that are negative nowhere, but in the sum.
 """
 
@@ -18,8 +18,8 @@ from tvbank.dtypes import ELEMENT_TYPES
 from tvbank.errors import UnitMismatchError
 from tvbank.layout import Layout, UnitRecord, WholeRecord
 from tvbank.merging.apply import restore
+from tvbank.naming.meanings import is_buffer
 from tvbank.vector.evidence import is_never_negative
-from tvbank.vector.names import is_buffer
 
 #: A task's weight, and its values; ``None`` for those of the base.
 Part = tuple[float, NDArray[Any] | None]

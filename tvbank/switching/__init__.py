@@ -8,7 +8,6 @@
 ================  ===========================================================================
 ``_switch.py``    ``attach``, and ``Switch``: what users hold
 ``_model.py``     an attached model: whether it is the base, and still the same model
-``names.py``      under which prefix the model has the base's names
 ``_live.py``      which models have a switch: never two for the same memory; optimisers' steps
 ``_turns.py``     whose turn it is: calls and ``with`` blocks, whatever thread ends them
 ``_places.py``    the entries of a model's modules, by name

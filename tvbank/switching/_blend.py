@@ -8,7 +8,6 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.checkpoint import open_checkpoint
 from tvbank.merging.blend import Part, blend, is_domain, kept_buffers, named_buffers
 from tvbank.merging.tensor import to_torch
 from tvbank.switching._heads import Swap
@@ -38,7 +37,7 @@ class Blends:
                 continue
             if np.prod(record.shape, dtype=object) > LARGEST_VECTOR:
                 continue
-            base = _weights(record.name, targets[0])
+            base = _weights(targets[0])
             if record.name in named:
                 self._base[record.name] = base
             elif is_never_negative(base):
@@ -61,7 +60,7 @@ class Blends:
     def remember(self, names: Collection[str]) -> None:
         """Copy some more units; the model is the base now."""
         for name in names:
-            self._base[name] = _weights(name, self._model.homes(name)[0])
+            self._base[name] = _weights(self._model.homes(name)[0])
 
     def swaps(self, tasks: _Weighted, kept: Collection[str]) -> list[Swap]:
         """What takes the place of sums that have just been written.
@@ -87,10 +86,10 @@ class Blends:
             return []
         tensor = to_torch(np.array(blend(self._base[name], parts), order="C"))
         return [
-            Swap(target.places, tensor.to(target.tensor.device), alone=True)
+            Swap(target.places, tensor.to(target.tensor.device), True, target.window)
             for target in self._model.homes(name)
         ]
 
 
-def _weights(name: str, target: Target) -> NDArray[Any]:
-    return open_checkpoint({name: target.tensor}).read(name).copy()
+def _weights(target: Target) -> NDArray[Any]:
+    return target.weights().copy()

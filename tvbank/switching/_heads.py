@@ -9,7 +9,8 @@ from typing import final
 import torch
 
 from tvbank.errors import NonFiniteError, UnitMismatchError
-from tvbank.switching._memory import writing
+from tvbank.naming import Window
+from tvbank.switching._memory import view_of, writing
 from tvbank.switching._model import AttachedModel
 from tvbank.switching._places import Place
 from tvbank.switching._record import Undo
@@ -31,11 +32,18 @@ class Swap:
         places: that shared their memory in the base and go together.
         tensor: the new weights, in the places' element type and on their device.
         alone: whether nothing else of the model shares that memory.
+        window: the part of the places' tensor that it goes to; ``None`` for all of it.
     """
 
     places: list[Place]
     tensor: torch.Tensor
     alone: bool
+    window: Window | None = None
+
+    @property
+    def present(self) -> torch.Tensor:
+        """What is there now."""
+        return view_of(self.places[0], self.window)
 
     @property
     def in_place(self) -> bool:
@@ -44,7 +52,9 @@ class Swap:
         Right only while the model is the base: when a swap is planned, another task's head may
         still be in place.
         """
-        return self.alone and self.tensor.shape == self.places[0].tensor.shape
+        return self.window is not None or (
+            self.alone and self.tensor.shape == self.places[0].tensor.shape
+        )
 
 
 def plan_swaps(
@@ -65,19 +75,35 @@ def plan_swaps(
     """
     names = [name for name in task.extra_names if name not in blended]
     places_of_extras = {name: model.find(name) for name in names}
-    own = {place for place in places_of_extras.values() if place is not None}
+    own = {found[0] for found in places_of_extras.values() if found is not None}
     swaps, unused = [], []
-    for name, place in places_of_extras.items():
-        if place is None:
+    for name, found in places_of_extras.items():
+        if found is None:
             unused.append(name)
             continue
+        place, window = found
         group = model.sharing(place)
+        if window is not None:
+            swaps.append(_swap_of_part(task, name, group, window))
+            continue
         places = [place]
         if place.name in model.owners or not any(other.name in model.owners for other in group):
             places += [p for p in group if p not in own and p.name not in model.owners]
         tensor = _fitted(task, name, place.tensor)
         swaps.append(Swap(places, tensor, alone=len(places) == len(group)))
     return swaps, unused
+
+
+def _swap_of_part(task: ResidentTask, name: str, group: list[Place], window: Window) -> Swap:
+    """A unit that is a part of a tensor of the model: it cannot take another shape there."""
+    tensor = _fitted(task, name, group[0].tensor)
+    if tuple(tensor.shape) != window.shape:
+        raise UnitMismatchError(
+            f"task {task.name!r} keeps {name!r} in the shape {list(tensor.shape)}; it is a part "
+            f"of {group[0].name!r} in this model, which has room for {list(window.shape)}: export "
+            "the task and load the file instead"
+        )
+    return Swap(group, tensor, alone=True, window=window)
 
 
 def _fitted(task: ResidentTask, name: str, present: torch.Tensor) -> torch.Tensor:
@@ -108,7 +134,7 @@ class SwapsUndo(Undo):
         self._tensors: list[tuple[Place, torch.Tensor, dict[str, object]]] = []
         for swap in swaps:
             if swap.in_place:
-                present = swap.places[0].tensor.detach()
+                present = swap.present.detach()
                 self._copies.append((present, present.clone()))
             else:
                 self._tensors += [(p, p.tensor, _sides(p)) for p in swap.places]
@@ -126,7 +152,7 @@ class SwapsUndo(Undo):
 def write_swaps(swaps: list[Swap]) -> None:
     """Put the new weights into their places."""
     for swap in swaps:
-        present = swap.places[0].tensor
+        present = swap.present
         if swap.in_place:
             with writing(present):
                 present.detach().copy_(swap.tensor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
 
@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tvbank.checkpoint import open_checkpoint
 from tvbank.coding.decoding.elements import KINDS
 from tvbank.errors import BaseMismatchError, CheckpointError, UsageError
 from tvbank.layout import Layout
+from tvbank.naming import Part, Window
+from tvbank.naming.prefixes import names_of_units
 from tvbank.switching._places import Place, identity
 from tvbank.switching._unfit import unfit
-from tvbank.switching.names import names_of_units
 
 #: Most steps of the exact test whether strided tensors overlap; tensors that take more are
 #: refused.
@@ -24,11 +26,12 @@ _OVERLAP_WORK = 100_000
 
 @final
 class Target:
-    """One tensor of the model, under all its names.
+    """One tensor of the model, or a part of one, under all its names.
 
     Attributes:
         places: where the model has it; the first is named after a unit of the base.
-        tensor: the parameter or buffer itself.
+        window: which part of the places' tensor it is; ``None`` for all of it.
+        tensor: the parameter or buffer itself, or the view of a part of it.
         units: indices into ``layout.units`` of those that live here; the first one leads. Empty
             for units without deltas.
         memory: the same memory, kept from being freed while the switch lives.
@@ -36,9 +39,11 @@ class Target:
         direct: whether the fused loops can write to it: contiguous, on the CPU, of a known kind.
     """
 
-    def __init__(self, places: Sequence[Place], units: Sequence[int]) -> None:
-        self.places, self.units = list(places), list(units)
-        self.tensor = self.places[0].tensor
+    def __init__(
+        self, places: Sequence[Place], units: Sequence[int], window: Window | None = None
+    ) -> None:
+        self.places, self.units, self.window = list(places), list(units), window
+        self.tensor = view_of(self.places[0], window)
         self.memory = self.tensor.detach()
         name = element_type(self.tensor)
         self.kind = KINDS.index(name) if name in KINDS else -1
@@ -54,6 +59,15 @@ class Target:
         """The first of its names."""
         return self.places[0].name
 
+    def weights(self) -> NDArray[Any]:
+        """What it holds now, as an array of its shape, C-contiguous."""
+        return open_checkpoint({self.name: self.tensor}).read(self.name)
+
+
+def view_of(place: Place, window: Window | None) -> torch.Tensor:
+    """What is at a place now, or the part of it that a window shows."""
+    return place.tensor if window is None else window.of_tensor(place.tensor)
+
 
 def element_type(tensor: torch.Tensor) -> str:
     """A tensor's element type, as ``tvbank.dtypes`` names it."""
@@ -61,14 +75,14 @@ def element_type(tensor: torch.Tensor) -> str:
 
 
 def targets_of(
-    layout: Layout, places: dict[str, Place], prefix: str
+    layout: Layout, places: Mapping[str, Place], parts: Mapping[str, Part]
 ) -> tuple[list[Target], dict[str, list[Target]]]:
     """Find the memory of every unit of the base.
 
     Args:
         layout: of the base.
         places: the model's entries by name.
-        prefix: what stands before the base's names in the model.
+        parts: where the model has what the bank names.
 
     Returns:
         All targets, and those of each unit by its name: more than one where the model has not
@@ -89,12 +103,13 @@ def targets_of(
     for unit, names in names_of_units(layout).items():
         record = layout.by_name.get(unit) or layout.whole_by_name[unit]
         by_unit[unit] = []
-        for place in (places[prefix + name] for name in names if prefix + name in places):
-            tensor = place.tensor
-            if problem := unfit(tensor):
+        for part in (parts[name] for name in names if name in parts):
+            place = places[part.name]
+            if problem := unfit(place.tensor):
                 raise CheckpointError(
                     f"a bank cannot be attached to this model: {place.name!r} {problem}"
                 )
+            tensor = view_of(place, part.window)
             form = (element_type(tensor), tuple(tensor.shape))
             if form != (record.dtype, record.shape):
                 wrong.append((unit, f"{form[0]} {list(form[1])} here, {record.dtype} "
@@ -102,8 +117,8 @@ def targets_of(
                 continue
             key = identity(tensor)
             if key not in by_identity:
-                others = [other for other in shared[key] if other is not place]
-                by_identity[key] = Target([place, *others], [])
+                others = [p for p in shared[identity(place.tensor)] if p is not place]
+                by_identity[key] = Target([place, *others], [], part.window)
             target = by_identity[key]
             if unit in numbers and numbers[unit] not in target.units:
                 target.units.append(numbers[unit])

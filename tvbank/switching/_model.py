@@ -8,16 +8,16 @@ from typing import final
 
 import torch
 
-from tvbank.checkpoint import open_checkpoint
 from tvbank.errors import BaseMismatchError, UsageError, name_some
 from tvbank.layout import Layout, fingerprint
+from tvbank.naming import Names, Window, locate
+from tvbank.naming.prefixes import names_of_units
 from tvbank.switching._bindings import Bindings
 from tvbank.switching._memory import Target, targets_of
 from tvbank.switching._places import Place, identity, links_of, places_of
 from tvbank.switching._threads import thread_count
 from tvbank.switching._unfit import cause_of_missing
 from tvbank.switching._watches import Watches
-from tvbank.switching.names import find_prefix
 
 
 @final
@@ -27,13 +27,19 @@ class AttachedModel:
     Attributes:
         layout: of the base.
         places: the entries of the model's state dict by name, as they were when attached.
-        prefix: what stands before the base's names in the model.
+        located: where the model has what the bank names.
         targets: the memory that all units live in.
         bindings: where the units live.
         watches: what is expected at the places of the base's units, and of swapped heads.
     """
 
-    def __init__(self, model: torch.nn.Module, layout: Layout, prefix: str | None) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        layout: Layout,
+        prefix: str | None,
+        names: Names | None = None,
+    ) -> None:
         """Find the base's units in a model and check that it is the base.
 
         Raises:
@@ -43,15 +49,20 @@ class AttachedModel:
         """
         self.layout, self.places = layout, places_of(model)
         try:
-            self.prefix = find_prefix(layout, self.places, prefix)
+            tensors = {name: place.tensor for name, place in self.places.items()}
+            whole = layout.whole_by_name
+            self.located = locate(
+                names_of_units(layout), model, tensors, prefix=prefix, names=names, optional=whole
+            )
         except BaseMismatchError as error:
             if cause := cause_of_missing(model):
                 raise BaseMismatchError(f"{error}; {cause}", error.units) from None
             raise
-        self.targets, self._by_unit = targets_of(layout, self.places, self.prefix)
+        self.targets, self._by_unit = targets_of(layout, self.places, self.located.parts)
         check_base(layout, self._by_unit)
         self.bindings = Bindings(layout, self._by_unit)
-        self._tensors = [target.tensor for target in self.bindings.targets]
+        written = {id(t): t for t in (each.places[0].tensor for each in self.bindings.targets)}
+        self._tensors = list(written.values())
         watched = [place for target in self.targets for place in target.places]
         self._watched = frozenset(place.name for place in watched)
         above = {
@@ -64,18 +75,29 @@ class AttachedModel:
         self._shared: dict[object, list[Place]] = {}
         for place in self.places.values():
             self._shared.setdefault(identity(place.tensor), []).append(place)
-        self.owners = frozenset(self.prefix + record.name for record in layout.records)
+        own = (self.located.parts.get(record.name) for record in layout.records)
+        self.owners = frozenset(part.name for part in own if part is not None)
 
     def homes(self, name: str) -> Sequence[Target]:
         """The memory that a unit of the base lives in; none if the model lacks it."""
         return self._by_unit[name]
 
-    def find(self, name: str) -> Place | None:
+    def find(self, name: str) -> tuple[Place, Window | None] | None:
         """Where the model has a unit that a task keeps whole; ``None`` if it lacks it.
 
-        A head may stand beside the base instead of below its prefix.
+        Returns:
+            The place, and which part of it the unit is; ``None`` for all of it.
         """
-        return self.places.get(self.prefix + name) or self.places.get(name)
+        part = self.located.find(name, self.places)
+        place = None if part is None else self.places.get(part.name)
+        return None if part is None or place is None else (place, part.window)
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """The model's names of what a unit, an alias or a head of a task goes to."""
+        if name in self._by_unit:
+            return tuple(p.name for target in self._by_unit[name] for p in target.places)
+        found = self.find(name)
+        return () if found is None else tuple(place.name for place in self.sharing(found[0]))
 
     def sharing(self, place: Place) -> list[Place]:
         """All places that share a place's memory in the base, itself among them."""
@@ -159,8 +181,7 @@ def check_base(
 
     def differs(number: int) -> bool:
         record, target = pairs[number]
-        weights = open_checkpoint({record.name: target.tensor}).read(record.name)
-        return fingerprint(weights) != record.sha256
+        return fingerprint(target.weights()) != record.sha256
 
     with ThreadPoolExecutor(thread_count()) as pool:  # hashing releases the GIL
         differing = list(pool.map(differs, range(len(pairs))))

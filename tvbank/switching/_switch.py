@@ -11,6 +11,7 @@ import torch
 
 from tvbank.bank.bank import Bank, as_bank
 from tvbank.errors import UsageError
+from tvbank.naming import Names
 from tvbank.storage import Location
 from tvbank.switching import _live
 from tvbank.switching._blend import Blends
@@ -41,6 +42,7 @@ def attach(
     bank: Bank | Location,
     *,
     prefix: str | None = None,
+    names: Names | None = None,
     resident_bytes: int = RESIDENT_BYTES,
 ) -> Switch:
     """Attach a bank to a model that holds the bank's base, so that tasks can be switched.
@@ -54,6 +56,9 @@ def attach(
         bank: an open bank, or its place.
         prefix: what stands before the base's names in the model; by default it is found out: a
             bank of a bare encoder fits a model that holds this encoder as ``bert``, once.
+        names: the model's name for each of the bank's: a mapping, or a function. By default it is
+            found out: transformers' own tables say what ``from_pretrained`` renamed, fused and
+            stacked. ``Switch.remarks`` says what was found.
         resident_bytes: the most bytes of tasks that stay in memory between calls; 0 reads a task
             anew at each switch.
 
@@ -72,7 +77,7 @@ def attach(
         raise UsageError(f"prefix must be text, got {prefix!r}")
     if not isinstance(resident_bytes, (int, float)) or not resident_bytes >= 0:
         raise UsageError(f"resident_bytes must be at least 0, got {resident_bytes}")
-    attached = AttachedModel(model, bank.layout, prefix)
+    attached = AttachedModel(model, bank.layout, prefix, names)
     _live.enter(attached)
     return Switch(attached, bank, resident_bytes)
 
@@ -128,6 +133,22 @@ class Switch:
     def active(self) -> str | dict[str, float] | None:
         """What the model is now: a task, weights by task, or ``None`` for the base."""
         return self._weights.request.asked
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is worth knowing of how the model holds the base: names that differ, what it lacks.
+
+        Nothing, if the model has the base's own names.
+        """
+        return self._model.located.remarks
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """The model's parameters and buffers that a unit is, or is a part of, or that take a head.
+
+        Args:
+            name: of a unit, of what is tied to it, or of what a task keeps whole.
+        """
+        return self._model.names_of(name)
 
     @property
     def unused(self) -> tuple[str, ...]:

@@ -5,7 +5,6 @@
 ``base_model.py``   ``BaseModel``: the base against the layout's fingerprints
 ``fine_tune.py``    ``FineTune``: a checkpoint beside the base
 ``task_vector.py``  ``TaskVector``: what of it becomes entries, and what is kept whole
-``names.py``        what the name of a tensor tells: a buffer, a tie, a constant, a prefix
 ``evidence.py``     what its numbers tell: a buffer, a bare difference
 ==================  ======================================================================
 """

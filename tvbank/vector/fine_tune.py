@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tvbank.checkpoint import Checkpoint, TensorSpec
 from tvbank.errors import UnitMismatchError, name_units
 from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
+from tvbank.naming.meanings import is_constant
 from tvbank.vector.base_model import BaseModel
-from tvbank.vector.names import is_constant
 from tvbank.vector.pairing import Pairing
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tvbank.checkpoint import Checkpoint, TensorSpec
 from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
-from tvbank.vector.names import is_tie, remedy_for_names
+from tvbank.naming.meanings import is_tie, remedy_for_names
 
 #: Bytes of tensors that were read early and are still to be read.
 _EARLY_BYTES = 2**26

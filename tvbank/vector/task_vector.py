@@ -13,9 +13,9 @@ from tvbank.checkpoint import TensorSpec
 from tvbank.dtypes import ELEMENT_TYPES
 from tvbank.errors import UnitMismatchError, name_units
 from tvbank.layout import UnitRecord, check_storable
+from tvbank.naming.meanings import is_buffer
 from tvbank.vector.evidence import could_leave_domain, is_bare_difference, is_vector
 from tvbank.vector.fine_tune import FineTune
-from tvbank.vector.names import is_buffer
 
 #: Decides whether two specs (base, tuned) can be stored as entries.
 Accepts = Callable[[TensorSpec, TensorSpec], bool]

@@ -157,9 +157,26 @@ def test_an_output_that_is_the_embedding_follows_it():
     live.assert_same(model, state)
 
 
-def test_what_a_model_lacks_is_named(made):
-    _, bank, _ = made
+def test_a_model_may_lack_the_pooler_of_its_base(made):
+    source, bank, sources = made
+    model = ForMaskedTokens().eval()
+    weights = source.bert.state_dict()
+    model.bert.load_state_dict({name: weights[name] for name in model.bert.state_dict()})
+    before = live.state_of(model)
+    switch = tvbank.attach(model, bank)
+    assert any("lacks units 'pooler.dense.weight'" in remark for remark in switch.remarks)
+    assert any("below 'bert.'" in remark for remark in switch.remarks)
+    with switch("two"):
+        tuned = sources["two"].bert.state_dict()
+        now = model.bert.state_dict()
+        assert all(torch.equal(weights, tuned[name]) for name, weights in now.items())
+    live.assert_same(model, before)
+
+
+def test_what_a_model_lacks_else_is_named(made):
+    model, bank, _ = made
+    del model.bert.encoder.layer[1].norm1
     with pytest.raises(tvbank.errors.BaseMismatchError) as caught:
-        tvbank.attach(ForMaskedTokens(), bank)
-    assert caught.value.units == ("pooler.dense.weight", "pooler.dense.bias")
+        tvbank.attach(model, bank)
+    assert caught.value.units == ("encoder.layer.1.norm1.weight", "encoder.layer.1.norm1.bias")
     assert "below 'bert.'" in str(caught.value)

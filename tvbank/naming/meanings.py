@@ -12,7 +12,14 @@ from collections.abc import Collection, Iterable
 
 from tvbank.checkpoint import TensorSpec
 
-__all__ = ["is_buffer", "is_constant", "is_tie", "remedy_for_names"]
+__all__ = [
+    "is_buffer",
+    "is_constant",
+    "is_constant_name",
+    "is_tie",
+    "lacks_heads_only",
+    "remedy_for_names",
+]
 
 #: Statistics, counters, quantisation scales and the vectors of spectral norms: no gradient reaches
 #: them, and arithmetic on them can leave their domain.
@@ -38,6 +45,14 @@ _CONSTANTS = re.compile(
 _TIES = re.compile(
     r"(^|\.)(lm_head|embed_out|embed_tokens|shared|wte|(word|tok|token)_embeddings?|decoder"
     r"|proj_out|output|output_projection|output_layer|generator\.proj)\.(weight|bias)$"
+)
+
+#: Modules that a model has for one task only, and another fine-tune of its body has not.
+_HEADS = re.compile(
+    r"(cls|(\w+_)?(lm_)?heads?|pooler|(\w+_)?classifier|classification_\w+|classif_\w+|score"
+    r"|fc|qa_outputs|embed_out|predictions|lm_predictions|mask_predictions|vocab_\w+"
+    r"|generator_\w+|discriminator_\w+|pre_classifier|logits_proj|proj_out|text_projection"
+    r"|visual_projection|pred_layer|seq_relationship|sequence_summary|multi_choice_\w+)"
 )
 
 _WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
@@ -71,6 +86,30 @@ def is_constant(spec: TensorSpec) -> bool:
         return True
     square = len(spec.shape) == 4 and spec.shape[:2] == (1, 1) and spec.shape[2] == spec.shape[3]
     return square and parts[-1] == "bias"  # the causal mask of GPT-2 and its kin
+
+
+def is_constant_name(name: str) -> bool:
+    """As ``is_constant``, where only a name is known."""
+    return is_constant(TensorSpec(name, "float32", ()))
+
+
+def lacks_heads_only(missing: Collection[str], present: Collection[str]) -> bool:
+    """Whether what a model lacks of another is heads: it is then the same model for another task.
+
+    Args:
+        missing: names that it lacks.
+        present: those that it has; of what lies in a head that something is missing of, it must
+            have nothing, and in all more than it lacks.
+    """
+    heads = set()
+    for name in missing:
+        parts = name.split(".")
+        at = next((n for n, part in enumerate(parts[:-1]) if _HEADS.fullmatch(part)), None)
+        if at is None:
+            return False
+        heads.add(".".join(parts[: at + 1]) + ".")
+    begun = any(name.startswith(tuple(heads)) for name in present)
+    return not begun and len(missing) < len(present)
 
 
 def is_tie(name: str) -> bool:

@@ -1,0 +1,63 @@
+"""Every family of models people bring: by the names of its files and by those of its modules."""
+
+import copy
+
+import families
+import pytest
+import torch
+
+import tvbank
+
+
+def bits(model):
+    state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return {name: tensor.contiguous().view(-1).view(torch.uint8) for name, tensor in state.items()}
+
+
+def assert_same(model, expected):
+    now = bits(model)
+    assert now.keys() == expected.keys()
+    different = [name for name in now if not torch.equal(now[name], expected[name])]
+    assert not different
+
+
+def check_switch(live, bank, base, tuned):
+    """Every bit of the fine-tune, what it says, and every bit of the base again."""
+    tied = {name: tensor.data_ptr() for name, tensor in live.state_dict().items()}
+    switch = tvbank.attach(live, bank)
+    with switch("exact"):
+        assert_same(live, bits(tuned))
+        said, wanted = families.generated(live), families.generated(tuned)
+        assert said is None or torch.equal(said, wanted)
+        assert {name: t.data_ptr() for name, t in live.state_dict().items()} == tied
+    assert_same(live, bits(base))
+    switch.to({"exact": 0.5, "lossy": 0.25})
+    assert any(not torch.equal(now, bits(base)[name]) for name, now in bits(live).items())
+    switch.close()
+    assert_same(live, bits(base))
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_a_bank_of_a_folder(family, tmp_path):
+    base = families.make(family)
+    tuned = families.tuned(base)
+    kind = type(base)
+    base.save_pretrained(tmp_path / "base")
+    tuned.save_pretrained(tmp_path / "tuned")
+    bank = tvbank.create(tmp_path / "bank", tmp_path / "base")
+    bank.add("exact", tmp_path / "tuned", tvbank.Exact())
+    bank.add("lossy", tmp_path / "tuned", tvbank.TSwitch(drop=0.5))
+    assert not bank["exact"].extras
+    live = kind.from_pretrained(tmp_path / "base").eval()
+    check_switch(live, bank, base, tuned)
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_a_bank_of_a_module(family, tmp_path):
+    base = families.make(family)
+    tuned = families.tuned(base)
+    bank = tvbank.create(tmp_path / "bank", base)
+    bank.add("exact", tuned, tvbank.Exact())
+    bank.add("lossy", tuned, tvbank.TSwitch(drop=0.5))
+    assert not bank["exact"].extras
+    check_switch(copy.deepcopy(base), bank, base, tuned)

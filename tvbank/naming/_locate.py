@@ -1,0 +1,280 @@
+"""Where a live model has what a bank names: found once, when a bank is attached.
+
+Tried in this order: names that the caller gives; the base's own names; what transformers' tables
+make of them, in the model or in a transformers model within it; the base's names below a prefix;
+and all of this for the base's names without a prefix that all of them have. What fits first is
+taken. Whether the weights are the base's is looked at afterwards: a wrong name cannot pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+
+from tvbank.errors import BaseMismatchError, UsageError, name_some, name_units
+from tvbank.naming._conversions import Conversions, conversions_in
+from tvbank.naming._window import Part
+from tvbank.naming.meanings import is_constant_name, lacks_heads_only
+from tvbank.naming.prefixes import common_prefixes, prefixes_before, with_dot
+
+__all__ = ["Located", "Names", "locate"]
+
+#: Other names for the bank's: a mapping from them, or a function that is given one.
+Names = Mapping[str, str] | Callable[[str], str | None]
+
+#: Parts of a model by the names of a bank.
+_Parts = dict[str, Part]
+
+
+@final
+@dataclass(frozen=True)
+class _Spelling:
+    """One way to read a bank's names in a model.
+
+    Attributes:
+        below: the prefix of the model's names, for messages.
+        told: in words, how the names differ; nothing if they do not.
+        parts: finds names in the model; those that it has not are left out.
+        ignores: whether the model has no use for a name of a file.
+    """
+
+    below: str
+    told: str
+    parts: Callable[[Collection[str]], _Parts]
+    ignores: Callable[[str], bool] = lambda _name: False
+
+
+@final
+@dataclass(frozen=True)
+class _Fit:
+    """A way to read the names that leads to places; ``missing`` names units that have none."""
+
+    spelling: _Spelling
+    parts: _Parts
+    missing: Sequence[str]
+
+
+@final
+class Located:
+    """The places in a model of what a bank names.
+
+    Attributes:
+        parts: by every name of the base that the model has, aliases included.
+        absent: units of the base that the model lacks and need not have.
+        remarks: what a user should know: how the names differ, what is lacking.
+    """
+
+    def __init__(self, fit: _Fit) -> None:
+        """Use ``locate``."""
+        self.parts, self.absent = fit.parts, tuple(fit.missing)
+        self._spelling, self._further = fit.spelling, dict[str, Part | None]()
+        lack = f"the model lacks {name_units(self.absent)} of the base" if self.absent else ""
+        self.remarks = tuple(filter(None, (fit.spelling.told, lack)))
+
+    def find(self, name: str, model_names: Collection[str]) -> Part | None:
+        """Where the model has what a task keeps whole; ``None`` if it has no place for it.
+
+        A head may stand beside the base instead of below its prefix.
+
+        Args:
+            name: the bank's.
+            model_names: of all parameters and buffers.
+        """
+        if name in self.parts:
+            return self.parts[name]
+        if name not in self._further:
+            beside = Part(name) if name in model_names else None
+            part = self._spelling.parts([name]).get(name)
+            # Alone, a tensor of a stack does not tell which place is its own.
+            self._further[name] = beside if part is None or part.window is not None else part
+        return self._further[name]
+
+
+def locate(
+    units: Mapping[str, Sequence[str]],
+    model: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    prefix: str | None = None,
+    names: Names | None = None,
+    optional: Collection[str] = (),
+) -> Located:
+    """Find what a bank names in a live model.
+
+    Args:
+        units: of the bank's base: every unit's names, see ``prefixes.names_of_units``.
+        model: any module.
+        tensors: its parameters and buffers by name.
+        prefix: what stands before the base's names in the model, if the caller knows it.
+        names: the model's name for each of the bank's, if they differ otherwise.
+        optional: units that the model need not have.
+
+    Raises:
+        BaseMismatchError: the model lacks units of the base; names them.
+        UsageError: several prefixes fit; ``names`` is neither a mapping nor a function, or gives
+            a name that the model has not.
+    """
+    every = [name for own in units.values() for name in own]
+    needed = {unit: own for unit, own in units.items() if unit not in optional}
+    nearest: tuple[list[str], str] | None = None
+    lesser: list[_Fit] = []  # without heads
+    for group in _spellings(every, needed, model, tensors, prefix, names):
+        fitting: list[_Fit] = []
+        for spelling in group:
+            parts = spelling.parts(every)
+            missing = [u for u, own in needed.items() if not any(n in parts for n in own)]
+            if not missing:
+                fitting.append(_Fit(spelling, parts, missing))
+            elif _may_lack(missing, needed, parts, spelling):
+                lesser.append(_Fit(spelling, parts, missing))
+            elif nearest is None or len(missing) < len(nearest[0]):
+                nearest = missing, spelling.below
+        if fitting:
+            return _only(fitting)
+    if lesser:
+        fewest = min(len(fit.missing) for fit in lesser)
+        return _only([fit for fit in lesser if len(fit.missing) == fewest])
+    assert nearest is not None  # the base's own names are always tried
+    missing, below = nearest
+    if len(missing) == len(needed):
+        where = ", with or without a prefix" if prefix is None else f" below {with_dot(prefix)!r}"
+        raise _lacking(missing, where)
+    raise _lacking(missing, f" below {below!r}" if below else "")
+
+
+def _lacking(units: Sequence[str], where: str) -> BaseMismatchError:
+    return BaseMismatchError(
+        f"the model is not the base this bank was built on: it lacks {name_some(units)}{where}",
+        units,
+    )
+
+
+def _only(fitting: Sequence[_Fit]) -> Located:
+    """The one way that fits; ways that lead to the same places are one.
+
+    Raises:
+        UsageError: several do.
+    """
+    different: dict[frozenset[tuple[str, Part]], _Fit] = {}
+    for fit in fitting:
+        different.setdefault(frozenset(fit.parts.items()), fit)
+    if len(different) > 1:
+        shown = ", ".join(repr(fit.spelling.below) for fit in list(different.values())[:5])
+        raise UsageError(
+            f"the model has the base's units {len(different)} times, below {shown}: "
+            "say which with prefix="
+        )
+    return Located(next(iter(different.values())))
+
+
+def _may_lack(
+    missing: Collection[str], needed: Collection[str], parts: _Parts, spelling: _Spelling
+) -> bool:
+    """Whether the model can do without what it lacks: constants, and heads of another task."""
+    weights = [n for n in missing if not (is_constant_name(n) or spelling.ignores(n))]
+    present = [name for name in needed if name in parts]
+    return len(missing) < len(needed) and (not weights or lacks_heads_only(weights, present))
+
+
+def _spellings(
+    every: Collection[str],
+    needed: Mapping[str, Sequence[str]],
+    model: torch.nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    prefix: str | None,
+    names: Names | None,
+) -> Iterator[list[_Spelling]]:
+    """Ways to read a bank's names, the likeliest first; one list holds ways of equal rank."""
+    if names is not None:
+        yield [_given(names, tensors)]
+        return
+    tables = conversions_in(model, tensors)
+    if prefix is not None:
+        below = with_dot(prefix)
+        yield [_below(below, tensors)]
+        yield [_converted(table) for table in tables if table.path == below]
+        return
+    yield [_below("", tensors)]
+    outer = [t for t in tables if not any(_within(t.path, other.path) for other in tables)]
+    yield [_converted(table) for table in outer]
+    first = next(iter(needed.values()), [])
+    yield [_below(each, tensors) for each in prefixes_before(first, tensors)]
+    yield [_converted(table) for table in tables if table not in outer]
+    for own in common_prefixes(every):
+        yield [_without(own, _below("", tensors))]
+        yield [_without(own, _converted(table)) for table in outer]
+        bare = [name.removeprefix(own) for name in first]
+        yield [_without(own, _below(each, tensors)) for each in prefixes_before(bare, tensors)]
+
+
+def _within(path: str, other: str) -> bool:
+    return path != other and path.startswith(other)
+
+
+def _below(prefix: str, tensors: Collection[str]) -> _Spelling:
+    told = f"the model has the base's names below {prefix!r}" if prefix else ""
+
+    def parts(names: Collection[str]) -> _Parts:
+        return {name: Part(prefix + name) for name in names if prefix + name in tensors}
+
+    return _Spelling(prefix, told, parts)
+
+
+def _converted(table: Conversions) -> _Spelling:
+    told = "transformers' conversion tables say where the model has the base's names"
+    return _Spelling(table.path, told, table.parts, table.is_ignored)
+
+
+def _without(own: str, spelling: _Spelling) -> _Spelling:
+    def parts(names: Collection[str]) -> _Parts:
+        bare = {name.removeprefix(own): name for name in names}
+        return {bare[name]: part for name, part in spelling.parts(bare).items()}
+
+    also = f", and {spelling.told}" if spelling.told else ""
+    told = f"the base's names begin with {own!r} and the model's do not{also}"
+    return _Spelling(spelling.below, told, parts, spelling.ignores)
+
+
+def _given(names: Names, tensors: Collection[str]) -> _Spelling:
+    other = names_function(names)
+
+    def parts(bank_names: Collection[str]) -> _Parts:
+        found = {}
+        for name in bank_names:
+            theirs = other(name)
+            if theirs is None:
+                continue
+            if theirs in tensors:
+                found[name] = Part(theirs)
+            elif theirs != name:
+                raise UsageError(f"names= says that {name!r} is {theirs!r}, which the model lacks")
+        return found
+
+    return _Spelling("", "names as given", parts)
+
+
+def names_function(names: Any) -> Callable[[str], str | None]:
+    """``names=`` as a function from the bank's names; what a mapping lacks stays as it is.
+
+    Raises:
+        UsageError: it is neither a mapping nor a function; or, when called, it gives no text.
+    """
+    if isinstance(names, Mapping):
+        look_up: Callable[[str], object] = lambda name: names.get(name, name)  # noqa: E731
+    elif callable(names):
+        look_up = names
+    else:
+        raise UsageError(
+            f"names must be a mapping of the bank's names, or a function, not {names!r}"
+        )
+
+    def other(name: str) -> str | None:
+        theirs = look_up(name)
+        if theirs is not None and not isinstance(theirs, str):
+            raise UsageError(f"names gives {theirs!r} for {name!r}: give a name, or None")
+        return theirs
+
+    return other
