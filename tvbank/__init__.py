@@ -19,7 +19,7 @@
 ``coding/``           how to store it: mask and value encodings, frames
 ``bank/``             where: catalog, shards, reader, writer
 ``building/``         many fine-tunes into a bank, on many workers: ``build``
-``merging/``          back to weights: export, merge; ``Ties``, ``Dare``
+``merging/``          back to weights: export, merge; ``Ties``, ``Dare``; recipes
 ``updates/``          one version of weights after another: ``diff``, ``patch``
 ``switching/``        a live model to a task and back: attach, ``Switch``
 ``routing/``          which task an input belongs to: features, ``Router``
@@ -70,10 +70,12 @@ if TYPE_CHECKING:
     from tvbank.compress import TSwitch as TSwitch
     from tvbank.flexswitch import FlexSwitch as FlexSwitch
     from tvbank.merging import Dare as Dare
+    from tvbank.merging import Recipe as Recipe
     from tvbank.merging import TaskArithmetic as TaskArithmetic
     from tvbank.merging import Ties as Ties
     from tvbank.merging import export as export
     from tvbank.merging import merge as merge
+    from tvbank.merging import merge_recipe as merge_recipe
     from tvbank.routing import Router as Router
     from tvbank.switching import Switch as Switch
     from tvbank.switching import attach as attach
@@ -97,6 +99,7 @@ _OWNERS = {
     "GcReport": "bank.gc",
     "PackReport": "bank.packing",
     "PatchReport": "updates",
+    "Recipe": "merging",
     "RepairReport": "bank.repair",
     "Router": "routing",
     "Switch": "switching",
@@ -112,6 +115,7 @@ _OWNERS = {
     "diff": "updates",
     "export": "merging",
     "merge": "merging",
+    "merge_recipe": "merging",
     "open": "bank.bank",
     "pack": "bank.packing",
     "patch": "updates",

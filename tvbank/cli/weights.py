@@ -88,7 +88,10 @@ def merge(
     weights: Annotated[
         list[str],
         typer.Argument(
-            metavar="TASK=WEIGHT…", help="Tasks and their weights.", autocompletion=complete_task
+            metavar="TASK=WEIGHT…|RECIPE",
+            help="Tasks and their weights; or a mergekit recipe, a YAML file whose models are "
+            "tasks and the base.",
+            autocompletion=complete_task,
         ),
     ],
     output: WeightsOption,
@@ -112,17 +115,35 @@ def merge(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="dare: of what is dropped (default 0).")] = None,
     settings: SetOption = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME=TASK",
+            help="What a recipe's model is, if it is not called as a task or ends in one's name: "
+            "a task, or 'base'; repeatable.",
+        ),
+    ] = None,
     base: BaseOption = None,
     files: FilesOption = None,
     max_shard_size: ShardOption = MAX_SHARD_SIZE,
     force: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Merge tasks; write a safetensors checkpoint, or a folder that from_pretrained loads."""
+    """Merge tasks, by weights or a mergekit recipe; write a safetensors file or a model folder."""
     from tvbank.merging import export_merged
     from tvbank.merging.registry import METHODS
 
     _refuse_existing(output, force)
+    if len(weights) == 1 and "=" not in weights[0]:
+        others: dict[str, object] = {"method": None if method == "arithmetic" else method}
+        others |= {"density": density, "across": across, "drop": drop, "set": settings}
+        if wrong := [name for name, value in others.items() if value is not None]:
+            raise UsageError(f"--{wrong[0]} is for TASK=WEIGHT; a recipe says it itself")
+        _merge_recipe(bank, weights[0], models or [], base, seed, output, as_json)
+        return
+    if models:
+        raise UsageError("--model is for a recipe; here tasks are named by TASK=WEIGHT")
     parsed = _weights(weights)
     plain = {"density": density, "across": None if across is None else across.value, "drop": drop}
     given = plain | {"seed": seed} | key_values("--set", settings or [])
@@ -136,6 +157,44 @@ def merge(
     _say_written(path, as_json, {"method": chosen.describe(), "weights": parsed})
 
 
+def _merge_recipe(
+    bank: str,
+    path: str,
+    models: list[str],
+    base: str | None,
+    seed: int | None,
+    output: str,
+    as_json: bool,
+) -> None:
+    from tvbank.merging.recipes import Recipe, export_recipe
+
+    if not Path(path).is_file():
+        raise UsageError(
+            f"{path} is neither TASK=WEIGHT nor a file: give tasks and weights, for instance "
+            "news=0.5, or a recipe"
+        )
+    recipe = Recipe.read(path)
+    named = dict(_named_model(text) for text in models)
+    notes: list[str] = []
+    with Bar("merging") as progress:
+        out = export_recipe(
+            bank, recipe, base=base, models=named, seed=seed, note=notes.append, out=output,
+            progress=progress,
+        )  # fmt: skip
+    if not as_json:
+        for note in notes:
+            say(f"note: {note}", err=True)
+    about = {"method": {"name": recipe.method_name}, "recipe": path, "notes": notes}
+    _say_written(out, as_json, about)
+
+
+def _named_model(text: str) -> tuple[str, str]:
+    name, _, task = text.rpartition("=")
+    if not name or not task:
+        raise UsageError(f"--model takes NAME=TASK, for instance org/cats=cats; got {text!r}")
+    return name, task
+
+
 def _weights(texts: list[str]) -> dict[str, float]:
     weights: dict[str, float] = {}
     for text in texts:
@@ -145,7 +204,9 @@ def _weights(texts: list[str]) -> dict[str, float]:
         except ValueError:
             weight = None
         if not name or weight is None:
-            raise UsageError(f"merge takes TASK=WEIGHT, for instance news=0.5; got {text!r}")
+            raise UsageError(
+                f"merge takes TASK=WEIGHT, for instance news=0.5, or one recipe; got {text!r}"
+            )
         if name in weights:
             raise UsageError(f"task {name!r} is given twice")
         weights[name] = weight

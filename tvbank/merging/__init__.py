@@ -8,12 +8,13 @@
 ``_method.py``    ``MergeMethod``: what every method does; ``TaskArithmetic``
 ``_ties.py``      ``Ties``: trim, elect a sign, average those that agree
 ``_dare.py``      ``Dare``: drop at random, rescale, sum
-``registry.py``   all merge methods by name, those of other packages too
+``registry.py``   all merge methods by name, of recipes and of other packages too
 ``_assemble.py``  whole units, chunk by chunk on all cores
 ``_sum.py``       weighted sums of lossy tasks, all of a chunk's frames at once
 ``blend.py``      buffers of several tasks: a mean, never a sum
 ``apply.py``      a part of a unit: base plus entries, in the base's own element type
-``tensor.py``     arrays of every element type as torch tensors
+``tensor.py``     arrays of every element type as torch tensors, and back
+``recipes/``      merging as mergekit's YAML says: ``Recipe``, ``merge_recipe``
 ================  ====================================================================
 """
 
@@ -32,15 +33,21 @@ if TYPE_CHECKING:
     from tvbank.merging._weights import export_merged as export_merged
     from tvbank.merging._weights import merge as merge
     from tvbank.merging._weights import state_dict as state_dict
+    from tvbank.merging.recipes import Recipe as Recipe
+    from tvbank.merging.recipes import export_recipe as export_recipe
+    from tvbank.merging.recipes import merge_recipe as merge_recipe
 
 __all__ = [
     "Dare",
     "MergeMethod",
+    "Recipe",
     "TaskArithmetic",
     "Ties",
     "export",
     "export_merged",
+    "export_recipe",
     "merge",
+    "merge_recipe",
     "state_dict",
 ]
 
@@ -53,7 +60,10 @@ __getattr__ = lazy_exports(
         "Ties": "_ties",
         "export": "_weights",
         "export_merged": "_weights",
+        "Recipe": "recipes",
+        "export_recipe": "recipes",
         "merge": "_weights",
+        "merge_recipe": "recipes",
         "state_dict": "_weights",
     },
 )

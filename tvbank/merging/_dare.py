@@ -17,6 +17,8 @@ from tvbank.merging._assemble import Combine, NumberedFrame
 from tvbank.merging._method import Merge, MergeMethod
 from tvbank.merging.apply import WeightedSum
 
+_PIECE = 2**20  # entries whose draws are made at once
+
 
 @final
 @dataclass(frozen=True)
@@ -66,6 +68,16 @@ class Dare(MergeMethod):
             return total.result()
 
         return combine
+
+
+def kept_at_random(seed: int, task: str, unit: str, size: int, drop: float) -> NDArray[np.bool_]:
+    """Which entries of a unit ``Dare`` would keep, bool [size]."""
+    state, kept = _state(seed, task, unit), np.empty(size, np.bool_)
+    for first in range(0, size, _PIECE):
+        positions = np.arange(min(_PIECE, size - first), dtype=np.uint32)
+        part = _kept(positions, np.uint64(first), state, float(drop))
+        kept[first : first + len(part)] = part
+    return kept
 
 
 def _state(seed: int, task: str, unit: str) -> np.uint64:

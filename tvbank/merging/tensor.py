@@ -1,4 +1,4 @@
-"""Arrays of every element type as torch tensors."""
+"""Arrays of every element type as torch tensors, and back."""
 
 from __future__ import annotations
 
@@ -19,3 +19,12 @@ def to_torch(array: NDArray[Any]) -> torch.Tensor:
     bits = own.reshape(-1).view(element.bits)
     dtype: torch.dtype = getattr(torch, element.name)
     return torch.from_numpy(bits).view(dtype).reshape(array.shape)
+
+
+def from_torch(tensor: torch.Tensor) -> NDArray[Any]:
+    """An array with the same memory, element type and shape as a contiguous tensor on the CPU."""
+    element = ELEMENT_TYPES[str(tensor.dtype).removeprefix("torch.")]
+    if element.of_numpy:
+        return tensor.numpy()
+    array: NDArray[Any] = tensor.view(getattr(torch, element.bits.name)).numpy()
+    return array.view(element.dtype)
