@@ -60,7 +60,7 @@ ALLOWED = {
     },
     "switching": {
         "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "vector", "coding", "bank",
-        "merging", "naming",
+        "merging", "naming", "folders",
     },
     "updates": {
         "errors", "_atomic", "_progress", "_lazy", "checkpoint", "layout", "vector", "storage",

@@ -18,6 +18,9 @@ from tvbank.folders._card import describe as describe
 from tvbank.folders._card import front_matter as front_matter
 from tvbank.folders._config import CONFIG as CONFIG
 from tvbank.folders._config import config_patch as config_patch
+from tvbank.folders._config import is_head as is_head
+from tvbank.folders._config import labels as labels
+from tvbank.folders._config import members_of_rows as members_of_rows
 from tvbank.folders._folder import MAX_SHARD_SIZE as MAX_SHARD_SIZE
 from tvbank.folders._folder import ModelFolder as ModelFolder
 from tvbank.folders._folder import folder_named as folder_named
@@ -35,5 +38,8 @@ __all__ = [
     "describe",
     "folder_named",
     "front_matter",
+    "is_head",
+    "labels",
+    "members_of_rows",
     "parse_bytes",
 ]

@@ -11,7 +11,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["CONFIG", "config_patch", "fitted", "merge_patch"]
+__all__ = [
+    "CONFIG",
+    "config_patch",
+    "fitted",
+    "is_head",
+    "labels",
+    "members_of_rows",
+    "merge_patch",
+]
 
 #: Under which a task's metadata hold its configuration's patch.
 CONFIG = "config"
@@ -110,16 +118,31 @@ def fitted(
     return result
 
 
+def members_of_rows(name: str) -> tuple[str, ...]:
+    """What configurations call the number of rows of an embedding; nothing for other units."""
+    parts = name.split(".")
+    module = parts[-2] if len(parts) > 1 else ""
+    return tuple(m for pattern, members in _ROWS if pattern.fullmatch(module) for m in members)
+
+
+def is_head(name: str) -> bool:
+    """Whether a unit is, by its name, the weight of a layer that scores classes."""
+    return _HEAD.fullmatch(name) is not None
+
+
+def labels(count: int) -> tuple[dict[int, str], dict[str, int]]:
+    """Names for so many classes, as transformers gives them: by number, and the numbers by name."""
+    by_number = {number: f"LABEL_{number}" for number in range(count)}
+    return by_number, {text: number for number, text in by_number.items()}
+
+
 def _fit_rows(config: dict[str, Any], name: str, before: Shape | None, shape: Shape) -> None:
     if before is None or before[0] == shape[0]:
         return
-    parts = name.split(".")
-    for pattern, members in _ROWS:
-        if len(parts) > 1 and pattern.fullmatch(parts[-2]):
-            for part in _parts(config):
-                for member in members:
-                    if part.get(member) == before[0]:
-                        part[member] = shape[0]
+    for member in members_of_rows(name):
+        for part in _parts(config):
+            if part.get(member) == before[0]:
+                part[member] = shape[0]
 
 
 def _parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -135,11 +158,11 @@ def _fit_labels(config: dict[str, Any], name: str, shape: Shape) -> None:
 
     Without labels, libraries take two.
     """
-    if not _HEAD.fullmatch(name):
+    if not is_head(name):
         return
     known = config.get("id2label")
     count = len(known) if isinstance(known, Mapping) else int(config.get("num_labels") or 2)
     if count != shape[0]:
         config.pop("num_labels", None)
-        config["id2label"] = {str(label): f"LABEL_{label}" for label in range(shape[0])}
-        config["label2id"] = {text: int(label) for label, text in config["id2label"].items()}
+        by_number, config["label2id"] = labels(shape[0])
+        config["id2label"] = {str(number): text for number, text in by_number.items()}

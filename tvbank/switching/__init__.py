@@ -24,6 +24,7 @@
 ``_indexed.py``   additions on other devices and strides, by torch's index operations
 ``_blend.py``     buffers under a weighted sum: a mean, as ``tvbank.merge`` takes it
 ``_heads.py``     units kept whole: heads, buffers, resized embeddings
+``_sizes.py``     what a model says of their shapes: sides of layers, its configuration
 ``_threads.py``   the threads that share the work of a change, and its parts
 ================  ===========================================================================
 """

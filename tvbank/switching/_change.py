@@ -184,9 +184,12 @@ class Weights:
         swaps = [*swaps, *blends()]
         left, entered = self._swapped, [place for swap in swaps for place in swap.places]
         self._swapped = left + entered
-        undos.append(SwapsUndo(swaps))
+        sizes = self._model.sizes.changes(
+            (place, swap.tensor) for swap in swaps if not swap.in_place for place in swap.places
+        )
+        undos.append(SwapsUndo(swaps, sizes))
         self._undos = before + undos
-        write_swaps(swaps)
+        write_swaps(swaps, sizes)
         self._model.expect_base(left)
         self._model.expect(entered)
         self._model.mark()

@@ -15,12 +15,7 @@ from tvbank.switching._model import AttachedModel
 from tvbank.switching._places import Place
 from tvbank.switching._record import Undo
 from tvbank.switching._resident import ResidentTask
-
-#: Attributes of modules that repeat the shape of their weight.
-_SIDES: dict[type[torch.nn.Module], tuple[str, str]] = {
-    torch.nn.Linear: ("out_features", "in_features"),
-    torch.nn.Embedding: ("num_embeddings", "embedding_dim"),
-}
+from tvbank.switching._sizes import Said
 
 
 @final
@@ -128,29 +123,31 @@ def _fitted(task: ResidentTask, name: str, present: torch.Tensor) -> torch.Tenso
 class SwapsUndo(Undo):
     """What the swapped places held: a copy of the weights, or the tensors themselves."""
 
-    def __init__(self, swaps: list[Swap]) -> None:
-        """Keep what is there now."""
+    def __init__(self, swaps: list[Swap], sizes: list[Said]) -> None:
+        """Keep what is there now, and what the model says of it."""
+        self._sizes = sizes
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._tensors: list[tuple[Place, torch.Tensor, dict[str, object]]] = []
+        self._tensors: list[tuple[Place, torch.Tensor]] = []
         for swap in swaps:
             if swap.in_place:
                 present = swap.present.detach()
                 self._copies.append((present, present.clone()))
             else:
-                self._tensors += [(p, p.tensor, _sides(p)) for p in swap.places]
+                self._tensors += [(place, place.tensor) for place in swap.places]
 
     def restore(self) -> None:
         """See ``Undo.restore``."""
         for present, copy in self._copies:
             with writing(present):
                 present.copy_(copy)
-        for place, tensor, sides in self._tensors:
+        for place, tensor in self._tensors:
             place.slots[place.attribute] = tensor
-            vars(place.module).update(sides)
+        for said in reversed(self._sizes):
+            said.holder[said.name] = said.before
 
 
-def write_swaps(swaps: list[Swap]) -> None:
-    """Put the new weights into their places."""
+def write_swaps(swaps: list[Swap], sizes: list[Said]) -> None:
+    """Put the new weights into their places, and what goes along with them."""
     for swap in swaps:
         present = swap.present
         if swap.in_place:
@@ -163,14 +160,5 @@ def write_swaps(swaps: list[Swap]) -> None:
                 new = torch.nn.Parameter(new, requires_grad=present.requires_grad)
         for place in swap.places:
             place.slots[place.attribute] = new
-            sides = zip(_sides(place), new.shape, strict=False)
-            vars(place.module).update(sides)
-
-
-def _sides(place: Place) -> dict[str, object]:
-    """The module's attributes that repeat the shape of the place."""
-    if place.attribute == "weight":
-        for kind, names in _SIDES.items():
-            if isinstance(place.module, kind):
-                return {name: vars(place.module)[name] for name in names}
-    return {}
+    for said in sizes:
+        said.holder[said.name] = said.after

@@ -15,6 +15,7 @@ from tvbank.naming.prefixes import names_of_units
 from tvbank.switching._bindings import Bindings
 from tvbank.switching._memory import Target, targets_of
 from tvbank.switching._places import Place, identity, links_of, places_of
+from tvbank.switching._sizes import Sizes
 from tvbank.switching._threads import thread_count
 from tvbank.switching._unfit import cause_of_missing
 from tvbank.switching._watches import Watches
@@ -31,6 +32,7 @@ class AttachedModel:
         targets: the memory that all units live in.
         bindings: where the units live.
         watches: what is expected at the places of the base's units, and of swapped heads.
+        sizes: what the model says of the shapes of its weights.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class AttachedModel:
             UsageError: several prefixes fit, or tensors overlap in memory.
             CheckpointError: a tensor that has no plain memory to read.
         """
-        self.layout, self.places = layout, places_of(model)
+        self.layout, self.places, self.sizes = layout, places_of(model), Sizes(model)
         try:
             tensors = {name: place.tensor for name, place in self.places.items()}
             whole = layout.whole_by_name
