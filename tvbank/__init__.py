@@ -13,6 +13,8 @@
 ``layout.py``         the address space of a base, and its fingerprints
 ``folders/``          model folders, as ``from_pretrained`` loads them
 ``naming/``           a unit's names in files and its places in a live model
+``artefacts/``        compressed deltas, masks, updates that others wrote, as fine-tunes
+``inspection.py``     what a file or folder is: ``inspect``
 ``vector/``           the task vector: a fine-tune beside its base
 ``compress/``         what to keep: ``TSwitch``, ``Budget``, ``Exact``
 ``flexswitch/``       what to keep, learned from examples: ``FlexSwitch``
@@ -69,6 +71,8 @@ if TYPE_CHECKING:
     from tvbank.compress import Exact as Exact
     from tvbank.compress import TSwitch as TSwitch
     from tvbank.flexswitch import FlexSwitch as FlexSwitch
+    from tvbank.inspection import Inspection as Inspection
+    from tvbank.inspection import inspect as inspect
     from tvbank.merging import Dare as Dare
     from tvbank.merging import Recipe as Recipe
     from tvbank.merging import TaskArithmetic as TaskArithmetic
@@ -95,6 +99,7 @@ _OWNERS = {
     "DiffReport": "updates",
     "Exact": "compress",
     "Fault": "bank.verify",
+    "Inspection": "inspection",
     "FlexSwitch": "flexswitch",
     "GcReport": "bank.gc",
     "PackReport": "bank.packing",
@@ -114,6 +119,7 @@ _OWNERS = {
     "create": "bank.bank",
     "diff": "updates",
     "export": "merging",
+    "inspect": "inspection",
     "merge": "merging",
     "merge_recipe": "merging",
     "open": "bank.bank",

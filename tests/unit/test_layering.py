@@ -45,14 +45,18 @@ ALLOWED = {
         "checkpoint", "layout",
     },
     "coding": {"errors", "_lazy"},
+    "artefacts": {
+        "errors", "_files", "_json", "dtypes", "storage", "checkpoint", "layout", "coding",
+    },
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "bank": {
         "errors", "_atomic", "_lazy", "_progress", "dtypes", "storage", "checkpoint", "layout",
-        "vector", "coding", "compress", "routing", "folders",
+        "vector", "artefacts", "coding", "compress", "routing", "folders",
     },
     "building": {
         "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",
-        "storage", "checkpoint", "dtypes", "layout", "vector", "coding", "compress", "bank",
+        "storage", "checkpoint", "dtypes", "layout", "vector", "artefacts", "coding", "compress",
+        "bank",
     },
     "merging": {
         "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
@@ -72,6 +76,7 @@ ALLOWED = {
         "errors", "_atomic", "_files", "_progress", "_lazy", "dtypes", "checkpoint", "coding",
         "compress", "merging", "switching", "naming",
     },
+    "inspection": {"errors", "_files", "checkpoint", "artefacts", "bank"},
     "report": {
         "errors", "_atomic", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "bank",
         "merging",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from tvbank._lazy import from_above
 from tvbank._progress import Counter, Listener, listener
+from tvbank.artefacts import borrow_fine_tune
 from tvbank.bank.ahead import all_cores
 from tvbank.bank.documents import Catalog, decode_layout
 from tvbank.bank.gc import GRACE, GcReport, collect_garbage
@@ -90,6 +91,7 @@ class Bank(Mapping[str, Task]):
         base: CheckpointSource | None = None,
         replace: bool = False,
         replace_mismatched: bool = False,
+        given: Mapping[str, Any] | None = None,
         progress: Listener = None,
     ) -> Task:
         """Compress a fine-tune and publish it as a task; readers see it whole or not at all.
@@ -97,7 +99,8 @@ class Bank(Mapping[str, Task]):
         Args:
             name: of the task.
             checkpoint: the fine-tuned weights: a state dict, a module, or the path of a file or
-                folder; read unit by unit.
+                folder; read unit by unit. Or an artefact of a known format (see
+                ``tvbank.artefacts``), which is laid over the base.
             compressor: what to keep, or its name; by default ``TSwitch(drop=0.9)``.
             metadata: any JSON object to store with the task. What the configuration of the
                 fine-tune (``config.json``, or a module's) says otherwise than the base's is added
@@ -106,6 +109,8 @@ class Bank(Mapping[str, Task]):
             replace: whether to replace a task of that name.
             replace_mismatched: whether units of another shape than the base's are kept whole
                 instead of refused.
+            given: what an artefact's files lack, by name, such as ``{"scale": 0.02}``; the error
+                that asks for it says which.
             progress: a ``Progress``, or a function that is called with bytes done and in all.
 
         Returns:
@@ -132,7 +137,7 @@ class Bank(Mapping[str, Task]):
         described = note_config(described, source, checkpoint)
         with (
             borrow_checkpoint(source) as base_checkpoint,
-            borrow_checkpoint(checkpoint) as tuned,
+            borrow_fine_tune(checkpoint, base_checkpoint, given) as tuned,
             Spool() as spool,
             all_cores() as pool,
         ):

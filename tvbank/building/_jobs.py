@@ -19,10 +19,11 @@ from typing import Any, TypeVar, final
 import msgspec
 
 from tvbank._version import __version__
+from tvbank.artefacts import identify_fine_tune, open_fine_tune
 from tvbank.bank.documents import JSON, CatalogEntry, ExtraRecord, decode_layout
 from tvbank.bank.encoder import Draft, Encoder
 from tvbank.bank.writer import Spool, encode_whole, prepare
-from tvbank.checkpoint import identify_checkpoint, open_checkpoint
+from tvbank.checkpoint import Checkpoint, identify_checkpoint, open_checkpoint
 from tvbank.coding import read_header
 from tvbank.compress import Compressor
 from tvbank.errors import CheckpointError, StorageError, TooLargeError, TvbankError
@@ -128,7 +129,7 @@ class Survey(Job):
 
     def run(self, threads: int) -> bytes:
         """See ``Job.run``: ``Surveyed``."""
-        identity = identify_checkpoint(self.tuned.checkpoint)
+        identity = self.tuned.identify()
         if identity == self.known:
             return pack(Surveyed(identity=identity, complete=False))
         tuned = replace(self.tuned, identity=identity)
@@ -302,6 +303,7 @@ class Tuned:
         compressor: what to keep of it.
         replace_mismatched: whether units of another shape than the base's are kept whole.
         identity: of the checkpoint when its task was begun; empty before that.
+        given: what an artefact's files lack, by name.
     """
 
     checkpoint: str
@@ -309,6 +311,15 @@ class Tuned:
     compressor: Compressor = field(compare=False)  # its fine-tune is opened once for all
     replace_mismatched: bool
     identity: str = ""
+    given: tuple[tuple[str, Any], ...] = ()
+
+    def identify(self) -> str:
+        """A digest that changes when its files are written anew.
+
+        Raises:
+            CheckpointError, StorageError: it cannot be read.
+        """
+        return identify_fine_tune(self.checkpoint, dict(self.given))
 
     def sort(self) -> TaskVector:
         """What is stored of the fine-tune; see ``sort_tensors``.
@@ -339,7 +350,7 @@ class Tuned:
         Raises:
             CheckpointError: it was written anew meanwhile.
         """
-        if identify_checkpoint(self.checkpoint) != self.identity:
+        if self.identify() != self.identity:
             raise CheckpointError(
                 f"{self.checkpoint!r} was written anew while its task was built: leave it alone, "
                 "and build again"
@@ -349,10 +360,16 @@ class Tuned:
 @lru_cache(1)
 def _open_base(base: Base) -> tuple[Layout, BaseModel]:
     layout = decode_layout(zlib.decompress(base.layout))
-    return layout, BaseModel(layout, open_checkpoint(base.location), _KEPT_BASE)
+    return layout, BaseModel(layout, _open_weights(base), _KEPT_BASE)
+
+
+@lru_cache(1)
+def _open_weights(base: Base) -> Checkpoint:
+    return open_checkpoint(base.location)
 
 
 @lru_cache(_KEPT_TUNED)
 def _open_tuned(tuned: Tuned) -> FineTune:
     layout, base = tuned.base.open()
-    return FineTune(layout, base, open_checkpoint(tuned.checkpoint))
+    weights = _open_weights(tuned.base)
+    return FineTune(layout, base, open_fine_tune(tuned.checkpoint, weights, dict(tuned.given)))

@@ -82,7 +82,9 @@ class BuiltTask:
 
     def __init__(self, plan: PlannedTask, base: Base) -> None:
         self.plan = plan
-        self.tuned = Tuned(plan.checkpoint, base, plan.compressor, plan.replace_mismatched)
+        self.tuned = Tuned(
+            plan.checkpoint, base, plan.compressor, plan.replace_mismatched, given=plan.given
+        )
         self.key = ""
         self.jobs: list[EncodeUnits | EncodeTask] = []
         self.missing: set[int] = set()

@@ -17,6 +17,10 @@
     checkpoint = "dogs"
     method = "budget"
     target = "1 %"
+
+    [tasks.birds]
+    checkpoint = "output/vit_drop_0.9_group_4/birds"     # an artefact: T-Switch's files
+    given = { scale = 0.002 }                           # what they lack
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from msgspec import Meta
 
 from tvbank._files import read_regular
 from tvbank._json import parse_json
+from tvbank.artefacts import BASE, PLACES
 from tvbank.bank.names import check_metadata, check_task_name
 from tvbank.compress.protocol import Compressor
 from tvbank.compress.registry import COMPRESSORS
@@ -62,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class _Task(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     checkpoint: _Place
     metadata: dict[str, Any] = {}
+    given: dict[str, Any] = {}
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +88,7 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
         metadata: the user's own JSON.
         replace: whether to replace a task of that name.
         replace_mismatched: whether units of another shape than the base's are kept whole.
+        given: what an artefact's files lack, by name; every path is absolute.
     """
 
     name: str
@@ -90,6 +97,7 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any]
     replace: bool
     replace_mismatched: bool
+    given: tuple[tuple[str, Any], ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +196,7 @@ class _Reader:
                 replace_mismatched=bool(
                     _first(task.replace_mismatched, defaults.replace_mismatched)
                 ),
+                given=tuple((k, self._placed(k, v, *where)) for k, v in task.given.items()),
             )
         except _ManifestError:
             raise
@@ -223,6 +232,15 @@ class _Reader:
         if key not in self._compressors:
             self._compressors[key] = COMPRESSORS.make(method, given, prefix="")
         return self._compressors[key]
+
+    def _placed(self, name: str, value: Any, *where: str) -> Any:
+        """A value given beside an artefact; paths become absolute, a list a tuple."""
+        if isinstance(value, list):
+            return tuple(self._placed(name, each, *where) for each in value)
+        if isinstance(value, dict):
+            raise UsageError(f"given: {name} is a table; name the file that holds it")
+        is_place = name in PLACES and isinstance(value, str) and value != BASE
+        return self._absolute(value, *where) if is_place else value
 
     def _absolute(self, place: str, *where: str) -> str:
         if "\0" in place or any("\ud800" <= letter <= "\udfff" for letter in place):

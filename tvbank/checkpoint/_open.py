@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -35,6 +35,7 @@ __all__ = [
     "borrow_checkpoint",
     "checkpoint_file",
     "checkpoint_files",
+    "file_facts",
     "identify_checkpoint",
     "open_checkpoint",
     "place_of",
@@ -186,7 +187,15 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def _identify_path(path: Path) -> list[tuple[str, int, str]]:
-    files = _files_of(checkpoint_file(path))
+    return file_facts(_files_of(checkpoint_file(path)))
+
+
+def file_facts(files: Iterable[Path]) -> list[tuple[str, int, str]]:
+    """Path, size and time of the last change of each file, which change when it is written anew.
+
+    Raises:
+        CheckpointError: one is missing or no file.
+    """
     facts = []
     for file in files:
         size = regular_file_size(file)

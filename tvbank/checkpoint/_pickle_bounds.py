@@ -22,6 +22,9 @@ _STEPS = 2**22
 #: Most instructions of a pickle; a checkpoint has some thirty for each tensor.
 _MOST = 2**25
 
+#: Instructions of later protocols, which numpy's files have and torch's unpickler does not know.
+_PUSHING = ("SHORT_BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8")
+
 #: Integers from here on have equal hashes in arithmetic sequences: as keys they collide.
 _LONG = 2**61 - 1
 
@@ -47,22 +50,24 @@ class _Sized:
         self.awkward += sum(item.awkward for item in items)
 
 
-def objection_to(stream: IO[bytes]) -> str | None:
+def objection_to(stream: IO[bytes], arrays: bool = False) -> str | None:
     """Follow one pickle until it ends, or until torch's unpickler would refuse it.
 
     Args:
         stream: the pickle; afterwards it stands behind the last instruction that was followed.
+        arrays: whether it is read by the unpickler of numpy's arrays, which also knows some
+            instructions of later protocols; what that does not know is an objection.
 
     Returns:
         Why unpickling it would take out of proportion; ``None`` if it would not.
     """
-    machine = _Machine()
+    machine = _Machine(arrays)
     try:
         for number, (operation, argument, _) in enumerate(pickletools.genops(stream)):
             if number > _MOST:
                 return f"it has more than {_MOST} instructions"
             if not machine.step(operation.name, argument):
-                return None
+                return f"no array needs its instruction {operation.name}" if arrays else None
             if machine.depth > _DEEPEST:
                 return f"it nests tuples deeper than {_DEEPEST}"
             if machine.spent > _STEPS + _STEPS_EACH * number:
@@ -81,18 +86,30 @@ class _Machine:
         depth: of the deepest tuple so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, arrays: bool) -> None:
+        self._arrays = arrays
         self._stack: list[_Sized] = []
         self._marks: list[list[_Sized]] = []
         self._memo: dict[int, _Sized] = {}
         self._awkward = self.spent = self.depth = 0
 
     def step(self, name: str, argument: Any) -> bool:
-        """Follow one instruction; false if torch's unpickler knows none of that name."""
+        """Follow one instruction; false if the unpickler knows none of that name."""
         stack = self._stack
         match name:
             case "BINPUT" | "LONG_BINPUT":
+                if self._arrays and argument > len(self._memo):  # it would make room up to there
+                    return False
                 self._memo[argument] = stack[-1]
+            case "MEMOIZE" if self._arrays:
+                self._memo[len(self._memo)] = stack[-1]
+            case "STACK_GLOBAL" if self._arrays:
+                self._top(2)
+                stack.append(_Sized())
+            case "FRAME" if self._arrays:
+                pass
+            case _ if self._arrays and name in _PUSHING:
+                stack.append(_Sized())
             case "BINGET" | "LONG_BINGET":
                 stack.append(self._memo[argument])
             case "MARK":

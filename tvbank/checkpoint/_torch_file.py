@@ -21,7 +21,7 @@ from tvbank.checkpoint._state_dict import StateDictCheckpoint, is_torch_tensor
 from tvbank.checkpoint._zip_directory import directory_bytes
 from tvbank.errors import CheckpointError
 
-__all__ = ["TORCH_SUFFIXES", "open_torch_file"]
+__all__ = ["TORCH_SUFFIXES", "load_torch_file", "open_torch_file", "state_dict_in"]
 
 TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pth.tar")
 
@@ -59,11 +59,25 @@ def open_torch_file(path: Path) -> StateDictCheckpoint:
         CheckpointError: missing, truncated, refused by the restricted unpickler, or without exactly
             one state dict.
     """
+    return state_dict_in(path, load_torch_file(path))
+
+
+def state_dict_in(path: Path, content: object) -> StateDictCheckpoint:
+    """The checkpoint that a loaded file holds; see ``open_torch_file``.
+
+    Raises:
+        CheckpointError: not exactly one state dict.
+    """
+    return StateDictCheckpoint(_only_state_dict(path, content), str(path))
+
+
+def load_torch_file(path: Path) -> object:
+    """What ``torch.save`` wrote into a file: tensors and plain containers; nothing is executed.
+
+    Raises:
+        CheckpointError: missing, truncated, or refused by the restricted unpickler.
+    """
     regular_file_size(path)
-    return StateDictCheckpoint(_only_state_dict(path, _load(path)), str(path))
-
-
-def _load(path: Path) -> object:
     mapped = _is_mappable(path)
     try:
         with warnings.catch_warnings():  # the unpickler warns of protocols newer than torch's own

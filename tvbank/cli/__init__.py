@@ -8,6 +8,7 @@
 ``building.py``     ``init``, ``add``, ``rm``, ``gc``
 ``build.py``        ``build``
 ``copying.py``      ``cp``, ``pack``
+``inspecting.py``   ``inspect``
 ``reading.py``      ``ls``, ``show``, ``verify``
 ``repair.py``       ``repair``
 ``routers.py``      ``routers``

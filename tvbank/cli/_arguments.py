@@ -47,6 +47,19 @@ def key_values(option: str, texts: list[str]) -> dict[str, str]:
     return pairs
 
 
+def given_values(texts: list[str]) -> dict[str, str | list[str]]:
+    """The same of what is given beside an artefact; a name that comes again makes a list.
+
+    Raises:
+        UsageError: something else.
+    """
+    values: dict[str, list[str]] = {}
+    for text in texts:
+        for key, value in key_values("--given", [text]).items():
+            values.setdefault(key, []).append(value)
+    return {key: each[0] if len(each) == 1 else each for key, each in values.items()}
+
+
 #: Text, not a path, which would make one slash of the two in a URL.
 BankArgument = Annotated[
     str, typer.Argument(metavar="BANK", help="The bank: a folder, a URL or a .zip file.")
@@ -60,7 +73,11 @@ OptionalTask = Annotated[
 ]
 #: Text for the same reason: checkpoints are read from URLs, too.
 CheckpointArgument = Annotated[
-    str, typer.Argument(metavar="FILE", help="The fine-tune: a file, a folder or a URL.")
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="The fine-tune: a file, a folder or a URL; a checkpoint, or an artefact.",
+    ),
 ]
 BaseOption = Annotated[
     str | None,
@@ -105,6 +122,16 @@ SetOption = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="An option of the method that has no flag here; repeatable.",
+    ),
+]
+
+GivenOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--given",
+        metavar="KEY=VALUE",
+        help="What the fine-tune's file lacks, if it is a compressed delta or the like; "
+        "repeatable. `tvbank inspect FILE` says what it needs.",
     ),
 ]
 

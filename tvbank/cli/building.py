@@ -20,6 +20,7 @@ from tvbank.cli._arguments import (
     BudgetOption,
     CheckpointArgument,
     DataOption,
+    GivenOption,
     JsonOption,
     LamOption,
     LossOption,
@@ -32,6 +33,7 @@ from tvbank.cli._arguments import (
     StepsOption,
     TaskArgument,
     flexswitch,
+    given_values,
     key_values,
 )
 from tvbank.cli._output import (
@@ -96,6 +98,7 @@ def add(
     ] = None,
     settings: SetOption = None,
     base: BaseOption = None,
+    beside: GivenOption = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option("--metadata", metavar="KEY=VALUE", help="To store with the task; repeatable."),
@@ -148,6 +151,7 @@ def add(
             base=base,
             replace=replace,
             replace_mismatched=replace_mismatched,
+            given=given_values(beside or []),
             progress=progress,
         )
     say(

@@ -1,0 +1,177 @@
+"""Whatever stands for a fine-tune: a checkpoint as it is, an artefact over its base."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tvbank.artefacts._artefact import Artefact
+from tvbank.artefacts._contents import Contents
+from tvbank.artefacts._fine_tune import Tuned
+from tvbank.artefacts._given import BASE, PLACES, Given
+from tvbank.artefacts.bitdelta import BitDelta
+from tvbank.artefacts.masks import Emr
+from tvbank.artefacts.registry import FORMATS
+from tvbank.checkpoint import (
+    Checkpoint,
+    CheckpointSource,
+    file_facts,
+    identify_checkpoint,
+    open_checkpoint,
+    state_dict_in,
+)
+from tvbank.errors import UsageError
+from tvbank.storage import is_url
+
+
+def find_artefact(source: CheckpointSource) -> Artefact | None:
+    """The artefact that a path or a dict in memory is; None if it is none of a known format.
+
+    Raises:
+        CheckpointError: there is nothing, or it is an artefact and damaged.
+    """
+    if isinstance(source, Mapping):
+        words = "the dict"
+        return BitDelta.of(source, words, []) or Emr.of(source, words, [])
+    path = _path_of(source)
+    return None if path is None else _recognised(Contents(path))
+
+
+def open_fine_tune(
+    source: CheckpointSource, base: Checkpoint, given: Mapping[str, Any] | None = None
+) -> Checkpoint:
+    """Open a checkpoint, or what an artefact makes of a base.
+
+    Args:
+        source: what ``open_checkpoint`` takes, or the path of an artefact.
+        base: the weights that an artefact changes; stays open.
+        given: what an artefact's files lack, by name.
+
+    Returns:
+        A checkpoint that the caller closes.
+
+    Raises:
+        CheckpointError, UnitMismatchError, BaseMismatchError: it cannot be read, or does not fit.
+        UsageError: something must be given that is not, or is given in vain.
+    """
+    given = given or {}
+    contents = None
+    if isinstance(source, Mapping):
+        found = find_artefact(source)
+    else:
+        path = _path_of(source)
+        contents = None if path is None else Contents(path)
+        found = None if contents is None else _recognised(contents)
+    if found is None:
+        if given:
+            raise UsageError(
+                f"{_named(source)} is a checkpoint and no artefact: nothing need be given beside "
+                f"it (got {', '.join(given)})"
+            )
+        return open_checkpoint(source) if contents is None else _as_checkpoint(contents, source)
+    values = Given(found.source, found.title, found.takes, given)
+    with ExitStack() as opened:
+        before = _before(values, base, opened)
+        return Tuned(found.source, before, found.changes(before, values), opened.pop_all())
+
+
+@contextmanager
+def borrow_fine_tune(
+    source: CheckpointSource, base: Checkpoint, given: Mapping[str, Any] | None = None
+) -> Iterator[Checkpoint]:
+    """``open_fine_tune`` for the length of a ``with`` block; a ``Checkpoint`` given stays open."""
+    checkpoint = open_fine_tune(source, base, given)
+    try:
+        yield checkpoint
+    finally:
+        if checkpoint is not source:
+            checkpoint.close()
+
+
+def identify_fine_tune(source: str, given: Mapping[str, Any] | None = None) -> str:
+    """A digest that changes whenever its files, or those given beside it, are written anew.
+
+    Args:
+        source: path or URL.
+        given: see ``open_fine_tune``.
+
+    Raises:
+        CheckpointError, StorageError: as ``identify_checkpoint``.
+    """
+    found = find_artefact(source)
+    if found is None:
+        return identify_checkpoint(source)
+    facts: list[object] = [file_facts(found.files)]
+    for name, value in sorted((given or {}).items()):
+        facts.append((name, repr(value)))
+        if name in PLACES:
+            places = [place for place in _several(value) if place != BASE]
+            facts += [_facts_of(place) for place in places]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _facts_of(place: Any) -> object:
+    if isinstance(place, str | os.PathLike) and Path(place).is_file():
+        return file_facts([Path(place)])
+    return identify_fine_tune(os.fspath(place)) if isinstance(place, str | os.PathLike) else ""
+
+
+def _recognised(contents: Contents) -> Artefact | None:
+    for recognise in FORMATS:
+        if (found := recognise(contents)) is not None:
+            return found
+    if contents.kind != "folder":
+        return None
+    return _recognised(contents.inner)
+
+
+def _as_checkpoint(contents: Contents, source: CheckpointSource) -> Checkpoint:
+    """Open what has been looked at, without reading it a second time."""
+    inner = contents.inner
+    if "checkpoint" in vars(inner):
+        return inner.checkpoint
+    if vars(inner).get("loaded") is not None and inner.path.suffix.lower() != ".json":
+        return state_dict_in(inner.path, inner.loaded)
+    return open_checkpoint(source)
+
+
+def _before(given: Given, base: Checkpoint, opened: ExitStack) -> Checkpoint:
+    """The version that an artefact was made from: the base, or what ``before`` makes of it."""
+    for place in _several(given.get("before")):
+        if place == BASE:
+            continue
+        base = opened.enter_context(
+            borrow_fine_tune(place, base, {"before": BASE} if _takes_before(place) else None)
+        )
+    return base
+
+
+def _takes_before(place: CheckpointSource) -> bool:
+    found = find_artefact(place)
+    return found is not None and "before" in found.takes
+
+
+def _several(value: Any) -> Sequence[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _path_of(source: CheckpointSource) -> Path | None:
+    """The path on this machine that a source names, if it does and something is there."""
+    if not isinstance(source, str | os.PathLike) or is_url(os.fspath(source)):
+        return None
+    path = Path(source)
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return None  # who opens it says why
+    return path
+
+
+def _named(source: CheckpointSource) -> str:
+    return repr(os.fspath(source)) if isinstance(source, str | os.PathLike) else "what was given"

@@ -1,0 +1,158 @@
+"""What a file or folder is, for whom it was made, and how it comes into a bank: ``inspect``."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from tvbank._files import read_regular
+from tvbank.artefacts import Artefact, Contents, Stored, find_artefact
+from tvbank.artefacts.research import ResearchDict
+from tvbank.checkpoint import Checkpoint, open_checkpoint, unreadable
+from tvbank.errors import CheckpointError
+
+#: Bytes of a text that are looked at for a recipe's members.
+_TEXT_BYTES = 2**20
+
+
+@final
+@dataclass(frozen=True)
+class Inspection:
+    """What a file or folder is.
+
+    Attributes:
+        path: of it.
+        kind: in one word: ``checkpoint``, ``bank``, ``recipe``, ``unknown``, or an artefact's.
+        title: in a few words.
+        nbytes: of the tensors as they are stored.
+        tensors: name, element type, shape, bytes and role of each.
+        facts: what it says of itself: its base, its method, its version.
+        needs: what must be given to add it, by name, and what that is.
+        how: the commands that use it; empty if nothing does.
+        remark: what else to know: why it is refused, mostly.
+    """
+
+    path: str
+    kind: str
+    title: str
+    nbytes: int = 0
+    tensors: Sequence[Stored] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
+    how: Sequence[str] = ()
+    remark: str = ""
+
+    @property
+    def dtypes(self) -> dict[str, int]:
+        """Number of tensors by element type."""
+        return dict(Counter(tensor.dtype for tensor in self.tensors))
+
+
+def inspect(path: str | os.PathLike[str]) -> Inspection:
+    """Say what a file or folder is, by what is in it; no weights are read.
+
+    Args:
+        path: on this machine.
+
+    Raises:
+        CheckpointError: nothing is there, or it is of a known format and damaged.
+    """
+    place = Path(path)
+    contents = Contents(place)
+    text = os.fspath(path)
+    if contents.kind in ("folder", "zip") and (bank := _bank(place, contents)) is not None:
+        return bank
+    if (recipe := _recipe(text, contents)) is not None:
+        return recipe
+    if contents.kind != "folder" and (found := find_artefact(place)) is not None:
+        return _artefact(text, found)
+    try:
+        if contents.kind == "folder" and (found := find_artefact(place)) is not None:
+            return _artefact(text, found)
+        with open_checkpoint(place) as checkpoint:
+            return _checkpoint(text, contents, checkpoint)
+    except CheckpointError as error:
+        if contents.kind in ("folder", "unknown", "json", "numpy", "zip"):
+            return Inspection(text, "unknown", "nothing that tvbank knows", remark=str(error))
+        raise
+
+
+def _artefact(path: str, found: Artefact) -> Inspection:
+    tensors = found.stored()
+    facts = {name: fact for name, fact in found.notes().items() if name != "refused"}
+    needs = found.needs()
+    refused = isinstance(found, ResearchDict) or found.kind == "adapter"
+    flags = "".join(f" --given {name}=…" for name in needs)
+    how = [] if refused else [f"tvbank add BANK NAME {shlex.quote(path)}{flags}"]
+    remark = str(found.notes().get("refused", ""))
+    if found.kind == "adapter":
+        remark = "merge it into its base first (merge_and_unload()), and add the full model"
+    return Inspection(
+        path, found.kind, found.title, sum(tensor.nbytes for tensor in tensors), tensors, facts,
+        needs, how, remark,
+    )  # fmt: skip
+
+
+def _checkpoint(path: str, contents: Contents, checkpoint: Checkpoint) -> Inspection:
+    specs = checkpoint.tensors.values()
+    tensors = [Stored(s.name, s.dtype, s.shape, s.nbytes, "other") for s in specs]
+    facts: dict[str, Any] = {"parameters": sum(spec.size for spec in specs)}
+    if checkpoint.tied:
+        facts["tied"] = dict(checkpoint.tied)
+    config = contents.json("config.json")
+    if isinstance(config, dict):
+        facts |= {k: config[k] for k in ("model_type", "architectures") if k in config}
+    sharded = checkpoint.source.lower().endswith(".index.json")
+    title = f"a {'sharded ' if sharded else ''}checkpoint" + (
+        " in a folder" if contents.kind == "folder" else ""
+    )
+    quoted = shlex.quote(path)
+    how = [f"tvbank init BANK --base {quoted}", f"tvbank add BANK NAME {quoted}"]
+    total = sum(tensor.nbytes for tensor in tensors)
+    return Inspection(path, "checkpoint", title, total, tensors, facts, how=how)
+
+
+def _bank(path: Path, contents: Contents) -> Inspection | None:
+    """A bank, in a folder or in one zip file."""
+    from tvbank.bank.bank import open as open_bank
+    from tvbank.errors import BankNotFoundError, StorageError
+
+    if contents.kind == "folder" and "zarr.json" not in contents.names:
+        return None
+    try:
+        bank = open_bank(path)
+    except (BankNotFoundError, StorageError):
+        return None
+    facts = {
+        "generation": bank.generation,
+        "tasks": list(bank),
+        "routers": list(bank.routers),
+        "units": len(bank.layout.units),
+        "parameters": bank.layout.parameters,
+    }
+    quoted = shlex.quote(os.fspath(path))
+    how = [f"tvbank ls {quoted}", f"tvbank export {quoted} TASK -o FILE"]
+    total = sum(bank[name].stored_bytes for name in bank)
+    return Inspection(os.fspath(path), "bank", "a bank", total, facts=facts, how=how)
+
+
+def _recipe(path: str, contents: Contents) -> Inspection | None:
+    """A recipe of mergekit's: a YAML text with a method and models."""
+    if contents.kind != "unknown" or not path.lower().endswith((".yaml", ".yml")):
+        return None
+    try:
+        text = read_regular(path, _TEXT_BYTES).decode("utf-8")
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except UnicodeDecodeError:
+        return None
+    members = {line.split(":")[0] for line in text.splitlines() if line[:1].isalpha()}
+    if "merge_method" not in members or not members & {"models", "slices", "modules"}:
+        return None
+    how = [f"tvbank merge BANK {shlex.quote(path)} -o FILE"]
+    return Inspection(path, "recipe", "a recipe of mergekit", how=how)
