@@ -38,7 +38,7 @@ ALLOWED = {
     "storage": {"errors", "_atomic", "_files"},
     "checkpoint": {"errors", "_atomic", "_json", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
-    "naming": {"errors", "_lazy", "checkpoint", "layout"},
+    "naming": {"errors", "_lazy", "dtypes", "checkpoint", "layout", "folders"},
     "vector": {"errors", "dtypes", "checkpoint", "layout", "naming"},
     "folders": {
         "errors", "_atomic", "_atomic_folder", "_files", "_json", "_version", "storage",
@@ -51,7 +51,7 @@ ALLOWED = {
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "bank": {
         "errors", "_atomic", "_lazy", "_progress", "dtypes", "storage", "checkpoint", "layout",
-        "vector", "artefacts", "coding", "compress", "routing", "folders",
+        "vector", "artefacts", "coding", "compress", "routing", "folders", "naming",
     },
     "building": {
         "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",

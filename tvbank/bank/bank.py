@@ -30,8 +30,9 @@ from tvbank.bank.verify import Fault, verify
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import TaskExistsError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
+from tvbank.naming import Names
 from tvbank.storage import Location, Storage, is_url, open_storage
-from tvbank.vector import BaseModel, FineTune, sort_tensors
+from tvbank.vector import BaseModel, FineTune, Missing, sort_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -92,6 +93,8 @@ class Bank(Mapping[str, Task]):
         replace: bool = False,
         replace_mismatched: bool = False,
         given: Mapping[str, Any] | None = None,
+        missing: Missing = None,
+        names: Names | None = None,
         progress: Listener = None,
     ) -> Task:
         """Compress a fine-tune and publish it as a task; readers see it whole or not at all.
@@ -111,10 +114,16 @@ class Bank(Mapping[str, Task]):
                 instead of refused.
             given: what an artefact's files lack, by name, such as ``{"scale": 0.02}``; the error
                 that asks for it says which.
+            missing: what of the base may stand for units that the fine-tune lacks: ``"base"`` for
+                all of them, or names and patterns (``"*.pooler.*"``) of some. Heads of the base
+                may be missing anyway, if nothing else is.
+            names: the fine-tune's name for each of the bank's: a mapping, or a function. By default
+                it is found out: wrappers, prefixes, what transformers renames, fuses and stacks.
             progress: a ``Progress``, or a function that is called with bytes done and in all.
 
         Returns:
-            The task, as it can now be read from the bank.
+            The task, as it can now be read from the bank; its ``remarks`` say what was found of
+            names, and what of the base stands for what is missing.
 
         Raises:
             InvalidNameError, TaskExistsError, UsageError: the arguments.
@@ -142,8 +151,9 @@ class Bank(Mapping[str, Task]):
             all_cores() as pool,
         ):
             model = BaseModel(self.layout, base_checkpoint)
+            fine_tune = FineTune(self.layout, model, tuned, names=names, missing=missing)
             vector = sort_tensors(
-                FineTune(self.layout, model, tuned), chosen.accepts,
+                fine_tune, chosen.accepts,
                 lossy=chosen.element == "float32", replace_mismatched=replace_mismatched,
             )  # fmt: skip
             if vector.remark:
@@ -155,7 +165,9 @@ class Bank(Mapping[str, Task]):
             )  # fmt: skip
             prepared = prepare(draft, spool)
             self._catalog = publish_task(self.storage, self.layout, name, prepared, replace=replace)
-        return self[name]
+        task = self[name]
+        task.remarks = fine_tune.remarks
+        return task
 
     def _refuse_existing(self, name: str, *, replace: bool) -> None:
         """Refuse before any work what publishing would refuse; only a doubt asks the store."""

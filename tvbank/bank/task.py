@@ -95,7 +95,15 @@ class Unit:
 
 @final
 class Task(Mapping[str, Unit]):
-    """One task of a bank: its units by name, in the order of the base."""
+    """One task of a bank: its units by name, in the order of the base.
+
+    Attributes:
+        name: of the task.
+        remarks: what ``add`` found worth knowing of the fine-tune's names, and of what it lacks;
+            it is not stored.
+    """
+
+    remarks: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -71,8 +71,10 @@ class Checkpoint(ABC):
             is cheapest (a state dict's own order; a file's order of bytes).
         tied: alias -> owner of every further name of the same storage. Aliases are not in
             ``tensors``.
+        module: the ``torch.nn.Module`` whose state dict it is, if it is one's.
     """
 
+    module: Any = None
     source: str
     tensors: Mapping[str, TensorSpec]
     tied: Mapping[str, str]

@@ -86,6 +86,7 @@ class StateDictCheckpoint(Checkpoint):
 
     def _close(self) -> None:
         self._entries.clear()
+        self.module = None
 
 
 def open_module(module: torch.nn.Module) -> StateDictCheckpoint:
@@ -119,7 +120,9 @@ def open_module(module: torch.nn.Module) -> StateDictCheckpoint:
             "accelerate and have no weights here; load the model without offloading, or remove the "
             "hooks (accelerate.hooks.remove_hook_from_submodules)"
         )
-    return StateDictCheckpoint(state_dict, source, buffers)
+    checkpoint = StateDictCheckpoint(state_dict, source, buffers)
+    checkpoint.module = module
+    return checkpoint
 
 
 def _describe(source: str, name: object, value: object) -> tuple[TensorSpec, Hashable | None]:

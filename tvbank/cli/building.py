@@ -112,6 +112,15 @@ def add(
             "--replace-mismatched", help="Keep units of another shape than the base's whole."
         ),
     ] = False,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--missing",
+            metavar="NAME",
+            help="Take a unit that the fine-tune lacks from the base: its name, a pattern "
+            "('*.pooler.*'), or 'base' for all; repeatable.",
+        ),
+    ] = None,
     model: ModelOption = None,
     data: DataOption = None,
     loss: LossOption = None,
@@ -152,8 +161,11 @@ def add(
             replace=replace,
             replace_mismatched=replace_mismatched,
             given=given_values(beside or []),
+            missing=missing,
             progress=progress,
         )
+    for remark in added.remarks:
+        say(remark, err=True)
     say(
         f"added {task}: {human_bytes(added.stored_bytes)}, {added.bits_per_parameter:.3f} bits per "
         f"parameter, {describe(added.compressor)}, {time.monotonic() - start:.1f} s"

@@ -1,12 +1,17 @@
 """Names: a unit has one in a bank, maybe others in files, and one or more places in a live model.
 
-===================  ==========================================================================
-``_locate.py``       ``locate``: where a live model has what a bank names
-``_conversions.py``  what transformers' own conversion tables say of files and models
-``prefixes.py``      below which prefix a model has the names of the base
-``_window.py``       ``Part``, ``Window``: a slice of a fused or stacked tensor, a transposition
-``meanings.py``      what a name tells: a buffer, a tie, a constant, a head
-===================  ==========================================================================
+====================  ==========================================================================
+``_locate.py``        ``locate``: where a live model has what a bank names
+``_checkpoints.py``   ``named_as``: a checkpoint by the names of a bank's base
+``_renamed.py``       that checkpoint: tensors that are parts of others, or made of several
+``_names.py``         ``names=``: what a caller says of names
+``_conversions.py``   what transformers' own conversion tables say of files and models
+``_architecture.py``  the model behind a checkpoint, without weights: what its names lead to
+``_window.py``        ``Part``, ``Window``: a slice of a fused or stacked tensor, a transposition
+``prefixes.py``       prefixes and wrappers: names that only begin differently
+``meanings.py``       what a name tells: a buffer, a tie, a constant, a head
+``causes.py``         why a checkpoint lacks units, and what to do
+====================  ==========================================================================
 """
 
 from __future__ import annotations
@@ -14,14 +19,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tvbank._lazy import lazy_exports
+from tvbank.naming._names import Names as Names
 from tvbank.naming._window import Part as Part
 from tvbank.naming._window import Window as Window
 
 if TYPE_CHECKING:
+    from tvbank.naming._checkpoints import Named as Named
+    from tvbank.naming._checkpoints import named_as as named_as
     from tvbank.naming._locate import Located as Located
-    from tvbank.naming._locate import Names as Names
     from tvbank.naming._locate import locate as locate
 
-__all__ = ["Located", "Names", "Part", "Window", "locate"]
+__all__ = ["Located", "Named", "Names", "Part", "Window", "locate", "named_as"]
 
-__getattr__ = lazy_exports(__name__, dict.fromkeys(["Located", "Names", "locate"], "_locate"))
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "Located": "_locate",
+        "Named": "_checkpoints",
+        "locate": "_locate",
+        "named_as": "_checkpoints",
+    },
+)

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 
 from tvbank.errors import BaseMismatchError, UsageError, name_some, name_units
 from tvbank.naming._conversions import Conversions, conversions_in
+from tvbank.naming._names import Names, names_function
 from tvbank.naming._window import Part
 from tvbank.naming.meanings import is_constant_name, lacks_heads_only
 from tvbank.naming.prefixes import common_prefixes, prefixes_before, with_dot
 
-__all__ = ["Located", "Names", "locate"]
-
-#: Other names for the bank's: a mapping from them, or a function that is given one.
-Names = Mapping[str, str] | Callable[[str], str | None]
+__all__ = ["Located", "locate"]
 
 #: Parts of a model by the names of a bank.
 _Parts = dict[str, Part]
@@ -254,27 +252,3 @@ def _given(names: Names, tensors: Collection[str]) -> _Spelling:
         return found
 
     return _Spelling("", "names as given", parts)
-
-
-def names_function(names: Any) -> Callable[[str], str | None]:
-    """``names=`` as a function from the bank's names; what a mapping lacks stays as it is.
-
-    Raises:
-        UsageError: it is neither a mapping nor a function; or, when called, it gives no text.
-    """
-    if isinstance(names, Mapping):
-        look_up: Callable[[str], object] = lambda name: names.get(name, name)  # noqa: E731
-    elif callable(names):
-        look_up = names
-    else:
-        raise UsageError(
-            f"names must be a mapping of the bank's names, or a function, not {names!r}"
-        )
-
-    def other(name: str) -> str | None:
-        theirs = look_up(name)
-        if theirs is not None and not isinstance(theirs, str):
-            raise UsageError(f"names gives {theirs!r} for {name!r}: give a name, or None")
-        return theirs
-
-    return other

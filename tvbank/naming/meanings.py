@@ -1,4 +1,4 @@
-"""What the name of a tensor tells: a buffer, a tie, a constant, a wrapper's prefix.
+"""What the name of a tensor tells: a buffer, a tie, a constant, a head.
 
 A file says nothing of its tensors but their names. These tables hold what torch, transformers, timm
 and quantisation libraries call them.
@@ -7,8 +7,7 @@ and quantisation libraries call them.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from tvbank.checkpoint import TensorSpec
 
@@ -18,7 +17,6 @@ __all__ = [
     "is_constant_name",
     "is_tie",
     "lacks_heads_only",
-    "remedy_for_names",
 ]
 
 #: Statistics, counters, quantisation scales and the vectors of spectral norms: no gradient reaches
@@ -54,12 +52,6 @@ _HEADS = re.compile(
     r"|generator_\w+|discriminator_\w+|pre_classifier|logits_proj|proj_out|text_projection"
     r"|visual_projection|pred_layer|seq_relationship|sequence_summary|multi_choice_\w+)"
 )
-
-_WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-_ADAPTERS = ("lora_A", "lora_B", "lora_embedding_A", "ia3_l", "hada_w1_a", "prompt_embeddings")
-
-#: Missing names that are looked for under another prefix.
-_LOOKED_FOR = 3
 
 
 def is_buffer(name: str, names: Collection[str] = ()) -> bool:
@@ -115,77 +107,3 @@ def lacks_heads_only(missing: Collection[str], present: Collection[str]) -> bool
 def is_tie(name: str) -> bool:
     """Whether libraries are used to tie a tensor of that name to another one."""
     return _TIES.search(name) is not None
-
-
-def remedy_for_names(missing: Collection[str], present: Collection[str]) -> str:
-    """What to do about names of the base that a checkpoint lacks: the prefix that differs, if any.
-
-    Args:
-        missing: names of the base.
-        present: names of the checkpoint.
-    """
-    if any(part in name.split(".") for name in present for part in _ADAPTERS):
-        return (
-            "it is an adapter (LoRA or another of peft's): merge it into its base "
-            "(merge_and_unload()) and give the full model"
-        )
-    for wrapper in _WRAPPERS:
-        bare = {_without(name, wrapper) for name in present}
-        if len(bare.intersection(missing)) * 2 >= len(missing):
-            return (
-                f"its names have {wrapper + '.'!r} where the base's do not: take it out of them "
-                f"({{name.replace({wrapper + '.'!r}, ''): tensor for name, tensor in ….items()}})"
-            )
-    ours, theirs = _prefixes(missing, present)
-    if theirs and not ours:
-        return (
-            f"its names begin with {theirs!r} where the base's do not: take it away "
-            f"({{name.removeprefix({theirs!r}): tensor for name, tensor in ….items()}}), or make "
-            "a bank of a base whose names have it"
-        )
-    if ours and not theirs:
-        return (
-            f"the base's names begin with {ours!r} and its do not: put it before them "
-            f"({{{ours!r} + name: tensor for name, tensor in ….items()}})"
-        )
-    if ours:
-        return (
-            f"its names begin with {theirs!r} where the base's begin with {ours!r}: rename them "
-            f"({{{ours!r} + name.removeprefix({theirs!r}): tensor for name, tensor in …}})"
-        )
-    return "give a full checkpoint of the same model"
-
-
-def _without(name: str, part: str) -> str:
-    return ".".join(other for other in name.split(".") if other != part)
-
-
-def _prefixes(missing: Collection[str], present: Collection[str]) -> tuple[str, str]:
-    """What stands before the base's names, and before the checkpoint's, if that is the difference.
-
-    At least half of the missing names must be there under the other prefix.
-    """
-    found: Counter[tuple[str, str]] = Counter()
-    for name in list(missing)[:_LOOKED_FOR]:
-        found.update(_candidates(name, present))
-    for (ours, theirs), _ in found.most_common(_LOOKED_FOR):
-        fitting = [n for n in missing if n.startswith(ours) and theirs + n[len(ours) :] in present]
-        if len(fitting) * 2 >= len(missing):
-            return ours, theirs
-    return "", ""
-
-
-def _candidates(name: str, present: Iterable[str]) -> set[tuple[str, str]]:
-    """Pairs of prefixes with which a missing name is a present one."""
-    parts = name.split(".")
-    pairs: dict[tuple[str, str], int] = {}
-    for other in present:
-        others, same = other.split("."), 0
-        while same < min(len(parts), len(others)) and parts[-1 - same] == others[-1 - same]:
-            same += 1
-        if same:
-            ours, theirs = parts[: len(parts) - same], others[: len(others) - same]
-            pair = "".join(f"{p}." for p in ours), "".join(f"{p}." for p in theirs)
-            pairs[pair] = max(same, pairs.get(pair, 0))
-    most = max(pairs.values(), default=0)
-    return {pair for pair, same in pairs.items() if same == most}

@@ -10,27 +10,43 @@ from numpy.typing import NDArray
 from tvbank.checkpoint import Checkpoint, TensorSpec
 from tvbank.errors import BaseMismatchError, name_units
 from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
+from tvbank.naming import Names, named_as
 from tvbank.vector.pairing import Pairing
 
 
 @final
 class BaseModel:
-    """The base checkpoint of a bank, checked against the layout's fingerprints as it is read."""
+    """The base checkpoint of a bank, checked against the layout's fingerprints as it is read.
 
-    def __init__(self, layout: Layout, checkpoint: Checkpoint, keep_bytes: int = 0) -> None:
+    Attributes:
+        checkpoint: as it was given, under its own names.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        checkpoint: Checkpoint,
+        keep_bytes: int = 0,
+        *,
+        names: Names | None = None,
+    ) -> None:
         """Compare names, shapes and element types; the weights are compared when they are read.
 
         Args:
             layout: of the bank.
-            checkpoint: holds the weights; of tied names any one or all.
+            checkpoint: holds the weights; of tied names any one or all. Its names may differ from
+                the bank's, where a way from one to the other is found; see ``tvbank.naming``.
             keep_bytes: how much memory units may take that are kept, once checked, to be read
                 again.
+            names: the checkpoint's name for each of the bank's, if the caller knows them.
 
         Raises:
             BaseMismatchError: names the units that differ.
         """
         self._source = checkpoint.source
-        self._pairing = Pairing(layout, checkpoint)
+        self.checkpoint = checkpoint
+        named = named_as(layout, checkpoint, names=names)
+        self._pairing = Pairing(layout, named.checkpoint)
         self._records = {record.name: record for record in layout.records}
         self._kept: dict[str, NDArray[Any]] = {}
         self._bytes_left = keep_bytes

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tvbank.checkpoint import Checkpoint, TensorSpec
 from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
-from tvbank.naming.meanings import is_tie, remedy_for_names
+from tvbank.naming.causes import cause_of_lack
+from tvbank.naming.meanings import is_tie
 
 #: Bytes of tensors that were read early and are still to be read.
 _EARLY_BYTES = 2**26
@@ -83,9 +84,10 @@ class Pairing:
         return self._checkpoint.is_buffer(self._tensors.get(name, name))
 
     def remedy(self, missing: Collection[str]) -> str:
-        """What to do about names that the checkpoint lacks."""
+        """Why the checkpoint lacks units, and what to do about it."""
         known = {*(record.name for record in self._layout.records), *self._layout.tied}
-        return remedy_for_names(missing, set(self._tensors) - known)
+        units = [r.name for r in self._layout.records if r.name in self and r.name not in missing]
+        return cause_of_lack(missing, units, set(self._tensors) - known)
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors

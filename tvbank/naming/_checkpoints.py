@@ -1,0 +1,225 @@
+"""A checkpoint by the names of a bank's base: renamed where its own differ, if a way is found.
+
+Ways, the likeliest first: the names as they are; without a wrapper's part (``module.``), or with
+another prefix; and through the architecture of the checkpoint or the base, as transformers loads
+it: there the names of both lead to the same tensor, or to parts of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from tvbank.checkpoint import Checkpoint
+from tvbank.errors import UsageError
+from tvbank.layout import Layout
+from tvbank.naming._architecture import Architecture, architectures
+from tvbank.naming._names import Names, names_function
+from tvbank.naming._renamed import Recipe, RenamedCheckpoint
+from tvbank.naming._window import Part, Window
+from tvbank.naming.meanings import is_constant_name
+from tvbank.naming.prefixes import names_of_units, other_prefixes, without_wrappers
+
+__all__ = ["Named", "named_as"]
+
+#: Recipes by the names of the base.
+_Recipes = dict[str, Recipe]
+
+#: The checkpoint's name by the name that it is given first.
+_Spelled = Mapping[str, str]
+
+
+@final
+@dataclass(frozen=True)
+class Named:
+    """A checkpoint under a base's names.
+
+    Attributes:
+        checkpoint: by those names; further tensors have their own.
+        remark: in words, how its names differ; empty if they do not.
+    """
+
+    checkpoint: Checkpoint
+    remark: str = ""
+
+
+def named_as(
+    layout: Layout,
+    checkpoint: Checkpoint,
+    *,
+    names: Names | None = None,
+    base: Checkpoint | None = None,
+) -> Named:
+    """Read a checkpoint by the names of a bank's base.
+
+    What no way leads to is missing there, as it was before.
+
+    Args:
+        layout: of the base.
+        checkpoint: base or fine-tune.
+        names: the checkpoint's name for each of the bank's, if the caller knows them.
+        base: the base's own checkpoint: its architecture may tell what this one's does not.
+
+    Raises:
+        UsageError: ``names`` is neither a mapping nor a function, or gives a name that the
+            checkpoint has not.
+    """
+    units = names_of_units(layout)
+    present = {*checkpoint.tensors, *checkpoint.tied}
+    if names is not None:
+        given = _given(names, [name for own in units.values() for name in own], present)
+        return Named(RenamedCheckpoint(checkpoint, given), "names as given")
+    best: tuple[int, _Recipes, str] = (len(_missing(units, present)), {}, "")
+    known = {name for own in units.values() for name in own}
+    if best[0] == 0 or present <= known:
+        return Named(checkpoint)
+    for recipes, told in _ways(layout, units, checkpoint, base):
+        missing = len(_missing(units, {*present, *recipes}))
+        if missing < best[0]:
+            best = missing, recipes, told
+        if missing == 0:
+            break
+    _, recipes, told = best
+    return Named(RenamedCheckpoint(checkpoint, recipes) if recipes else checkpoint, told)
+
+
+def _missing(units: Mapping[str, Collection[str]], present: Collection[str]) -> list[str]:
+    """Units of which no name is there, but what a model computes by itself."""
+    return [
+        unit
+        for unit, own in units.items()
+        if not any(name in present for name in own) and not is_constant_name(unit)
+    ]
+
+
+def _ways(
+    layout: Layout,
+    units: Mapping[str, Collection[str]],
+    checkpoint: Checkpoint,
+    base: Checkpoint | None,
+) -> Iterator[tuple[_Recipes, str]]:
+    present = list(dict.fromkeys((*checkpoint.tensors, *checkpoint.tied)))
+    known = [name for own in units.values() for name in own]
+    spellings = list(_spellings(_missing(units, present), known, present))
+    for spelled, told in spellings:
+        recipes = {n: Recipe([(own, None)]) for n, own in spelled.items() if n != own}
+        yield {name: recipe for name, recipe in recipes.items() if name in set(known)}, told
+    others = [base] if base is not None and base is not checkpoint else []
+    for origin, architecture in architectures(checkpoint, *others):
+        own = architecture.is_own and origin is checkpoint
+        same: _Spelled = {name: name for name in present}
+        for spelled, told in [(same, ""), *spellings]:
+            also = f"; {told}" if told else ""
+            yield (
+                _through(architecture, layout, known, checkpoint, spelled, own=own),
+                f"its names and the base's lead to the same tensors of the model, as transformers "
+                f"loads them{also}",
+            )
+
+
+def _spellings(
+    missing: Collection[str], known: Collection[str], present: Collection[str]
+) -> Iterator[tuple[_Spelled, str]]:
+    """Ways to spell a checkpoint's names, each with words for it."""
+    for wrapper, bare in without_wrappers(present):
+        yield bare, f"its names have {wrapper!r} where the base's do not"
+    pairs = other_prefixes(missing, present)
+    if len(pairs) == 1:  # of several nobody knows which is meant
+        ours, theirs = pairs[0]
+        below = [name for name in present if name.startswith(theirs)]
+        spelled = {ours + name.removeprefix(theirs): name for name in below}
+        if not ours:
+            yield spelled, f"its names begin with {theirs!r} and the base's do not"
+        elif not theirs:
+            yield spelled, f"the base's names begin with {ours!r} and its do not"
+        else:
+            yield spelled, f"its names begin with {theirs!r} where the base's begin with {ours!r}"
+
+
+def _through(
+    architecture: Architecture,
+    layout: Layout,
+    known: Iterable[str],
+    checkpoint: Checkpoint,
+    spelled: _Spelled,
+    *,
+    own: bool,
+) -> _Recipes:
+    """Recipes for the base's names by the tensors of the model that they and the others lead to."""
+    best: _Recipes = {}
+    for table in architecture.tables:
+        theirs = {
+            name: Part(name) for name in spelled if name in architecture.tensors
+        } if own else table.parts(spelled)  # fmt: skip
+        wanted = table.parts(known)
+        recipes = _matched(architecture.tensors, wanted, theirs, layout, checkpoint, spelled)
+        if len(recipes) > len(best):
+            best = recipes
+        if best and len(best) == len(wanted):
+            break
+    return best
+
+
+def _matched(
+    tensors: Mapping[str, Any],
+    wanted: Mapping[str, Part],
+    theirs: Mapping[str, Part],
+    layout: Layout,
+    checkpoint: Checkpoint,
+    spelled: _Spelled,
+) -> _Recipes:
+    """What of a checkpoint stands where the base's names lead."""
+    owners: dict[int, str] = {}
+    owner = {name: owners.setdefault(id(tensor), name) for name, tensor in tensors.items()}
+    at: dict[tuple[str, Window | None], str] = {}
+    pieces: dict[str, list[tuple[str, Window | None]]] = {}
+    for name, part in theirs.items():
+        at[owner[part.name], part.window] = spelled[name]
+        if part.window is not None:
+            pieces.setdefault(owner[part.name], []).append((spelled[name], part.window))
+    present = {*checkpoint.tensors, *checkpoint.tied}
+    recipes: _Recipes = {}
+    for name, part in wanted.items():
+        place = owner[part.name]
+        if name in present:
+            continue
+        if (same := at.get((place, part.window))) is not None:
+            recipes[name] = Recipe([(same, None)])
+            continue
+        if not tensors[part.name].is_contiguous():
+            continue
+        whole = at.get((place, None))
+        if part.window is not None and whole is not None:
+            recipes[name] = Recipe([(whole, None)], part.window.shape, part.window)
+        elif part.window is None and place in pieces:
+            made = Recipe(pieces[place], tuple(tensors[part.name].shape))
+            if _fills(made, checkpoint):
+                recipes[name] = made
+    return recipes
+
+
+def _fills(recipe: Recipe, checkpoint: Checkpoint) -> bool:
+    """Whether pieces of one element type, in their windows' shapes, make up the whole tensor."""
+    specs = [checkpoint.tensors[checkpoint.tied.get(n, n)] for n, _ in recipe.pieces]
+    fitting = all(
+        window is not None and spec.shape == window.shape
+        for spec, (_, window) in zip(specs, recipe.pieces, strict=True)
+    )
+    size = 1
+    for side in recipe.shape or ():
+        size *= side
+    return fitting and len({s.dtype for s in specs}) == 1 and sum(s.size for s in specs) == size
+
+
+def _given(names: Names, known: Iterable[str], present: Collection[str]) -> _Recipes:
+    other = names_function(names)
+    recipes: _Recipes = {}
+    for name in known:
+        theirs = other(name)
+        if theirs is None or theirs == name:
+            continue
+        if theirs not in present:
+            raise UsageError(f"names= says that {name!r} is {theirs!r}, which the checkpoint lacks")
+        recipes[name] = Recipe([(theirs, None)])
+    return recipes

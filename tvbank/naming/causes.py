@@ -1,0 +1,59 @@
+"""Why a checkpoint lacks units of the base, and what to do: one of four causes, each with a remedy.
+
+An adapter, which holds no full weights; heads of another task; a wrapper or a prefix of which it
+is not clear which is meant; or another model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from tvbank.naming.meanings import lacks_heads_only
+from tvbank.naming.prefixes import other_prefixes
+
+__all__ = ["cause_of_lack", "is_adapter"]
+
+_ADAPTERS = ("lora_A", "lora_B", "lora_embedding_A", "ia3_l", "hada_w1_a", "prompt_embeddings")
+
+_TAKE = "missing='base' (--missing base) takes them from the base"
+
+
+def is_adapter(names: Collection[str]) -> bool:
+    """Whether names are those of an adapter (LoRA or another of peft's), not of a full model."""
+    return any(part in name.split(".") for name in names for part in _ADAPTERS)
+
+
+def cause_of_lack(
+    missing: Collection[str], units: Collection[str], further: Collection[str]
+) -> str:
+    """Why names of the base are missing in a checkpoint, and what to do.
+
+    Args:
+        missing: names of the base that the checkpoint lacks.
+        units: names of the base that it has.
+        further: names that it has and the base has not.
+    """
+    if is_adapter(further):
+        return (
+            "it is an adapter (LoRA or another of peft's), which holds no full weights: give the "
+            "adapter's own folder, with its adapter_config.json, or merge it into its base "
+            "(merge_and_unload()) and give the full model"
+        )
+    pairs = other_prefixes(missing, further)
+    if len(pairs) > 1:
+        shown = " or ".join(repr(theirs) for _, theirs in pairs[:3])
+        return (
+            f"it has names of the base several times, below {shown}: say which with names=, a "
+            "function or a mapping from the base's names to its own"
+        )
+    if lacks_heads_only(missing, units):
+        return f"it has other heads than the base, or none: {_TAKE}"
+    if units:
+        return (
+            "it is not complete, or another model: give a full checkpoint of the same model; "
+            f"{_TAKE}, if they were not fine-tuned; it also takes names or patterns of some"
+        )
+    return (
+        "it is another model, or has other names: give a full checkpoint of the same model, or "
+        "names=, a function or a mapping from the base's names to its own"
+    )
