@@ -2,9 +2,9 @@
 
     PYTHON _mergekit_child.py ORDERS
 
-ORDERS is a JSON file: a list of ``{"recipe": path, "out": folder, "masks": path or null}``. Masks
-are a safetensors file of the draws that DARE is to be given, by ``task/unit``, and ``models`` the
-folders by task and as ``base``.
+ORDERS is a JSON file: a list of ``{"recipe": path, "out": folder, "masks": path or null, "models":
+folders by task and as base, "stable": bool}``. Masks are a safetensors file of the draws that DARE
+is to be given, by ``task/unit``; ``stable`` makes torch sort equal numbers in their order.
 """
 
 from __future__ import annotations
@@ -54,6 +54,16 @@ def drawing(masks: str, models: dict[str, str], dtype: str | None) -> Any:
         yield
 
 
+@contextmanager
+def sorting_stably() -> Any:
+    argsort, sort = torch.argsort, torch.sort
+    with (
+        patch("torch.argsort", lambda *a, **k: argsort(*a, **k, stable=True)),
+        patch("torch.sort", lambda *a, **k: sort(*a, **k, stable=True)),
+    ):
+        yield
+
+
 def main() -> None:
     for order in json.loads(Path(sys.argv[1]).read_text()):
         text = Path(order["recipe"]).read_text()
@@ -62,7 +72,7 @@ def main() -> None:
         if order["masks"]:
             draws = drawing(order["masks"], order["models"], config.dtype)
         options = MergeOptions(copy_tokenizer=False, write_model_card=False, quiet=True)
-        with draws:
+        with draws, sorting_stably() if order["stable"] else nullcontext():
             run_merge(config, order["out"], options, config_source=text)
 
 

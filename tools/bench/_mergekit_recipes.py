@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
-import sys
-from collections.abc import Iterator
+import sysconfig
+import venv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -16,14 +19,18 @@ from safetensors.torch import load_file, save_file
 import tvbank
 from tvbank.merging.recipes import export_recipe
 
+#: What recipes are held against.
+VERSION = "0.1.5"
+
 _TASKS = ("cats", "dogs", "birds")
-_TYPES = ("float32", "bfloat16", "float16")
-_SEED = 3
+_DENSITIES = (0.6, 0.4, 0.7)
+_MODEL_TYPES = ("float32", "bfloat16", "float16", "bfloat16, tied")
+SEED = 3
 
 #: What the names of a recipe's models stand in the place of, so that it is one for both.
 _MODELS = "models:\n" + "".join(
     f"  - model: ${task}\n    parameters: {{weight: {weight}, density: {density}}}\n"
-    for task, weight, density in zip(_TASKS, (0.5, 0.3, 0.4), (0.6, 0.4, 0.7), strict=True)
+    for task, weight, density in zip(_TASKS, (0.5, 0.3, 0.4), _DENSITIES, strict=True)
 )
 _ONLY_WEIGHTS = "models:\n" + "".join(
     f"  - model: ${task}\n    parameters: {{weight: {weight}}}\n"
@@ -134,15 +141,73 @@ modules:
 _DTYPES = ("", "dtype: float32\nout_dtype: bfloat16\n", "dtype: bfloat16\n")
 
 
-def small_llamas(folder: Path, dtype: torch.dtype, *, tied: bool = False) -> dict[str, Path]:
+def keeps(count: int, seed: int, task: str, unit: str, drop: float) -> torch.Tensor:
+    """Which entries ``Dare`` keeps, by its specification."""
+    digest = hashlib.sha256(f"{seed}\0{task}\0{unit}".encode()).digest()
+    state, whole = int.from_bytes(digest[:8], "little"), 2**64 - 1
+    kept = []
+    for position in range(count):
+        mixed = state + (position + 1) * 0x9E3779B97F4A7C15 & whole
+        mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & whole
+        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & whole
+        kept.append(((mixed ^ mixed >> 31) >> 11) * 2.0**-53 >= drop)
+    return torch.tensor(kept)
+
+
+def make_environment(folder: Path) -> str:
+    """An environment with mergekit, and for the rest the packages of this one; its interpreter."""
+    place = folder / "mergekit-environment"
+    venv.create(place, with_pip=True)
+    python = place / "bin" / "python"
+    ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+    (Path(packages) / "shared.pth").write_text(sysconfig.get_path("purelib"))
+    wanted = [f"mergekit=={VERSION}", "immutables", "sentencepiece"]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *wanted]
+    subprocess.run(install, check=True)
+    return str(python)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe for models of an element type.
+
+    Attributes:
+        label: in ``RECIPES``.
+        models: element type of the models, and whether their embeddings are tied.
+        types: what the recipe calculates in and writes, YAML.
+    """
+
+    label: str
+    models: str
+    types: str
+
+    @property
+    def text(self) -> str:
+        """The recipe, with ``$cats`` and the like in the place of models."""
+        return RECIPES[self.label] + self.types
+
+
+CASES = [
+    Case(label, models, types)
+    for models in _MODEL_TYPES
+    for label in RECIPES
+    for types in (_DTYPES if models == "bfloat16" else _DTYPES[:1])
+]
+
+
+def small_llamas(folder: Path, models: str, hidden: int = 16) -> dict[str, Path]:
     """A base and three fine-tunes, most of whose entries differ from it."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
+    name, _, tied = models.partition(", ")
     config = LlamaConfig(
-        vocab_size=48, hidden_size=16, intermediate_size=24, num_hidden_layers=4,
-        num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=tied,
+        vocab_size=3 * hidden, hidden_size=hidden, intermediate_size=hidden * 3 // 2,
+        num_hidden_layers=4, num_attention_heads=2, num_key_value_heads=1,
+        tie_word_embeddings=bool(tied), pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
+    dtype = getattr(torch, name)
     model = LlamaForCausalLM(config).to(dtype)
     paths = {"base": folder / "base"}
     model.save_pretrained(paths["base"])
@@ -158,58 +223,115 @@ def small_llamas(folder: Path, dtype: torch.dtype, *, tied: bool = False) -> dic
     return paths
 
 
+def run_mergekit(
+    folder: Path, python: str, cases: Sequence[Case], hidden: int = 16, *, stable: bool = False
+) -> Iterator[tuple[Case, dict[str, Path], dict[str, torch.Tensor]]]:
+    """What mergekit makes of each case: the case, the folders of its models, the weights.
+
+    Args:
+        folder: to work in.
+        python: the interpreter of the environment that has mergekit.
+        cases: what to merge.
+        hidden: width of the models.
+        stable: whether mergekit is made to sort so that equal magnitudes stay in their order.
+    """
+    models: dict[str, dict[str, Path]] = {}
+    orders = []
+    for number, case in enumerate(cases):
+        if case.models not in models:
+            place = folder / f"models-{len(models)}"
+            place.mkdir()
+            models[case.models] = small_llamas(place, case.models, hidden)
+        paths = models[case.models]
+        recipe = folder / f"recipe-{number}.yaml"
+        recipe.write_text(Template(case.text).substitute(paths))
+        orders.append({
+            "recipe": str(recipe), "out": str(folder / f"theirs-{number}"), "stable": stable,
+            "models": {name: str(path) for name, path in paths.items()}, "masks": None,
+        })  # fmt: skip
+        if case.label.startswith("dare"):
+            orders[-1]["masks"] = str(folder / f"masks-{number}.safetensors")
+            base = load_file(paths["base"] / "model.safetensors")
+            drawn = {
+                f"{task}/{unit}": keeps(w.numel(), SEED, task, unit, 1 - share).reshape(w.shape)
+                for task, share in zip(_TASKS, _DENSITIES, strict=True)
+                for unit, w in base.items()
+            }
+            save_file(drawn, orders[-1]["masks"])
+    (folder / "orders.json").write_text(json.dumps(orders))
+    child = Path(__file__).with_name("_mergekit_child.py")
+    subprocess.run([python, "-P", str(child), str(folder / "orders.json")], check=True)
+    for case, order in zip(cases, orders, strict=True):
+        yield case, models[case.models], load_file(Path(order["out"]) / "model.safetensors")
+
+
 def compare_recipes(folder: Path, python: str) -> Iterator[dict[str, Any]]:
-    """One row a recipe and element type.
+    """One row a case; mergekit as it is, and with a stable sort.
 
     Args:
         folder: to work in.
         python: the interpreter of the environment that has mergekit.
     """
-    from tools.bench.mergekit import keeps
-
-    cases, orders = [], []
-    kinds = [(name, False) for name in _TYPES] + [("bfloat16", True)]
-    for dtype, tied in kinds:
-        place = folder / (f"{dtype}-tied" if tied else dtype)
+    banks: dict[str, tvbank.Bank] = {}
+    runs = []
+    for stable in (False, True):
+        place = folder / ("stable" if stable else "plain")
         place.mkdir()
-        paths = small_llamas(place, getattr(torch, dtype), tied=tied)
-        bank = tvbank.create(place / "bank", base=paths["base"])
-        for task in _TASKS:
-            bank.add(task, paths[task], tvbank.Exact())
-        base = load_file(paths["base"] / "model.safetensors")
-        for number, (label, text) in enumerate(RECIPES.items()):
-            for turn, types in enumerate(_DTYPES if dtype == "bfloat16" and not tied else [""]):
-                recipe = place / f"recipe-{number}-{turn}.yaml"
-                recipe.write_text(Template(text).substitute(paths) + types)
-                order = {"recipe": str(recipe), "out": str(place / f"theirs-{number}-{turn}")}
-                masks = None
-                if label.startswith("dare"):
-                    masks = place / f"masks-{number}-{turn}.safetensors"
-                    densities = dict(zip(_TASKS, (0.6, 0.4, 0.7), strict=True))
-                    drawn = {
-                        f"{task}/{unit}": keeps(w.numel(), _SEED, task, unit, 1 - density)
-                        .reshape(w.shape)
-                        for task, density in densities.items()
-                        for unit, w in base.items()
-                    }  # fmt: skip
-                    save_file(drawn, masks)
-                models = {name: str(path) for name, path in paths.items()}
-                orders.append({**order, "masks": masks and str(masks), "models": models})
-                cases.append((label, dtype, tied, types, bank, recipe, Path(order["out"])))
-    (folder / "orders.json").write_text(json.dumps(orders))
-    child = Path(__file__).with_name("_mergekit_child.py")
-    subprocess.run(
-        [python or sys.executable, "-P", str(child), str(folder / "orders.json")], check=True
-    )
-    for label, dtype, tied, types, bank, recipe, out in cases:
-        ours = export_recipe(bank, recipe, seed=_SEED, out=recipe.with_suffix(".safetensors"))
-        mine, theirs = load_file(ours), load_file(out / "model.safetensors")
+        runs.append(run_mergekit(place, python, CASES, stable=stable))
+    for (case, paths, theirs), (_, _, sorted_stably) in zip(*runs, strict=True):
+        if case.models not in banks:
+            bank = tvbank.create(folder / f"bank-{len(banks)}", base=paths["base"])
+            for task in _TASKS:
+                bank.add(task, paths[task], tvbank.Exact())
+            banks[case.models] = bank
+        recipe = folder / "recipe.yaml"
+        recipe.write_text(Template(case.text).substitute(paths))
+        out = export_recipe(banks[case.models], recipe, seed=SEED, out=folder / "ours.safetensors")
+        ours = load_file(out)
         yield {
-            "recipe": label,
-            "models": f"{dtype}{', tied' if tied else ''}",
-            "types": types.replace("\n", " ").strip(),
-            **_difference(mine, theirs),
+            "recipe": case.label,
+            "models": case.models,
+            "types": case.types.replace("\n", " ").strip(),
+            **_difference(ours, theirs),
+            "with a stable sort": _difference(ours, sorted_stably)["with other bits"],
         }
+
+
+def freeze_recipes(out: Path, folder: Path, python: str) -> None:
+    """Write models and what mergekit makes of them to one file, which the tests compare with.
+
+    Args:
+        out: the file.
+        folder: to work in.
+        python: the interpreter of the environment that has mergekit.
+    """
+    cases = [c for c in CASES if c.models == "float32"]
+    calm = ("linear", "task_arithmetic, normalized", "dare_linear", "slerp, gradients and filters")
+    cases += [c for c in CASES if c.models == "bfloat16" and not c.types and c.label in calm]
+    tensors, results, shapes = {}, [], {}
+    for number, (case, paths, weights) in enumerate(run_mergekit(folder, python, cases, 4)):
+        if case.models not in shapes:
+            shapes[case.models] = {}
+            for model, path in paths.items():
+                state = load_file(path / "model.safetensors")
+                shapes[case.models] = {name: list(w.shape) for name, w in state.items()}
+                tensors[f"{case.models}/{model}"] = joined(state)
+        named = {name: name for name in paths}
+        tensors[f"result/{number}"] = joined(weights)
+        results.append({
+            "label": case.label, "models": case.models, "seed": SEED,
+            "recipe": Template(case.text).substitute(named),
+            "shapes": {name: list(w.shape) for name, w in weights.items()},
+        })  # fmt: skip
+    command = "python -m tools.bench mergekit --freeze FILE"
+    metadata = {"made by": f"mergekit {VERSION}, {command}", "models": json.dumps(shapes),
+                "results": json.dumps(results)}  # fmt: skip
+    save_file(tensors, out, metadata)
+
+
+def joined(state: dict[str, torch.Tensor]) -> torch.Tensor:
+    """All entries of a state dict, by its names in order."""
+    return torch.cat([state[name].flatten() for name in sorted(state)])
 
 
 def _difference(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> dict[str, Any]:

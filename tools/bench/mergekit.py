@@ -1,9 +1,12 @@
-"""Task arithmetic, TIES and DARE out of a bank against mergekit's, entry by entry.
+"""Task arithmetic, TIES and DARE out of a bank against mergekit's, entry by entry; and recipes.
 
     python -m tools.bench mergekit [--base FILE --tuned FILE FILE...] [--json]
+    python -m tools.bench mergekit --recipes [--mergekit-python PYTHON] [--json]
 
-Needs mergekit, one of the peers of the extra ``bench``. Without files three small random models are
-made. mergekit merges in the way it would from its command line, with three things
+Needs mergekit, one of the peers of the extra ``bench``; ``--recipes`` runs it in an environment of
+its own, made for it if none is named. Recipes are for a small Llama: what mergekit writes of its
+checkpoints against what ``tvbank merge`` writes of its tasks, bit by bit. Without files three small
+random models are made. mergekit merges in the way it would from its command line, with three things
 minded:
 
 - TIES: it trims each tensor by itself, as ``Ties(across="unit")`` does, but keeps the whole part of
@@ -18,7 +21,6 @@ minded:
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +35,13 @@ from safetensors.torch import load_file, save_file
 import tvbank
 from tools.bench._checkpoints import add_files
 from tools.bench._measure import options, report
+from tools.bench._mergekit_recipes import (
+    VERSION,
+    compare_recipes,
+    freeze_recipes,
+    keeps,
+    make_environment,
+)
 from tvbank.merging import MergeMethod, TaskArithmetic
 
 _SHAPES = {"a": (60, 50), "b": (40,), "c": (10, 20, 5)}
@@ -72,19 +81,6 @@ def theirs(paths: list[Path], out: Path, method: str, weight: float, **shared: A
     tasks = raw.plan_flat_merge(config, str(out), False, False, MergeOptions(quiet=True))
     Executor(tasks, math_device="cpu", storage_device="cpu").execute()
     return load_file(next(out.glob("*.safetensors")))
-
-
-def keeps(count: int, seed: int, task: str, unit: str, drop: float) -> torch.Tensor:
-    """Which entries ``Dare`` keeps, by its specification."""
-    digest = hashlib.sha256(f"{seed}\0{task}\0{unit}".encode()).digest()
-    state, whole = int.from_bytes(digest[:8], "little"), 2**64 - 1
-    kept = []
-    for position in range(count):
-        mixed = state + (position + 1) * 0x9E3779B97F4A7C15 & whole
-        mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & whole
-        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & whole
-        kept.append(((mixed ^ mixed >> 31) >> 11) * 2.0**-53 >= drop)
-    return torch.tensor(kept)
 
 
 @contextmanager
@@ -150,8 +146,24 @@ def difference(ours: State, other: State, base: State, edge: State | None) -> di
 def main() -> None:
     parser = options(__doc__)
     add_files(parser)
+    parser.add_argument("--recipes", action="store_true", help="compare recipes")
+    parser.add_argument(
+        "--mergekit-python", metavar="PYTHON", help="interpreter of an environment with mergekit"
+    )
+    parser.add_argument(
+        "--freeze", type=Path, metavar="FILE", help="write what mergekit makes, for the tests"
+    )
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
+    if arguments.recipes or arguments.freeze:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
+            python = arguments.mergekit_python or make_environment(Path(temporary))
+            if arguments.freeze:
+                freeze_recipes(arguments.freeze, Path(temporary), python)
+                return
+            rows = list(compare_recipes(Path(temporary), python))
+        report(arguments, {"mergekit": VERSION}, {"recipes, entry by entry": rows})
+        return
     rows = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         folder = Path(temporary)

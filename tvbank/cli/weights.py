@@ -140,7 +140,9 @@ def merge(
         others |= {"density": density, "across": across, "drop": drop, "set": settings}
         if wrong := [name for name, value in others.items() if value is not None]:
             raise UsageError(f"--{wrong[0]} is for TASK=WEIGHT; a recipe says it itself")
-        _merge_recipe(bank, weights[0], models or [], base, seed, output, as_json)
+        written: dict[str, Any] = {"out": output, "files": files, "overwrite": force}
+        written["max_shard_size"] = max_shard_size
+        _merge_recipe(bank, weights[0], models or [], base, seed, written, as_json)
         return
     if models:
         raise UsageError("--model is for a recipe; here tasks are named by TASK=WEIGHT")
@@ -163,7 +165,7 @@ def _merge_recipe(
     models: list[str],
     base: str | None,
     seed: int | None,
-    output: str,
+    written: dict[str, Any],
     as_json: bool,
 ) -> None:
     from tvbank.merging.recipes import Recipe, export_recipe
@@ -178,8 +180,8 @@ def _merge_recipe(
     notes: list[str] = []
     with Bar("merging") as progress:
         out = export_recipe(
-            bank, recipe, base=base, models=named, seed=seed, note=notes.append, out=output,
-            progress=progress,
+            bank, recipe, base=base, models=named, seed=seed, note=notes.append,
+            progress=progress, **written,
         )  # fmt: skip
     if not as_json:
         for note in notes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -22,12 +23,20 @@ class Origin:
         relation: to the base, as the hub calls it: ``finetune``, ``merge`` or ``adapter``.
         patch: what their configuration says otherwise than the base's; see ``config_patch``.
         facts: what else the card says: a word, and what it is.
+        layers: the base's layers of which those of the weights are; empty if they are the same.
+        layers_before: how many layers the base has.
+        dtype: the element type of the weights; empty if it is the base's.
+        recipe: the YAML that says how they were merged, for the card and a file of its own.
     """
 
     title: str
     relation: str
     patch: Mapping[str, Any]
     facts: Sequence[tuple[str, str]] = ()
+    layers: Sequence[int] = ()
+    layers_before: int = 0
+    dtype: str = ""
+    recipe: str = ""
 
 
 def card(origin: Origin, base: str, library: str | None) -> str:
@@ -52,6 +61,10 @@ def card(origin: Origin, base: str, library: str | None) -> str:
     if origin.facts:
         lines += ["", "| | |", "|---|---|"]
         lines += [f"| {inline(what)} | {inline(text)} |" for what, text in origin.facts]
+    if origin.recipe:
+        fence = "`" * (2 + max(map(len, re.findall("`+", origin.recipe)), default=1))
+        lines += ["", "The recipe, in mergekit's form:", "", f"{fence}yaml"]
+        lines += [origin.recipe.strip("\n"), fence]
     return "\n".join(lines) + "\n"
 
 

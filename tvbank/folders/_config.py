@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "labels",
     "members_of_rows",
     "merge_patch",
+    "rebuilt",
 ]
 
 #: Under which a task's metadata hold its configuration's patch.
@@ -52,6 +53,10 @@ _HEAD = re.compile(
 
 #: Output layers that are the input's embedding unless a task has one of its own.
 _OUTPUT = re.compile(r"(^|.*\.)(lm_head|embed_out)\.weight")
+
+#: What configurations call the number of layers, and lists that say something of each.
+_COUNTS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_OF_LAYERS = ("layer_types", "mlp_layer_types", "layers_block_type", "no_rope_layers")
 
 Shape = tuple[int, ...]
 
@@ -134,6 +139,31 @@ def labels(count: int) -> tuple[dict[int, str], dict[str, int]]:
     """Names for so many classes, as transformers gives them: by number, and the numbers by name."""
     by_number = {number: f"LABEL_{number}" for number in range(count)}
     return by_number, {text: number for number, text in by_number.items()}
+
+
+def rebuilt(
+    config: Mapping[str, Any], before: int, layers: Sequence[int], dtype: str
+) -> dict[str, Any]:
+    """A configuration with other layers, or another element type.
+
+    Args:
+        config: of the base.
+        before: how many layers the base has.
+        layers: which of them those of the weights are; empty if they are the same.
+        dtype: of the weights; empty if it is the base's.
+    """
+    result: dict[str, Any] = copy.deepcopy(dict(config))
+    for part in _parts(result):
+        for name in (*_COUNTS, *_OF_LAYERS) if layers else ():
+            value = part.get(name)
+            if name in _COUNTS and value == before:
+                part[name] = len(layers)
+            elif isinstance(value, list) and len(value) == before:
+                part[name] = [value[layer] for layer in layers]
+        for name in ("dtype", "torch_dtype") if dtype else ():
+            if name in part:
+                part[name] = dtype
+    return result
 
 
 def _fit_rows(config: dict[str, Any], name: str, before: Shape | None, shape: Shape) -> None:

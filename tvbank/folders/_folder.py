@@ -25,7 +25,7 @@ from tvbank.checkpoint import (
 from tvbank.errors import UsageError
 from tvbank.folders._beside import CONFIG_FILE, Beside, as_text, beside
 from tvbank.folders._card import Origin, card
-from tvbank.folders._config import fitted, merge_patch
+from tvbank.folders._config import fitted, merge_patch, rebuilt
 from tvbank.layout import Layout
 from tvbank.storage import local_file
 
@@ -35,6 +35,9 @@ __all__ = ["MAX_SHARD_SIZE", "ModelFolder", "folder_named", "parse_bytes"]
 MAX_SHARD_SIZE = "5GB"
 
 CARD = "README.md"
+
+#: As mergekit calls the recipe that it puts into a folder.
+RECIPE = "mergekit_config.yml"
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -166,6 +169,7 @@ class ModelFolder:
             config = merge_patch(config, origin.patch if self.files is None else {})
             shapes = {record.name: record.shape for record in layout.records}
             config = fitted(config, shapes, {s.name: s.shape for s in specs if s.name in kept})
+            config = rebuilt(config, origin.layers_before, origin.layers, origin.dtype)
         aliases = {alias for alias in layout.tied if alias not in kept}
         alone = [s for s in specs if not (s.name in aliases and _is_tied_by(config, s.name))]
         shards = plan_shards(alone, parse_bytes(self.max_shard_size), _stem(config))
@@ -208,6 +212,8 @@ class Prepared:
         files = dict(self.beside.files)
         if self.beside.config is not None:
             files[CONFIG_FILE] = as_text(self.beside.config)
+        if self.origin.recipe:
+            files[RECIPE] = self.origin.recipe.encode(errors="replace")
         text = card(self.origin, self.beside.name, _library(self.beside))
         return {**files, CARD: text.encode(errors="replace")}
 

@@ -81,6 +81,7 @@ class Output:
         start: Callable[[str], Finish],
         progress: Listener,
         kept: Collection[str] = (),
+        size: Callable[[TensorSpec], int] = lambda spec: spec.nbytes,
     ) -> Path:
         """Write units, reporting bytes done and bytes in all; the path of the file or folder.
 
@@ -90,21 +91,27 @@ class Output:
             start: begins the work on the unit of that name; later ones begin before it is done.
             progress: see ``export``.
             kept: names of those that a task keeps whole.
+            size: bytes that a unit takes while it is made.
 
         Raises:
             StorageError: the place cannot be written to.
         """
         if self._folder is None:
             ordered = aligned_order(specs)
-            write_safetensors(self.path, ordered, _units(ordered, start, progress))
+            metadata = {"format": "pt"} | ({"recipe": origin.recipe} if origin.recipe else {})
+            units = _units(ordered, start, size, progress)
+            write_safetensors(self.path, ordered, units, metadata)
         else:
             prepared = self._folder.prepare(self._base, origin, self._layout, specs, kept)
-            prepared.write(_units(prepared.shards.order, start, progress))
+            prepared.write(_units(prepared.shards.order, start, size, progress))
         return self.path
 
 
 def _units(
-    ordered: Sequence[TensorSpec], start: Callable[[str], Finish], progress: Listener
+    ordered: Sequence[TensorSpec],
+    start: Callable[[str], Finish],
+    size: Callable[[TensorSpec], int],
+    progress: Listener,
 ) -> Iterable[NDArray[Any]]:
     counter = Counter(listener(progress), sum(spec.nbytes for spec in ordered))
 
@@ -112,4 +119,4 @@ def _units(
         counter.advance(unit.nbytes)
         return unit
 
-    return map(counted, run_ahead(ordered, lambda s: start(s.name), lambda s: s.nbytes))
+    return map(counted, run_ahead(ordered, lambda s: start(s.name), size))

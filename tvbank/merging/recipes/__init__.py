@@ -7,6 +7,7 @@
 ``_layers.py``    which tensors are layers, by their names
 ``_plan.py``      a recipe and a layout: what becomes of every tensor
 ``_models.py``    which tasks are meant, and their weights
+``_work.py``      how each tensor of the result is made
 ``_merge.py``     ``merge_recipe``, ``export_recipe``
 ``method.py``     ``RecipeMethod``: what every method is
 ``methods/``      the methods, one idea a file; ``tvbank/merging/registry.py`` lists them

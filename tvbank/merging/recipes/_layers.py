@@ -56,6 +56,13 @@ def find_layers(names: Iterable[str]) -> tuple[list[Stack], list[str]]:
     return list(stacks.values()), loose
 
 
+def layer_of(name: str) -> int:
+    """The number of a tensor's layer; the name must have one."""
+    match = _LAYER.search(name)
+    assert match is not None
+    return int(match[1])
+
+
 def comes_before(name: str) -> bool:
     """Whether a tensor that is of no layer comes before the first, as embeddings do."""
     return _BEFORE.search(name) is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 from typing import Any, Final, final
@@ -14,10 +14,10 @@ from tvbank.bank.bank import Bank
 from tvbank.bank.task import Task
 from tvbank.checkpoint import CheckpointSource, TensorSpec
 from tvbank.errors import UnitMismatchError, name_some
-from tvbank.layout import fingerprint
-from tvbank.merging.apply import restore
+from tvbank.merging._assemble import Assembler, Finish
 from tvbank.merging.recipes._plan import PlannedTensor
 from tvbank.merging.recipes._yaml import Node
+from tvbank.merging.restored import Restored, base_specs
 from tvbank.vector import BaseModel
 
 #: Stands for the bank's base among the names of models; no task can have it.
@@ -91,7 +91,11 @@ def _called(base: CheckpointSource) -> set[str]:
 
 @final
 class Models:
-    """Reads whole tensors of models, those of one group at the same time on all cores."""
+    """Reads whole tensors of models, those of one group at the same time on all cores.
+
+    Attributes:
+        tasks: that take part, by name.
+    """
 
     def __init__(
         self, bank: Bank, tasks: Sequence[str], base: BaseModel, pool: ThreadPoolExecutor
@@ -104,16 +108,14 @@ class Models:
             base: the base's weights.
             pool: threads to decode on.
         """
-        self._layout, self._base, self._pool = bank.layout, base, pool
+        layout = bank.layout
         self.tasks: dict[str, Task] = {name: bank[name].by_shard() for name in tasks}
-
-    def spec(self, model: str, unit: str) -> TensorSpec:
-        """Shape and element type of a tensor."""
-        owner = self._layout.tied.get(unit, unit)
-        record: Any = self._layout.by_name.get(owner) or self._layout.whole_by_name[owner]
-        if model != BASE and (kept := self._kept(model, unit)) is not None:
-            record = self.tasks[model].extras.record(kept)
-        return TensorSpec(unit, record.dtype, record.shape)
+        self._base, self._tied = Assembler(layout, base, [], pool), layout.tied
+        self._restored = {
+            name: Restored(task, base, layout, pool) for name, task in self.tasks.items()
+        }
+        self._specs = {name: _by_name(each.specs) for name, each in self._restored.items()}
+        self._specs[BASE] = _by_name(base_specs(layout))
 
     def check(self, planned: PlannedTensor) -> tuple[TensorSpec, ...]:
         """What the tensors are of which one is made.
@@ -121,7 +123,7 @@ class Models:
         Raises:
             UnitMismatchError: they have not all the same shape.
         """
-        specs = tuple(self.spec(each.model, each.unit) for each in planned.inputs)
+        specs = tuple(self._specs[each.model][each.unit] for each in planned.inputs)
         for each, spec in zip(planned.inputs, specs, strict=True):
             if spec.shape != specs[0].shape:
                 first = planned.inputs[0]
@@ -131,6 +133,10 @@ class Models:
                     "be merged; bring them to one vocabulary with transformers first"
                 )
         return specs
+
+    def base_shape(self, unit: str) -> tuple[int, ...]:
+        """The shape of a tensor of the base."""
+        return self._specs[BASE][unit].shape
 
     def start(self, planned: PlannedTensor) -> Callable[[], list[NDArray[Any]]]:
         """Begin to read the tensors of which one is made.
@@ -145,44 +151,11 @@ class Models:
         ends = [self._start(each.model, each.unit) for each in planned.inputs]
         return lambda: [end() for end in ends]
 
-    def _kept(self, model: str, unit: str) -> str | None:
-        extras = self.tasks[model].extras
-        owner = self._layout.tied.get(unit, unit)
-        return next((name for name in (unit, owner) if name in extras), None)
-
-    def _start(self, model: str, unit: str) -> Callable[[], NDArray[Any]]:
-        if model != BASE and (kept := self._kept(model, unit)) is not None:
-            extras = self.tasks[model].extras
-            return lambda: extras[kept]
-        owner = self._layout.tied.get(unit, unit)
-        base = self._base.read_unchecked(owner)
-        seen = self._pool.submit(fingerprint, base)
-        made, parts = base, []
-        if model != BASE and owner in self.tasks[model]:
-            task, length = self.tasks[model], self._layout.chunk_length
-            flat = base.reshape(-1).copy()
-
-            def decode(frame: Any) -> None:
-                block = flat[frame.first : frame.first + length]
-                block[:] = restore(owner, block, task.decode(frame))
-
-            parts = [self._pool.submit(decode, frame) for frame in task.frames(owner)]
-            made = flat.reshape(base.shape)
-
-        def finish() -> NDArray[Any]:
-            self._base.check(owner, seen.result())
-            for part in parts:
-                part.result()
-            return made
-
-        return finish
+    def _start(self, model: str, unit: str) -> Finish:
+        if model == BASE:
+            return self._base.unchanged(self._tied.get(unit, unit))
+        return self._restored[model].start(unit)
 
 
-def promoted(names: Sequence[str]) -> str:
-    """The element type that several have in common, as torch says."""
-    import torch
-
-    found: torch.dtype = getattr(torch, names[0])
-    for name in names[1:]:
-        found = torch.promote_types(found, getattr(torch, name))
-    return str(found).removeprefix("torch.")
+def _by_name(specs: Iterable[TensorSpec]) -> dict[str, TensorSpec]:
+    return {spec.name: spec for spec in specs}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self, final
 
@@ -88,7 +89,7 @@ class Recipe:
     """How several models become one, as mergekit 0.1.5's YAML says it.
 
     Attributes:
-        text: the YAML; empty if the recipe came from Python.
+        text: the YAML; JSON, which is YAML, if the recipe came from Python.
         method_name: its ``merge_method``.
         method: that method.
         base: its ``base_model``, if any.
@@ -143,7 +144,8 @@ class Recipe:
         """
         if isinstance(recipe, str):
             return cls._read(from_yaml(recipe, source), recipe)
-        return cls._read(from_python(recipe, source), "")
+        checked = cls._read(from_python(recipe, source), "")
+        return replace(checked, text=json.dumps(recipe, indent=1, default=str))
 
     @classmethod
     def _read(cls, node: Node, text: str) -> Self:

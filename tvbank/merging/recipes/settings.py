@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, final
 
 from tvbank.merging.recipes._yaml import Node
@@ -155,7 +156,7 @@ def _scalar(node: Node, parameter: Parameter) -> Scalar:
             raise node.error(f"{parameter.name} must be true or false, not {node.shown}")
         return truth
     try:  # YAML takes 1e-5, without a point, for a text
-        number = float(value) if isinstance(value, int | float | str) else math.nan
+        number = float(value) if isinstance(value, Real | str) else math.nan
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
