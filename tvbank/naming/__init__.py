@@ -3,6 +3,7 @@
 ====================  ==========================================================================
 ``_locate.py``        ``locate``: where a live model has what a bank names
 ``_checkpoints.py``   ``named_as``: a checkpoint by the names of a bank's base
+``_units.py``         ``units_of``: which units a parameter of a live or peft's model is made of
 ``_renamed.py``       that checkpoint: tensors that are parts of others, or made of several
 ``_names.py``         ``names=``: what a caller says of names
 ``_conversions.py``   what transformers' own conversion tables say of files and models
@@ -12,6 +13,9 @@
 ``meanings.py``       what a name tells: a buffer, a tie, a constant, a head
 ``causes.py``         why a checkpoint lacks units, and what to do
 ====================  ==========================================================================
+
+Who holds a model asks ``locate``, who holds a checkpoint ``named_as``; who holds the name of a
+module's parameter (an adapter has such) asks ``units_of``.
 """
 
 from __future__ import annotations
@@ -28,8 +32,9 @@ if TYPE_CHECKING:
     from tvbank.naming._checkpoints import named_as as named_as
     from tvbank.naming._locate import Located as Located
     from tvbank.naming._locate import locate as locate
+    from tvbank.naming._units import units_of as units_of
 
-__all__ = ["Located", "Named", "Names", "Part", "Window", "locate", "named_as"]
+__all__ = ["Located", "Named", "Names", "Part", "Window", "locate", "named_as", "units_of"]
 
 __getattr__ = lazy_exports(
     __name__,
@@ -38,5 +43,6 @@ __getattr__ = lazy_exports(
         "Named": "_checkpoints",
         "locate": "_locate",
         "named_as": "_checkpoints",
+        "units_of": "_units",
     },
 )

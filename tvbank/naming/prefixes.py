@@ -18,6 +18,7 @@ __all__ = [
     "other_prefixes",
     "prefixes_before",
     "with_dot",
+    "without_peft",
     "without_wrappers",
 ]
 
@@ -26,6 +27,10 @@ _DEEPEST = 4
 
 #: What wrappers put into the names of what they wrap.
 _WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+#: What peft puts before the names of a model, and into those of what it wraps.
+_PEFT = "base_model.model."
+_BASE_LAYER = "base_layer"
 
 #: Missing names that are looked for under another prefix.
 _LOOKED_FOR = 8
@@ -75,6 +80,12 @@ def without_wrappers(names: Iterable[str]) -> Iterator[tuple[str, Mapping[str, s
     for group in dict.fromkeys([*((wrapper,) for wrapper in there), tuple(there)]):
         if group:
             yield ".".join(group) + ".", {_without(name, group): name for name in every}
+
+
+def without_peft(name: str) -> str:
+    """A parameter's name without what peft and other wrappers put into it."""
+    bare = _without(name, (*_WRAPPERS, _BASE_LAYER))
+    return bare.removeprefix(_PEFT)
 
 
 def _without(name: str, wrappers: Collection[str]) -> str:
