@@ -49,9 +49,12 @@ ALLOWED = {
         "errors", "_files", "_json", "dtypes", "storage", "checkpoint", "layout", "coding",
     },
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
+    "adapters": {
+        "errors", "_json", "_atomic_folder", "dtypes", "checkpoint", "layout", "vector", "coding",
+    },
     "bank": {
         "errors", "_atomic", "_lazy", "_progress", "dtypes", "storage", "checkpoint", "layout",
-        "vector", "artefacts", "coding", "compress", "routing", "folders", "naming",
+        "vector", "adapters", "artefacts", "coding", "compress", "routing", "folders", "naming",
     },
     "building": {
         "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",

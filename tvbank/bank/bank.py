@@ -37,6 +37,7 @@ from tvbank.vector import BaseModel, FineTune, Missing, sort_tensors
 if TYPE_CHECKING:
     import torch
 
+    from tvbank.adapters import Adapter
     from tvbank.bank.routers import StoredRouter
     from tvbank.compress import Compressor
     from tvbank.routing import Router
@@ -102,9 +103,11 @@ class Bank(Mapping[str, Task]):
         Args:
             name: of the task.
             checkpoint: the fine-tuned weights: a state dict, a module, or the path of a file or
-                folder; read unit by unit. Or an artefact of a known format (see
-                ``tvbank.artefacts``), which is laid over the base.
-            compressor: what to keep, or its name; by default ``TSwitch(drop=0.9)``.
+                folder; read unit by unit. Or an adapter, as PEFT writes it, or an artefact of
+                another known format (see ``tvbank.artefacts``), which is laid over the base.
+            compressor: what to keep, or its name; by default ``TSwitch(drop=0.9)``. A LoRA adapter
+                is by default kept as it is, without loss; given a compressor, what it adds is
+                compressed. Other adapters are compressed as what they add.
             metadata: any JSON object to store with the task. What the configuration of the
                 fine-tune (``config.json``, or a module's) says otherwise than the base's is added
                 under ``config``, unless that is given.
@@ -132,6 +135,7 @@ class Bank(Mapping[str, Task]):
             StorageError: the store; the bank is what it was, unless the disk failed just after the
                 new catalog took its place: then it has the task, whole.
         """
+        from tvbank.adapters import open_adapter
         from tvbank.bank.encoder import Draft  # numba, with the codec
         from tvbank.bank.writer import Spool, prepare
         from tvbank.compress import TSwitch
@@ -140,6 +144,12 @@ class Bank(Mapping[str, Task]):
         check_task_name(name)
         self.storage.refuse_read_only()
         self._refuse_existing(name, replace=replace)
+        if (adapter := open_adapter(checkpoint)) is not None:
+            with adapter:
+                return self._add_adapter(
+                    name, adapter, compressor, metadata, base=base, replace=replace,
+                    replace_mismatched=replace_mismatched, progress=progress,
+                )  # fmt: skip
         chosen = TSwitch() if compressor is None else COMPRESSORS.resolve(compressor)
         described = check_metadata({} if metadata is None else metadata)
         source = self.base_source(base)
@@ -168,6 +178,41 @@ class Bank(Mapping[str, Task]):
         task = self[name]
         task.remarks = fine_tune.remarks
         return task
+
+    def _add_adapter(
+        self,
+        name: str,
+        adapter: Adapter,
+        compressor: Compressor | str | None,
+        metadata: Mapping[str, Any] | None,
+        *,
+        base: CheckpointSource | None,
+        replace: bool,
+        replace_mismatched: bool,
+        progress: Listener,
+    ) -> Task:
+        """As ``add``: its products as they are, else base and adapter as one fine-tune."""
+        from tvbank.adapters import MergedAdapter, bind
+        from tvbank.bank.adapting import prepare_products
+        from tvbank.bank.writer import Spool
+        from tvbank.compress.registry import COMPRESSORS
+
+        bound = bind(adapter, self.layout)
+        if compressor is None and bound.products is not None:
+            described = check_metadata({} if metadata is None else metadata)
+            counter = Counter(listener(progress), adapter.nbytes)
+            with Spool() as spool:
+                prepared = prepare_products(self.layout, bound, spool, described, counter)
+                self._catalog = publish_task(
+                    self.storage, self.layout, name, prepared, replace=replace
+                )
+            return self[name]
+        exact = compressor is not None and COMPRESSORS.resolve(compressor).element == "int32"
+        with MergedAdapter(bound, self.base_source(base), rounded=exact) as merged:
+            return self.add(
+                name, merged, compressor, metadata, base=base, replace=replace,
+                replace_mismatched=replace_mismatched, progress=progress,
+            )  # fmt: skip
 
     def _refuse_existing(self, name: str, *, replace: bool) -> None:
         """Refuse before any work what publishing would refuse; only a doubt asks the store."""

@@ -116,7 +116,7 @@ class Product:
         """Whether no entry is NaN or infinite."""
         largest = [float(np.abs(factor).max(initial=0)) for factor in self._factors]
         bound = 2 * self.rank * largest[0] * largest[1] * max(1.0, abs(self.scale))
-        if bound < np.finfo(np.float32).max:
+        if bound < float(np.finfo(np.float32).max):
             return True
         parts = (self.entries(n, min(n + _BLOCK, self.size)) for n in range(0, self.size, _BLOCK))
         return all(bool(np.isfinite(part).all()) for part in parts)

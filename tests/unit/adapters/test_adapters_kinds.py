@@ -1,0 +1,97 @@
+"""Every kind of adapter against ``merge_and_unload``: written to a bank, and read back from it."""
+
+import peft
+import pytest
+import torch
+from adapted import BERT, CONV, GPT2, LLAMA, base_of, check_merged, saved
+from peft import (
+    IA3Config,
+    LNTuningConfig,
+    LoHaConfig,
+    LoKrConfig,
+    LoraConfig,
+    OFTConfig,
+    VeraConfig,
+)
+
+import tvbank
+
+LORA = [
+    ("plain", LLAMA, {"target_modules": ["q_proj", "v_proj", "down_proj"]}),
+    ("rslora", LLAMA, {"target_modules": ["q_proj"], "use_rslora": True}),
+    ("patterns", LLAMA, {"target_modules": ["q_proj", "v_proj"], "rank_pattern": {"v_proj": 2},
+                         "alpha_pattern": {"layers.0.self_attn.q_proj": 3.5, "v_proj": 7}}),
+    ("conv1d", GPT2, {"target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True}),
+    ("embedding", LLAMA, {"target_modules": ["embed_tokens", "q_proj"]}),
+    ("bias", BERT, {"target_modules": ["query"], "lora_bias": True}),
+    ("whole", BERT, {"target_modules": ["value"], "modules_to_save": ["classifier"]}),
+    ("biases", BERT, {"target_modules": ["value"], "bias": "all"}),
+    ("conv2d", CONV, {"target_modules": ["first", "second", "point"]}),
+]  # fmt: skip
+
+DENSE = [
+    ("dora", LLAMA, LoraConfig(r=4, use_dora=True, target_modules=["q_proj", "down_proj"])),
+    ("dora of conv1d", GPT2, LoraConfig(r=4, use_dora=True, fan_in_fan_out=True,
+                                        target_modules=["c_attn", "c_proj"])),
+    ("dora of conv2d", CONV, LoraConfig(r=4, use_dora=True, target_modules=["first", "point"])),
+    ("dora of embedding", LLAMA, LoraConfig(r=4, use_dora=True, target_modules=["embed_tokens"])),
+    ("tokens", LLAMA, LoraConfig(r=4, target_modules=["q_proj"],
+                                 trainable_token_indices={"embed_tokens": [3, 60]})),
+    ("ia3", BERT, IA3Config(target_modules=["key", "intermediate.dense"],
+                            feedforward_modules=["intermediate.dense"])),
+    ("ia3 of conv1d", GPT2, IA3Config(target_modules=["c_attn", "mlp.c_proj"], fan_in_fan_out=True,
+                                      feedforward_modules=["mlp.c_proj"])),
+    ("vera", LLAMA, VeraConfig(r=4, target_modules=["q_proj", "down_proj"])),
+    ("oft", LLAMA, OFTConfig(oft_block_size=8, r=0, target_modules=["q_proj", "down_proj"])),
+    ("oft solved", LLAMA, OFTConfig(oft_block_size=8, r=0, target_modules=["q_proj"],
+                                    use_cayley_neumann=False, block_share=True)),
+    ("loha", LLAMA, LoHaConfig(r=4, alpha=6, target_modules=["q_proj", "down_proj"])),
+    ("loha of conv2d", CONV, LoHaConfig(r=4, target_modules=["first"], use_effective_conv2d=True)),
+    ("lokr", LLAMA, LoKrConfig(r=2, alpha=3, target_modules=["q_proj", "down_proj"])),
+    ("lokr of both", LLAMA, LoKrConfig(r=1, decompose_both=True, target_modules=["q_proj"])),
+    ("lokr of conv2d", CONV, LoKrConfig(r=1, target_modules=["first"], use_effective_conv2d=True)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "options"), [c[1:] for c in LORA], ids=[c[0] for c in LORA])
+def test_lora_is_kept_as_it_is(model, options, tmp_path):
+    folder, merged = saved(model, LoraConfig(r=4, lora_alpha=6, **options), tmp_path)
+    bank = tvbank.create(tmp_path / "bank", base=base_of(model))
+    task = bank.add("t", folder)
+    assert task.products
+    check_merged(bank, base_of(model), merged)
+
+
+def test_tuned_norms_are_kept_whole(tmp_path):
+    folder, merged = saved(BERT, LNTuningConfig(target_modules=["output.LayerNorm"]), tmp_path)
+    bank = tvbank.create(tmp_path / "bank", base=base_of(BERT))
+    task = bank.add("t", folder)
+    assert len(task.extras) == 4
+    assert not task.products
+    check_merged(bank, base_of(BERT), merged, tolerance=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_lora_of_half_precision_differs_by_one_rounding(dtype, tmp_path):
+    config = LoraConfig(r=4, target_modules=["q_proj", "embed_tokens"])
+    folder, merged = saved(LLAMA, config, tmp_path, dtype)
+    bank = tvbank.create(tmp_path / "bank", base=base_of(LLAMA, dtype))
+    task = bank.add("t", folder)
+    assert {task.products.record(unit).dtype for unit in task.products} == {str(dtype)[6:]}
+    check_merged(bank, base_of(LLAMA, dtype), merged, tolerance=3 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(("model", "config"), [c[1:] for c in DENSE], ids=[c[0] for c in DENSE])
+def test_others_become_what_they_add(model, config, tmp_path):
+    folder, merged = saved(model, config, tmp_path)
+    bank = tvbank.create(tmp_path / "bank", base=base_of(model))
+    task = bank.add("t", folder, tvbank.Exact())
+    assert not task.products
+    check_merged(bank, base_of(model), merged)
+
+
+def test_the_list_of_kinds_is_the_one_of_peft():
+    """What is refused is refused by name: all of PEFT's kinds are known or named."""
+    from tvbank.adapters._config import KINDS
+
+    assert set(KINDS) < {kind.value for kind in peft.PeftType}

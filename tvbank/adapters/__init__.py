@@ -1,0 +1,28 @@
+"""Adapters: small files that say how a base's weights change, as PEFT writes them.
+
+=================  =====================================================================
+``_open.py``       ``Adapter``: recognised, opened, its tensors by module and part
+``_config.py``     what its configuration says: kind, rank, scale of each module
+``_places.py``     which unit of a layout a module's tensors are for
+``_low_rank.py``   LoRA: products of two thin matrices, and what is kept whole
+``_dense.py``      the other kinds: how each changes the weights of a unit
+``_merged.py``     base and adapter as one checkpoint, read unit by unit
+``_svd.py``        the best adapter of a rank for a difference that was none
+=================  =====================================================================
+"""
+
+from tvbank.adapters._low_rank import Bound, LowRank, bind
+from tvbank.adapters._merged import MergedAdapter
+from tvbank.adapters._open import Adapter, open_adapter
+from tvbank.adapters._svd import Approximation, approximate
+
+__all__ = [
+    "Adapter",
+    "Approximation",
+    "Bound",
+    "LowRank",
+    "MergedAdapter",
+    "approximate",
+    "bind",
+    "open_adapter",
+]

@@ -1,0 +1,138 @@
+"""Recognise an adapter and open it: its configuration, and its tensors by module and part."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, final
+
+from numpy.typing import NDArray
+
+from tvbank.adapters._config import CONFIG, AdapterConfig, read_config
+from tvbank.checkpoint import Checkpoint, TensorSpec, open_checkpoint
+from tvbank.errors import CheckpointError
+
+#: Names of the file with an adapter's weights, as PEFT writes it.
+_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+
+_PREFIX = "base_model.model."
+
+#: The parts of a module's change, behind its name; an adapter's name may stand in them.
+_PART = re.compile(
+    r"\.(lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector|ia3_l|vera_lambda_b"
+    r"|vera_lambda_d|oft_R|hada_w1_a|hada_w1_b|hada_w2_a|hada_w2_b|hada_t1|hada_t2|lokr_w1|lokr_w2"
+    r"|lokr_w1_a|lokr_w1_b|lokr_w2_a|lokr_w2_b|lokr_t2|token_adapter)((?:\.[A-Za-z0-9_-]+)*)\Z"
+)
+
+#: What stands around a module that is saved whole.
+_WRAPPED = re.compile(r"\.(modules_to_save|ln_tuning_layers)(\.default)?(?=\.)")
+
+_SHARED = ("base_model.vera_A", "base_model.vera_B")
+
+
+@final
+class Adapter:
+    """An adapter in files. A context manager.
+
+    Attributes:
+        source: its folder or file, for messages.
+        config: what it says of itself.
+        modules: the names of its tensors, by module and part (``lora_A``, ``lora_B.bias``…).
+        whole: names of its tensors that stand instead of one of the base, by that one's name.
+        shared: those that belong to no module, by name.
+    """
+
+    def __init__(self, source: str, config: AdapterConfig, weights: Checkpoint) -> None:
+        self.source, self.config, self._weights = source, config, weights
+        self.modules: dict[str, dict[str, str]] = {}
+        self.whole: dict[str, str] = {}
+        self.shared: dict[str, str] = {}
+        for tensor in (*weights.tensors, *weights.tied):
+            self._sort(tensor)
+
+    def _sort(self, tensor: str) -> None:
+        if tensor.startswith(_SHARED):
+            self.shared[tensor.removeprefix("base_model.").partition(".")[0]] = tensor
+            return
+        name = tensor.removeprefix(_PREFIX)
+        match = _PART.search(name)
+        if match is None:
+            self.whole[_WRAPPED.sub("", name)] = tensor
+            return
+        part, rest = match[1], match[2].split(".")[1:]
+        if part == "token_adapter":
+            part = rest[0] if rest else part
+        elif rest[-1:] == ["bias"]:
+            part += ".bias"
+        module = self.modules.setdefault(name[: match.start()], {})
+        if part in module:
+            raise CheckpointError(
+                f"{self.source} has {part} of {name[: match.start()]!r} twice: it holds several "
+                "adapters; save each by itself"
+            )
+        module[part] = tensor
+
+    def spec(self, tensor: str) -> TensorSpec:
+        """Element type and shape of a tensor, by its name in the file."""
+        return self._weights.tensors[self._weights.tied.get(tensor, tensor)]
+
+    def read(self, tensor: str) -> NDArray[Any]:
+        """A tensor, by its name in the file."""
+        return self._weights.read(tensor)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors."""
+        return sum(spec.nbytes for spec in self._weights.tensors.values())
+
+    def said_base(self) -> str:
+        """Which base it says it is for, as the end of a message; empty if it does not say."""
+        return f" (it says that its base is {self.config.base!r})" if self.config.base else ""
+
+    def close(self) -> None:
+        """Release its files."""
+        self._weights.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def open_adapter(source: object) -> Adapter | None:
+    """Open an adapter; ``None`` if something else is there.
+
+    Args:
+        source: the path of a folder with an ``adapter_config.json``, or of the file
+            ``adapter_model.safetensors`` or ``adapter_model.bin`` beside one.
+
+    Raises:
+        CheckpointError: an adapter that is damaged, or of a kind that is no change of weights.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return None
+    path = Path(source)
+    try:
+        folder = path if (path / CONFIG).is_file() else path.parent
+        named = path.name in _WEIGHTS and path.is_file()
+    except (OSError, ValueError):
+        return None
+    if not named:
+        if folder != path:
+            return None
+        found = [path / name for name in _WEIGHTS if (path / name).is_file()]
+        if not found:
+            if any(path.glob("*.safetensors")) or any(path.glob("*.bin")):
+                return None  # a whole model that was saved into the folder of an adapter
+            raise CheckpointError(f"{path} has an {CONFIG} and no {' or '.join(_WEIGHTS)}")
+        path = found[0]
+    config = read_config(folder / CONFIG)
+    return Adapter(os.fspath(source), config, open_checkpoint(path))
+
+
+def read_parts(adapter: Adapter, module: str) -> Mapping[str, NDArray[Any]]:
+    """All tensors of a module, by part."""
+    return {part: adapter.read(tensor) for part, tensor in adapter.modules[module].items()}

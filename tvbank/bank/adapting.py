@@ -1,0 +1,81 @@
+"""An adapter becomes a task of products: nothing of the base is read, nothing is compressed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tvbank._progress import Counter
+from tvbank.adapters import Bound, LowRank
+from tvbank.bank.documents import JSON, ExtraRecord
+from tvbank.bank.extras import encode_extra
+from tvbank.bank.names import check_metadata
+from tvbank.bank.products import Product
+from tvbank.bank.writer import Prepared, RevisionWriter, Spool
+from tvbank.bank.zarr_documents import MAX_CHUNK_BYTES, chunk_bytes
+from tvbank.checkpoint import TensorSpec
+from tvbank.errors import CheckpointError, NonFiniteError
+from tvbank.layout import Layout, check_storable
+
+
+def prepare_products(
+    layout: Layout, bound: Bound, spool: Spool, metadata: JSON, counter: Counter
+) -> Prepared:
+    """Lay the objects of a task of products into a spool.
+
+    Args:
+        layout: of the bank.
+        bound: an adapter all of whose changes are products, or kept whole.
+        spool: receives the objects.
+        metadata: the user's own, checked.
+        counter: of the bytes of the adapter.
+
+    Raises:
+        NonFiniteError: an entry would be NaN or infinite; names the unit.
+        CheckpointError: a tensor to keep whole has a name or a shape that is not allowed, or the
+            configuration is none that can be kept.
+    """
+    adapter = bound.adapter
+    writer = RevisionWriter(layout, "float32", spool)
+    for name, tensor in bound.whole.items():
+        spec = adapter.spec(tensor)
+        check_storable(adapter.source, TensorSpec(name, spec.dtype, spec.shape))
+        record = ExtraRecord(name, spec.dtype, spec.shape)
+        if chunk_bytes(record) > MAX_CHUNK_BYTES:
+            raise CheckpointError(f"{adapter.source}: {name!r} has rows of 2 GiB or more")
+        writer.keep_whole(record, encode_extra(record, adapter.read(tensor)))
+        counter.advance(spec.nbytes)
+    products = [_product(adapter.source, each) for each in bound.products or ()]
+    if products:
+        writer.keep_products(products, check_metadata(_described(bound)))
+    counter.advance(sum(product.nbytes for product in products))
+    covered = sum(unit.size for unit in layout.units if unit.name not in bound.whole)
+    return writer.finish([], covered, {"name": "adapter", "kind": "lora"}, metadata)
+
+
+def _product(source: str, added: LowRank) -> Product:
+    unit = added.unit
+    product = Product(unit.name, unit.shape, added.b, added.a, added.scale, added.transposed)
+    if not np.isfinite(np.float64(added.scale)) or not product.is_finite():
+        raise NonFiniteError(
+            f"{source}: what it adds to {unit.name!r} is too large for float32: its training "
+            "failed, or its alpha is not the one that it was trained with"
+        )
+    return product
+
+
+def _described(bound: Bound) -> dict[str, Any]:
+    """What is needed to write the adapter out again, beside its products and extras."""
+    adapter, prefix = bound.adapter, "base_model.model."
+    modules, embeddings = {}, []
+    for each in bound.products or ():
+        parts = adapter.modules[each.module]
+        if each.unit.name.rpartition(".")[0] != each.module:
+            modules[each.unit.name] = each.module
+        if "lora_embedding_A" in parts:
+            embeddings.append(each.unit.name)
+    whole = {name: t for name, t in bound.whole.items() if t != prefix + name}
+    described: dict[str, Any] = {"kind": "peft", "config": dict(adapter.config.body)}
+    kept: dict[str, Any] = {"modules": modules, "embeddings": embeddings, "whole": whole}
+    return described | {name: value for name, value in kept.items() if value}
