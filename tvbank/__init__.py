@@ -13,6 +13,7 @@
 ``layout.py``         the address space of a base, and its fingerprints
 ``folders/``          model folders, as ``from_pretrained`` loads them
 ``naming/``           a unit's names in files and its places in a live model
+``adapters/``         LoRA and its relatives, as PEFT writes them
 ``artefacts/``        compressed deltas, masks, updates that others wrote, as fine-tunes
 ``inspection.py``     what a file or folder is: ``inspect``
 ``vector/``           the task vector: a fine-tune beside its base

@@ -7,7 +7,8 @@
 ``shard.py``              shards: frames, checksums, index
 ``extras.py``             units kept whole beside the delta, compressed with zstd
 ``products.py``           units that are products, as adapters have them;
-                         ``product_records.py`` what a revision says of them
+                         ``product_records.py`` what a revision says of them,
+                         ``adapting.py`` makes a revision of an adapter
 ``zstd_header.py``        what a zstd frame says before it is decompressed
 ``encoder.py``            a ``Draft``, what is being written; turns its units into frames
 ``noting.py``             what is noted of a fine-tune's configuration
