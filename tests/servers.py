@@ -90,7 +90,7 @@ class FileServer(Recording):
                 path = folder / unquote(self.path).lstrip("/")
                 asked = self.headers.get("Range") if ranges else None
                 data = path.read_bytes() if path.is_file() else None
-                part = _part(data, asked)
+                part = part_of(data, asked)
                 body = b"" if part is None else data[slice(*part)]
                 self.send_response(404 if data is None else 416 if part is None else
                                    206 if asked else 200)  # fmt: skip
@@ -113,7 +113,7 @@ class FileServer(Recording):
         super().__init__(Handler)
 
 
-def _part(data: bytes | None, asked: str | None) -> tuple[int, int] | None:
+def part_of(data: bytes | None, asked: str | None) -> tuple[int, int] | None:
     """Start and stop of the range that is asked for; ``None`` if there is no such thing."""
     if data is None:
         return None

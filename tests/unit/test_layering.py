@@ -35,7 +35,7 @@ ALLOWED = {
     "_version": set(),
     "_json": set(),
     "dtypes": set(),
-    "storage": {"errors", "_atomic", "_files"},
+    "storage": {"errors", "_atomic", "_files", "_version"},
     "checkpoint": {"errors", "_atomic", "_json", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
     "naming": {"errors", "_lazy", "dtypes", "checkpoint", "layout", "folders"},

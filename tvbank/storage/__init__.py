@@ -11,6 +11,7 @@
                    ``_aws.py`` finds credentials, ``_answers.py`` takes what arrives,
                    ``_explain.py`` says what its errors mean, ``_conditions.py`` proves that
                    writers cannot overwrite each other
+``hub.py``         a repository of the Hugging Face hub at one commit, through ``objects.py``
 ``_own.py``        stores that users made themselves, with credentials of their own
 ``by_fsspec.py``   whatever else fsspec reaches; ``by_icechunk.py`` an Icechunk session
 ``zipped.py``      one zip file on another store

@@ -136,6 +136,10 @@ def _open_url(url: str) -> Storage:
     if scheme == "memory":
         name = url.partition("://")[2].strip("/")
         return _memories.setdefault(name, MemoryStorage(name))
+    if scheme == "hf" and not url.lower().startswith("hf://buckets/"):
+        from tvbank.storage.hub import HubStorage
+
+        return HubStorage(url)
     if scheme in _OBJECTS:
         from tvbank.storage.objects import ObjectStorage  # obstore, which no folder needs
 

@@ -1,4 +1,4 @@
-"""A store of any kind that fsspec knows, such as ``hf://`` and ``github://``; read only.
+"""A store of any kind that fsspec knows, such as ``github://``; read only.
 
 fsspec has no conditional put, without which two writers would overwrite each other's catalog.
 """

@@ -113,6 +113,13 @@ class ObjectStorage(Storage):
 
         return self._request("read", key, read)
 
+    def get_itself(self, most: int) -> bytes:
+        """What the store's own URL answers with, of an HTTP server; at most so many bytes."""
+        result: bytes = self._request(
+            "ask", "", lambda: receive(self._obstore.get(self._store, ""), most)
+        )
+        return result
+
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.get_ranges``: neighbours in one request, others at the same time."""
         asked = neighbours([(start, stop) for start, stop in ranges if start < stop])
@@ -284,7 +291,7 @@ class ObjectStorage(Storage):
             ObjectNotFoundError, ConflictError, StorageError: without what the client said, which
                 may hold secrets, as their cause.
         """
-        if verb != "list":  # those are prefixes, and checked by nobody: a listing harms nothing
+        if verb not in ("list", "ask"):  # prefixes, and the store itself: a listing harms nothing
             key_parts(key, self.location)
         check_process()
         for tried in range(_TRIES):
