@@ -88,6 +88,9 @@ if TYPE_CHECKING:
     from tvbank.updates import PatchReport as PatchReport
     from tvbank.updates import diff as diff
     from tvbank.updates import patch as patch
+    from tvbank.updates import patches as patches
+    from tvbank.updates import write_hf_delta as write_hf_delta
+    from tvbank.updates import write_sparse as write_sparse
 
 _OWNERS = {
     "AutoSwitch": "autoswitch",
@@ -126,7 +129,10 @@ _OWNERS = {
     "open": "bank.bank",
     "pack": "bank.packing",
     "patch": "updates",
+    "patches": "updates",
     "repair": "bank.repair",
+    "write_hf_delta": "updates",
+    "write_sparse": "updates",
 }
 
 __all__ = sorted([*_OWNERS, "TvbankError", "__version__", "errors", "routing"])

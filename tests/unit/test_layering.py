@@ -70,8 +70,8 @@ ALLOWED = {
         "merging", "naming", "folders",
     },
     "updates": {
-        "errors", "_atomic", "_progress", "_lazy", "checkpoint", "layout", "vector", "storage",
-        "compress", "bank", "merging",
+        "errors", "_atomic", "_atomic_folder", "_progress", "_lazy", "dtypes", "checkpoint",
+        "layout", "vector", "storage", "artefacts", "compress", "bank", "merging",
     },
     "routing": {"errors", "_lazy"},
     "autoswitch": {"errors", "_lazy", "storage", "bank", "switching", "routing"},

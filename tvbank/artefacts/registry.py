@@ -9,8 +9,10 @@ from tvbank.artefacts._artefact import Artefact
 from tvbank.artefacts._contents import Contents
 from tvbank.artefacts.adapters import AdapterFiles
 from tvbank.artefacts.bitdelta import BitDelta
+from tvbank.artefacts.hf_delta import HfDelta
 from tvbank.artefacts.masks import Emr, TallMasks
 from tvbank.artefacts.research import ResearchDict
+from tvbank.artefacts.sparse import SparseUpdate
 from tvbank.artefacts.tswitch import TSwitchFiles
 from tvbank.artefacts.wdelta import Wdelta
 
@@ -20,6 +22,8 @@ Recognise: TypeAlias = Callable[[Contents], Artefact | None]
 FORMATS: tuple[Recognise, ...] = (
     Wdelta.recognise,
     AdapterFiles.recognise,
+    HfDelta.recognise,
+    SparseUpdate.recognise,
     TSwitchFiles.recognise,
     BitDelta.recognise,
     Emr.recognise,

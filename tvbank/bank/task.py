@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank._lazy import from_above
 from tvbank.bank.ahead import all_cores
 from tvbank.bank.documents import (
     CatalogEntry,
@@ -20,12 +21,14 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
 from tvbank.bank.extras import Extras, check_extras
+from tvbank.bank.making import recall_base
 from tvbank.bank.product_records import FEATURE
 from tvbank.bank.products import Products, check_revision
 from tvbank.bank.reader import DeltaReader, StoredFrame, TaskFrames
 from tvbank.bank.room import room, working_bytes
 from tvbank.bank.shard import CHECKSUM_BYTES
 from tvbank.bank.snapshot import read_stored
+from tvbank.checkpoint import CheckpointSource
 from tvbank.coding.header import FrameHeader
 from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
 from tvbank.layout import Layout, UnitRecord
@@ -250,6 +253,24 @@ class Task(Mapping[str, Unit]):
         reader = self.by_shard()._reader
         with all_cores() as pool, reader.ahead(pool):
             return reader.all_frames()
+
+    def patches(self, base: CheckpointSource | None = None) -> Iterator[Any]:
+        """What the task changes of its base, as absolute values; see ``tvbank.patches``.
+
+        Args:
+            base: the base's weights; by default where ``create`` found them.
+
+        Yields:
+            Name, shape, element type, flat indices and values, as torch tensors.
+
+        Raises:
+            BaseMismatchError: another base; names the units that differ.
+            UsageError: nothing is known of the base's weights.
+            CorruptionError: what is stored is missing or damaged.
+        """
+        source = recall_base(self._storage) if base is None else base
+        made: Iterator[Any] = from_above("updates", "patches_of")(self, self._layout, source)
+        return made
 
     def frames(self, unit: str) -> Iterator[StoredFrame]:
         """The checked frames of a unit, undecoded; those of a product are made of its factors.

@@ -21,7 +21,7 @@ from tvbank.cli._arguments import (
     complete_task,
     key_values,
 )
-from tvbank.cli._output import human_bytes, print_json, say
+from tvbank.cli._output import counted, human_bytes, print_json, say
 from tvbank.errors import UsageError
 from tvbank.folders import MAX_SHARD_SIZE, folder_named
 
@@ -53,6 +53,13 @@ OverwriteOption = Annotated[
 ]  # fmt: skip
 
 
+class Layout(StrEnum):
+    """Layouts of updates."""
+
+    hf_delta = "hf-delta"
+    trl_sparse = "trl-sparse"
+
+
 class Across(StrEnum):
     """Of what TIES keeps the largest entries."""
 
@@ -69,9 +76,37 @@ def export(
     files: FilesOption = None,
     max_shard_size: ShardOption = MAX_SHARD_SIZE,
     force: OverwriteOption = False,
+    layout: Annotated[
+        Layout | None,
+        typer.Option(
+            "--as",
+            help="Not a checkpoint but an update: hf-delta, a folder such as weight_v000002 for "
+            "slime, vime, ModelExpress; trl-sparse, a file of places and bfloat16 values.",
+        ),
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="Of an update: the task whose weights are there already; by default the base's "
+            "are.",
+        ),
+    ] = None,
+    settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a task as a full safetensors checkpoint, or as a folder that from_pretrained loads."""
+    """Write a task as a full safetensors checkpoint, or as a folder that from_pretrained loads.
+
+    With --as, as an update for those who have the version before. Of hf-delta, --set version=,
+    base_version=, encoding=overwrite (default xor), checksums=blake3 or adler32 (default xxh3-128).
+    """
+    if layout is not None:
+        given = key_values("--set", settings or [])
+        _export_update(layout, bank, task, output, base, after, given, force, as_json)
+        return
+    for flag, value in (("--after", after), ("--set", settings)):
+        if value:
+            raise UsageError(f"{flag} belongs to updates: give --as hf-delta or --as trl-sparse")
     _refuse_existing(output, force)
     opened = tvbank.open(bank)
     with Bar(f"exporting {task}") as progress:
@@ -80,6 +115,35 @@ def export(
             overwrite=force, progress=progress,
         )  # fmt: skip
     _say_written(path, as_json, {"task": task})
+
+
+def _export_update(
+    layout: Layout,
+    bank: str,
+    task: str,
+    output: str,
+    base: str | None,
+    after: str | None,
+    given: dict[str, str],
+    force: bool,
+    as_json: bool,
+) -> None:
+    from tvbank.updates import write_hf_delta, write_sparse
+
+    known = ("version", "base_version", "encoding", "checksums") if layout == "hf-delta" else ()
+    for name in given:
+        if name not in known:
+            raise UsageError(f"--as {layout} has no option {name!r}; {', '.join(known) or 'none'}")
+    numbers = {n: int(v) if v.isdigit() else v for n, v in given.items() if "version" in n}
+    options: dict[str, Any] = {**given, **numbers, "base": base, "after": after, "replace": force}
+    write = write_hf_delta if layout == "hf-delta" else write_sparse
+    report = write(bank, task, out=output, **options)
+    if as_json:
+        print_json(report)
+        return
+    what = f"{counted(report.tensors, 'tensor')} changed"
+    which = f", version {report.version} after {report.base_version}" if report.version else ""
+    say(f"wrote {report.path}: {human_bytes(report.bytes)}, {what}{which}")
 
 
 @app.command("merge")

@@ -8,6 +8,8 @@
 ``_patch.py``     ``patch``: a checkpoint and such a file -> the new checkpoint
 ``_outputs.py``   where a patched checkpoint goes: a file, a folder, or its own place
 ``_in_place.py``  a folder's shards replaced by one rename of its index
+``_changed.py``   what a task has otherwise than the version before: ``patches``
+``_fleet.py``     updates that training fleets apply: ``write_hf_delta``, ``write_sparse``
 ``_proof.py``     the digest of all tensors of a checkpoint, by which it is known
 ================  ====================================================================
 """
@@ -19,13 +21,41 @@ from typing import TYPE_CHECKING
 from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from tvbank.updates._changed import Patch as Patch
+    from tvbank.updates._changed import patches as patches
+    from tvbank.updates._changed import patches_of as patches_of
     from tvbank.updates._diff import DiffReport as DiffReport
     from tvbank.updates._diff import diff as diff
+    from tvbank.updates._fleet import UpdateReport as UpdateReport
+    from tvbank.updates._fleet import write_hf_delta as write_hf_delta
+    from tvbank.updates._fleet import write_sparse as write_sparse
     from tvbank.updates._patch import PatchReport as PatchReport
     from tvbank.updates._patch import patch as patch
 
-__all__ = ["DiffReport", "PatchReport", "diff", "patch"]
+_OWNERS = {
+    "DiffReport": "_diff",
+    "Patch": "_changed",
+    "PatchReport": "_patch",
+    "UpdateReport": "_fleet",
+    "diff": "_diff",
+    "patch": "_patch",
+    "patches": "_changed",
+    "patches_of": "_changed",
+    "write_hf_delta": "_fleet",
+    "write_sparse": "_fleet",
+}
 
-__getattr__ = lazy_exports(
-    __name__, {"DiffReport": "_diff", "PatchReport": "_patch", "diff": "_diff", "patch": "_patch"}
-)
+__all__ = [
+    "DiffReport",
+    "Patch",
+    "PatchReport",
+    "UpdateReport",
+    "diff",
+    "patch",
+    "patches",
+    "patches_of",
+    "write_hf_delta",
+    "write_sparse",
+]
+
+__getattr__ = lazy_exports(__name__, _OWNERS)
