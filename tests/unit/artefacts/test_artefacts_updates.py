@@ -196,7 +196,8 @@ def test_damaged_hf_deltas(tmp_path):
     assert "damaged" in damaged("9", tensor(b"\x28\xb5\x2f\xfd"))
     assert "damaged" in damaged("10", tensor(bomb[:-4]))
     assert "no checksum" in damaged("11", tensor(same, text=False))
-    assert "no such file" in damaged("12", lambda f: (f / "model-00000-of-00002.safetensors").unlink())
+    shard = "model-00000-of-00002.safetensors"
+    assert "no such file" in damaged("12", lambda folder: (folder / shard).unlink())
     count = zstandard.ZstdCompressor().compress(np.uint32(9).tobytes() + bytes(7))
     far = np.array([1, 2**31], "<u4").tobytes() + b"x"
     for number, data in ((13, count), (14, zstandard.ZstdCompressor().compress(far))):
