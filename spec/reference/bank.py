@@ -106,6 +106,9 @@ class Bank(NamedTuple):
             first = number * per_shard
             within = range(max(chunks.start - first, 0), min(chunks.stop - first, per_shard))
             frames += self._frames(name, task, number, within)
+        versions = {frame.version for frame in frames if frame}
+        stated = 2 not in versions or "frame-2" in task.features
+        require_layout(stated, f"{name!r} has frames of version 2 and does not say so")
         return unit_entries(unit, self.layout, frames)
 
     def extra(self, name: str, extra_name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The entropy coder of ``blocks`` (masks.md, "The entropy coder")."""
+"""The entropy coder of ``blocks`` and of steps (masks.md, "The entropy coder")."""
 
 from __future__ import annotations
 
@@ -44,8 +44,16 @@ class Coder:
         self.states.append(state)
 
     def finish(self) -> None:
-        """Check that nothing is left over."""
-        require(next(self.words, None) is None, "mask-section", "words follow the last symbol")
+        """Check that nothing is left over of a mask section."""
+        require(self.is_read(), "mask-section", "words follow the last symbol")
+        self.check_states()
+
+    def is_read(self) -> bool:
+        """Whether no word is left."""
+        return next(self.words, None) is None
+
+    def check_states(self) -> None:
+        """Check that the states are what they are before the first symbol is encoded."""
         require(
             self.states == [FIRST_STATE] * 4, "non-canonical", f"the states end at {self.states}"
         )

@@ -8,14 +8,22 @@ from typing import NamedTuple
 
 from .invalid import require
 from .masks import (
-    BLOCKS,
     EMPTY,
     FULL,
     decode_mask,
     mask_parameter_is_valid,
     mask_section_size,
 )
-from .values import NONE, decode_values, value_encoding_is_valid, value_parameter_is_valid
+from .masks import (
+    LAST_OF_FIRST as LAST_MASK,
+)
+from .values import (
+    LAST_OF_FIRST,
+    NONE,
+    decode_values,
+    value_encoding_is_valid,
+    value_parameter_is_valid,
+)
 
 HEADER = struct.Struct("<4B2H4I")
 ELEMENTS = ("float32", "int32")
@@ -25,6 +33,7 @@ MAX_ENTRIES = 2**24
 class Frame(NamedTuple):
     """A decoded chunk: where its non-zeros are, ascending, and their 32-bit patterns."""
 
+    version: int
     element: str
     entries: int
     positions: Sequence[int]
@@ -51,11 +60,16 @@ def decode_frame(data: bytes, entries: int | None = None) -> Frame:
     require(len(data) >= HEADER.size, "frame-truncated", "the frame is shorter than its header")
     (version, element, mask, value, mask_parameter, value_parameter, n, extent, nonzeros,
      mask_size) = HEADER.unpack_from(data)  # fmt: skip
-    require(version == 1, "frame-version", f"version {version}, not 1")
-    require(element < len(ELEMENTS), "element-type", f"element type {element}")
-    require(mask <= BLOCKS, "mask-encoding", f"mask encoding {mask}")
+    newer = mask > LAST_MASK or value > LAST_OF_FIRST
     require(
-        value_encoding_is_valid(value, element) and (value == NONE) == (mask == EMPTY),
+        version == 1 or (version == 2 and newer),
+        "frame-version",
+        f"version {version}, not 1, or 2 with an encoding that 1 lacks",
+    )
+    require(element < len(ELEMENTS), "element-type", f"element type {element}")
+    require(mask <= LAST_MASK, "mask-encoding", f"mask encoding {mask}")
+    require(
+        value_encoding_is_valid(value, element, version) and (value == NONE) == (mask == EMPTY),
         "value-encoding",
         f"value encoding {value} for element type {element} and mask encoding {mask}",
     )
@@ -84,4 +98,4 @@ def decode_frame(data: bytes, entries: int | None = None) -> Frame:
     require(middle <= len(data), "frame-truncated", "the mask section is cut off")
     positions = decode_mask(mask, mask_parameter, extent, nonzeros, data[HEADER.size : middle])
     patterns = decode_values(value, value_parameter, element, nonzeros, data[middle:])
-    return Frame(ELEMENTS[element], n, positions, patterns)
+    return Frame(version, ELEMENTS[element], n, positions, patterns)

@@ -10,6 +10,8 @@ from .blocks import decode_blocks
 from .invalid import Invalid, require
 
 EMPTY, FULL, BITMAP, INDEX, HOLES, RUNS, GAPS, GROUPED, BLOCKS = range(9)
+#: The last encoding of frame version 1.
+LAST_OF_FIRST = BLOCKS
 MAX_RICE_PARAMETER = 24
 
 

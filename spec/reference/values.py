@@ -7,18 +7,28 @@ import struct
 
 from .bits import EndOfSection, Section, bytes_for, strictly_ascending
 from .invalid import Invalid, require
+from .steps import decode_magnitudes
 
-NONE, SIGN, TABLE, AFFINE, FLOAT16, BFLOAT16, RAW, RICE = range(8)
+NONE, SIGN, TABLE, AFFINE, FLOAT16, BFLOAT16, RAW, RICE, MAGNITUDES = range(9)
+#: The last encoding of frame version 1.
+LAST_OF_FIRST = RICE
 FLOAT32, INT32 = range(2)
 SIGN_BIT = 1 << 31
 MAX_RICE_PARAMETER = 31
 
-_ELEMENTS = {AFFINE: {FLOAT32}, FLOAT16: {FLOAT32}, BFLOAT16: {FLOAT32}, RICE: {INT32}}
+_ELEMENTS = {
+    AFFINE: {FLOAT32},
+    FLOAT16: {FLOAT32},
+    BFLOAT16: {FLOAT32},
+    RICE: {INT32},
+    MAGNITUDES: {INT32},
+}
 
 
-def value_encoding_is_valid(encoding: int, element: int) -> bool:
-    """Whether the encoding exists and is allowed for the element type."""
-    return encoding <= RICE and element in _ELEMENTS.get(encoding, {FLOAT32, INT32})
+def value_encoding_is_valid(encoding: int, element: int, version: int) -> bool:
+    """Whether the encoding exists in frames of a version and is allowed for the element type."""
+    last = LAST_OF_FIRST if version == 1 else MAGNITUDES
+    return encoding <= last and element in _ELEMENTS.get(encoding, {FLOAT32, INT32})
 
 
 def value_parameter_is_valid(encoding: int, parameter: int) -> bool:
@@ -33,7 +43,7 @@ def value_parameter_is_valid(encoding: int, parameter: int) -> bool:
 
 
 def value_section_size(encoding: int, parameter: int, count: int) -> int | None:
-    """Bytes of a section whose size follows from the header; ``None`` for ``rice``."""
+    """Bytes of a section whose size follows from the header; ``None`` for symbols."""
     if encoding == SIGN:
         return 4 + bytes_for(count)
     if encoding == TABLE:
@@ -66,6 +76,8 @@ def decode_values(
         patterns = _float16(count, data)
     elif encoding == RICE:
         patterns = _rice(parameter, count, data)
+    elif encoding == MAGNITUDES:
+        patterns = decode_magnitudes(count, data)
     elif encoding == BFLOAT16:
         patterns = [upper << 16 for upper in struct.unpack(f"<{count}H", data)]
     else:  # raw, or none with nothing to read

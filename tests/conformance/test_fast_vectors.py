@@ -103,7 +103,7 @@ def damaged_frames(draw):
             data = data[:at] + draw(st.binary(min_size=1, max_size=4)) + data[at:]
         elif kind == "encoding":
             place = draw(st.sampled_from([2, 3]))
-            data = data[:place] + bytes([draw(st.integers(0, 9))]) + data[place + 1 :]
+            data = data[:place] + bytes([draw(st.integers(0, 10))]) + data[place + 1 :]
         elif kind == "u16" and len(data) >= 24:
             place = draw(st.sampled_from([4, 6]))
             low, high = draw(st.integers(0, 32)), draw(st.sampled_from([0, 0, 1, 24, 25]))

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from tvbank.bank.names import check_task_name
 from tvbank.bank.product_records import FEATURE, ProductRecord
+from tvbank.coding.header import FRAME_2
 from tvbank.errors import CorruptionError, FormatError, InvalidNameError, UnsupportedError
 from tvbank.layout import (
     MAX_UNITS,
@@ -39,7 +40,7 @@ FORMAT, FEATURED_FORMAT = "1.0", "1.1"
 MAX_DOCUMENT_BYTES = 256 * 2**20
 
 #: Names in ``required_features`` that this reader understands; see spec/README.md, "Features".
-KNOWN_FEATURES: frozenset[str] = frozenset({FEATURE})
+KNOWN_FEATURES: frozenset[str] = frozenset({FEATURE, FRAME_2})
 
 _HEAD = b'{"attributes":{"tvbank":{"digest":"'
 _DIGEST_AT = len(_HEAD)

@@ -127,18 +127,23 @@ class Encoder:
         return self._encode(unit, entries, self._layout.chunks(unit))
 
     def _encode(self, unit: UnitRecord, entries: Entries, chunks: list[int] | range) -> _Frames:
-        return [(chunk, encode_chunk(self._layout, unit, entries, chunk)) for chunk in chunks]
+        version = self._draft.compressor.frame_version
+        return [
+            (chunk, encode_chunk(self._layout, unit, entries, chunk, version)) for chunk in chunks
+        ]
 
 
-def encode_chunk(layout: Layout, unit: UnitRecord, entries: Entries, chunk: int) -> bytes:
-    """The frame of one of a unit's chunks."""
+def encode_chunk(
+    layout: Layout, unit: UnitRecord, entries: Entries, chunk: int, version: int
+) -> bytes:
+    """The frame of one of a unit's chunks, of a version of frames or an older one."""
     length = layout.chunk_length
     first = chunk * length - unit.offset
     values = entries(first, min(first + length, unit.size))
     if len(values) < length:
         values = np.concatenate([values, np.zeros(length - len(values), values.dtype)])
     row = row_length(unit.shape)
-    return encode_frame(values, row=row, phase=first % row if row else 0)
+    return encode_frame(values, version=version, row=row, phase=first % row if row else 0)
 
 
 @final
@@ -155,6 +160,7 @@ class BankPairs(Pairs):
         """
         layout, vector = draft.layout, draft.vector
         self._layout, self._base, self._tuned = layout, draft.base, vector.fine_tune
+        self._version = draft.compressor.frame_version
         self.units = [PairedUnit(unit.name, unit.shape) for unit in vector.units]
         self.aliases, self.whole = layout.aliases, vector.whole
         self.each, self.progress = draft.pool.map, draft.counter.progress
@@ -174,11 +180,11 @@ class BankPairs(Pairs):
     def frame_bytes(self, unit: str, entries: Entries) -> int:
         """See ``Pairs.frame_bytes``."""
         record = self._layout.by_name[unit]
-        price = partial(_price, self._layout, record, entries)
+        price = partial(_price, self._layout, record, entries, self._version)
         return sum(self.each(price, self._layout.chunks(record)))
 
 
-def _price(layout: Layout, unit: UnitRecord, entries: Entries, chunk: int) -> int:
+def _price(layout: Layout, unit: UnitRecord, entries: Entries, version: int, chunk: int) -> int:
     """Bytes of a frame and its checksum; a chunk of zeros takes none."""
-    frame = encode_chunk(layout, unit, entries, chunk)
+    frame = encode_chunk(layout, unit, entries, chunk, version)
     return len(frame) + CHECKSUM_BYTES if read_header(frame).nonzeros else 0

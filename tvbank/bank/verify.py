@@ -224,6 +224,7 @@ class _TaskCheck:
         products = self._products()
         nonzeros = sum(self._layout.by_name[name].size for name in products or ())
         broken: set[str] = set()
+        required: frozenset[str] = frozenset()
         with all_cores() as pool, _Counting(reader, pool, self._counter) as counting:
             for unit, counted in counting.units(self._layout.units):
                 if isinstance(counted, CorruptionError):
@@ -234,6 +235,7 @@ class _TaskCheck:
                         yield _fault(counted, counted.key)
                     continue
                 nonzeros += counted
+                required |= counting.required[unit.name]
                 if counted and unit.name in self._entry.replaced:
                     yield self._contradiction(
                         "address", f"unit {unit.name!r} is replaced, yet stored"
@@ -244,6 +246,8 @@ class _TaskCheck:
                     )
         if not broken and products is not None and nonzeros != self._entry.nonzeros:
             yield self._contradiction("layout", f"{nonzeros} non-zeros are stored, not as stated")
+        if lacking := sorted(required - {*self._entry.features}):
+            yield self._contradiction("layout", f"its frames need {', '.join(lacking)}, unstated")
         yield from self._beyond(reader)
 
     def _products(self) -> Collection[str] | None:
@@ -281,11 +285,15 @@ class _Counting:
 
     Whoever waits hears of what is done a few times a second; leaving it early, as by an
     interrupt, takes no longer than the frames that are being decoded.
+
+    Attributes:
+        required: the features that the frames of each unit that has been counted need.
     """
 
     def __init__(self, reader: DeltaReader, pool: ThreadPoolExecutor, counter: Counter) -> None:
         self._reader, self._pool, self._counter = reader, pool, counter
         self._left = False
+        self.required: dict[str, frozenset[str]] = {}
         self._decoded: deque[int] = deque()
 
     def __enter__(self) -> Self:
@@ -315,14 +323,17 @@ class _Counting:
 
     def _count(self, unit: UnitRecord) -> int | CorruptionError:
         count = 0
+        required: frozenset[str] = frozenset()
         try:
             for frame in () if self._left else self._reader.frames(unit):
                 count += len(self._reader.decode(frame)[0])
+                required |= self._reader.header(frame).features
                 self._decoded.append(len(frame.data) + CHECKSUM_BYTES)
                 if self._left:
                     break
         except CorruptionError as error:
             return error
+        self.required[unit.name] = required
         return count
 
 

@@ -149,16 +149,17 @@ class RevisionWriter:
             covered: entries of the units that are not kept whole.
             compressor: name and parameters.
             metadata: the user's own, checked.
-            features: what a reader must know beyond 1.0 to read the task.
+            features: what a reader must know beyond 1.0 to read the task, beside its frames.
         """
-        needed = tuple(sorted({*features, *([FEATURE] if self._products else [])}))
+        required = {*features, *([FEATURE] if self._products else [])}
         shards: list[ObjectRecord | None] = []
         nonzeros = sum(self._layout.by_name[each.unit].size for each in self._products)
-        for number, (shard, count) in enumerate(_shards(self._layout, frames)):
+        for number, (shard, count) in enumerate(_shards(self._layout, frames, required)):
             nonzeros += count
             shards.append(None if shard is None else record_of(shard))
             if shard is not None:
                 self._spool.add(f"delta/c/{number}", shard)
+        needed = tuple(sorted(required))
         document = self._document(shards, nonzeros, compressor, metadata, needed)
         decode_document(document, Revision, "zarr.json")  # never publish what cannot be read back
         named = record_of(document)
@@ -221,18 +222,23 @@ def encode_whole(fine_tune: FineTune, name: str) -> tuple[ExtraRecord, Iterator[
 
 
 def _shards(
-    layout: Layout, frames: Iterable[tuple[int, bytes]]
+    layout: Layout, frames: Iterable[tuple[int, bytes]], required: set[str]
 ) -> Iterator[tuple[bytes | None, int]]:
-    """Every shard of the layout in order, with its number of non-zeros."""
+    """Every shard of the layout in order, with its number of non-zeros.
+
+    What the frames require of readers is added to ``required``.
+    """
     kept: list[tuple[int, bytes]] = []
     number, nonzeros = 0, 0
     for chunk, frame in frames:
         while chunk >= (number + 1) * layout.chunks_per_shard:
             yield build_shard(layout.chunks_per_shard, kept), nonzeros
             kept, nonzeros, number = [], 0, number + 1
-        if count := read_header(frame).nonzeros:
+        header = read_header(frame)
+        if header.nonzeros:
             kept.append((chunk - number * layout.chunks_per_shard, frame))
-            nonzeros += count
+            nonzeros += header.nonzeros
+            required |= header.features
     while number < layout.shard_count:
         yield build_shard(layout.chunks_per_shard, kept), nonzeros
         kept, nonzeros, number = [], 0, number + 1

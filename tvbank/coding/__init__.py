@@ -11,6 +11,8 @@
 - ``streams``   Golomb–Rice symbols and bit-packed fields, written for eight encodings
 - ``rans``      an entropy coder: symbols by frequency, in integers
 - ``densities`` fixed tables of run lengths for it, by density
+- ``magnitudes`` symbols of steps for it, and low bits below them
+- ``costs``     what writers compare: bits of entropy, in integers
 - ``kernel``    the decorator of compiled loops, and what the machine can and Python cannot name;
   ``_compiling`` has how
 

@@ -39,7 +39,7 @@ REASONS = (
 
 _SENTENCES: Final = (
     "the frame ends before its header, its mask section or its value section does",
-    "its version is not 1, the one that this tvbank reads",
+    "its version is not 1 or 2, those that this tvbank reads, or not that of its encodings",
     "its element type is not known",
     "its mask encoding is not known",
     "its value encoding is not known, or not for its elements or its mask",

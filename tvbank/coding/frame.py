@@ -69,6 +69,7 @@ def encode_frame(
     mask: str | None = None,
     values: str | None = None,
     slack: float = 0.0,
+    version: int = 1,
     row: int | None = None,
     phase: int = 0,
 ) -> bytes:
@@ -79,6 +80,7 @@ def encode_frame(
         mask: the name of a mask encoding to use; None takes the smallest.
         values: the name of a value encoding to use; None takes the smallest.
         slack: the share of additional bytes a section may take if that makes decoding faster.
+        version: the newest version of frames whose encodings are taken, unless one is named.
         row: entries of a row of the matrix that the chunk was cut from, if it was: a hint that
             makes many masks smaller. The frame holds what its decoder needs of it.
         phase: entries of that row that come before the chunk's first.
@@ -92,10 +94,10 @@ def encode_frame(
     """
     where, what = _survey(chunk, row, phase)
     mask_encoding, mask_parameter = (
-        _choose(MASKS, where, slack) if mask is None else _force(MASKS, where, mask)
+        _choose(MASKS, where, slack, version) if mask is None else _force(MASKS, where, mask)
     )
     value_encoding, value_parameter = (
-        _choose(VALUES, what, slack) if values is None else _force(VALUES, what, values)
+        _choose(VALUES, what, slack, version) if values is None else _force(VALUES, what, values)
     )
     mask_section = mask_encoding.encode(where, mask_parameter)
     header = FrameHeader(
@@ -163,12 +165,17 @@ def decode_sparse(
 
 
 def frame_sizes(
-    chunk: NDArray[np.float32 | np.int32], *, row: int | None = None, phase: int = 0
+    chunk: NDArray[np.float32 | np.int32],
+    *,
+    version: int = 1,
+    row: int | None = None,
+    phase: int = 0,
 ) -> FrameSizes:
     """Count the exact bytes of a chunk's sections in every encoding.
 
     Args:
         chunk: as for ``encode_frame``.
+        version: as for ``encode_frame``; encodings that only newer frames have hold no chunk.
         row: as for ``encode_frame``.
         phase: as for ``encode_frame``.
 
@@ -177,12 +184,16 @@ def frame_sizes(
             a phase outside its row.
     """
     where, what = _survey(chunk, row, phase)
-    return FrameSizes(_section_sizes(MASKS, where), _section_sizes(VALUES, what))
+    return FrameSizes(_section_sizes(MASKS, where, version), _section_sizes(VALUES, what, version))
 
 
-def _section_sizes(encodings: Sequence[Encoding[Facts]], facts: Facts) -> dict[str, int | None]:
+def _section_sizes(
+    encodings: Sequence[Encoding[Facts]], facts: Facts, version: int
+) -> dict[str, int | None]:
     """Exact bytes of a section in each encoding at its best parameter; None where it cannot."""
-    parameters = {each: each.best_parameter(facts) for each in encodings}
+    parameters = {
+        each: each.best_parameter(facts) if each.version <= version else None for each in encodings
+    }
     return {
         each.name: None if parameter is None else each.section_bytes(facts, parameter)
         for each, parameter in parameters.items()
@@ -190,7 +201,7 @@ def _section_sizes(encodings: Sequence[Encoding[Facts]], facts: Facts) -> dict[s
 
 
 def _choose(
-    encodings: Sequence[Encoding[Facts]], facts: Facts, slack: float
+    encodings: Sequence[Encoding[Facts]], facts: Facts, slack: float, version: int
 ) -> tuple[Encoding[Facts], int]:
     """Choose the encoding of one section.
 
@@ -199,6 +210,7 @@ def _choose(
         facts: the chunk's mask or values; at least one encoding can hold them.
         slack: the share of additional bytes at which an encoding of a lower id, which decodes
             faster, is still taken; 0 takes the smallest.
+        version: the newest version of frames whose encodings are taken.
 
     Returns:
         The first encoding within (1 + slack) times the smallest size, and its best parameter.
@@ -211,6 +223,8 @@ def _choose(
     fitting: list[tuple[Encoding[Facts], int, int]] = []
     smallest: float = math.inf
     for each in encodings:
+        if each.version > version:
+            continue
         if each.least_bytes < smallest and (parameter := each.best_parameter(facts)) is not None:
             size = each.section_bytes(facts, parameter)
             fitting.append((each, parameter, size))

@@ -2,7 +2,7 @@
 
 | offset | size | type | field                                                       |
 |--------|------|------|-------------------------------------------------------------|
-| 0      | 1    | u8   | frame version (1)                                           |
+| 0      | 1    | u8   | frame version: 1, or 2 if an encoding is one of version 2   |
 | 1      | 1    | u8   | element type                                                |
 | 2      | 1    | u8   | mask encoding                                               |
 | 3      | 1    | u8   | value encoding                                              |
@@ -44,8 +44,11 @@ from tvbank.errors import UsageError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-FRAME_VERSION: Final = 1
+#: Newest version of frames. A frame has the lowest version that has both of its encodings.
+FRAME_VERSION: Final = 2
 HEADER_BYTES: Final = 24
+#: The feature of a task with frames of version 2.
+FRAME_2: Final = "frame-2"
 #: Longest chunk that a frame can hold.
 MAX_ENTRIES: Final = 1 << 24
 #: Element types by id.
@@ -58,6 +61,9 @@ VALUE_ENCODINGS: Final = tuple(values.name for values in VALUES)
 _FIELDS: Final = struct.Struct("<BBBBHHIIII")
 _EMPTY, _FULL = MASK_ENCODINGS.index("empty"), MASK_ENCODINGS.index("full")
 _NONE = VALUE_ENCODINGS.index("none")
+#: Encodings up to these were in version 1.
+_FIRST_MASKS: Final = sum(mask.version == 1 for mask in MASKS)
+_FIRST_VALUES: Final = sum(values.version == 1 for values in VALUES)
 #: The rows of both tables as integers, for ``header_fault``; and which elements values are for.
 _MASK_PARAMETERS: Final = tuple(tuple(mask.allowed) for mask in MASKS)
 _VALUE_PARAMETERS: Final = tuple(tuple(values.allowed) for values in VALUES)
@@ -96,6 +102,17 @@ class FrameHeader:
         return np.dtype(np.float32) if self.element == "float32" else np.dtype(np.int32)
 
     @property
+    def version(self) -> int:
+        """The frame's version: that of its newer encoding."""
+        mask, values = MASK_ENCODINGS.index(self.mask), VALUE_ENCODINGS.index(self.values)
+        return max(MASKS[mask].version, VALUES[values].version)
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What a bank with this frame requires of its readers (spec/README.md, "Features")."""
+        return frozenset() if self.version == 1 else frozenset({FRAME_2})
+
+    @property
     def value_bytes(self) -> int | None:
         """Length of the value section in bytes; None if only decoding determines it (``rice``)."""
         row = VALUES[VALUE_ENCODINGS.index(self.values)]
@@ -105,7 +122,7 @@ class FrameHeader:
     def to_bytes(self) -> bytes:
         """The 24 bytes of this header."""
         return _FIELDS.pack(
-            FRAME_VERSION,
+            self.version,
             ELEMENTS.index(self.element),
             MASK_ENCODINGS.index(self.mask),
             VALUE_ENCODINGS.index(self.values),
@@ -168,13 +185,14 @@ def header_fault(
         nonzeros: any.
         expected: the number of entries that the caller expects, −1 for any.
     """
-    if version != FRAME_VERSION:
+    newer = version == FRAME_VERSION
+    if (version != 1 and not newer) or (newer and mask < _FIRST_MASKS and values < _FIRST_VALUES):
         return FRAME_VERSION_REFUSED
     if element >= len(ELEMENTS):
         return ELEMENT_TYPE
-    if mask >= len(_MASK_PARAMETERS):
+    if mask >= (len(_MASK_PARAMETERS) if newer else _FIRST_MASKS):
         return MASK_ENCODING
-    if values >= len(_VALUE_PARAMETERS) or not _FITS[values][element]:
+    if values >= (len(_VALUE_PARAMETERS) if newer else _FIRST_VALUES) or not _FITS[values][element]:
         return VALUE_ENCODING
     if (values == _NONE) != (mask == _EMPTY):
         return VALUE_ENCODING

@@ -26,6 +26,7 @@ class Exact(Compressor):
     """
 
     element: ClassVar[Literal["float32", "int32"]] = "int32"
+    frame_version: ClassVar[int] = 2
 
     def describe(self) -> dict[str, Any]:
         """See ``Compressor.describe``."""

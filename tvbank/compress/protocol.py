@@ -90,6 +90,8 @@ class Compressor(ABC):
 
     #: Element type of the entries: float32 differences, or int32 steps between floats.
     element: ClassVar[Literal["float32", "int32"]]
+    #: Newest version of frames that the entries are stored in: 2 needs a bank of format 1.1.
+    frame_version: ClassVar[int] = 1
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def frames(draw: st.DrawFn, largest: int = 1000) -> bytes:
     """
     chunk = draw(chunks(largest))
     hint = draw(hints())
-    sizes = frame_sizes(chunk, **hint)
+    sizes = frame_sizes(chunk, version=2, **hint)
     mask = draw(st.sampled_from([name for name, size in sizes.masks.items() if size is not None]))
     value = draw(st.sampled_from([name for name, size in sizes.values.items() if size is not None]))
     return encode_frame(chunk, mask=mask, values=value, **hint)

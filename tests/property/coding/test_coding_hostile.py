@@ -52,7 +52,7 @@ def samples():
     dense = np.where(np.arange(40) % 9 == 4, 0, np.arange(-20, 20) * 3).astype(np.int32)
     by_names = {}
     for chunk in (sparse, dense, np.zeros(5, np.int32), np.float32([0.5, -1, 3])):
-        sizes = frame_sizes(chunk)
+        sizes = frame_sizes(chunk, version=2)
         for mask, values in [
             *((name, None) for name, size in sizes.masks.items() if size is not None),
             *((None, name) for name, size in sizes.values.items() if size is not None),

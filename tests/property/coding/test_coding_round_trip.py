@@ -45,7 +45,7 @@ def test_the_smallest_frame_restores_the_chunk_and_has_the_predicted_size(chunk,
 
 @given(chunks(largest=300), hints())
 def test_every_encoding_restores_the_chunk_and_has_the_predicted_size(chunk, hint):
-    sizes = frame_sizes(chunk, **hint)
+    sizes = frame_sizes(chunk, version=2, **hint)
     for mask, size in sizes.masks.items():
         if size is None:
             with pytest.raises(UsageError, match=mask):
@@ -83,7 +83,7 @@ def test_sass_is_the_minimum_over_every_encoding_and_parameter(chunk, hint):
             assert len(section) == encoding.section_bytes(facts, parameter)
     mask = min(sections[MASKS], key=lambda each: (len(each[0]), each[1].id, each[2]))
     values = min(sections[VALUES], key=lambda each: (len(each[0]), each[1].id, each[2]))
-    frame = encode_frame(chunk, **hint)
+    frame = encode_frame(chunk, version=2, **hint)
     assert frame == _frame(chunk, where, mask, values)
     for each in sections[MASKS]:
         assert_restored(_frame(chunk, where, each, values), chunk)
@@ -108,10 +108,10 @@ def _frame(chunk, where, mask, values):
 
 @given(chunks(), st.sampled_from([0.0, 0.01, 0.2, 1.0, 100.0]))
 def test_slack_buys_a_faster_decoder_and_no_more_bytes_than_it_says(chunk, slack):
-    frame = encode_frame(chunk, slack=slack)
+    frame = encode_frame(chunk, slack=slack, version=2)
     assert_restored(frame, chunk)
     header = read_header(frame)
-    sizes = frame_sizes(chunk)
+    sizes = frame_sizes(chunk, version=2)
     value_bytes = len(frame) - HEADER_BYTES - header.mask_bytes
     for chosen, size, names, all_sizes in (
         (header.mask, header.mask_bytes, MASK_ENCODINGS, sizes.masks),

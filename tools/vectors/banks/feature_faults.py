@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tools.vectors.banks.features import entropy_coded, exact_plan
 from tools.vectors.banks.tamper import BankFault, opened, put, tampered
+from tools.vectors.banks.writer import write_bank
 
 
 def feature_faults() -> Iterator[BankFault]:
@@ -19,3 +21,9 @@ def feature_faults() -> Iterator[BankFault]:
     text = put("features", value="products")
     yield "document-syntax", "a task's features as a string", opened(entry=text)
     yield "document-syntax", "a revision's features as a string", tampered(revision=text)
+    plan, silent = exact_plan(), {"revision": dict, "entry": dict}
+    yield (
+        "layout",
+        "frames of version 2 without the feature",
+        write_bank(plan, entropy_coded(plan, **silent)),
+    )

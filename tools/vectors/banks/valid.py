@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from tools.vectors._dice import Dice
+from tools.vectors.banks.features import entropy_coded, exact_plan
 from tools.vectors.banks.invalid import invalid_banks
 from tools.vectors.banks.products import product_chunk, products
 from tools.vectors.banks.rounding import rounded
@@ -85,6 +86,8 @@ def valid_banks() -> Iterator[tuple[str, str, Plan, Edits]]:
         Edits(),
     )
     yield "newer-minor", "format 1.9: unknown members, unknown objects", _small(), _newer_minor()
+    exact = exact_plan()
+    yield "frame-2", "format 1.1: steps entropy coded", exact, entropy_coded(exact)
     yield "spaced", "documents with white space and escapes, within the rules", _small(), _spaced()
 
 

@@ -14,9 +14,12 @@ from bitarray import bitarray
 from bitarray.util import int2ba
 
 from tools.vectors.frames.blocks import SINGLE, Classes, blocks_section
+from tools.vectors.frames.steps import magnitudes_section
 
 MASKS = ("empty", "full", "bitmap", "index", "holes", "runs", "gaps", "grouped", "blocks")
-VALUES = ("none", "sign", "table", "affine", "float16", "bfloat16", "raw", "rice")
+VALUES = ("none", "sign", "table", "affine", "float16", "bfloat16", "raw", "rice", "magnitudes")
+#: How many of them are in frames of version 1.
+FIRST_MASKS, FIRST_VALUES = 9, 8
 ELEMENTS = ("float32", "int32")
 
 
@@ -153,6 +156,8 @@ def value_section(
             stream.field(value < 0, 1)
             stream.rice(abs(value) - 1, parameter)
         return bytes(stream)
+    if name == "magnitudes" and element == "int32":
+        return magnitudes_section(patterns)
     raise NotEncodableError
 
 
@@ -168,11 +173,12 @@ def frame(
     **header: int,
 ) -> bytes:
     """Put a frame together; ``header`` overrides fields, to make invalid ones."""
+    numbers = MASKS.index(mask[0]), VALUES.index(value[0])
     fields = {
-        "version": 1,
+        "version": 1 if numbers[0] < FIRST_MASKS and numbers[1] < FIRST_VALUES else 2,
         "element": ELEMENTS.index(element),
-        "mask": MASKS.index(mask[0]),
-        "value": VALUES.index(value[0]),
+        "mask": numbers[0],
+        "value": numbers[1],
         "mask_parameter": mask[1],
         "value_parameter": value[1],
         "entries": entries,
@@ -224,20 +230,20 @@ def value_parameters(name: str, patterns: Sequence[int]) -> list[int]:
 
 
 def sass(element: str, entries: int, chunk: dict[int, int]) -> bytes:
-    """The frame with the smallest sections (masks.md, values.md: "Choice"), by trying all."""
+    """The frame of version 1 with the smallest sections ("Choice"), by trying all."""
     positions = sorted(chunk)
     patterns = [chunk[position] for position in positions]
     if not positions:
         return frame(element, entries, positions, ("empty", 0), b"", ("none", 0), b"")
     masks = [
         ((name, parameter), section)
-        for name in MASKS[1:]
+        for name in MASKS[1:FIRST_MASKS]
         for parameter in mask_parameters(name, positions)
         if (section := _attempt(mask_section, name, parameter, positions)) is not None
     ]
     values = [
         ((name, parameter), section)
-        for name in VALUES[1:]
+        for name in VALUES[1:FIRST_VALUES]
         for parameter in value_parameters(name, patterns)
         if (section := _attempt(value_section, name, parameter, element, patterns)) is not None
     ]

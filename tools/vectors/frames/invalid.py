@@ -20,6 +20,7 @@ from tools.vectors.frames.parts import (
     worked,
 )
 from tools.vectors.frames.section_faults import mask_faults, value_faults
+from tools.vectors.frames.steps_faults import steps_faults
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class InvalidFrame:
 
 
 def invalid_frames() -> Iterator[InvalidFrame]:
-    faults = (*_header(), *mask_faults(), *blocks_faults(), *value_faults(), *_coincidences())
+    faults = (*_header(), *mask_faults(), *blocks_faults(), *value_faults(), *_coincidences(),
+              *_second_version(), *steps_faults())  # fmt: skip
     names = distinct_names((reason, why) for reason, _, why, *_ in faults)
     for name, (reason, data, why, *entries) in zip(names, faults, strict=True):
         yield InvalidFrame(name, data, reason, entries[0] if entries else None, why)
@@ -98,6 +100,17 @@ def _header() -> list[FrameFault]:
         ("value-parameter", valued("bfloat16", 1, b""), "bfloat16: 1"),
         ("value-parameter", raw[:6] + b"\1\0" + raw[8:], "raw: 1"),
         ("value-parameter", valued("rice", 32, b"", "int32"), "rice: k = 32"),
+    ]
+
+
+def _second_version() -> list[FrameFault]:
+    steps = encode("int32", 8, {0: 1, 2: 1}, ("bitmap", 0), ("magnitudes", 0))
+    return [
+        ("frame-version", worked(version=3, value=8), "version 3"),
+        ("value-encoding", b"\1" + steps[1:], "magnitudes in a frame of version 1"),
+        ("value-encoding", steps[:1] + b"\0" + steps[2:], "magnitudes are for int32 only"),
+        ("value-encoding", steps[:3] + b"\x80" + steps[4:], "version 2, value encoding 128"),
+        ("value-parameter", steps[:6] + b"\1" + steps[7:], "magnitudes: 1"),
     ]
 
 

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 from tools.vectors._dice import Dice
 from tools.vectors.frames.blocks_cases import blocks_cases
-from tools.vectors.frames.encoder import VALUES, encode, float32, frame, mask_parameters, runs, sass
+from tools.vectors.frames.encoder import (
+    VALUES,
+    encode,
+    float32,
+    frame,
+    mask_parameters,
+    mask_section,
+    runs,
+    sass,
+)
+from tools.vectors.frames.steps import magnitudes_section
+from tools.vectors.frames.steps_cases import steps_cases
 
 Chunk = dict[int, int]  # position -> pattern
 
@@ -62,6 +73,7 @@ def valid_frames() -> Iterator[ValidFrame]:
     yield from _affine()
     yield from _rice_values()
     yield from _chosen()
+    yield from _steps()
 
 
 def _empty_and_full() -> Iterator[ValidFrame]:
@@ -269,6 +281,19 @@ def _rice_values() -> Iterator[ValidFrame]:
         chunk = {3 * i: int32(value) for i, value in enumerate(values)}
         data = encode("int32", 16, chunk, ("bitmap", 0), ("rice", k))
         yield ValidFrame(f"rice-{name}", data, "int32", 16, chunk, why)
+
+
+def _steps() -> Iterator[ValidFrame]:
+    """Entropy-coded steps, in frames of version 2."""
+    for case in steps_cases():
+        chunk = {position: int32(step) for position, step in case.steps.items()}
+        section = magnitudes_section([chunk[i] for i in sorted(chunk)], case.scale)
+        mask = mask_section("bitmap", 0, sorted(chunk))
+        data = frame(
+            "int32", case.entries, sorted(chunk), ("bitmap", 0), mask, ("magnitudes", 0), section
+        )
+        name = f"magnitudes-{case.name}"
+        yield ValidFrame(name, data, "int32", case.entries, chunk, case.why)
 
 
 def _chosen() -> Iterator[ValidFrame]:

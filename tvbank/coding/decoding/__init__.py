@@ -9,6 +9,7 @@ nothing is decoded again to name a fault.
 - ``blocks``     a matrix of blocks, from ``coder`` (symbols, classes of lines, runs) and ``bitmap``
   (the marked cells, listed)
 - ``patterns``   every value encoding
+- ``magnitudes`` entropy-coded steps, four at a time
 - ``decode``     rows of a table to arrays: ``decode_frames``, ``decode_entries``, ``decode_dense``
 - ``elements``   float32, float16, bfloat16, and steps between floats
 - ``memory``     loads, stores and sixteen additions by address

@@ -10,6 +10,7 @@ from numba.np.numpy_support import carray
 from tvbank.coding.decoding.decoders import Decoder, call_decoder, enter
 from tvbank.coding.decoding.elements import single_of_half
 from tvbank.coding.decoding.gaps import is_non_canonical, read_symbol
+from tvbank.coding.decoding.magnitudes import decode_magnitudes
 from tvbank.coding.decoding.memory import (
     float_of,
     load_16,
@@ -227,6 +228,7 @@ def _rice(
 #: The decoder of each value encoding, by id.
 VALUE_DECODERS: Final[tuple[Decoder, ...]] = (
     _none, _sign, _table, _affine, _halves, _upper_halves, _raw, _rice,
+    decode_magnitudes,
 )  # fmt: skip
 _FIRST_SLOT: Final = len(MASK_DECODERS)
 enter(_FIRST_SLOT, VALUE_DECODERS)

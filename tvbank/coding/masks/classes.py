@@ -6,43 +6,19 @@ into bins by density, and a shortest path finds the best cut of the ascending bi
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from tvbank.coding.costs import entropy, weighted_log
 from tvbank.coding.densities import density_step
-from tvbank.coding.kernel import kernel, leading_zeros
+from tvbank.coding.kernel import kernel
 
 CLASS_LIMIT = 16
 #: Bits that a class costs beside its cells: its frequency, and about a count a block.
 _CLASS_BITS, _BLOCK_BITS = 10, 16
-_FINE = 12
-_LOGARITHMS = np.array(
-    [round(65536 * math.log2(1 + i / (1 << _FINE))) for i in range((1 << _FINE) + 1)], np.int64
-)
 _BINS = 256
 _FAR = 1 << 62
-
-
-@kernel
-def _weighted_log(number: Any) -> Any:
-    """``number`` · log2(``number``) in 1/65536 bits; 0 for 0."""
-    if number < 2:
-        return np.int64(0)
-    octave = np.int64(63) - np.int64(leading_zeros(np.uint64(number)))
-    scaled = (number << (40 - octave)) - (1 << 40)
-    place = scaled >> (40 - _FINE)
-    rest = scaled & ((1 << (40 - _FINE)) - 1)
-    low = _LOGARITHMS[place]
-    rise = ((_LOGARITHMS[place + 1] - low) * rest) >> (40 - _FINE)
-    return number * ((octave << 16) + low + rise)
-
-
-@kernel
-def entropy(ones: Any, cells: Any) -> Any:
-    """Cost of ``ones`` among ``cells`` entries: cells · H(ones / cells)."""
-    return _weighted_log(cells) - _weighted_log(ones) - _weighted_log(cells - ones)
 
 
 @kernel
@@ -89,14 +65,14 @@ def classify(counts: Any, length: Any, others: Any, classes: Any) -> Any:
             best[number, stop] = _FAR
     start = np.zeros((CLASS_LIMIT + 1, bins + 1), np.int64)
     best[0, 0] = 0
-    whole = _weighted_log(counts.size) // counts.size
+    whole = weighted_log(counts.size) // counts.size
     for stop in range(1, bins + 1):
         lines: Any = 0
         ones: Any = 0
         for first in range(stop - 1, -1, -1):
             lines += lines_of[used[first]]
             ones += ones_of[used[first]]
-            cost = price + entropy(ones, lines * length) + lines * whole - _weighted_log(lines)
+            cost = price + entropy(ones, lines * length) + lines * whole - weighted_log(lines)
             for number in range(1, min(CLASS_LIMIT, stop) + 1):
                 if best[number - 1, first] + cost < best[number, stop]:
                     best[number, stop] = best[number - 1, first] + cost
@@ -129,9 +105,9 @@ def sizes_of(classes: Any, count: Any) -> Any:
 @kernel
 def map_cost(sizes: Any, lines: Any) -> Any:
     """Cost of saying which class every line is in."""
-    cost = _weighted_log(lines)
+    cost = weighted_log(lines)
     for size in sizes:
-        cost += ((_CLASS_BITS << 16) if sizes.size > 1 else 0) - _weighted_log(size)
+        cost += ((_CLASS_BITS << 16) if sizes.size > 1 else 0) - weighted_log(size)
     return cost
 
 

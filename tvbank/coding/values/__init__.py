@@ -8,10 +8,11 @@
 - ``bfloat16``  5: upper halves of float32 patterns
 - ``raw``       6: 32-bit patterns
 - ``rice``      7: Golomb–Rice coded integer steps
+- ``magnitudes`` 8: entropy-coded integer steps
 
 Each is a row of the spec's table, and the writer of its section; ``decoding`` has the decoders.
-``facts`` has the ``Values`` that all writers read, from ``grid`` (affine grids). Only these two are
-compiled: what reads headers costs no numba.
+``facts`` has the ``Values`` that all writers read, from ``grid`` (affine grids); ``laws_writer``
+writes ``magnitudes``. Only these three are compiled: what reads headers costs no numba.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tvbank.coding.encoding import Encoding
 from tvbank.coding.values.affine import Affine
 from tvbank.coding.values.bfloat16 import BFloat16
 from tvbank.coding.values.float16 import Float16
+from tvbank.coding.values.magnitudes import Magnitudes
 from tvbank.coding.values.none import NoValues
 from tvbank.coding.values.raw import Raw
 from tvbank.coding.values.rice import Rice
@@ -34,4 +36,5 @@ if TYPE_CHECKING:
 #: Every value encoding, by id.
 VALUES: Final[tuple[Encoding[Values], ...]] = (
     NoValues(), Sign(), Table(), Affine(), Float16(), BFloat16(), Raw(), Rice(),
+    Magnitudes(),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from tvbank.coding.encoding import TABLE_LIMIT
 from tvbank.coding.kernel import kernel
 from tvbank.coding.streams import stream_bits
 from tvbank.coding.values.grid import Grid, find_grid
+from tvbank.coding.values.laws_writer import write_steps
 
 _MAGNITUDE_BITS: Final = np.uint32(0x7FFF_FFFF)
 _SLOT_BITS = 10
@@ -169,3 +170,9 @@ class Values:
     def step_bits(self) -> NDArray[np.int64]:
         """Bits of the Rice coded steps with their signs for every k: int64 [32]."""
         return stream_bits(self.step_symbols) + self.nonzeros
+
+    @cached_property
+    def magnitudes(self) -> NDArray[np.uint8]:
+        """The section in encoding ``magnitudes``: only writing it determines its size."""
+        none = np.empty(0, np.int64)
+        return write_steps(self.patterns, np.zeros(self.nonzeros, np.uint8), 1, none, none)
