@@ -24,6 +24,7 @@
 ``building/``         many fine-tunes into a bank, on many workers: ``build``
 ``merging/``          back to weights: export, merge; ``Ties``, ``Dare``; recipes
 ``updates/``          one version of weights after another: ``diff``, ``patch``
+``hub/``              banks written to the Hugging Face hub: ``push``
 ``switching/``        a live model to a task and back: attach, ``Switch``
 ``routing/``          which task an input belongs to: features, ``Router``
 ``autoswitch/``       a model that picks its task: ``AutoSwitch``
@@ -72,6 +73,8 @@ if TYPE_CHECKING:
     from tvbank.compress import Exact as Exact
     from tvbank.compress import TSwitch as TSwitch
     from tvbank.flexswitch import FlexSwitch as FlexSwitch
+    from tvbank.hub import PushReport as PushReport
+    from tvbank.hub import push as push
     from tvbank.inspection import Inspection as Inspection
     from tvbank.inspection import inspect as inspect
     from tvbank.merging import Dare as Dare
@@ -109,6 +112,7 @@ _OWNERS = {
     "PackReport": "bank.packing",
     "PatchReport": "updates",
     "Recipe": "merging",
+    "PushReport": "hub",
     "RepairReport": "bank.repair",
     "Router": "routing",
     "Switch": "switching",
@@ -128,6 +132,7 @@ _OWNERS = {
     "merge_recipe": "merging",
     "open": "bank.bank",
     "pack": "bank.packing",
+    "push": "hub",
     "patch": "updates",
     "patches": "updates",
     "repair": "bank.repair",

@@ -44,6 +44,7 @@ ALLOWED = {
         "errors", "_atomic", "_atomic_folder", "_files", "_json", "_version", "storage",
         "checkpoint", "layout",
     },
+    "hub": {"errors", "_atomic", "_lazy", "_progress", "_version", "storage", "bank", "folders"},
     "coding": {"errors", "_lazy"},
     "artefacts": {
         "errors", "_files", "_json", "dtypes", "storage", "checkpoint", "layout", "coding",

@@ -7,7 +7,7 @@
 ``_named.py``       Python objects named as ``module:name``
 ``building.py``     ``init``, ``add``, ``rm``, ``gc``
 ``build.py``        ``build``
-``copying.py``      ``cp``, ``pack``
+``copying.py``      ``cp``, ``pack``, ``push``
 ``inspecting.py``   ``inspect``
 ``reading.py``      ``ls``, ``show``, ``verify``
 ``repair.py``       ``repair``

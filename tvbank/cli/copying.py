@@ -1,4 +1,4 @@
-"""Verbs that copy banks as they are stored: ``cp`` and ``pack``."""
+"""Verbs that copy banks as they are stored: ``cp``, ``pack`` and ``push``."""
 
 from __future__ import annotations
 
@@ -80,3 +80,56 @@ def pack(
     else:
         tasks_written = counted(len(report.tasks), "task")
         say(f"wrote {report.path}: {tasks_written}, {human_bytes(report.bytes)}")
+
+
+@app.command("push")
+def push(
+    bank: BankArgument,
+    repository: Annotated[
+        str,
+        typer.Argument(
+            metavar="ORG/REPO[/FOLDER]",
+            help="A repository of the Hugging Face hub, made if it is not there.",
+        ),
+    ],
+    revision: Annotated[
+        str | None, typer.Option(help="The branch; made if it is not there (default main).")
+    ] = None,
+    private: Annotated[
+        bool | None,
+        typer.Option("--private/--public", help="Of a new repository; by default as its owner's."),
+    ] = None,
+    base_model: Annotated[
+        str | None,
+        typer.Option(metavar="ORG/NAME", help="The base's name on the hub, for the card."),
+    ] = None,
+    message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Let tasks go that only the repository has; replace another bank."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a bank into a repository of the Hugging Face hub: one commit, with a card."""
+    from tvbank.hub import push as push_bank
+
+    with Bar("reading") as progress:
+        report = push_bank(
+            bank, repository, revision=revision, private=private, base_model=base_model,
+            message=message, force=force, progress=progress,
+        )  # fmt: skip
+    if as_json:
+        print_json(report)
+        return
+    say(
+        f"pushed {counted(len(report.tasks), 'task')} to {report.place}: "
+        f"{counted(report.objects, 'object')}, {human_bytes(report.bytes)}; "
+        f"{counted(report.present, 'object')} there already"
+    )
+    if report.removed:
+        say(f"no longer there: {', '.join(report.removed)}")
+    if not report.card:
+        say("the README.md that is there has no part of tvbank's, and was left alone")
+    say(f"commit {report.commit}: {report.page}")

@@ -13,9 +13,11 @@ from __future__ import annotations
 from tvbank.folders._beside import Beside as Beside
 from tvbank.folders._beside import beside as beside
 from tvbank.folders._beside import config_of as config_of
+from tvbank.folders._beside import hub_name as hub_name
 from tvbank.folders._card import Origin as Origin
 from tvbank.folders._card import describe as describe
 from tvbank.folders._card import front_matter as front_matter
+from tvbank.folders._card import inline as inline
 from tvbank.folders._config import CONFIG as CONFIG
 from tvbank.folders._config import config_patch as config_patch
 from tvbank.folders._config import is_head as is_head
@@ -38,6 +40,8 @@ __all__ = [
     "describe",
     "folder_named",
     "front_matter",
+    "hub_name",
+    "inline",
     "is_head",
     "labels",
     "members_of_rows",

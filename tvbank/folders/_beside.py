@@ -23,7 +23,7 @@ from tvbank.storage import (
     split_url,
 )
 
-__all__ = ["CONFIG_FILE", "Beside", "as_text", "beside", "config_of"]
+__all__ = ["CONFIG_FILE", "Beside", "as_text", "beside", "config_of", "hub_name"]
 
 CONFIG_FILE = "config.json"
 _GENERATION = "generation_config.json"
@@ -216,12 +216,16 @@ def _made(files: dict[str, bytes], folders: tuple[str, ...], where: str, name: s
 
 def _name_of(folder: Path | str) -> str:
     """The hub's name of a model where the place tells it, else that of its folder."""
-    text = Path(folder).absolute().as_posix() if isinstance(folder, Path) else folder
-    if found := _HUB.match(text):
+    text = folder.absolute().as_posix() if isinstance(folder, Path) else folder
+    return hub_name(text) or PurePosixPath(text).name
+
+
+def hub_name(place: str) -> str:
+    """The hub's name of a model, where its place tells it: a URL, or the cache of its libraries."""
+    if found := _HUB.match(place):
         return found[1]
-    if cached := list(_CACHED.finditer(f"{text}/")):
-        return "/".join(filter(None, cached[-1].groups()))
-    return PurePosixPath(text).name
+    cached = list(_CACHED.finditer(f"{place}/"))
+    return "/".join(filter(None, cached[-1].groups())) if cached else ""
 
 
 def as_text(value: object) -> bytes:

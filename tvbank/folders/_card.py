@@ -10,7 +10,7 @@ from typing import Any, final
 
 from tvbank._version import __version__
 
-__all__ = ["Origin", "card", "describe", "front_matter"]
+__all__ = ["Origin", "card", "describe", "front_matter", "inline"]
 
 
 @final

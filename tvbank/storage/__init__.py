@@ -11,7 +11,8 @@
                    ``_aws.py`` finds credentials, ``_answers.py`` takes what arrives,
                    ``_explain.py`` says what its errors mean, ``_conditions.py`` proves that
                    writers cannot overwrite each other
-``hub.py``         a repository of the Hugging Face hub at one commit, through ``objects.py``
+``hub.py``         a repository of the Hugging Face hub at one commit, through ``objects.py``;
+                   ``_hub_places.py`` what its URLs name, and the user's token
 ``_own.py``        stores that users made themselves, with credentials of their own
 ``by_fsspec.py``   whatever else fsspec reaches; ``by_icechunk.py`` an Icechunk session
 ``zipped.py``      one zip file on another store
@@ -20,6 +21,7 @@
 Only the packages that a bank's place needs are imported.
 """
 
+from tvbank.storage._hub_places import Repository, hub_endpoint, hub_token, parse_hub_url
 from tvbank.storage._open import Location, is_url, local_file, open_storage, split_url
 from tvbank.storage._shown import redact, redact_url, refuse_credentials, words_of
 from tvbank.storage._storage import (
@@ -41,11 +43,15 @@ __all__ = [
     "MemoryStorage",
     "ObjectNotFoundError",
     "ReadOnlyStorage",
+    "Repository",
     "Storage",
     "StoredObject",
+    "hub_endpoint",
+    "hub_token",
     "is_url",
     "local_file",
     "open_storage",
+    "parse_hub_url",
     "redact",
     "redact_url",
     "refuse_credentials",

@@ -13,8 +13,8 @@ from safetensors.numpy import save
 import tvbank
 from tvbank import errors
 from tvbank.checkpoint import open_checkpoint
-from tvbank.storage import open_storage
-from tvbank.storage.hub import HubStorage, hub_token, parse_hub_url
+from tvbank.storage import hub_token, open_storage, parse_hub_url
+from tvbank.storage.hub import HubStorage
 
 
 def files_below(folder):
@@ -166,4 +166,5 @@ def test_urls_name_repositories_and_folders():
     }.items():
         found = parse_hub_url(url)
         assert (found.kind, found.name, found.revision, found.path) == expected
+        assert parse_hub_url(found.url) == found
     assert isinstance(open_storage("hf://org/repo"), HubStorage)
