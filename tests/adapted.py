@@ -74,11 +74,10 @@ def strangers_warnings():
 
 def adapted(name, config, dtype=torch.float32, seed=1):
     """A model with an adapter of random numbers."""
-    with strangers_warnings():
-        model = peft.get_peft_model(
-            copy.deepcopy(model_of(name, dtype)), config, autocast_adapter_dtype=False
-        )
+    base = copy.deepcopy(model_of(name, dtype))
     torch.manual_seed(seed)
+    with strangers_warnings():
+        model = peft.get_peft_model(base, config, autocast_adapter_dtype=False)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if parameter.requires_grad:

@@ -126,6 +126,11 @@ class Product:
         data = b"".join(np.ascontiguousarray(factor).tobytes() for factor in (self.b, self.a))
         return data + crc32c(data)
 
+    @property
+    def content(self) -> tuple[object, ...]:
+        """All that its entries depend on; equal for products that are."""
+        return self.b.dtype, self.rank, self.scale, self.transposed, self.to_bytes()
+
     @cached_property
     def _factors(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """[rows, rank] and [rank, columns] of the unit itself, in float32."""

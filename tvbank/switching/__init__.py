@@ -22,6 +22,7 @@
 ``_direct.py``    additions to contiguous memory of the CPU, by ``loops``
 ``loops/``        what writes into weights while it decodes
 ``_indexed.py``   additions on other devices and strides, by torch's index operations
+``_products.py``  units that are products in a task, written whole
 ``_blend.py``     buffers under a weighted sum: a mean, as ``tvbank.merge`` takes it
 ``_heads.py``     units kept whole: heads, buffers, resized embeddings
 ``_sizes.py``     what a model says of their shapes: sides of layers, its configuration

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import NoReturn, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.products import Product
 from tvbank.bank.reader import TaskFrames
 from tvbank.coding.decoding.elements import SHIFTS
 from tvbank.coding.decoding.table import (
@@ -72,11 +74,7 @@ class Bindings:
         """
         for leader, follower in self._followers:
             if self._content(stored, leader) != self._content(stored, follower):
-                names = [self.layout.units[unit].name for unit in (leader, follower)]
-                raise UnitMismatchError(
-                    f"task {task!r} changes {names[0]!r} and {names[1]!r} differently, but in this "
-                    "model they share their memory: untie them before attaching"
-                )
+                self._refuse(task, leader, follower)
         chunks = self.layout.length // self.layout.chunk_length
         bound: list[tuple[NDArray[np.int64], ...]] = []
         for copy, target_of in enumerate(self._target_of):
@@ -87,6 +85,26 @@ class Bindings:
             return (np.empty(0, np.int64),) * 3
         rows, targets, orders = (np.concatenate(parts) for parts in zip(*bound, strict=True))
         return rows, targets, orders
+
+    def check_products(self, task: str, products: Mapping[str, Product]) -> None:
+        """Check that a task has the same product of all units that share their memory.
+
+        Raises:
+            UnitMismatchError: it has not; names two of them.
+        """
+        for leader, follower in self._followers:
+            first, other = (
+                products.get(self.layout.units[unit].name) for unit in (leader, follower)
+            )
+            if (first and first.content) != (other and other.content):
+                self._refuse(task, leader, follower)
+
+    def _refuse(self, task: str, leader: int, follower: int) -> NoReturn:
+        names = [self.layout.units[unit].name for unit in (leader, follower)]
+        raise UnitMismatchError(
+            f"task {task!r} changes {names[0]!r} and {names[1]!r} differently, but in this "
+            "model they share their memory: untie them before attaching"
+        )
 
     def is_direct(self, targets: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the fused loops can write to each of some targets."""

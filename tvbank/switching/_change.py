@@ -14,6 +14,7 @@ from tvbank.switching._heads import Swap, SwapsUndo, write_swaps
 from tvbank.switching._indexed import IndexedAddition, indexed_additions
 from tvbank.switching._model import AttachedModel
 from tvbank.switching._places import Place
+from tvbank.switching._products import ProductChange, product_changes
 from tvbank.switching._record import Record, Undo, empty_record
 from tvbank.switching._resident import ResidentTask
 
@@ -173,6 +174,11 @@ class Weights:
         before = list(self._undos)
         addition = self._addition(tasks)
         undos: list[Undo] = [addition.record]
+        products: list[ProductChange] = []
+        if any(task.products for task, _ in tasks):
+            self._record.restore()  # products are made of the base's weights
+            products = list(product_changes(self._model.bindings, tasks))
+            undos += [product.undo for product in products]
         self._undos = before + undos
         addition.run(self._record)
         for target, parts in indexed_additions(tasks).items():
@@ -181,6 +187,8 @@ class Weights:
             undos.append(indexed.undo)
             self._undos = before + undos
             indexed.write()
+        for product in products:
+            product.write()
         swaps = [*swaps, *blends()]
         left, entered = self._swapped, [place for swap in swaps for place in swap.places]
         self._swapped = left + entered

@@ -60,6 +60,7 @@ class ResidentTask:
         most: non-zeros of the largest frame.
         extra_names: names of the units that the task keeps whole.
         stored: the task as it is in the bank, read shard by shard.
+        products: of the task, by unit; they have no frames.
     """
 
     def __init__(self, task: Task, bindings: Bindings) -> None:
@@ -76,6 +77,8 @@ class ResidentTask:
         self.name, self.revision = task.name, task.revision
         self.is_float = task.element == "float32"
         self.extra_names = tuple(task.extras)
+        self.products = dict(self.stored.products)
+        bindings.check_products(task.name, self.products)
         stored = task.all_frames()
         rows, targets, orders = bindings.rows(task.name, stored)
         direct = bindings.is_direct(targets)
@@ -102,6 +105,7 @@ class ResidentTask:
         frames = self.frames
         tables = frames.table.nbytes + self.places.nbytes
         values = sum(each.nbytes for each in self._values.values() if each is not None)
+        values += sum(product.nbytes for product in self.products.values())
         return tables + frames.nbytes + values + sum(e.nbytes for e in self._extras.values())
 
     def parts(self, threads: int) -> NDArray[np.int64]:
