@@ -86,7 +86,12 @@ class Blends:
             return []
         tensor = to_torch(np.array(blend(self._base[name], parts), order="C"))
         return [
-            Swap(target.places, tensor.to(target.tensor.device), True, target.window)
+            Swap(
+                target.places,
+                tensor.to(target.tensor.device, target.tensor.dtype),
+                alone=True,
+                window=target.window,
+            )
             for target in self._model.homes(name)
         ]
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tvbank.checkpoint import open_checkpoint
 from tvbank.coding.decoding.decode import decode_frames
 from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import NONZEROS, address_of
@@ -70,9 +69,8 @@ class IndexedAddition:
         self._offsets = torch.from_numpy(memory_offsets(memory, positions)).to(memory.device)
         old = self._flat[self._offsets]
         self.undo = IndexedUndo(self._flat, self._offsets, old)
-        before = open_checkpoint({unit: old}).read(unit)
-        after = _sum(unit, before, positions, parts)
-        self._new = to_torch(np.ascontiguousarray(after)).to(memory.device)
+        after = _sum(unit, target.narrowed(old), positions, parts)
+        self._new = to_torch(np.ascontiguousarray(after)).to(memory.device, memory.dtype)
 
     def write(self) -> None:
         """Write the new weights."""

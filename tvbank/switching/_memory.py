@@ -24,6 +24,14 @@ from tvbank.switching._unfit import unfit
 _OVERLAP_WORK = 100_000
 
 
+#: Element types that hold every number of another one.
+_WIDER = {
+    "bfloat16": ("float32", "float64"),
+    "float16": ("float32", "float64"),
+    "float32": ("float64",),
+}
+
+
 @final
 class Target:
     """One tensor of the model, or a part of one, under all its names.
@@ -36,19 +44,27 @@ class Target:
             for units without deltas.
         memory: the same memory, kept from being freed while the switch lives.
         kind: its element type, an index into ``KINDS``; −1 for others.
-        direct: whether the fused loops can write to it: contiguous, on the CPU, of a known kind.
+        stored: the base's element type; the model's may be a wider one, that holds all its numbers.
+        direct: whether the fused loops can write to it: contiguous, on the CPU, of a known kind,
+            in the base's element type.
     """
 
     def __init__(
-        self, places: Sequence[Place], units: Sequence[int], window: Window | None = None
+        self,
+        places: Sequence[Place],
+        units: Sequence[int],
+        window: Window | None = None,
+        stored: str | None = None,
     ) -> None:
         self.places, self.units, self.window = list(places), list(units), window
         self.tensor = view_of(self.places[0], window)
         self.memory = self.tensor.detach()
         name = element_type(self.tensor)
+        self.stored = name if stored is None else stored
         self.kind = KINDS.index(name) if name in KINDS else -1
         self.direct = (
             self.kind >= 0
+            and not self.is_wider
             and self.tensor.device.type == "cpu"
             and self.tensor.is_contiguous()
             and not self.tensor.is_neg()
@@ -59,9 +75,30 @@ class Target:
         """The first of its names."""
         return self.places[0].name
 
+    @property
+    def is_wider(self) -> bool:
+        """Whether the model has it in a wider element type than the base."""
+        return self.stored != element_type(self.tensor)
+
+    def narrowed(self, weights: torch.Tensor) -> NDArray[Any]:
+        """Weights of the model in the base's element type, C-contiguous.
+
+        Those that this type does not have stay as they are: they are not the base's, nor a task's.
+        """
+        if self.is_wider:
+            narrow = weights.detach().to(getattr(torch, self.stored))
+            again = narrow.to(weights.dtype)
+            if torch.equal(_bits(again), _bits(weights.detach())):
+                weights = narrow
+        return open_checkpoint({self.name: weights}).read(self.name)
+
     def weights(self) -> NDArray[Any]:
-        """What it holds now, as an array of its shape, C-contiguous."""
-        return open_checkpoint({self.name: self.tensor}).read(self.name)
+        """What it holds now, as an array of its shape; see ``narrowed``."""
+        return self.narrowed(self.tensor)
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().view(torch.uint8) if tensor.ndim else tensor[None].view(torch.uint8)
 
 
 def view_of(place: Place, window: Window | None) -> torch.Tensor:
@@ -111,14 +148,15 @@ def targets_of(
                 )
             tensor = view_of(place, part.window)
             form = (element_type(tensor), tuple(tensor.shape))
-            if form != (record.dtype, record.shape):
+            wider = form[0] in _WIDER.get(record.dtype, ()) and unit in numbers
+            if form[1] != record.shape or not (form[0] == record.dtype or wider):
                 wrong.append((unit, f"{form[0]} {list(form[1])} here, {record.dtype} "
                                     f"{list(record.shape)} in the base"))  # fmt: skip
                 continue
             key = identity(tensor)
             if key not in by_identity:
                 others = [p for p in shared[identity(place.tensor)] if p is not place]
-                by_identity[key] = Target([place, *others], [], part.window)
+                by_identity[key] = Target([place, *others], [], part.window, record.dtype)
             target = by_identity[key]
             if unit in numbers and numbers[unit] not in target.units:
                 target.units.append(numbers[unit])
@@ -136,7 +174,7 @@ def _differing(wrong: Sequence[tuple[str, str]]) -> BaseMismatchError:
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return BaseMismatchError(
         f"the model is not the base this bank was built on: unit {name!r} is {how}{more}; attach "
-        "to a model in the base's own element types",
+        "to a model in the base's own element types, or in a wider one (float32 for bfloat16)",
         [unit for unit, _ in wrong],
     )
 

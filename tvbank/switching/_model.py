@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import final
@@ -13,7 +14,7 @@ from tvbank.layout import Layout, fingerprint
 from tvbank.naming import Names, Window, locate
 from tvbank.naming.prefixes import names_of_units
 from tvbank.switching._bindings import Bindings
-from tvbank.switching._memory import Target, targets_of
+from tvbank.switching._memory import Target, element_type, targets_of
 from tvbank.switching._places import Place, identity, links_of, places_of
 from tvbank.switching._sizes import Sizes
 from tvbank.switching._threads import thread_count
@@ -29,6 +30,7 @@ class AttachedModel:
         layout: of the base.
         places: the entries of the model's state dict by name, as they were when attached.
         located: where the model has what the bank names.
+        remarks: what is worth knowing of how the model holds the base.
         targets: the memory that all units live in.
         bindings: where the units live.
         watches: what is expected at the places of the base's units, and of swapped heads.
@@ -63,6 +65,7 @@ class AttachedModel:
         self.targets, self._by_unit = targets_of(layout, self.places, self.located.parts)
         check_base(layout, self._by_unit)
         self.bindings = Bindings(layout, self._by_unit)
+        self.remarks = (*self.located.remarks, *_said_of_types(self.targets))
         written = {id(t): t for t in (each.places[0].tensor for each in self.bindings.targets)}
         self._tensors = list(written.values())
         watched = [place for target in self.targets for place in target.places]
@@ -158,6 +161,16 @@ class AttachedModel:
             overlook: names of places that others have written to, to be noticed later.
         """
         self.watches.mark(self._tensors, overlook)
+
+
+def _said_of_types(targets: Sequence[Target]) -> list[str]:
+    """How much of a model is in a wider element type than the base."""
+    kinds = Counter((t.stored, element_type(t.tensor)) for t in targets if t.is_wider)
+    return [
+        f"{count} of the base's units are {stored} in the bank and {here} in the model: tasks are "
+        f"added in {stored}, so that the weights are those of the exported file"
+        for (stored, here), count in kinds.items()
+    ]
 
 
 def check_base(

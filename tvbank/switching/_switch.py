@@ -48,8 +48,8 @@ def attach(
     """Attach a bank to a model that holds the bank's base, so that tasks can be switched.
 
     The model's weights are compared with the fingerprints of the base: every unit with deltas must
-    be there, in the base's element type, on any device. Other parts of the model (heads of
-    its own) are left alone unless a task brings weights for it.
+    be there, in the base's element type or a wider one, on any device. Other parts of the model
+    (heads of its own) are left alone unless a task brings weights for them.
 
     Args:
         model: any module.
@@ -136,11 +136,11 @@ class Switch:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is worth knowing of how the model holds the base: names that differ, what it lacks.
+        """What is worth knowing of how the model holds the base; mostly nothing.
 
-        Nothing, if the model has the base's own names.
+        Names that differ, heads that it lacks, a wider element type than the base's.
         """
-        return self._model.located.remarks
+        return self._model.remarks
 
     def names_of(self, name: str) -> tuple[str, ...]:
         """The model's parameters and buffers that a unit is, or is a part of, or that take a head.

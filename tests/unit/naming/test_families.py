@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import tvbank
+from tvbank.merging import export_merged
 
 
 def bits(model):
@@ -61,3 +62,42 @@ def test_a_bank_of_a_module(family, tmp_path):
     bank.add("lossy", tuned, tvbank.TSwitch(drop=0.5))
     assert not bank["exact"].extras
     check_switch(copy.deepcopy(base), bank, base, tuned)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3_moe", "bert"])
+@pytest.mark.parametrize("narrow", ["bfloat16", "float16"])
+def test_a_model_in_float32_of_a_base_in_half_precision(family, narrow, tmp_path):
+    dtype = getattr(torch, narrow)
+    base = families.make(family).to(dtype)
+    tuned = families.tuned(base)
+    base.save_pretrained(tmp_path / "base")
+    tuned.save_pretrained(tmp_path / "tuned")
+    bank = tvbank.create(tmp_path / "bank", tmp_path / "base")
+    bank.add("exact", tmp_path / "tuned", tvbank.Exact())
+    bank.add("lossy", tmp_path / "tuned", tvbank.TSwitch(drop=0.5))
+    live = type(base).from_pretrained(tmp_path / "base", dtype=torch.float32).eval()
+    before = bits(live)
+    switch = tvbank.attach(live, bank)
+    assert any(f"{narrow} in the bank and float32 in the model" in r for r in switch.remarks)
+    for number, task in enumerate(("exact", "lossy", {"exact": 0.5, "lossy": 0.7})):
+        switch.to(task)
+        out = tmp_path / str(number)
+        out.mkdir()
+        if isinstance(task, str):
+            tvbank.export(bank, task, out=out)
+        else:
+            export_merged(bank, task, out=out)
+        wanted = type(base).from_pretrained(out, dtype=torch.float32)
+        assert_same(live, bits(wanted))
+    switch.off()
+    assert_same(live, before)
+    with torch.no_grad():
+        next(live.parameters()).add_(1e-9)
+    with pytest.raises(tvbank.errors.BaseMismatchError):
+        switch.to("exact")
+    switch.close(force=True)
+    fine = type(base).from_pretrained(tmp_path / "base", dtype=torch.float32)
+    with torch.no_grad():
+        next(fine.parameters()).add_(1e-5)
+    with pytest.raises(tvbank.errors.BaseMismatchError, match="other weights"):
+        tvbank.attach(fine, bank)
