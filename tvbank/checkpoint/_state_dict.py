@@ -110,6 +110,11 @@ def open_module(module: torch.nn.Module) -> StateDictCheckpoint:
             "have made of it"
         ) from error
     if isinstance(module, torch.jit.ScriptModule):
+        if not state_dict:
+            raise CheckpointError(
+                f"{source} is traced, scripted or frozen and has no weights of its own any more: "
+                "give the module that it was made of"
+            )
         state_dict = {name: tensor.detach() for name, tensor in state_dict.items()}
     offloaded = [
         name for name, value in state_dict.items() if is_torch_tensor(value) and value.is_meta

@@ -44,6 +44,10 @@ class Conversions:
             if name.startswith(path)
         }
 
+    def of(self, tensors: Mapping[str, torch.Tensor], path: str) -> Conversions:
+        """The same model's tables for tensors under other names, and the model's path in them."""
+        return Conversions(self._model, tensors, path)
+
     def parts(self, names: Iterable[str]) -> dict[str, Part]:
         """Where each of some names is in the model; those that it would not load are left out.
 

@@ -9,7 +9,7 @@ taken. Whether the weights are the base's is looked at afterwards: a wrong name 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -18,8 +18,9 @@ from tvbank.errors import BaseMismatchError, UsageError, name_some, name_units
 from tvbank.naming._conversions import Conversions, conversions_in
 from tvbank.naming._names import Names, names_function
 from tvbank.naming._window import Part
-from tvbank.naming.meanings import is_constant_name, lacks_heads_only
-from tvbank.naming.prefixes import common_prefixes, prefixes_before, with_dot
+from tvbank.naming.causes import quantised_base
+from tvbank.naming.meanings import is_constant_name, is_quantised, lacks_heads_only
+from tvbank.naming.prefixes import common_prefixes, prefixes_before, with_dot, without_peft
 
 __all__ = ["Located", "locate"]
 
@@ -48,11 +49,38 @@ class _Spelling:
 @final
 @dataclass(frozen=True)
 class _Fit:
-    """A way to read the names that leads to places; ``missing`` names units that have none."""
+    """A way to read the names that leads to places.
+
+    Attributes:
+        spelling: the way.
+        parts: where it leads.
+        missing: units that have no place.
+        turned: how many places have another shape than the unit.
+    """
 
     spelling: _Spelling
     parts: _Parts
     missing: Sequence[str]
+    turned: int = 0
+
+
+def _wrongs(fit: _Fit) -> int:
+    return len(fit.missing) + fit.turned
+
+
+def _turned(
+    parts: _Parts, tensors: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """Units that have another shape than where they are said to be."""
+    turned = []
+    for unit, shape in shapes.items():
+        part = parts.get(unit)
+        if part is None or torch.nn.parameter.is_lazy(tensors[part.name]):
+            continue
+        here = tensors[part.name].shape if part.window is None else part.window.shape
+        if tuple(here) != shape:
+            turned.append(unit)
+    return turned
 
 
 @final
@@ -99,6 +127,7 @@ def locate(
     prefix: str | None = None,
     names: Names | None = None,
     optional: Collection[str] = (),
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Located:
     """Find what a bank names in a live model.
 
@@ -109,6 +138,7 @@ def locate(
         prefix: what stands before the base's names in the model, if the caller knows it.
         names: the model's name for each of the bank's, if they differ otherwise.
         optional: units that the model need not have.
+        shapes: of units, if they are to tell ways apart that lead to tensors of other shapes.
 
     Raises:
         BaseMismatchError: the model lacks units of the base; names them.
@@ -124,7 +154,10 @@ def locate(
         for spelling in group:
             parts = spelling.parts(every)
             missing = [u for u, own in needed.items() if not any(n in parts for n in own)]
-            if not missing:
+            turned = _turned(parts, tensors, shapes or {})
+            if not missing and turned:
+                lesser.append(_Fit(spelling, parts, [], len(turned)))
+            elif not missing:
                 fitting.append(_Fit(spelling, parts, missing))
             elif _may_lack(missing, needed, parts, spelling):
                 lesser.append(_Fit(spelling, parts, missing))
@@ -133,20 +166,23 @@ def locate(
         if fitting:
             return _only(fitting)
     if lesser:
-        fewest = min(len(fit.missing) for fit in lesser)
-        return _only([fit for fit in lesser if len(fit.missing) == fewest])
+        fewest = min(map(_wrongs, lesser))
+        return _only([fit for fit in lesser if _wrongs(fit) == fewest])
     assert nearest is not None  # the base's own names are always tried
     missing, below = nearest
     if len(missing) == len(needed):
         where = ", with or without a prefix" if prefix is None else f" below {with_dot(prefix)!r}"
-        raise _lacking(missing, where)
-    raise _lacking(missing, f" below {below!r}" if below else "")
+        raise _lacking(missing, where, units)
+    raise _lacking(missing, f" below {below!r}" if below else "", units)
 
 
-def _lacking(units: Sequence[str], where: str) -> BaseMismatchError:
+def _lacking(missing: Sequence[str], where: str, units: Collection[str]) -> BaseMismatchError:
+    packed = [name for name in units if is_quantised(name)]
+    why = f"; {quantised_base(packed)}" if packed else ""
     return BaseMismatchError(
-        f"the model is not the base this bank was built on: it lacks {name_some(units)}{where}",
-        units,
+        f"the model is not the base this bank was built on: it lacks {name_some(missing)}{where}"
+        + why,
+        missing,
     )
 
 
@@ -201,11 +237,40 @@ def _spellings(
     first = next(iter(needed.values()), [])
     yield [_below(each, tensors) for each in prefixes_before(first, tensors)]
     yield [_converted(table) for table in tables if table not in outer]
+    if wrapped := _unwrapped(tensors):
+        inner = {bare: tensors[name] for bare, name in wrapped.items()}
+        yield [_wrapped(wrapped, _below("", inner))]
+        yield [_wrapped(wrapped, _below(each, inner)) for each in prefixes_before(first, inner)]
+        yield [
+            _wrapped(wrapped, _converted(table.of(inner, without_peft(table.path))))
+            for table in outer[:1]
+        ]
     for own in common_prefixes(every):
         yield [_without(own, _below("", tensors))]
         yield [_without(own, _converted(table)) for table in outer]
-        bare = [name.removeprefix(own) for name in first]
-        yield [_without(own, _below(each, tensors)) for each in prefixes_before(bare, tensors)]
+        rest = [name.removeprefix(own) for name in first]
+        yield [_without(own, _below(each, tensors)) for each in prefixes_before(rest, tensors)]
+
+
+def _unwrapped(tensors: Collection[str]) -> dict[str, str]:
+    """The model's names by what is left without what peft and other wrappers put into them.
+
+    Nothing, if no wrapper did, or if it would not be clear which is which.
+    """
+    bare = {without_peft(name): name for name in tensors}
+    return bare if len(bare) == len(tensors) and bare.keys() != set(tensors) else {}
+
+
+def _wrapped(names: Mapping[str, str], spelling: _Spelling) -> _Spelling:
+    def parts(bank_names: Collection[str]) -> _Parts:
+        return {
+            name: replace(part, name=names[part.name])
+            for name, part in spelling.parts(bank_names).items()
+        }
+
+    also = f", and {spelling.told}" if spelling.told else ""
+    told = f"wrappers (peft's, or others) have put parts into the model's names{also}"
+    return _Spelling("", told, parts, spelling.ignores)
 
 
 def _within(path: str, other: str) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tvbank.naming.meanings import lacks_heads_only
+from tvbank.naming.meanings import is_quantised, lacks_heads_only
 from tvbank.naming.prefixes import other_prefixes
 
-__all__ = ["cause_of_lack", "is_adapter"]
+__all__ = ["cause_of_lack", "is_adapter", "quantised_base"]
 
 _ADAPTERS = ("lora_A", "lora_B", "lora_embedding_A", "ia3_l", "hada_w1_a", "prompt_embeddings")
 
@@ -21,6 +21,14 @@ _TAKE = "missing='base' (--missing base) takes them from the base"
 def is_adapter(names: Collection[str]) -> bool:
     """Whether names are those of an adapter (LoRA or another of peft's), not of a full model."""
     return any(part in name.split(".") for name in names for part in _ADAPTERS)
+
+
+def quantised_base(packed: Collection[str]) -> str:
+    """What to do about a bank whose base has tensors that only quantised models have."""
+    return (
+        f"the bank's base is quantised (it has {next(iter(packed))!r}): make a bank of the model "
+        "as it was before that, in floats, and add the fine-tunes to that one"
+    )
 
 
 def cause_of_lack(
@@ -38,6 +46,13 @@ def cause_of_lack(
             "it is an adapter (LoRA or another of peft's), which holds no full weights: give the "
             "adapter's own folder, with its adapter_config.json, or merge it into its base "
             "(merge_and_unload()) and give the full model"
+        )
+    if packed := [name for name in missing if is_quantised(name)]:
+        return quantised_base(packed)
+    if packed := [name for name in further if is_quantised(name)]:
+        return (
+            f"it is quantised (it has {packed[0]!r}): give the fine-tune in the base's own element "
+            "types, dequantised"
         )
     pairs = other_prefixes(missing, further)
     if len(pairs) > 1:

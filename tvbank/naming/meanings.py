@@ -15,6 +15,7 @@ __all__ = [
     "is_buffer",
     "is_constant",
     "is_constant_name",
+    "is_quantised",
     "is_tie",
     "lacks_heads_only",
 ]
@@ -43,6 +44,13 @@ _CONSTANTS = re.compile(
 _TIES = re.compile(
     r"(^|\.)(lm_head|embed_out|embed_tokens|shared|wte|(word|tok|token)_embeddings?|decoder"
     r"|proj_out|output|output_projection|output_layer|generator\.proj)\.(weight|bias)$"
+)
+
+#: What GPTQ, AWQ, bitsandbytes, compressed-tensors, FP8 and MXFP4 checkpoints have beside weights.
+_PACKED = re.compile(
+    r"\.(qweight|qzeros|g_idx|SCB|weight_format|weight_(packed|shape|zero_point|scale(_inv)?)"
+    r"|weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)"
+    r"|\w+_proj_(blocks|scales))$"
 )
 
 #: Modules that a model has for one task only, and another fine-tune of its body has not.
@@ -102,6 +110,11 @@ def lacks_heads_only(missing: Collection[str], present: Collection[str]) -> bool
         heads.add(".".join(parts[: at + 1]) + ".")
     begun = any(name.startswith(tuple(heads)) for name in present)
     return not begun and len(missing) < len(present)
+
+
+def is_quantised(name: str) -> bool:
+    """Whether a tensor of that name is there only where weights are packed or scaled integers."""
+    return _PACKED.search(name) is not None
 
 
 def is_tie(name: str) -> bool:

@@ -83,9 +83,8 @@ def without_wrappers(names: Iterable[str]) -> Iterator[tuple[str, Mapping[str, s
 
 
 def without_peft(name: str) -> str:
-    """A parameter's name without what peft and other wrappers put into it."""
-    bare = _without(name, (*_WRAPPERS, _BASE_LAYER))
-    return bare.removeprefix(_PEFT)
+    """A parameter's name, or a path, without what peft and other wrappers put into it."""
+    return _without(name, (*_WRAPPERS, _BASE_LAYER)).replace(_PEFT, "", 1)
 
 
 def _without(name: str, wrappers: Collection[str]) -> str:

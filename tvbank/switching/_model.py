@@ -56,8 +56,9 @@ class AttachedModel:
             tensors = {name: place.tensor for name, place in self.places.items()}
             whole = layout.whole_by_name
             self.located = locate(
-                names_of_units(layout), model, tensors, prefix=prefix, names=names, optional=whole
-            )
+                names_of_units(layout), model, tensors, prefix=prefix, names=names, optional=whole,
+                shapes={unit.name: unit.shape for unit in layout.units},
+            )  # fmt: skip
         except BaseMismatchError as error:
             if cause := cause_of_missing(model):
                 raise BaseMismatchError(f"{error}; {cause}", error.units) from None
