@@ -52,7 +52,7 @@ def added(
         bank.add(
             name,
             folder / task["checkpoint"],
-            compressor_named(task["method"], drop=task.get("drop"), target=task.get("target")),
+            compressor_named(task["method"], drop=task.get("drop"), budget=task.get("budget")),
             task.get("metadata"),
             replace_mismatched=task.get("replace_mismatched", False),
         )

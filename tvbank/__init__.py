@@ -3,7 +3,7 @@
     import tvbank
 
     bank = tvbank.create("bank", base="base.safetensors")
-    bank.add("cats", "cats.safetensors", compressor=tvbank.TSwitch(drop=0.9))
+    bank.add("cats", "cats.safetensors")
     bank["cats"]["encoder.weight"].to_dense()
     tvbank.export(bank, "cats", base="base.safetensors", out="restored.safetensors")
 
@@ -17,7 +17,7 @@
 ``artefacts/``        compressed deltas, masks, updates that others wrote, as fine-tunes
 ``inspection.py``     what a file or folder is: ``inspect``
 ``vector/``           the task vector: a fine-tune beside its base
-``compress/``         what to keep: ``TSwitch``, ``Budget``, ``Exact``
+``compress/``         what to keep: ``Budget``, ``TSwitch``, ``Exact``
 ``flexswitch/``       what to keep, learned from examples: ``FlexSwitch``
 ``coding/``           how to store it: mask and value encodings, frames
 ``bank/``             where: catalog, shards, reader, writer

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, distributions
@@ -60,7 +60,7 @@ class Registry(Generic[_Kind]):
     """Classes by name.
 
     Attributes:
-        rows: tvbank's own, by name.
+        rows: tvbank's own, by name; the first is the default.
     """
 
     def __init__(self, what: str, group: str, kind: type[_Kind], rows: Mapping[str, Row]) -> None:
@@ -185,8 +185,22 @@ class Registry(Generic[_Kind]):
         except Exception as error:
             raise UsageError(f"{self._what} {name}: {_first_line(error)}") from error
 
-    def resolve(self, given: _Kind | type[_Kind] | str) -> _Kind:
-        """What a user means who may give an object, its name, or its class.
+    def implied(self, options: Collection[str]) -> str:
+        """The method that is meant where options are given, but no method.
+
+        Args:
+            options: their names.
+
+        Returns:
+            The first of tvbank's own that has all of them; the first one, which is the default, if
+            none has.
+        """
+        rows = self.rows.items()
+        meant = (name for name, row in rows if set(options) <= set(row.options))
+        return next(meant, next(iter(self.rows)))
+
+    def resolve(self, given: _Kind | type[_Kind] | str | None) -> _Kind:
+        """What a user means who may give an object, its name, its class, or nothing.
 
         Raises:
             PluginError: see ``find``.
@@ -194,8 +208,8 @@ class Registry(Generic[_Kind]):
         """
         if isinstance(given, self._kind):
             return given
-        if isinstance(given, str):
-            return self.make(given, {}, prefix="")
+        if given is None or isinstance(given, str):
+            return self.make(self.implied(()) if given is None else given, {}, prefix="")
         kind = self._kind.__name__
         if isinstance(given, type) and issubclass(given, self._kind):
             try:

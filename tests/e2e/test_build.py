@@ -23,7 +23,7 @@ from tvbank.errors import (
 TASKS = {
     "half": {"checkpoint": "t0.safetensors", **manifests.HALF, "metadata": {"n": [1, 2]}},
     "exact": {"checkpoint": "t1.safetensors", **manifests.EXACT},
-    "small": {"checkpoint": "t2.safetensors", "method": "budget", "target": "2 KiB"},
+    "small": {"checkpoint": "t2.safetensors", "method": "budget", "budget": "2 KiB"},
     "odd": {"checkpoint": "odd.safetensors", **manifests.HALF, "replace_mismatched": True},
 }
 

@@ -19,7 +19,7 @@ from tvbank.errors import StorageError, UsageError
 TASKS = {
     "half": {"checkpoint": "t0.safetensors", **manifests.HALF},
     "exact": {"checkpoint": "t1.safetensors", **manifests.EXACT},
-    "small": {"checkpoint": "t2.safetensors", "method": "budget", "target": "2 KiB"},
+    "small": {"checkpoint": "t2.safetensors", "method": "budget", "budget": "2 KiB"},
 }
 
 

@@ -56,7 +56,7 @@ def test_add_takes_options(shell):
     assert task.compressor == {"name": "tswitch", "drop": 0.25, "knob": "norm"}
     assert task.metadata == {"author": "me", "a": "b=c"}
     succeeded(shell("add", shell.bank, "dogs", shell.cats, "--replace", "--base", shell.base))
-    assert tvbank.open(shell.bank)["dogs"].compressor["drop"] == 0.9
+    assert tvbank.open(shell.bank)["dogs"].compressor == {"name": "budget", "budget": "1 %"}
 
 
 def test_add_keeps_mismatched_units_whole(shell, tmp_path):

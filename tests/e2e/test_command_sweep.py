@@ -33,13 +33,13 @@ def scored(shell, monkeypatch, tmp_path):
 
 
 def test_a_table_and_a_picture(scored, tmp_path):
-    options = ("--target", "2 KiB", "--target", "4 KiB", "--drop", "0.5")
+    options = ("--budget", "2 KiB", "--budget", "4 KiB", "--drop", "0.5")
     ended = scored("--evaluate", "scores:likeness", *options, "--picture", "f.svg")
     assert ended.status == 0
     said = [line.partition(":")[0] for line in ended.err.splitlines()]
     rest = ["tswitch drop=0.5 knob=rms", "tswitch drop=0.5 knob=norm"]
-    assert said == ["budget target=2 KiB", "budget target=4 KiB", *rest]
-    assert "budget target=2 KiB" in ended.out
+    assert said == ["budget 2 KiB", "budget 4 KiB", *rest]
+    assert "budget 2 KiB" in ended.out
     assert "tswitch drop=0.5 knob=norm" in ended.out
     assert "fine-tuned 1.0000" in ended.out
     assert b"frontier" in (tmp_path / "f.svg").read_bytes()
@@ -66,7 +66,7 @@ def test_json(scored):
         (("--evaluate", "scores:number"), 2, "not a function"),
         (("--evaluate", "scores:broken"), 1, "RuntimeError: no data"),
         (("--evaluate", "scores:likeness", "--picture", "f.jpg"), 2, ".svg"),
-        (("--evaluate", "scores:likeness", "--target", "much"), 2, "0.3 bits/param"),
+        (("--evaluate", "scores:likeness", "--budget", "much"), 2, "0.3 bits/param"),
         (("--evaluate", "scores:likeness", "--method", "budget", "--drop", "0.9"), 2, "--drop"),
         (("--evaluate", "scores:likeness", "--method", "flexswitch"), 2, "--model"),
     ],

@@ -31,7 +31,7 @@ def names_of(files: list[Path]) -> dict[str, Path]:
 def loop(base: Path, tuned: dict[str, Path], method: str, place: Path) -> float:
     """Seconds of adding one task after the other."""
     bank = tvbank.create(place, base)
-    compressor = compressor_named(method, target="1 %" if method == "budget" else None)
+    compressor = compressor_named(method, budget="1 %" if method == "budget" else None)
     return timed(lambda: [bank.add(name, path, compressor) for name, path in tuned.items()])[0]
 
 
@@ -41,7 +41,7 @@ def built(
     """Seconds of building, seconds from the first unit to the end, and the number of units."""
     base, method = arguments.base, arguments.method
     tvbank.create(place, base)
-    task = {"method": method} | ({"target": "1 %"} if method == "budget" else {})
+    task = {"method": method} | ({"budget": "1 %"} if method == "budget" else {})
     manifest = {
         "bank": str(place),
         "base": str(base),

@@ -105,9 +105,9 @@ class Bank(Mapping[str, Task]):
             checkpoint: the fine-tuned weights: a state dict, a module, or the path of a file or
                 folder; read unit by unit. Or an adapter, as PEFT writes it, or an artefact of
                 another known format (see ``tvbank.artefacts``), which is laid over the base.
-            compressor: what to keep, or its name; by default ``TSwitch(drop=0.9)``. A LoRA adapter
-                is by default kept as it is, without loss; given a compressor, what it adds is
-                compressed. Other adapters are compressed as what they add.
+            compressor: what to keep, or its name; by default ``Budget()``: about 1 % of the base. A
+                LoRA adapter is by default kept as it is, without loss; given a compressor, what it
+                adds is compressed. Other adapters are compressed as what they add.
             metadata: any JSON object to store with the task. What the configuration of the
                 fine-tune (``config.json``, or a module's) says otherwise than the base's is added
                 under ``config``, unless that is given.
@@ -138,7 +138,6 @@ class Bank(Mapping[str, Task]):
         from tvbank.adapters import open_adapter
         from tvbank.bank.encoder import Draft  # numba, with the codec
         from tvbank.bank.writer import Spool, prepare
-        from tvbank.compress import TSwitch
         from tvbank.compress.registry import COMPRESSORS
 
         check_task_name(name)
@@ -150,7 +149,7 @@ class Bank(Mapping[str, Task]):
                     name, adapter, compressor, metadata, base=base, replace=replace,
                     replace_mismatched=replace_mismatched, progress=progress,
                 )  # fmt: skip
-        chosen = TSwitch() if compressor is None else COMPRESSORS.resolve(compressor)
+        chosen = COMPRESSORS.resolve(compressor)
         described = check_metadata({} if metadata is None else metadata)
         source = self.base_source(base)
         described = note_config(described, source, checkpoint)

@@ -15,8 +15,8 @@
 
     [tasks.dogs]
     checkpoint = "dogs"
-    method = "budget"
-    target = "1 %"
+    method = "budget"                # what is done by default, to 1 % of the base
+    budget = "0.5 %"
 
     [tasks.birds]
     checkpoint = "output/vit_drop_0.9_group_4/birds"     # an artefact: T-Switch's files
@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     method: str | None = None
     drop: float | None = None
     knob: Literal["rms", "norm"] | None = None
-    target: str | None = None
+    budget: str | None = None
     options: dict[str, Any] | None = None
     replace: bool | None = None
     replace_mismatched: bool | None = None
@@ -222,9 +222,10 @@ class _Reader:
 
     def _compressor(self, options: Settings) -> Compressor:
         """The compressor of a task; tasks with equal options share one, thousands may."""
-        plain = {"drop": options.drop, "knob": options.knob, "target": options.target}
-        given = plain | (options.options or {})
-        method = options.method or "tswitch"
+        plain = {"drop": options.drop, "knob": options.knob, "budget": options.budget}
+        given = {name: value for name, value in plain.items() if value is not None}
+        given |= options.options or {}
+        method = options.method or COMPRESSORS.implied(given)
         try:
             key = repr((method, given))
         except RecursionError:
@@ -261,7 +262,7 @@ class _ManifestError(UsageError):
 
 
 def _merged(task: Settings, defaults: Settings) -> Settings:
-    named = ("method", "drop", "knob", "target", "options")
+    named = ("method", "drop", "knob", "budget", "options")
     return Settings(**{one: _first(getattr(task, one), getattr(defaults, one)) for one in named})
 
 

@@ -95,10 +95,11 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output i
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-def _known(name: str) -> str:
+def _known(name: str | None) -> str | None:
     """A compressor's name, or the parser's own complaint."""
     try:
-        COMPRESSORS.check(name, "")
+        if name is not None:
+            COMPRESSORS.check(name, "")
     except UsageError as error:
         raise typer.BadParameter(str(error)) from error
     return name
@@ -109,11 +110,12 @@ OWN_METHODS: Final = f"[{'|'.join(COMPRESSORS.rows)}]"
 
 #: Text: other packages may bring further methods, which are looked for only if they are named.
 MethodOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar=OWN_METHODS,
         callback=_known,
-        help="What to keep of it; or the name of a compressor that another package brings.",
+        help="What to keep of it (default: the one whose options are given, else budget); or the "
+        "name of a compressor that another package brings.",
     ),
 ]
 SetOption = Annotated[
@@ -209,8 +211,9 @@ ObjectiveOption = Annotated[
 BudgetOption = Annotated[
     str | None,
     typer.Option(
-        rich_help_panel=_PANEL,
-        help="Stored size to end at: '0.3 bits/param', '1.5 MiB', '1 %' of the base.",
+        metavar="SIZE",
+        help="budget, flexswitch: what the task may take: '0.3 bits/param', '1.5 MiB' or '1 %' of "
+        "the base (default of budget: 1 %, more for small models).",
     ),
 ]
 ResumeOption = Annotated[

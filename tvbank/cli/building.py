@@ -77,7 +77,7 @@ def add(
     bank: BankArgument,
     task: Annotated[str, typer.Argument(metavar="TASK", help="The new task's name.")],
     checkpoint: CheckpointArgument,
-    method: MethodOption = "tswitch",
+    method: MethodOption = None,
     drop: Annotated[
         float | None,
         typer.Option(help="tswitch: share of entries to drop of each sign (default 0.9)."),
@@ -89,13 +89,7 @@ def add(
             "the norm of the whole unit (default rms)."
         ),
     ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="budget: what a task may take: '0.3 bits/param', '1.5 MiB' or '1 %' of the base.",
-        ),
-    ] = None,
+    budget: BudgetOption = None,
     settings: SetOption = None,
     base: BaseOption = None,
     beside: GivenOption = None,
@@ -129,7 +123,6 @@ def add(
     batch: BatchOption = None,
     seed: SeedOption = None,
     objective: ObjectiveOption = None,
-    budget: BudgetOption = None,
     learning: ResumeOption = None,
 ) -> None:
     """Compress a fine-tune into a task; readers see it whole or not at all."""
@@ -139,16 +132,17 @@ def add(
     learned = {
         "loss": None if loss is None else loss.value, "lam": lam, "steps": steps, "batch": batch,
         "seed": seed, "objective": None if objective is None else objective.value,
-        "budget": budget, "checkpoint": learning,
+        "checkpoint": learning,
     }  # fmt: skip
     opened = tvbank.open(bank)
-    plain = {"drop": drop, "knob": None if knob is None else knob.value, "target": target}
+    plain = {"drop": drop, "knob": None if knob is None else knob.value, "budget": budget}
     every = plain | learned | {"model": model, "data": data}
     given = {name: value for name, value in every.items() if value is not None}
     given |= key_values("--set", settings or [])
+    method = method or COMPRESSORS.implied(given)
     if method == "flexswitch":
         COMPRESSORS.refuse_others(method, given)
-        compressor: Compressor = flexswitch(model, data, learned)
+        compressor: Compressor = flexswitch(model, data, learned | {"budget": budget})
     else:
         compressor = COMPRESSORS.make(method, given, text=True)
     with Bar(f"adding {task}") as progress:

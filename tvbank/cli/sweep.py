@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tvbank.report import Failure, Point, Sweep
 
 #: What a sweep tries if flags say nothing else.
-_SIZES = COMPRESSORS.rows["budget"].grid["target"]
+_SIZES = COMPRESSORS.rows["budget"].grid["budget"]
 _DROPS = COMPRESSORS.rows["tswitch"].grid["drop"]
 
 
@@ -59,7 +59,7 @@ def sweep(
             "package brings.",
         ),
     ] = None,
-    target: Annotated[
+    budget: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SIZE",
@@ -117,10 +117,10 @@ def sweep(
     methods = list(dict.fromkeys(method or ("budget", "tswitch")))
     for each in methods:
         COMPRESSORS.check(each)
-    flags = {"target": target, "budget": target, "drop": drop}
+    flags = {"budget": budget, "drop": drop}
     others = set(methods) - set(COMPRESSORS.rows)
     for given, name, takers in (
-        (target, "--target", _takers("target", "budget")),
+        (budget, "--budget", _takers("budget")),
         (drop, "--drop", _takers("drop")),
         (model, "--model", {"flexswitch"}),
         (data, "--data", {"flexswitch"}),

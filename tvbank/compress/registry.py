@@ -1,4 +1,4 @@
-"""All compressors by name. A new one is its file and one row here."""
+"""All compressors by name, the default first. A new one is its file and one row here."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ COMPRESSORS: Final[Registry[Compressor]] = Registry(
     "tvbank.compressors",
     Compressor,  # type: ignore[type-abstract]
     {
+        "budget": Row(
+            "tvbank.compress.budget.budget:Budget",
+            ("budget",),
+            grid={"budget": _SIZES},
+            instead={
+                "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; budget chooses both"
+            },
+        ),
         "tswitch": Row(
             "tvbank.compress.tswitch:TSwitch",
             ("drop", "knob"),
             grid={"knob": ("rms", "norm"), "drop": (0.5, 0.8, 0.9, 0.95, 0.98)},
-        ),
-        "budget": Row(
-            "tvbank.compress.budget.budget:Budget",
-            ("target",),
-            grid={"target": _SIZES},
-            missing={"target": "a size: {p}target '0.3 bits/param'"},
-            instead={
-                "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; budget chooses both"
-            },
         ),
         "exact": Row(
             "tvbank.compress.exact:Exact",
@@ -43,7 +42,6 @@ COMPRESSORS: Final[Registry[Compressor]] = Registry(
             instead={
                 "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; flexswitch learns "
                 "both",
-                "budget": "{p}target belongs to {p}method budget; flexswitch has {p}budget",
             },
             elsewhere="learns from a model and examples, which a manifest does not name: "
             "add such a task with `tvbank add --method flexswitch`",

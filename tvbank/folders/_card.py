@@ -83,6 +83,10 @@ def inline(text: str) -> str:
 
 
 def describe(method: Mapping[str, Any]) -> str:
-    """A compressor or merge method on one line: ``tswitch drop=0.9 knob=rms``."""
-    parameters = [f"{key}={value}" for key, value in method.items() if key != "name"]
+    """A compressor or merge method on one line: ``tswitch drop=0.9 knob=rms``, ``budget 1 %``."""
+    parameters = [
+        str(value) if key == method.get("name") else f"{key}={value}"
+        for key, value in method.items()
+        if key != "name"
+    ]
     return " ".join([str(method.get("name", "?")), *parameters])

@@ -50,8 +50,12 @@ class Point:
 
 
 def setting_of(compressor: Mapping[str, Any]) -> str:
-    """A compressor's parameters on one line: ``drop=0.9 knob=rms``."""
-    return " ".join(f"{key}={value}" for key, value in compressor.items() if key != "name")
+    """A compressor's parameters on one line: ``drop=0.9 knob=rms``, or ``1 %`` of a budget."""
+    return " ".join(
+        str(value) if key == compressor.get("name") else f"{key}={value}"
+        for key, value in compressor.items()
+        if key != "name"
+    )
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:

@@ -56,7 +56,7 @@ def test_lands_within_three_per_cent_below_the_target(target):
         "9 %": 0.36 * parameters,
     }[target]  # fmt: skip
     assert 0.97 * goal <= task.stored_bytes <= goal
-    assert task.compressor == {"name": "budget", "target": target}
+    assert task.compressor == {"name": "budget", "budget": target}
 
 
 def test_lands_where_all_magnitudes_are_equal():
@@ -87,6 +87,27 @@ def test_a_target_beyond_need_takes_what_is_needed():
 def test_an_unreachable_target_says_what_the_smallest_is():
     with pytest.raises(UsageError, match=r"100 bytes, but the smallest .* [\d,]+ bytes"):
         stored(model(), "100 bytes")
+
+
+def test_by_default_it_takes_one_per_cent_of_the_base():
+    update = {"unit": np.random.default_rng(0).standard_normal((3000, 1000)).astype(np.float32)}
+    task = stored(update, None)
+    assert 0.97 <= task.stored_bytes / (0.01 * 4 * 3_000_000) <= 1
+    assert task.compressor == {"name": "budget", "budget": "1 %"}
+    assert (task["unit"].to_dense() == stored(update, "1 %")["unit"].to_dense()).all()
+
+
+@pytest.mark.parametrize("size", [8, 1000, 60_000])
+def test_by_default_small_models_and_large_heads_leave_entries_their_bytes(size):
+    update = {"unit": np.random.default_rng(0).standard_normal(size).astype(np.float32)}
+    head = np.random.default_rng(1).standard_normal(20_000).astype(np.float32)
+    bare, headed = stored(update, None), stored(update, None, head=head)
+    for task in (bare, headed):
+        kept = task["unit"].to_dense()
+        angle = float(kept @ update["unit"] / np.linalg.norm(kept) / np.linalg.norm(update["unit"]))
+        assert angle > 0.75
+    assert (headed.extras["head"] == head).all()
+    assert headed.stored_bytes - bare.stored_bytes < 1.01 * head.nbytes + 1000
 
 
 def test_the_same_task_takes_the_same_bytes():

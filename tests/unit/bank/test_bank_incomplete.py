@@ -249,6 +249,7 @@ def test_copies_of_units_are_looked_for_in_one_pass():
     copies = {f"{n}.lm_head.weight": a for n, a in zip("abcdef", tuned.values(), strict=True)}
     others = {f"{n}.output.weight": random(8, 8) for n in "ab"}
     checkpoint = Counting(tuned | copies | others)
-    assert list(bank_of(base).add("t", checkpoint).extras) == [*others]
+    task = bank_of(base).add("t", checkpoint, tvbank.TSwitch())
+    assert list(task.extras) == [*others]
     assert max(checkpoint.reads.values()) == 2  # once for the copies, once to be stored
     assert all(checkpoint.reads[name] == 1 for name in copies)

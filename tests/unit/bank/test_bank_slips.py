@@ -74,7 +74,14 @@ def test_routers_are_a_mapping(place):
 
 @pytest.mark.parametrize(
     ("given", "name"),
-    [("exact", "exact"), (tvbank.Exact, "exact"), ("tswitch", "tswitch"), (None, "tswitch")],
+    [
+        ("exact", "exact"),
+        (tvbank.Exact, "exact"),
+        ("tswitch", "tswitch"),
+        ("budget", "budget"),
+        (tvbank.Budget, "budget"),
+        (None, "budget"),
+    ],
 )
 def test_a_name_or_a_class_stands_for_its_compressor(place, given, name):
     task = tvbank.open(place).add("u", TUNED, given, base=MODEL)
@@ -90,8 +97,8 @@ def test_a_name_or_a_class_stands_for_its_method(place, method):
 
 SLIPS = {
     "compressor": lambda bank: bank.add("u", TUNED, "exakt", base=MODEL),
-    "compressor without its options": lambda bank: bank.add("u", TUNED, "budget", base=MODEL),
-    "class without its options": lambda bank: bank.add("u", TUNED, tvbank.Budget, base=MODEL),
+    "compressor without its options": lambda bank: bank.add("u", TUNED, "flexswitch", base=MODEL),
+    "class without its options": lambda bank: bank.add("u", TUNED, tvbank.FlexSwitch, base=MODEL),
     "number as compressor": lambda bank: bank.add("u", TUNED, 0.9, base=MODEL),
     "class of another kind": lambda bank: bank.add("u", TUNED, tvbank.Ties, base=MODEL),
     "method": lambda bank: tvbank.merge(bank, {"t": 1.0}, base=MODEL, method="tie"),

@@ -26,7 +26,7 @@ metadata = { labels = ["tabby"] }
 [tasks."dogs.v2"]
 checkpoint = "https://host/dogs"
 method = "budget"
-target = "1 %"
+budget = "1 %"
 replace = false
 
 [tasks.exact]
@@ -74,6 +74,21 @@ def test_the_same_as_json_and_as_a_mapping(tmp_path):
     assert of_file.path == path
 
 
+@pytest.mark.parametrize(
+    ("defaults", "task", "compressor"),
+    [
+        ("", "", tvbank.Budget()),
+        ('budget = "2 %"', "", tvbank.Budget("2 %")),
+        ("drop = 0.5", "", tvbank.TSwitch(drop=0.5)),
+        ("drop = 0.5", 'method = "budget"', tvbank.Budget()),
+        ("", 'knob = "norm"', tvbank.TSwitch(knob="norm")),
+    ],
+)
+def test_options_say_which_method_is_meant(tmp_path, defaults, task, compressor):
+    text = f'bank = "b"\n[defaults]\n{defaults}\n[tasks.cats]\ncheckpoint = "c"\n{task}\n'
+    assert read_manifest(write(tmp_path, text)).tasks[0].compressor == compressor
+
+
 HEAD = 'bank = "b"\n'
 ONE = HEAD + '[tasks.cats]\ncheckpoint = "c"\n'
 
@@ -91,12 +106,13 @@ ONE = HEAD + '[tasks.cats]\ncheckpoint = "c"\n'
         (ONE + 'drop = "x"\n', "line 4: task 'cats': drop: Expected `float | null`, got `str`"),
         (ONE + "drop = 1.5\n", "line 2: task 'cats': drop must be at least 0"),
         (ONE + 'knob = "big"\n', "line 4: task 'cats': knob: Invalid enum value 'big'"),
-        (ONE + 'method = "zip"\n', "method must be one of tswitch, budget, exact, got 'zip'"),
+        (ONE + 'method = "zip"\n', "method must be one of budget, tswitch, exact, got 'zip'"),
         (ONE + 'method = "flexswitch"\n', "`tvbank add --method flexswitch`"),
-        (ONE + 'method = "budget"\n', "line 2: task 'cats': method budget needs a size: target"),
         (ONE + 'method = "exact"\ndrop = 0.5\n', "drop and knob belong to method tswitch"),
-        (ONE + 'target = "1 %"\n', "target belongs to method budget, not to tswitch"),
-        (ONE + 'method = "budget"\ntarget = "much"\n', "line 2: task 'cats': "),
+        (ONE + 'drop = 0.5\nbudget = "1 %"\n', "drop and knob belong to method tswitch; budget"),
+        (ONE + 'method = "exact"\nbudget = "1 %"\n', "budget belongs to method budget, not"),
+        (ONE + 'budget = "much"\n', "line 2: task 'cats': a size is a number above 0"),
+        (ONE + 'target = "1 %"\n', "line 4: task 'cats': 'target' is no field; .*budget"),
         (ONE + "metadata = { when = 2020-01-01 }\n", "the metadata must be an object of JSON"),
         (ONE + "metadata = 3\n", "line 4: task 'cats': metadata: Expected `object`"),
         (HEAD + '[tasks."a/b"]\ncheckpoint = "c"\n', "line 2: task 'a/b': "),

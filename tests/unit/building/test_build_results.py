@@ -17,7 +17,7 @@ from tvbank.building._task import BuiltTask, DamagedResultError, WorkFolder
 from tvbank.coding import encode_frame
 from tvbank.errors import StorageError
 
-METHODS = {"units": manifests.HALF, "whole": {"method": "budget", "target": "4 KiB"}}
+METHODS = {"units": manifests.HALF, "whole": {"method": "budget", "budget": "4 KiB"}}
 
 
 class Work:

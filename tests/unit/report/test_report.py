@@ -84,9 +84,9 @@ def test_an_evaluation_that_fails_is_named(evaluate, message):
     found = sweep(*pair(), once_more, compressors, scored=said.append)
     assert [point.score for point in found.points] == [2, 4]
     first, second = found.failures
-    assert re.match(f"budget target=2 KiB.*: the evaluation .*{message}", first.error)
-    assert first.compressor["target"] == "2 KiB"
-    assert second.compressor["target"] == "1 byte"
+    assert re.match(f"budget 2 KiB.*: the evaluation .*{message}", first.error)
+    assert first.compressor["budget"] == "2 KiB"
+    assert second.compressor["budget"] == "1 byte"
     assert said == [found.points[0], first, found.points[1], second]
 
 

@@ -9,7 +9,7 @@ predicted sizes, corrected by exact ones until the size is met.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Final, Literal, final
 
 from numpy.typing import NDArray
 
@@ -21,6 +21,13 @@ from tvbank.compress.budget.target import Target
 from tvbank.compress.lossy import Planned, is_float
 from tvbank.compress.protocol import Compressor, Each, Entries, Pairs
 from tvbank.errors import UsageError
+
+#: The size by default: what real fine-tunes need to lose nothing that a test set sees
+#: (docs/measured/budgets.md).
+_USUAL: Final = "1 %"
+#: By default, entries may take so many bytes however small the model is: the documents of a task
+#: alone take some thousand.
+_LEAST: Final = 2**14
 
 
 @final
@@ -36,20 +43,25 @@ class Budget(Compressor):
     the same chance every time: the same task takes the same bytes.
 
     Attributes:
-        target: the size, as a person writes it: ``"0.3 bits/param"``, ``"1.5 MiB"``, or ``"1 %"``
-            of the base's bytes.
+        budget: the size, as a person writes it: ``"0.3 bits/param"``, ``"1.5 MiB"``, or ``"1 %"``
+            of the base's bytes. By default 1 %, and then more where heads and documents would leave
+            the entries less than half of that, or than 16 KiB.
     """
 
-    target: str
+    budget: str | None = None
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
     def __post_init__(self) -> None:
-        Target.parse(self.target)
+        Target.parse(self._size)
+
+    @property
+    def _size(self) -> str:
+        return _USUAL if self.budget is None else self.budget
 
     def describe(self) -> dict[str, Any]:
         """See ``Compressor.describe``."""
-        return {"name": "budget", "target": self.target}
+        return {"name": "budget", "budget": self._size}
 
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""
@@ -60,12 +72,14 @@ class Budget(Compressor):
 
         Raises:
             NonFiniteError: a unit has entries that are not finite.
-            UsageError: the target is less than what a task takes that keeps nothing.
+            UsageError: the size is less than what a task takes that keeps nothing.
         """
-        goal = Target.parse(self.target).in_bytes(pairs.parameters, pairs.base_bytes)
+        goal = Target.parse(self._size).in_bytes(pairs.parameters, pairs.base_bytes)
+        if self.budget is None:
+            goal = max(goal, pairs.fixed_bytes + max(goal // 2, _LEAST))
         if goal < pairs.fixed_bytes:
             raise UsageError(
-                f"the target {self.target!r} is {goal:,} bytes, but the smallest that this task "
+                f"the size {self.budget!r} is {goal:,} bytes, but the smallest that this task "
                 f"can take is {pairs.fixed_bytes:,} bytes: indices, documents, and the "
                 f"{len(pairs.whole)} tensors that are kept whole"
             )

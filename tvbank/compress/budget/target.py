@@ -53,7 +53,7 @@ class Target:
             if match and 0 < amount < math.inf:
                 return target
         raise UsageError(
-            f"a target is a number above 0 with its unit, such as '0.3 bits/param', '1.5 MiB' or "
+            f"a size is a number above 0 with its unit, such as '0.3 bits/param', '1.5 MiB' or "
             f"'1 %' of the base's bytes; got {text!r}"
         )
 
