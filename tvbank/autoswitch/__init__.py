@@ -2,15 +2,18 @@
 
     auto = tvbank.AutoSwitch(model, bank, "router")
     logits = auto(images)
+    tokens = auto.generate(input_ids, attention_mask=mask)
 
-==============  ===========================================================================
-``_auto.py``    ``AutoSwitch``: what users hold
-``_route.py``   the cascade of routers, its decision on a batch, and ``Routing``, the report
-``_choice.py``  from weights to groups of examples, and what the model becomes for each
-``_batch.py``   inputs, of which some examples are taken, and outputs, put back in order
-``_axes.py``    which outputs have examples along dimension 0
-``_reuse.py``   modules whose outputs of the first pass serve in the second
-==============  ===========================================================================
+================  =========================================================================
+``_auto.py``      ``AutoSwitch``: what users hold
+``_model.py``     what else libraries ask of a model: where it is, its configuration
+``_route.py``     the cascade of routers, its decision on a batch, and ``Routing``, the report
+``_choice.py``    from weights to groups of examples, and what the model becomes for each
+``_batch.py``     inputs, of which some examples are taken, and outputs, put back in order
+``_generate.py``  prompts, told from options, and what was generated, put back in their order
+``_axes.py``      which outputs have examples along dimension 0
+``_reuse.py``     modules whose outputs of the first pass serve in the second
+================  =========================================================================
 
 Above ``switching`` and ``routing``, which do not know each other.
 """

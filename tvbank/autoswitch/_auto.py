@@ -19,11 +19,14 @@ from tvbank.autoswitch._batch import (
     Inputs,
     Part,
     call_model,
+    call_without_cache,
     listed,
     stack,
     without_padding,
 )
 from tvbank.autoswitch._choice import MODES, Group, Mode, followed, groups_of
+from tvbank.autoswitch._generate import prompts_of, takes
+from tvbank.autoswitch._model import LikeModel
 from tvbank.autoswitch._reuse import Reuse
 from tvbank.autoswitch._route import (
     Decision,
@@ -45,7 +48,7 @@ _OUTPUTS: tuple[Outputs, ...] = ("stack", "list")
 
 
 @final
-class AutoSwitch:
+class AutoSwitch(LikeModel):
     """Routes each input to the tasks it needs, and runs it under their merged weights.
 
         auto = tvbank.AutoSwitch(model, bank, "router")
@@ -100,7 +103,8 @@ class AutoSwitch:
                 keep centres or with ``pool``.
             mode: ``"sample"``, ``"batch"`` or ``"top1"``.
             forward: called with the model and a batch, a tensor or a dict, for what the model
-                itself does not return as tensors with examples along dimension 0.
+                itself does not return as tensors with examples along dimension 0. By default the
+                model, and if it takes ``use_cache``, without a cache unless the call asks for one.
             outputs: ``"stack"`` or ``"list"``.
             trim: the name of an input [n, length] that is 0 at padding: columns at the end that no
                 example of a group uses are cut off every input. For models whose outputs neither
@@ -143,7 +147,8 @@ class AutoSwitch:
         except BaseException:
             self.switch.close()
             raise
-        self._tapping = Tapping(forward or call_model, trim, self._reuse.recording)
+        usual = call_without_cache if takes(model, "use_cache") else call_model
+        self._tapping = Tapping(forward or usual, trim, self._reuse.recording)
         self._axes = Axes()
         self.last: Routing | None = None
         self._lock = threading.RLock()
@@ -195,6 +200,53 @@ class AutoSwitch:
             finally:
                 saved = self._reuse.forget()
             self.last = routing_of(decision, self.tasks, weights, lead, len(groups), saved)
+            return joined
+
+    def generate(self, inputs: Inputs | None = None, /, **named: Any) -> Any:
+        """Generate under each prompt's own task, as the model's ``generate`` of transformers does.
+
+        Each prompt is routed once, by what it says before anything is generated; prompts of one
+        task are generated together, with a cache of their own.
+
+        Args:
+            inputs: the model's main input, such as ``input_ids`` [n, length], or a mapping of
+                inputs by name, such as a tokenizer returns.
+            named: inputs by name, each with the n prompts along dimension 0, and whatever else
+                ``generate`` takes, the same for all prompts.
+
+        Returns:
+            The sequences in the order of the prompts, padded on the right as ``generate`` pads
+            what ends early; if ``outputs="list"``, one tensor [sequences, length] a prompt. If all
+            prompts need the same weights, what the model returns, whatever that is.
+
+        Raises:
+            UsageError: no prompts, a cache among the inputs, a model that cannot generate, more
+                than sequences asked for of prompts of several tasks; or as of a call.
+            UnitMismatchError, NonFiniteError, CorruptionError, StorageError: as ``Switch.to``.
+        """
+        prompts = prompts_of(self._model, inputs, named)
+        with self._lock, torch.no_grad():
+            self._check()
+            try:
+                decision = self._decide(prompts.features(self._model))
+                self._reuse.forget()  # a module that is not run would not fill its cache
+                weights, lead = followed(decision.weights, decision.top, self.mode)
+                groups = groups_of(weights, lead, self.tasks, self.switch.active)
+                parts = []
+                for group in groups:
+                    self._become(group)
+                    taken = prompts.batch.take(group.rows)
+                    parts.append((group.rows, self._model.generate(**taken, **prompts.options)))  # type: ignore[operator]
+                if self._outputs == "list":
+                    joined: Any = prompts.listed(parts)
+                else:
+                    joined = prompts.joined(parts, self._model)
+            except BaseException:
+                self._leave_as_base()
+                raise
+            finally:
+                self._reuse.forget()
+            self.last = routing_of(decision, self.tasks, weights, lead, len(groups), 0)
             return joined
 
     def route(self, inputs: Inputs | None = None, /, **named: Any) -> Routing:
@@ -253,11 +305,14 @@ class AutoSwitch:
             self.switch.off()  # features are the base's
         return decide(self._base, self._cascade, batch, self._tapping, self._pool)
 
-    def _run(self, batch: Batch, group: Group) -> Part:
+    def _become(self, group: Group) -> None:
         if group.tasks is None:
             self.switch.off()
         else:
             self.switch.to(group.tasks, heads=group.heads)
+
+    def _run(self, batch: Batch, group: Group) -> Part:
+        self._become(group)
         taken = self._taken(batch, group)
         with self._reuse.replaying(group.names, group.rows):
             return group.rows, self._tapping.forward(self._model, taken)

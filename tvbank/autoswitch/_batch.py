@@ -21,6 +21,9 @@ Forward = Callable[[torch.nn.Module, Any], Any]
 #: Indices of a group's examples in the batch, and what the model returned for them.
 Part = tuple[NDArray[np.int64], Any]
 
+#: What transformers calls what a model remembers of the tokens before.
+_CACHE = "past_key_values"
+
 _HOOK = (
     "give a forward= hook that returns only tensors with examples along dimension 0, such as "
     "lambda model, batch: model(**batch).logits"
@@ -30,6 +33,13 @@ _HOOK = (
 def call_model(model: torch.nn.Module, batch: Any) -> Any:
     """The default ``Forward``: ``model(**batch)`` for a dict, ``model(batch)`` for a tensor."""
     return model(**batch) if isinstance(batch, dict) else model(batch)
+
+
+def call_without_cache(model: torch.nn.Module, batch: Any) -> Any:
+    """The same of a model that returns a cache unless it is told otherwise: none unless asked."""
+    if isinstance(batch, dict):
+        return model(**{"use_cache": False, **batch})
+    return model(batch, use_cache=False)
 
 
 @final
@@ -45,8 +55,8 @@ class Batch:
         """Check some inputs.
 
         Raises:
-            UsageError: not a tensor nor named inputs, no tensors at all, tensors within lists, no
-                examples, or tensors that disagree on how many.
+            UsageError: not a tensor nor named inputs, no tensors at all, tensors within lists, a
+                cache, no examples, or tensors that disagree on how many.
         """
         if isinstance(inputs, torch.Tensor):
             tensors = {"": inputs}
@@ -107,8 +117,13 @@ def without_padding(batch: Any, mask: str) -> Any:
 
 
 def _refuse_hidden_tensors(inputs: Mapping[str, Any]) -> None:
-    """Refuse tensors within lists and mappings: only tensors themselves are split into examples."""
+    """Refuse tensors within lists, mappings and caches: only plain ones are split into examples."""
     for name, value in inputs.items():
+        if "cache" in type(value).__name__.lower() or (name == _CACHE and value is not None):
+            raise UsageError(
+                f"input {name!r} is a cache, which belongs to the task it was made under: give "
+                "whole inputs, or let generate() keep a cache of its own for each task"
+            )
         parts = value.values() if isinstance(value, Mapping) else value
         if isinstance(value, (list, tuple, Mapping)) and any(
             isinstance(part, (torch.Tensor, list, tuple, Mapping)) for part in parts
@@ -232,8 +247,8 @@ def form(leaf: torch.Tensor) -> str:
 
 def remedy(path: str, value: object = None) -> str:
     """What a user can do about an output that belongs to no example."""
-    if "cache" in type(value).__name__.lower() or "past_key_values" in path:
-        return f"call with use_cache=False, or {_HOOK}"
+    if "cache" in type(value).__name__.lower() or _CACHE in path:
+        return f"call without use_cache=True, or {_HOOK}"
     if "loss" in path:
         return f"call without labels, or {_HOOK}"
     return _HOOK
