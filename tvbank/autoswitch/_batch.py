@@ -248,7 +248,7 @@ def form(leaf: torch.Tensor) -> str:
 def remedy(path: str, value: object = None) -> str:
     """What a user can do about an output that belongs to no example."""
     if "cache" in type(value).__name__.lower() or _CACHE in path:
-        return f"call without use_cache=True, or {_HOOK}"
+        return f"call with use_cache=False, or {_HOOK}"
     if "loss" in path:
         return f"call without labels, or {_HOOK}"
     return _HOOK
