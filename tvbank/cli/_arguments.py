@@ -114,8 +114,8 @@ MethodOption = Annotated[
     typer.Option(
         metavar=OWN_METHODS,
         callback=_known,
-        help="What to keep of it (default: the one whose options are given, else budget); or the "
-        "name of a compressor that another package brings.",
+        help="What to keep of it (default: the one whose options are given; else budget, and all "
+        "of a LoRA adapter); or the name of a compressor that another package brings.",
     ),
 ]
 SetOption = Annotated[

@@ -139,12 +139,14 @@ def add(
     every = plain | learned | {"model": model, "data": data}
     given = {name: value for name, value in every.items() if value is not None}
     given |= key_values("--set", settings or [])
-    method = method or COMPRESSORS.implied(given)
-    if method == "flexswitch":
-        COMPRESSORS.refuse_others(method, given)
-        compressor: Compressor = flexswitch(model, data, learned | {"budget": budget})
-    else:
-        compressor = COMPRESSORS.make(method, given, text=True)
+    compressor: Compressor | None = None  # the default, which depends on what is added
+    if method or given:
+        method = method or COMPRESSORS.implied(given)
+        if method == "flexswitch":
+            COMPRESSORS.refuse_others(method, given)
+            compressor = flexswitch(model, data, learned | {"budget": budget})
+        else:
+            compressor = COMPRESSORS.make(method, given, text=True)
     with Bar(f"adding {task}") as progress:
         added = opened.add(
             task,
