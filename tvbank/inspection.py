@@ -13,7 +13,7 @@ from typing import Any, final
 from tvbank._files import read_regular
 from tvbank.artefacts import Artefact, Contents, Stored, find_artefact
 from tvbank.artefacts.research import ResearchDict
-from tvbank.checkpoint import Checkpoint, open_checkpoint, unreadable
+from tvbank.checkpoint import Checkpoint, GgufFile, open_checkpoint, unreadable
 from tvbank.errors import CheckpointError
 
 #: Bytes of a text that are looked at for a recipe's members.
@@ -65,6 +65,8 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
     place = Path(path)
     contents = Contents(place)
     text = os.fspath(path)
+    if contents.kind == "gguf":
+        return _gguf(text, GgufFile(place))
     if contents.kind in ("folder", "zip") and (bank := _bank(place, contents)) is not None:
         return bank
     if (recipe := _recipe(text, contents)) is not None:
@@ -115,6 +117,29 @@ def _checkpoint(path: str, contents: Contents, checkpoint: Checkpoint) -> Inspec
     how = [f"tvbank init BANK --base {quoted}", f"tvbank add BANK NAME {quoted}"]
     total = sum(tensor.nbytes for tensor in tensors)
     return Inspection(path, "checkpoint", title, total, tensors, facts, how=how)
+
+
+def _gguf(path: str, file: GgufFile) -> Inspection:
+    """A GGUF file: a model, quantised or not, or an adapter."""
+    tensors = [
+        Stored(t.name, t.dtype, t.shape, 0 if t.spec is None else t.spec.nbytes, "other")
+        for t in file.tensors
+    ]
+    named = ("general.architecture", "general.name", "general.type", "adapter.type")
+    facts = {name: file.metadata[name] for name in named if name in file.metadata}
+    total = sum(tensor.nbytes for tensor in tensors)
+    if file.metadata.get("general.type") == "adapter":
+        remark = "merge it into its base first, and add the full model"
+        return Inspection(
+            path, "adapter", "an adapter in GGUF", total, tensors, facts, remark=remark
+        )
+    quantised = sorted({t.dtype for t in file.tensors if t.spec is None})
+    if quantised:
+        remark = f"it is quantised ({', '.join(quantised)}): give the model in f32, f16 or bf16"
+        return Inspection(path, "gguf", "a quantised GGUF file", 0, tensors, facts, remark=remark)
+    quoted = shlex.quote(path)
+    how = [f"tvbank init BANK --base {quoted}", f"tvbank add BANK NAME {quoted}"]
+    return Inspection(path, "gguf", "a GGUF file", total, tensors, facts, how=how)
 
 
 def _bank(path: Path, contents: Contents) -> Inspection | None:

@@ -13,7 +13,7 @@ A fine-tune is made of an artefact and its base one unit at a time, in the artef
 
 ``registry`` lists the formats: ``wdelta`` (deltatensors), ``bitdelta``, ``tswitch``, ``masks``
 (TALL-masks, EMR-Merging), ``hf_delta`` and ``sparse`` (updates of training fleets; ``byte_delta``
-encodes the former, for writers too), ``adapters``, ``research`` (recognised and refused).
+encodes the former, for writers too), ``gguf``, ``adapters``, ``research`` (recognised and refused).
 ``_contents`` looks at a file once for all of them, ``_artefact`` is what they have in common,
 ``_given`` what the user gives beside a file that lacks it, ``_fine_tune`` the checkpoint that
 results, ``_open`` the way in. ``_bits`` and ``_groups`` unpack bits, ``_numpy_pickle`` reads

@@ -14,6 +14,7 @@ from tvbank.artefacts._contents import Contents
 from tvbank.artefacts._fine_tune import Tuned
 from tvbank.artefacts._given import BASE, PLACES, Given
 from tvbank.artefacts.bitdelta import BitDelta
+from tvbank.artefacts.gguf import open_gguf
 from tvbank.artefacts.masks import Emr
 from tvbank.artefacts.registry import FORMATS
 from tvbank.checkpoint import (
@@ -72,7 +73,11 @@ def open_fine_tune(
                 f"{_named(source)} is a checkpoint and no artefact: nothing need be given beside "
                 f"it (got {', '.join(given)})"
             )
-        return open_checkpoint(source) if contents is None else _as_checkpoint(contents, source)
+        if contents is None:
+            return open_checkpoint(source)
+        if contents.kind == "gguf":
+            return open_gguf(contents.path, base)
+        return _as_checkpoint(contents, source)
     values = Given(found.source, found.title, found.takes, given)
     with ExitStack() as opened:
         before = _before(values, base, opened)

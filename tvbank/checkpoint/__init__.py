@@ -19,6 +19,7 @@
 ``load_torch_file``     what ``torch.save`` wrote, whatever it is; nothing is executed
 ``state_dict_in``       the checkpoint in what was so loaded
 ``objection_to_pickle`` why unpickling would take out of proportion
+``GgufCheckpoint``      a GGUF file, unquantised; ``GgufFile``: the header of any
 ``StateDictCheckpoint`` tensors in memory, under a name of one's own
 ``write_safetensors``   write a file completely or not at all
 ``aligned_order``       the order of tensors that keeps a file's tensors aligned
@@ -27,9 +28,10 @@
 
 ``_checkpoint`` is the interface, ``_open`` finds out which kind a source is. Each kind that is read
 has a file: ``_safetensors_file``, ``_sharded_folder`` (an index and its shards), ``_torch_file``,
-``_state_dict`` (modules too) and ``_url`` (safetensors, by range). ``_files`` finds a folder's
-checkpoint, and says why a file cannot be read. Before torch unpickles a file, ``_pickle_bounds``
-and ``_zip_directory`` see that it can end; ``_numpy_beside`` leaves out what is no weight.
+``_state_dict`` (modules too), ``_gguf_file`` and ``_url`` (safetensors, by range). ``_files`` finds
+a folder's checkpoint, and says why a file cannot be read. Before torch unpickles a file,
+``_pickle_bounds`` and ``_zip_directory`` see that it can end; ``_numpy_beside`` leaves out what is
+no weight.
 ``_write_safetensors`` writes a file, ``_write_shards`` several; ``_outputs`` says where not to.
 Nothing read here is executed, and torch is imported only for files that torch wrote.
 """
@@ -41,6 +43,8 @@ from tvbank.checkpoint._checkpoint import TensorSpec as TensorSpec
 from tvbank.checkpoint._files import checkpoint_in as checkpoint_in
 from tvbank.checkpoint._files import regular_file_size as regular_file_size
 from tvbank.checkpoint._files import unreadable as unreadable
+from tvbank.checkpoint._gguf_file import GgufCheckpoint as GgufCheckpoint
+from tvbank.checkpoint._gguf_file import GgufFile as GgufFile
 from tvbank.checkpoint._open import CheckpointSource as CheckpointSource
 from tvbank.checkpoint._open import borrow_checkpoint as borrow_checkpoint
 from tvbank.checkpoint._open import checkpoint_file as checkpoint_file
@@ -66,6 +70,8 @@ from tvbank.checkpoint._write_shards import plan_shards as plan_shards
 __all__ = [
     "Checkpoint",
     "CheckpointSource",
+    "GgufCheckpoint",
+    "GgufFile",
     "Shards",
     "StateDictCheckpoint",
     "TensorSpec",

@@ -19,6 +19,7 @@ from tvbank.checkpoint._files import (
     regular_file_size,
     unreadable,
 )
+from tvbank.checkpoint._gguf_file import GgufCheckpoint
 from tvbank.checkpoint._safetensors_file import SafetensorsCheckpoint
 from tvbank.checkpoint._sharded_folder import open_sharded, parse_index, read_index
 from tvbank.checkpoint._state_dict import StateDictCheckpoint, is_torch_module, open_module
@@ -56,7 +57,8 @@ def open_checkpoint(source: CheckpointSource) -> Checkpoint:
             - a state dict: name -> ``torch.Tensor`` or ``numpy.ndarray``;
             - a ``torch.nn.Module``: its state dict;
             - the path of a ``.safetensors`` file, of a ``.bin``, ``.pt``, ``.pth`` or ``.ckpt``
-              file that ``torch.save`` wrote, or of an index of shards
+              file that ``torch.save`` wrote, of a ``.gguf`` file that is not quantised, or of an
+              index of shards
               (``*.safetensors.index.json``, ``*.bin.index.json``);
             - the path of a folder that holds one of these (see ``_files.checkpoint_in``);
             - the URL, wherever a bank can live, of a ``.safetensors`` file, an index of such, or a
@@ -150,11 +152,13 @@ def _open_path(path: Path) -> Checkpoint:
         return open_sharded(path, SafetensorsCheckpoint)
     if name.endswith(TORCH_SUFFIXES):
         return open_torch_file(path)
+    if name.endswith(".gguf"):
+        return GgufCheckpoint(path)
     if name.endswith(TORCH_INDEX):
         return open_sharded(path, open_torch_file)
     raise CheckpointError(
         f"{str(path)!r} is not a checkpoint of a known kind (.safetensors, "
-        f"{', '.join(TORCH_SUFFIXES)}, or an index of shards); convert it to safetensors"
+        f"{', '.join(TORCH_SUFFIXES)}, .gguf, or an index of shards); convert it to safetensors"
     )
 
 
