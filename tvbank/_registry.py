@@ -236,7 +236,8 @@ class Registry(Generic[_Kind]):
         for other, its in self.rows.items():
             wrong = [key for key in its.options if key in given and key not in row.options]
             if wrong:
-                default = f"{{p}}{wrong[0]} belongs to {{p}}method {other}, not to {name}"
+                shown = wrong[0].replace("_", "-") if prefix == "--" else wrong[0]
+                default = f"{{p}}{shown} belongs to {{p}}method {other}, not to {name}"
                 raise UsageError(row.instead.get(other, default).format(p=prefix))
 
     def _elsewhere(self) -> list[str]:

@@ -19,6 +19,7 @@ WEIGHTS = {"cats": 0.5, "exact": 0.25}
             ["--method", "ties", "--density", "0.5", "--across", "unit"],
             tvbank.Ties(0.5, across="unit"),
         ),
+        (["--method", "ties", "--divide-by", "weights"], tvbank.Ties(divide_by="weights")),
         (["--method", "dare"], tvbank.Dare()),
         (["--method", "dare", "--drop", "0.3", "--seed", "-7"], tvbank.Dare(0.3, seed=-7)),
     ],
@@ -46,6 +47,7 @@ def test_methods_write_what_the_library_merges(shell, options, method):
     [
         (["--density", "0.5"], "--density belongs to --method ties"),
         (["--method", "dare", "--across", "unit"], "--across belongs to --method ties"),
+        (["--divide-by", "weights"], "--divide-by belongs to --method ties"),
         (["--method", "ties", "--drop", "0.5"], "--drop belongs to --method dare"),
         (["--method", "ties", "--density", "0"], "density must be greater than 0"),
         (["--method", "dare", "--drop", "1"], "drop must be at least 0 and less than 1"),

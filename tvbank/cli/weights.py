@@ -67,6 +67,13 @@ class Across(StrEnum):
     unit = "unit"
 
 
+class DivideBy(StrEnum):
+    """What the sums of TIES are divided by."""
+
+    tasks = "tasks"
+    weights = "weights"
+
+
 @app.command("export")
 def export(
     bank: BankArgument,
@@ -174,6 +181,13 @@ def merge(
         Across | None,
         typer.Option(help="ties: the largest of the whole task or of each unit (default task)."),
     ] = None,
+    divide_by: Annotated[
+        DivideBy | None,
+        typer.Option(
+            help="ties: sums over how many tasks agree, or over the sum of their weights as in "
+            "mergekit (default tasks)."
+        ),
+    ] = None,
     drop: Annotated[
         float | None, typer.Option(help="dare: share of entries to drop (default 0.9).")
     ] = None,
@@ -201,7 +215,8 @@ def merge(
     _refuse_existing(output, force)
     if len(weights) == 1 and "=" not in weights[0]:
         others: dict[str, object] = {"method": None if method == "arithmetic" else method}
-        others |= {"density": density, "across": across, "drop": drop, "set": settings}
+        others |= {"density": density, "across": across, "divide-by": divide_by, "drop": drop}
+        others |= {"set": settings}
         if wrong := [name for name, value in others.items() if value is not None]:
             raise UsageError(f"--{wrong[0]} is for TASK=WEIGHT; a recipe says it itself")
         written: dict[str, Any] = {"out": output, "files": files, "overwrite": force}
@@ -211,8 +226,9 @@ def merge(
     if models:
         raise UsageError("--model is for a recipe; here tasks are named by TASK=WEIGHT")
     parsed = _weights(weights)
-    plain = {"density": density, "across": None if across is None else across.value, "drop": drop}
-    given = plain | {"seed": seed} | key_values("--set", settings or [])
+    plain: dict[str, Any] = {"density": density, "across": across and across.value, "drop": drop}
+    plain |= {"divide_by": divide_by and divide_by.value, "seed": seed}
+    given = plain | key_values("--set", settings or [])
     chosen = METHODS.make(method, given, text=True)
     opened = tvbank.open(bank)
     with Bar("merging") as progress:

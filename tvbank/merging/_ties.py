@@ -48,6 +48,13 @@ class Ties(MergeMethod):
     entry`` over the tasks whose entry has that sign. Equal weights are the paper's scale lambda;
     where the signs weigh exactly the same, the base stays.
 
+    With ``divide_by="weights"`` the mean is weighted, as mergekit's: the sum of ``weight * entry``
+    over the tasks whose entry has the elected sign, over the sum of their weights (over 1, if that
+    is 0). Equal weights then cancel out, where otherwise they scale. What still differs from
+    mergekit 0.1.5: it trims each unit by itself, to the whole part of ``density * n`` entries, of
+    equal ones any; and where the signs weigh the same it takes plus. A recipe's ``ties`` (see
+    ``merge_recipe``) is mergekit's in all of this.
+
     With ``across="task"`` the tasks are read up to three times; what a task keeps whole (heads,
     buffers) is not counted.
 
@@ -56,35 +63,46 @@ class Ties(MergeMethod):
             written as.
         across: whether the largest entries are those of the whole task vector, as in the paper, or
             of each unit.
+        divide_by: whether sums are divided by how many tasks agree, as in the paper, or by the sum
+            of their weights.
     """
 
     density: float = 0.2
     across: Literal["task", "unit"] = "task"
+    divide_by: Literal["tasks", "weights"] = "tasks"
 
     def __post_init__(self) -> None:
         if not 0 < self.density <= 1:  # also refuses NaN
             raise UsageError(f"density must be greater than 0 and at most 1, got {self.density!r}")
         if self.across not in ("task", "unit"):
             raise UsageError(f"across must be 'task' or 'unit', got {self.across!r}")
+        if self.divide_by not in ("tasks", "weights"):
+            raise UsageError(f"divide_by must be 'tasks' or 'weights', got {self.divide_by!r}")
 
     def describe(self) -> dict[str, Any]:
         """See ``MergeMethod.describe``."""
-        return {"name": "ties", "density": float(self.density), "across": self.across}
+        chosen = {"density": float(self.density), "across": self.across}
+        return {"name": "ties", **chosen, "divide_by": self.divide_by}
 
     def plan(self, merge: Merge) -> Combine:
         """See ``MergeMethod.plan``; tasks are summed in the order of their names."""
         tasks = merge.tasks
         least = _thresholds(merge, Fraction(repr(float(self.density))), self.across)
+        weighted = self.divide_by == "weights"
 
         def combine(
             name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
         ) -> NDArray[Any]:
-            sums, counts = np.zeros((2, block.size)), np.zeros((2, block.size), np.int32)
+            sums = np.zeros((2, block.size))
+            divisors = np.zeros((2, block.size), np.float64 if weighted else np.int32)
             for number, frame in sorted(frames, key=lambda each: tasks[each[0]].task.name):
                 positions, entries = differences(block, tasks[number].task.decode(frame))
                 weight = np.float32(tasks[number].weight)
-                _tally(sums, counts, weight, positions, entries, least[number, name])
-            return restore(name, block, _elected(sums, counts))
+                share = np.float64(weight) if weighted else np.int32(1)
+                _tally(sums, divisors, weight, share, positions, entries, least[number, name])
+            if weighted:
+                divisors[divisors == 0] = 1
+            return restore(name, block, _elected(sums, divisors))
 
         return combine
 
@@ -157,24 +175,29 @@ def _count_frame(
     return positive
 
 
-def _elected(sums: NDArray[np.float64], counts: NDArray[np.int32]) -> tuple[Any, Any]:
+def _elected(sums: NDArray[np.float64], divisors: NDArray[Any]) -> tuple[Any, Any]:
     """Positions and means of the sign with the greater sum; one that is not finite wins."""
     positive, negative = sums
     sign = (~(positive <= negative) | np.isinf(positive)).astype(np.int8) - (negative > positive)
     positions = np.flatnonzero(sign).astype(np.uint32)
     row = (sign[positions] < 0).astype(np.intp)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
-        means = sums[row, positions] / counts[row, positions] * sign[positions]
+        means = sums[row, positions] / divisors[row, positions] * sign[positions]
         return positions, means.astype(np.float32)
 
 
 @kernel
-def _tally(sums: Any, counts: Any, weight: Any, positions: Any, entries: Any, least: Any) -> None:
-    """Add weighted entries that reach a magnitude's pattern to the sums [2, n] of their signs."""
+def _tally(
+    sums: Any, divisors: Any, weight: Any, share: Any, positions: Any, entries: Any, least: Any
+) -> None:
+    """Add weighted entries that reach a magnitude's pattern to the sums [2, n] of their signs.
+
+    A task whose entry counts adds its share to the divisor of the sign.
+    """
     patterns = entries.view(np.uint32)
     for index in range(positions.size):
         if patterns[index] & np.uint32(0x7FFFFFFF) >= least:
             value = weight * entries[index]
             sign = 1 if value < 0 else 0
             sums[sign, positions[index]] += abs(np.float64(value))
-            counts[sign, positions[index]] += 1 if value != 0 else 0
+            divisors[sign, positions[index]] += share if value != 0 else 0 * share

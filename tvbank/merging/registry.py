@@ -14,7 +14,7 @@ METHODS: Final[Registry[MergeMethod]] = Registry(
     MergeMethod,  # type: ignore[type-abstract]
     {
         "arithmetic": Row("tvbank.merging._method:TaskArithmetic"),
-        "ties": Row("tvbank.merging._ties:Ties", ("density", "across")),
+        "ties": Row("tvbank.merging._ties:Ties", ("density", "across", "divide_by")),
         "dare": Row("tvbank.merging._dare:Dare", ("drop", "seed")),
     },
 )

@@ -26,6 +26,7 @@ eighths = st.integers(-12, 12).map(lambda number: number / 8)
 weights = st.sampled_from([1.0, 0.5, -1.0, 2.0, 0.25, 0.0])
 densities = st.sampled_from([1.0, 0.9, 0.5, 0.3, 0.1, 1e-6])
 scopes = st.sampled_from(["task", "unit"])
+divisors = st.sampled_from(["tasks", "weights"])
 
 
 class Drawn(NamedTuple):
@@ -107,14 +108,18 @@ def trimmed(vector, density, scope):
     return kept
 
 
-def plain_ties(vectors, weights, density, scope):
+def plain_ties(vectors, weights, density, scope, divide_by):
     kept = {name: trimmed(vectors[name], density, scope) for name in weights}
     merged = {}
     for unit, shape in SHAPES.items():
         parts = np.array([weight * kept[name][unit] for name, weight in weights.items()], "f8")
         elected = np.sign(parts.sum(axis=0))
         agree = (np.sign(parts) == elected) & (parts != 0)
-        counts = np.maximum(agree.sum(axis=0), 1)
+        counts = agree.sum(axis=0)
+        if divide_by == "weights":
+            shares = np.array([np.float32(weight) for weight in weights.values()], "f8")
+            counts = (agree * shares.reshape(-1, *[1] * (agree.ndim - 1))).sum(axis=0)
+        counts = np.where(counts == 0, 1, counts)
         merged[unit] = ((parts * agree).sum(axis=0) / counts).astype("f4").reshape(shape)
     return merged
 
@@ -156,11 +161,11 @@ def merged_bits(bank, ask, base, method):
     return written
 
 
-@given(merges(), densities, scopes)
-def test_ties_is_what_the_paper_describes(merge, density, scope):
+@given(merges(), densities, scopes, divisors)
+def test_ties_is_what_the_paper_describes(merge, density, scope, divide_by):
     bank, base, _, ask = merge
-    expected = added(base, plain_ties(vectors_of(bank, base), ask, density, scope))
-    method = tvbank.Ties(density=density, across=scope)
+    expected = added(base, plain_ties(vectors_of(bank, base), ask, density, scope, divide_by))
+    method = tvbank.Ties(density=density, across=scope, divide_by=divide_by)
     assert merged_bits(bank, ask, base, method) == bits_of(expected)
 
 
@@ -214,7 +219,7 @@ def test_dare_that_drops_nothing_is_task_arithmetic(model, first, second):
     assert merged_bits(bank, ask, base, tvbank.Dare(drop=0.0, seed=3)) == expected
 
 
-methods = st.builds(tvbank.Ties, densities, scopes) | st.builds(
+methods = st.builds(tvbank.Ties, densities, scopes, divisors) | st.builds(
     tvbank.Dare, st.sampled_from([0.0, 0.5, 0.9]), st.integers(0, 5)
 )
 
@@ -292,6 +297,8 @@ def test_parameters_out_of_range_are_refused():
             tvbank.Ties(density=density)
     with pytest.raises(UsageError, match="across must be 'task' or 'unit'"):
         tvbank.Ties(across="layer")
+    with pytest.raises(UsageError, match="divide_by must be 'tasks' or 'weights'"):
+        tvbank.Ties(divide_by="count")
     for drop in (1, -0.1, math.nan):
         with pytest.raises(UsageError, match="drop must be at least 0"):
             tvbank.Dare(drop=drop)
@@ -300,6 +307,9 @@ def test_parameters_out_of_range_are_refused():
 
 
 def test_methods_describe_themselves():
-    assert tvbank.Ties(density=0.3).describe() == {"name": "ties", "density": 0.3, "across": "task"}
+    assert tvbank.Ties(density=0.3).describe() == {
+        "name": "ties", "density": 0.3, "across": "task", "divide_by": "tasks"
+    }  # fmt: skip
+    assert tvbank.Ties(divide_by="weights").describe()["divide_by"] == "weights"
     assert tvbank.Dare(drop=0.5, seed=7).describe() == {"name": "dare", "drop": 0.5, "seed": 7}
     assert TaskArithmetic().describe() == {"name": "arithmetic"}
