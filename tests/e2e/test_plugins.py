@@ -19,6 +19,7 @@ import numpy as np
 
 from tvbank.compress import Compressor, Difference
 from tvbank.merging import MergeMethod
+from tvbank.merging.recipes import Parameter, RecipeMethod
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,17 @@ class First(MergeMethod):
 
     def plan(self, merge):
         return lambda name, block, frames: block.copy()
+
+
+class Nearer(RecipeMethod):
+    """A share of the way from the base to a model."""
+
+    parameters = (Parameter("share"),)
+    least = most = 2
+
+    def merge(self, group):
+        base, (other,) = group.base.weights, group.others
+        return base + group.settings["share"] * (other.weights - base)
 '''
 
 
@@ -72,6 +84,7 @@ def site(tmp_path):
     site = tmp_path / "site"
     own = "[tvbank.compressors]\nlargest = tv_largest:Largest\nfirst-of = tv_largest:First\n"
     own += "[tvbank.merge_methods]\nfirst = tv_largest:First\n"
+    own += "[tvbank.recipe_methods]\nnearer = tv_largest:Nearer\n"
     install(site, "tv-largest", own, MODULE)
     install(
         site, "tv-broken", "[tvbank.compressors]\nbroken = tv_broken:Gone\n", "import nowhere\n"
@@ -137,6 +150,19 @@ def test_a_merge_method_too(site):
     status, out, error = tvbank(site, "merge", "bank", "a=1", "-o", "out.safetensors", *options)
     assert (status, error) == (0, "")
     assert json.loads(out)["method"] == {"name": "first", "times": 3}
+
+
+def test_a_method_of_recipes_too(site):
+    tvbank(site, "add", "bank", "a", "t0.safetensors", "--method", "exact")
+    recipe = site / "recipe.yaml"
+    recipe.write_text(
+        "merge_method: nearer\nbase_model: base\nmodels: [{model: a}]\nparameters: {share: 1}\n"
+    )
+    status, _, error = tvbank(site, "merge", "bank", "recipe.yaml", "-o", "out.safetensors")
+    assert (status, error) == (0, "")
+    recipe.write_text(recipe.read_text().replace("share", "part"))
+    status, _, error = tvbank(site, "merge", "bank", "recipe.yaml", "-o", "other.safetensors")
+    assert (status, "nearer has no parameter 'part'; it has share" in error) == (2, True)
 
 
 @pytest.mark.parametrize(

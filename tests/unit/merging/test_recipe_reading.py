@@ -1,11 +1,14 @@
 """What a recipe may say: errors that name line, key and remedy; gradients, filters, precedence."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tvbank
 from tvbank.errors import UnitMismatchError, UsageError
 from tvbank.merging import Recipe, merge_recipe
+from tvbank.merging.registry import RECIPE_METHODS
 from tvbank.storage import MemoryStorage
 
 LAYERS = 3
@@ -227,6 +230,11 @@ def test_what_is_wrong_is_said_with_its_line(bank, text):
         merge_recipe(bank, Recipe.parse(text), base=BASE)
 
 
+def test_the_page_names_every_method():
+    page = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text()
+    assert all(f"`{name}`" in page for name in RECIPE_METHODS.rows)
+
+
 def test_aliases_cannot_make_a_recipe_endless():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     for k in range(1, 12):
@@ -252,23 +260,30 @@ def test_a_model_of_several_stacks_needs_modules():
     }  # fmt: skip
 
 
-def test_resized_units_and_differing_counters_are_refused():
-    base = {"embed": np.zeros((4, 2), "f4"), "steps": np.array([3])}
+def test_resized_units_and_integers_that_differ_are_refused():
+    base = {"embed": np.zeros((4, 2), "f4"), "steps": np.array(3), "table": np.arange(4)}
     bank = tvbank.create(MemoryStorage(), base=base)
-    bank.add("larger", {"embed": np.ones((5, 2), "f4"), "steps": np.array([3])}, tvbank.Exact(),
-             replace_mismatched=True)  # fmt: skip
-    bank.add("later", {"embed": np.ones((4, 2), "f4"), "steps": np.array([4])}, tvbank.Exact())
+
+    def add(name, rows=4, steps=3, last=3):
+        table = np.array([0, 1, 2, last])
+        model = {"embed": np.ones((rows, 2), "f4"), "steps": np.array(steps), "table": table}
+        bank.add(name, model, tvbank.Exact(), replace_mismatched=True)
+
+    add("larger", rows=5)
+    add("later", steps=7)
+    add("odd", last=9)
 
     def merge(*tasks):
         models = [{"model": task, "parameters": {"weight": 1}} for task in tasks]
         return merge_recipe(bank, {"merge_method": "linear", "models": models}, base=base)
 
-    assert merge("later")["steps"].tolist() == [4]
     assert merge("larger")["embed"].shape == (5, 2)
+    assert merge("base", "later")["steps"] == 7
+    assert merge("odd")["table"].tolist() == [0, 1, 2, 9]
     with pytest.raises(UnitMismatchError, match=r"'embed' has shape \[4, 2\] in 'later'.*resized"):
         merge("larger", "later")
-    with pytest.raises(UnitMismatchError, match="'steps' holds int64, and in 'later' others"):
-        merge("base", "later")
+    with pytest.raises(UnitMismatchError, match="'table' holds int64, and in 'odd' others"):
+        merge("base", "odd")
 
 
 def test_a_recipe_is_a_file_or_a_mapping(bank, tmp_path):

@@ -23,10 +23,31 @@ from tvbank._lazy import lazy_exports
 if TYPE_CHECKING:
     from tvbank.merging.recipes._merge import export_recipe as export_recipe
     from tvbank.merging.recipes._merge import merge_recipe as merge_recipe
+    from tvbank.merging.recipes.method import Group as Group
+    from tvbank.merging.recipes.method import Input as Input
+    from tvbank.merging.recipes.method import Parameter as Parameter
+    from tvbank.merging.recipes.method import RecipeMethod as RecipeMethod
     from tvbank.merging.recipes.recipe import Recipe as Recipe
 
-__all__ = ["Recipe", "export_recipe", "merge_recipe"]
+__all__ = [
+    "Group",
+    "Input",
+    "Parameter",
+    "Recipe",
+    "RecipeMethod",
+    "export_recipe",
+    "merge_recipe",
+]
 
 __getattr__ = lazy_exports(
-    __name__, {"Recipe": "recipe", "export_recipe": "_merge", "merge_recipe": "_merge"}
+    __name__,
+    {
+        "Group": "method",
+        "Input": "method",
+        "Parameter": "method",
+        "Recipe": "recipe",
+        "RecipeMethod": "method",
+        "export_recipe": "_merge",
+        "merge_recipe": "_merge",
+    },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
@@ -153,8 +154,11 @@ def promoted(names: Sequence[str]) -> str:
 
 
 def _agreed(planned: PlannedTensor, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """What holds no floats must be the same in all models."""
+    """What holds no floats must be the same in all models; of a counter, the greatest is taken."""
     first = arrays[0]
+    counters = all(array.size == 1 and array.dtype == first.dtype for array in arrays)
+    if counters and first.dtype.kind in "iu":
+        return np.asarray(np.maximum.reduce(arrays))
     for each, array in zip(planned.inputs, arrays, strict=True):
         if array.dtype != first.dtype or array.tobytes() != first.tobytes():
             raise UnitMismatchError(
