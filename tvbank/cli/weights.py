@@ -44,6 +44,13 @@ FilesOption = Annotated[
 ShardOption = Annotated[
     str, typer.Option(metavar="SIZE", help="For a folder: bytes of weights in one file.")
 ]
+BaseModelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ORG/NAME",
+        help="For a folder's card: the base's name on the hub, if its place does not tell it.",
+    ),
+]
 OverwriteOption = Annotated[
     bool,
     typer.Option(
@@ -82,6 +89,7 @@ def export(
     base: BaseOption = None,
     files: FilesOption = None,
     max_shard_size: ShardOption = MAX_SHARD_SIZE,
+    base_model: BaseModelOption = None,
     force: OverwriteOption = False,
     layout: Annotated[
         Layout | None,
@@ -119,7 +127,7 @@ def export(
     with Bar(f"exporting {task}") as progress:
         path = tvbank.export(
             opened, task, base=base, out=output, files=files, max_shard_size=max_shard_size,
-            overwrite=force, progress=progress,
+            overwrite=force, base_model=base_model, progress=progress,
         )  # fmt: skip
     _say_written(path, as_json, {"task": task})
 
@@ -205,6 +213,7 @@ def merge(
     base: BaseOption = None,
     files: FilesOption = None,
     max_shard_size: ShardOption = MAX_SHARD_SIZE,
+    base_model: BaseModelOption = None,
     force: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -220,7 +229,7 @@ def merge(
         if wrong := [name for name, value in others.items() if value is not None]:
             raise UsageError(f"--{wrong[0]} is for TASK=WEIGHT; a recipe says it itself")
         written: dict[str, Any] = {"out": output, "files": files, "overwrite": force}
-        written["max_shard_size"] = max_shard_size
+        written |= {"max_shard_size": max_shard_size, "base_model": base_model}
         _merge_recipe(bank, weights[0], models or [], base, seed, written, as_json)
         return
     if models:
@@ -234,7 +243,8 @@ def merge(
     with Bar("merging") as progress:
         path = export_merged(
             opened, parsed, base=base, method=chosen, out=output, files=files,
-            max_shard_size=max_shard_size, overwrite=force, progress=progress,
+            max_shard_size=max_shard_size, overwrite=force, base_model=base_model,
+            progress=progress,
         )  # fmt: skip
     _say_written(path, as_json, {"method": chosen.describe(), "weights": parsed})
 

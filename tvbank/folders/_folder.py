@@ -25,7 +25,7 @@ from tvbank.checkpoint import (
 from tvbank.errors import UsageError
 from tvbank.folders._beside import CONFIG_FILE, Beside, as_text, beside
 from tvbank.folders._card import Origin, card
-from tvbank.folders._config import fitted, merge_patch, rebuilt
+from tvbank.folders._config import fitted, is_head, merge_patch, rebuilt
 from tvbank.layout import Layout
 from tvbank.storage import local_file
 
@@ -98,12 +98,14 @@ class ModelFolder:
         max_shard_size: bytes of weights in one file; see ``parse_bytes``.
         overwrite: whether the folder may have files: those of the same names, and weights, are
             replaced; others stay.
+        base_model: the base's name on the hub, for the card; by default what its place tells.
     """
 
     path: Path
     files: str | os.PathLike[str] | None = None
     max_shard_size: int | str = MAX_SHARD_SIZE
     overwrite: bool = False
+    base_model: str | None = None
 
     def check(self, base: CheckpointSource) -> None:
         """Refuse a place before any work.
@@ -156,8 +158,9 @@ class ModelFolder:
             CheckpointError, StorageError: what lies beside the base cannot be read.
         """
         found = beside(base)
+        name = found.name if self.base_model is None else self.base_model
         if self.files is not None:
-            found = replace(beside(self.files), name=found.name)
+            found = beside(self.files)
         config = found.config
         if config is None:
             warnings.warn(
@@ -166,14 +169,16 @@ class ModelFolder:
                 UserWarning, stacklevel=4,
             )  # fmt: skip
         else:
-            config = merge_patch(config, origin.patch if self.files is None else {})
             shapes = {record.name: record.shape for record in layout.records}
+            if self.files is None:
+                config = merge_patch(config, origin.patch)
+                _warn_of_heads(origin, config, [n for n in kept if n not in shapes])
             config = fitted(config, shapes, {s.name: s.shape for s in specs if s.name in kept})
             config = rebuilt(config, origin.layers_before, origin.layers, origin.dtype)
         aliases = {alias for alias in layout.tied if alias not in kept}
         alone = [s for s in specs if not (s.name in aliases and _is_tied_by(config, s.name))]
         shards = plan_shards(alone, parse_bytes(self.max_shard_size), _stem(config))
-        return Prepared(self.path, origin, replace(found, config=config), shards)
+        return Prepared(self.path, origin, replace(found, config=config, name=name), shards)
 
 
 @final
@@ -216,6 +221,19 @@ class Prepared:
             files[RECIPE] = self.origin.recipe.encode(errors="replace")
         text = card(self.origin, self.beside.name, _library(self.beside))
         return {**files, CARD: text.encode(errors="replace")}
+
+
+def _warn_of_heads(origin: Origin, config: Mapping[str, Any], new: Collection[str]) -> None:
+    """Say that a head of the task's is not in the architecture that the folder will name."""
+    heads = [name for name in new if is_head(name)]
+    if heads and "architectures" not in origin.patch:
+        named = ", ".join(map(str, config.get("architectures") or ["no architecture"]))
+        warnings.warn(
+            f"{origin.title!r} has a head {heads[0]!r} that the base lacks, and the folder's "
+            f"{CONFIG_FILE} names {named}, as the base's does: name the fine-tune's folder by "
+            "files= (--files), or load it by the class that has that head",
+            UserWarning, stacklevel=5,
+        )  # fmt: skip
 
 
 def _is_weights(name: str) -> bool:

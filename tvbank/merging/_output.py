@@ -42,6 +42,7 @@ class Output:
         files: str | os.PathLike[str] | None,
         max_shard_size: int | str,
         overwrite: bool,
+        base_model: str | None,
     ) -> None:
         """Find out what the place is.
 
@@ -52,6 +53,7 @@ class Output:
             files: of folders: see ``ModelFolder``.
             max_shard_size: likewise.
             overwrite: likewise.
+            base_model: likewise.
 
         Raises:
             UsageError: it is a part of the base or of the bank, or a folder that has files.
@@ -70,7 +72,7 @@ class Output:
             refuse_replacing(self.path, base)
             return
         self.path = folder
-        self._folder = ModelFolder(folder, files, max_shard_size, overwrite)
+        self._folder = ModelFolder(folder, files, max_shard_size, overwrite, base_model)
         refuse_within(bank.storage, folder)
         self._folder.check(base)
 

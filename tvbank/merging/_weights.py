@@ -55,6 +55,7 @@ def export(
     files: str | os.PathLike[str] | None = None,
     max_shard_size: int | str = MAX_SHARD_SIZE,
     overwrite: bool = False,
+    base_model: str | None = None,
     progress: Listener = None,
 ) -> Path:
     """Write a task as a full checkpoint: base plus delta, and the units it keeps whole.
@@ -75,6 +76,7 @@ def export(
         max_shard_size: for a folder, bytes of weights in one file: a number, or a text.
         overwrite: whether the folder may have files: weights and files of the same names are
             replaced.
+        base_model: for a folder's card, the base's name on the hub; by default what its place says.
         progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Returns:
@@ -92,8 +94,9 @@ def export(
     chosen = bank[task].by_shard()
     source = bank.base_source(base)
     output = Output(
-        bank, source, out, files=files, max_shard_size=max_shard_size, overwrite=overwrite
-    )
+        bank, source, out, files=files, max_shard_size=max_shard_size, overwrite=overwrite,
+        base_model=base_model,
+    )  # fmt: skip
     with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
         restored = Restored(chosen, BaseModel(bank.layout, checkpoint), bank.layout, pool)
         return output.write(
@@ -177,6 +180,7 @@ def export_merged(
     files: str | os.PathLike[str] | None = None,
     max_shard_size: int | str = MAX_SHARD_SIZE,
     overwrite: bool = False,
+    base_model: str | None = None,
     progress: Listener = None,
 ) -> Path:
     """Merge as ``merge`` does and write a file or folder as ``export`` does; errors likewise.
@@ -186,8 +190,9 @@ def export_merged(
     bank = as_bank(bank)
     source = bank.base_source(base)
     output = Output(
-        bank, source, out, files=files, max_shard_size=max_shard_size, overwrite=overwrite
-    )
+        bank, source, out, files=files, max_shard_size=max_shard_size, overwrite=overwrite,
+        base_model=base_model,
+    )  # fmt: skip
     chosen = METHODS.resolve(method)
     with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
         start = _merged_units(bank, weights, chosen, BaseModel(bank.layout, checkpoint), pool)

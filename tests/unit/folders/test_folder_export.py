@@ -155,6 +155,32 @@ KILLED = """
 """
 
 
+EXPORT = """
+    import os, signal, sys
+    import tvbank
+    _, bank, out, units = sys.argv
+    def die(done, total):
+        if done >= int(units) * 192:
+            os.kill(os.getpid(), signal.SIGKILL)
+    tvbank.export(bank, "cats", out=out + "/", max_shard_size=400, overwrite=True, progress=die)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+@pytest.mark.parametrize(("there", "units"), [(False, 3), (True, 6)])
+def test_a_killed_export_leaves_nothing_that_looks_whole(bank, tmp_path, there, units):
+    out = tmp_path / "out"
+    if there:
+        tvbank.export(bank, "cats", out=f"{out}/")
+    before = {path: path.read_bytes() for path in out.glob("*")}
+    command = [sys.executable, "-c", textwrap.dedent(EXPORT), str(tmp_path / "bank"), str(out)]
+    died = subprocess.run([*command, str(units)], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert {path: path.read_bytes() for path in out.glob("*") if path.is_file()} == before
+    assert same(read(tvbank.export(bank, "cats", out=f"{out}/", overwrite=True)), weights(1))
+    assert not [*tmp_path.glob("*.tmp-*"), *out.glob(".tmp-*")]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
 @pytest.mark.parametrize("there", [False, True])
 def test_what_a_killed_writer_left_is_removed_by_the_next(bank, tmp_path, there):
@@ -203,6 +229,36 @@ def test_into_a_folder_the_file_that_makes_it_whole_comes_last(tmp_path, monkeyp
     assert sorted(seen[:-1]) == ["a", "b", "z"]
     assert seen[-1] == "model.safetensors"
     assert sorted(os.listdir(out)) == ["a", "model.safetensors", "other", "part", "z"]
+
+
+def test_the_commands(bank, base, tmp_path, monkeypatch, capsys):
+    from tvbank.cli import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tvbank", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr()
+
+    place, out = tmp_path / "bank", tmp_path / "out"
+    given = ("--max-shard-size", "400B", "--base-model", "org/base", "--json")
+    status, shown = run("export", place, "cats", "-o", f"{out}/", *given)
+    assert status == 0
+    told = json.loads(shown.out)
+    assert told["output"] == str(out)
+    assert told["bytes"] == sum(path.stat().st_size for path in out.iterdir())
+    assert (out / "model-00001-of-00003.safetensors").exists()
+    assert 'base_model: "org/base"' in (out / "README.md").read_text()
+    status, shown = run("export", place, "cats", "-o", out)
+    assert status == 2
+    assert "--force" in shown.err
+    assert run("export", place, "cats", "-o", out, "--overwrite")[0] == 0
+    assert same(read(out), weights(1))
+    assert run("export", place, "cats", "-o", f"{out}/", "--max-shard-size", "much")[0] == 2
+    assert run("merge", place, "cats=1", "-o", f"{tmp_path}/merged/", "--files", base)[0] == 0
+    merged = read(tmp_path / "merged")
+    assert all(np.allclose(merged[name], array) for name, array in weights(1).items())
+    assert (tmp_path / "merged" / "tokenizer.json").exists()
 
 
 def test_merges_say_so(bank, tmp_path):

@@ -10,6 +10,7 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
+    BertModel,
     LlamaConfig,
     LlamaForCausalLM,
 )
@@ -116,21 +117,41 @@ def test_a_build_keeps_it_too(tmp_path):
     assert tvbank.build(manifest, workers=1).present == ("big",)
 
 
-def test_an_encoder_becomes_a_classifier(tmp_path):
+@pytest.mark.parametrize("base", [BertForMaskedLM, BertModel])
+def test_an_encoder_becomes_a_classifier(tmp_path, base):
     torch.manual_seed(0)
-    BertForMaskedLM(BertConfig(vocab_size=24, **SIZES)).save_pretrained(tmp_path / "base")
+    base(BertConfig(vocab_size=24, **SIZES)).save_pretrained(tmp_path / "base")
     tuned = BertForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=3).eval()
     tuned.save_pretrained(tmp_path / "tuned")
-    state = tuned.state_dict()
-    base = {n: t for n, t in BertForMaskedLM.from_pretrained(tmp_path / "base").state_dict().items()
-            if n in state}  # fmt: skip
-    bank = tvbank.create(tmp_path / "bank", base)
-    bank.add(
-        "t",
-        tmp_path / "tuned",
-        tvbank.Exact(),
-        {"config": {"architectures": ["BertForSequenceClassification"]}},
-    )
-    out = tvbank.export(bank, "t", out=f"{tmp_path}/out/", files=tmp_path / "tuned")
+    bank = tvbank.create(tmp_path / "bank", tmp_path / "base")
+    bank.add("t", tmp_path / "tuned", tvbank.Exact(), missing="base")
+    out = tvbank.export(bank, "t", out=f"{tmp_path}/out/")
     loaded = AutoModelForSequenceClassification.from_pretrained(out)
+    assert loaded.config.architectures == ["BertForSequenceClassification"]
     assert torch.equal(logits(loaded), logits(tuned))
+    bank.add("bare", tuned.state_dict(), tvbank.Exact(), missing="base")
+    with pytest.warns(UserWarning, match=rf"classifier.weight.*{base.__name__}.*--files"):
+        bare = tvbank.export(bank, "bare", out=f"{tmp_path}/bare/")
+    loaded = AutoModelForSequenceClassification.from_pretrained(bare)
+    assert loaded.config.num_labels == 3
+    assert torch.equal(logits(loaded), logits(tuned))
+    told = tvbank.export(bank, "bare", out=f"{tmp_path}/told/", files=tmp_path / "tuned")
+    assert json.loads((told / "config.json").read_text())["architectures"] == [
+        "BertForSequenceClassification"
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_an_adapter_comes_out_as_a_whole_model(tmp_path):
+    peft = pytest.importorskip("peft")
+    base = llama()
+    base.save_pretrained(tmp_path / "base")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    adapted = peft.get_peft_model(copy.deepcopy(base), config).eval()
+    adapted.save_pretrained(tmp_path / "adapter")
+    bank = tvbank.create(tmp_path / "bank", tmp_path / "base")
+    bank.add("t", tmp_path / "adapter")
+    out = tvbank.export(bank, "t", out=f"{tmp_path}/out/")
+    loaded = LlamaForCausalLM.from_pretrained(out)
+    assert torch.allclose(logits(loaded), logits(adapted.merge_and_unload()), atol=1e-6)
+    assert not torch.allclose(logits(loaded), logits(base), atol=1e-3)

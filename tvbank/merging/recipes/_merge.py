@@ -109,6 +109,7 @@ def export_recipe(
     files: str | os.PathLike[str] | None = None,
     max_shard_size: int | str = MAX_SHARD_SIZE,
     overwrite: bool = False,
+    base_model: str | None = None,
     progress: Listener = None,
 ) -> Path:
     """Merge as ``merge_recipe`` does; write a file or a folder as ``export`` does; errors likewise.
@@ -118,8 +119,9 @@ def export_recipe(
     bank, read = as_bank(bank), as_recipe(recipe)
     source = bank.base_source(base)
     output = Output(
-        bank, source, out, files=files, max_shard_size=max_shard_size, overwrite=overwrite
-    )
+        bank, source, out, files=files, max_shard_size=max_shard_size, overwrite=overwrite,
+        base_model=base_model,
+    )  # fmt: skip
     with _begun(bank, read, source, models, seed, note) as work:
         return output.write(
             work.origin(), work.specs, work.start, progress, kept=work.resized, size=work.size
