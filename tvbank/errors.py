@@ -26,6 +26,7 @@ __all__ = [
     "RouterNotFoundError",
     "StorageError",
     "TaskExistsError",
+    "TaskNeededError",
     "TaskNotFoundError",
     "TooLargeError",
     "TvbankError",
@@ -97,6 +98,10 @@ class TaskNotFoundError(TvbankError, KeyError):
 
 class TaskExistsError(TvbankError, ValueError):
     """The bank already has a task of that name."""
+
+
+class TaskNeededError(TvbankError, ValueError):
+    """Other tasks of the bank are steps from the state of this one."""
 
 
 class RouterNotFoundError(TvbankError, KeyError):

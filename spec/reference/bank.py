@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .arrays import chunk_count, chunk_keys
+from .chains import ancestors
 from .documents import Catalog, Revision, Stored, Task, read_revision, read_root
 from .extras import join_chunks
 from .folder import Folder
@@ -65,6 +66,7 @@ class Bank(NamedTuple):
             task.replaced,
             task.compressor,
             task.features,
+            task.parent,
         )
         found = (
             revision.element,
@@ -73,6 +75,7 @@ class Bank(NamedTuple):
             replaced,
             revision.compressor,
             revision.features,
+            revision.parent,
         )
         require_layout(listed == found, f"catalog and revision of task {name!r} differ")
         sizes = {key: stored.size for key, stored in revision.objects.items()}
@@ -154,10 +157,12 @@ class Bank(NamedTuple):
                 return self.extra(name, candidate)
         if owner in self.layout.whole:
             return base
-        entries = self.entries(name, owner)
-        pairs = zip(entries.positions, entries.patterns, strict=True)
-        element = self.catalog.tasks[name].element
-        return tuned_weights(self.layout.units[owner].dtype, base, element, pairs)
+        for each in (*ancestors(self.catalog.tasks, name), name):
+            entries = self.entries(each, owner)
+            pairs = zip(entries.positions, entries.patterns, strict=True)
+            element = self.catalog.tasks[each].element
+            base = tuned_weights(self.layout.units[owner].dtype, base, element, pairs)
+        return base
 
     def _frames(self, name: str, task: Task, number: int, within: range) -> list[Frame | None]:
         """Some neighbouring chunks of a shard: one request for the index, one for the frames."""

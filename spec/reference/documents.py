@@ -6,6 +6,7 @@ import hashlib
 import re
 from typing import Any, NamedTuple
 
+from .chains import CHAINS, Parent, check_chains, read_parent
 from .invalid import require
 from .json_text import MAX_BYTES, Object, checked_text, group_attributes
 from .layout import DTYPE_BYTES, MAX_LENGTH, MAX_UNITS, Tensor, require_layout, tensor
@@ -15,7 +16,7 @@ from .products import FEATURE, ProductRecord, product_record
 DIGEST_PREFIX = b'{"attributes":{"tvbank":{"digest":"'
 MARKER = b'{"attributes":{},"node_type":"group","zarr_format":3}'
 ELEMENT = "float32|int32"
-FEATURES = frozenset({"frame-2", FEATURE})
+FEATURES = frozenset({CHAINS, "frame-2", FEATURE})
 
 _VERSION = r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
 _NUMBER = "(0|[1-9][0-9]{0,14})"
@@ -44,6 +45,7 @@ class Task(NamedTuple):
     replaced: list[str]
     compressor: dict[str, Any]
     features: list[str]
+    parent: Parent | None
 
 
 class RouterEntry(NamedTuple):
@@ -76,6 +78,7 @@ class Revision(NamedTuple):
     metadata: dict[str, Any]
     features: list[str]
     products: list[ProductRecord]
+    parent: Parent | None
 
 
 def read_root(data: bytes) -> Catalog:
@@ -83,7 +86,8 @@ def read_root(data: bytes) -> Catalog:
 
     Raises:
         Invalid: ``limit``, ``document-syntax``, ``version``, ``feature``, ``document-digest``,
-            ``name`` or ``layout``. What version and digest mean is the same in all versions.
+            ``name``, ``layout`` or ``chain``. What version and digest mean is the same in all
+            versions.
     """
     root = group_attributes(data, "zarr.json")
     major = root.text("format", _VERSION).partition(".")[0]
@@ -109,6 +113,7 @@ def read_root(data: bytes) -> Catalog:
     for name, task in catalog.tasks.items():
         required = set(task.features) <= set(features)
         require_layout(required, f"{name!r} needs features that the root does not require")
+    check_chains(catalog.tasks)
     return catalog
 
 
@@ -152,6 +157,7 @@ def read_revision(data: bytes) -> Revision:
         dict(body.object("metadata").value),
         _features(body),
         _products(body),
+        read_parent(body),
     )
 
 
@@ -190,6 +196,7 @@ def _task(entry: Object) -> Task:
         [checked_text(name, f"{entry.where}.replaced") for name in entry.array("replaced")],
         _compressor(entry),
         _features(entry),
+        read_parent(entry),
     )
 
 

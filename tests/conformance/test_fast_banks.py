@@ -2,11 +2,14 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 from vectors import name_of, vectors
 
 import tvbank
+from tvbank.dtypes import DTYPES
 from tvbank.errors import BankNotFoundError, FormatError
+from tvbank.merging.apply import restore
 
 
 @pytest.mark.parametrize("vector", vectors("banks/valid"), ids=name_of)
@@ -15,7 +18,7 @@ def test_valid_bank(vector):
     assert bank.verify() == []
     assert set(bank) == set(vector.expected["tasks"])
     for name, expected in vector.expected["tasks"].items():
-        task = bank[name]
+        whole, task = bank[name], bank[name].own_steps()
         assert task.element == expected["element"]
         for unit, entries in expected["units"].items():
             if unit in task:
@@ -29,6 +32,15 @@ def test_valid_bank(vector):
             array = task.extras[extra]
             assert (array.dtype.name, list(array.shape)) == (tensor["dtype"], tensor["shape"])
             assert hashlib.sha256(array.tobytes()).hexdigest() == tensor["sha256"]
+        if len(whole.lineage) > 1:  # others are tested by what their entries are
+            base = {name: bytes.fromhex(data) for name, data in vector.expected["base"].items()}
+            for unit in bank.layout.units:
+                if unit.name in whole:
+                    start = np.frombuffer(base[unit.name], DTYPES[unit.dtype])
+                    steps = whole[unit.name].to_sparse()
+                    found = restore(unit.name, start, (steps[0].astype(np.uint32), steps[1]))
+                    digest = hashlib.sha256(found.tobytes()).hexdigest()
+                    assert digest == expected["weights_sha256"][unit.name]
     routers = vector.expected.get("routers", {})
     assert list(bank.routers) == sorted(routers)
     for name, expected in routers.items():

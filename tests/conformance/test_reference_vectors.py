@@ -27,7 +27,7 @@ FRAME_REASONS = {
 BANK_REASONS = {
     "document-missing", "document-size", "document-digest", "document-syntax", "version", "feature",
     "limit", "name", "layout", "object-missing", "object-size", "object-digest", "index-checksum",
-    "index-range", "frame-checksum", "address", "extra", "marker", "router",
+    "index-range", "frame-checksum", "address", "extra", "marker", "router", "chain",
     "product-checksum", "product",
 }  # fmt: skip
 

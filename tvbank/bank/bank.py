@@ -11,6 +11,7 @@ from tvbank._lazy import from_above
 from tvbank._progress import Counter, Listener, listener
 from tvbank.artefacts import borrow_fine_tune
 from tvbank.bank.ahead import all_cores
+from tvbank.bank.chains import ancestors as ancestors_of
 from tvbank.bank.documents import Catalog, decode_layout
 from tvbank.bank.gc import GRACE, GcReport, collect_garbage
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import torch
 
     from tvbank.adapters import Adapter
+    from tvbank.bank.chains import ParentRecord
     from tvbank.bank.routers import StoredRouter
     from tvbank.compress import Compressor
     from tvbank.routing import Router
@@ -96,6 +98,8 @@ class Bank(Mapping[str, Task]):
         given: Mapping[str, Any] | None = None,
         missing: Missing = None,
         names: Names | None = None,
+        parent: str | None = None,
+        anchor_every: int | None = None,
         progress: Listener = None,
     ) -> Task:
         """Compress a fine-tune and publish it as a task; readers see it whole or not at all.
@@ -122,6 +126,10 @@ class Bank(Mapping[str, Task]):
                 may be missing anyway, if nothing else is.
             names: the fine-tune's name for each of the bank's: a mapping, or a function. By default
                 it is found out: wrappers, prefixes, what transformers renames, fuses and stacks.
+            parent: an exact task: what is stored are the steps from its state, as from one
+                checkpoint of a training to the next. The bank keeps it as long as it is needed.
+            anchor_every: of so many tasks in a row, each the parent of the next, one starts from
+                the base again; a chain has at most 64 ancestors.
             progress: a ``Progress``, or a function that is called with bytes done and in all.
 
         Returns:
@@ -130,6 +138,8 @@ class Bank(Mapping[str, Task]):
 
         Raises:
             InvalidNameError, TaskExistsError, UsageError: the arguments.
+            TaskNotFoundError, ConflictError: the parent is not there, or was replaced meanwhile.
+            TaskNeededError: others start from the task that is to be replaced.
             CheckpointError, UnitMismatchError, NonFiniteError: the fine-tune.
             BaseMismatchError: the base; names the units that differ.
             StorageError: the store; the bank is what it was, unless the disk failed just after the
@@ -137,7 +147,9 @@ class Bank(Mapping[str, Task]):
         """
         from tvbank.adapters import open_adapter
         from tvbank.bank.encoder import Draft  # numba, with the codec
+        from tvbank.bank.starting import start_from
         from tvbank.bank.writer import Spool, prepare
+        from tvbank.compress import Exact
         from tvbank.compress.registry import COMPRESSORS
 
         check_task_name(name)
@@ -147,12 +159,17 @@ class Bank(Mapping[str, Task]):
             with adapter:
                 return self._add_adapter(
                     name, adapter, compressor, metadata, base=base, replace=replace,
-                    replace_mismatched=replace_mismatched, progress=progress,
+                    replace_mismatched=replace_mismatched, parent=parent, anchor_every=anchor_every,
+                    progress=progress,
                 )  # fmt: skip
-        chosen = COMPRESSORS.resolve(compressor)
+        if compressor is None and parent is not None:
+            chosen: Compressor = Exact()
+        else:
+            chosen = COMPRESSORS.resolve(compressor)
         described = check_metadata({} if metadata is None else metadata)
         source = self.base_source(base)
         described = note_config(described, source, checkpoint)
+        start = self._start(name, parent, chosen, anchor_every)
         with (
             borrow_checkpoint(source) as base_checkpoint,
             borrow_fine_tune(checkpoint, base_checkpoint, given) as tuned,
@@ -170,8 +187,10 @@ class Bank(Mapping[str, Task]):
             total = sum(spec.nbytes for spec in tuned.tensors.values())
             draft = Draft(
                 self.layout, model, vector, chosen, pool, described,
-                Counter(listener(progress), total),
+                counter=Counter(listener(progress), total),
             )  # fmt: skip
+            if start is not None:
+                draft = start_from(draft, model, self[start.task], start)
             prepared = prepare(draft, spool)
             self._catalog = publish_task(self.storage, self.layout, name, prepared, replace=replace)
         task = self[name]
@@ -188,6 +207,8 @@ class Bank(Mapping[str, Task]):
         base: CheckpointSource | None,
         replace: bool,
         replace_mismatched: bool,
+        parent: str | None,
+        anchor_every: int | None,
         progress: Listener,
     ) -> Task:
         """As ``add``: its products as they are, else base and adapter as one fine-tune."""
@@ -197,7 +218,7 @@ class Bank(Mapping[str, Task]):
         from tvbank.compress.registry import COMPRESSORS
 
         bound = bind(adapter, self.layout)
-        if compressor is None and bound.products is not None:
+        if compressor is None and parent is None and bound.products is not None:
             described = check_metadata({} if metadata is None else metadata)
             counter = Counter(listener(progress), adapter.nbytes)
             with Spool() as spool:
@@ -206,12 +227,38 @@ class Bank(Mapping[str, Task]):
                     self.storage, self.layout, name, prepared, replace=replace
                 )
             return self[name]
-        exact = compressor is not None and COMPRESSORS.resolve(compressor).element == "int32"
+        if compressor is None:
+            exact = parent is not None
+        else:
+            exact = COMPRESSORS.resolve(compressor).element == "int32"
         with MergedAdapter(bound, self.base_source(base), rounded=exact) as merged:
             return self.add(
                 name, merged, compressor, metadata, base=base, replace=replace,
-                replace_mismatched=replace_mismatched, progress=progress,
+                replace_mismatched=replace_mismatched, parent=parent, anchor_every=anchor_every,
+                progress=progress,
             )  # fmt: skip
+
+    def _start(
+        self, name: str, parent: str | None, compressor: Compressor, anchor_every: int | None
+    ) -> ParentRecord | None:
+        """What a new task starts from: its parent, or the base."""
+        from tvbank.bank.starting import parent_record
+
+        if parent is None:
+            if anchor_every is not None:
+                raise UsageError("anchor_every is of chains: give a parent, too")
+            return None
+        if compressor.element != "int32":
+            raise UsageError(
+                f"only an exact task can be steps from the state of another ({parent!r}): give "
+                "compressor=Exact() (--method exact), or no parent"
+            )
+        if name == parent:
+            raise UsageError(f"task {name!r} cannot be its own parent")
+        if parent not in self._catalog.tasks:  # unless it was published since
+            self._catalog = read_root(self.storage)[0]
+        find_task(self.storage, self._catalog.tasks, parent)
+        return parent_record(self._catalog.tasks, parent, anchor_every)
 
     def _refuse_existing(self, name: str, *, replace: bool) -> None:
         """Refuse before any work what publishing would refuse; only a doubt asks the store."""
@@ -221,14 +268,25 @@ class Bank(Mapping[str, Task]):
         except TaskExistsError:  # unless it was removed since
             refuse_existing(read_root_to_change(self.storage)[0].tasks, name, replace=replace)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, fold: bool = False) -> None:
         """Take a task out of the catalog; ``gc`` frees its bytes.
+
+        Args:
+            name: of the task.
+            fold: whether its steps go into those of the tasks that start from it, whose weights
+                stay what they are, bit for bit; they get new revisions.
 
         Raises:
             TaskNotFoundError: the bank has no task of that name.
+            TaskNeededError: others start from it, and ``fold`` is false; names them.
         """
         self.storage.refuse_read_only()
-        self._catalog = remove_task(self.storage, self.layout, name)
+        if fold:
+            from tvbank.bank.folding import remove_folded  # numba, with the codec
+
+            self._catalog = remove_folded(self.storage, self.layout, name)
+        else:
+            self._catalog = remove_task(self.storage, self.layout, name)
 
     def state_dict(
         self, task: str, base: CheckpointSource | None = None
@@ -343,7 +401,9 @@ class Bank(Mapping[str, Task]):
 
     def __getitem__(self, name: str) -> Task:
         entry = find_task(self.storage, self._catalog.tasks, name)
-        return Task(self.storage, self.layout, name, entry)
+        tasks = self._catalog.tasks
+        ancestors = {each: tasks[each] for each in ancestors_of(tasks, name)}
+        return Task(self.storage, self.layout, name, entry, ancestors=ancestors)
 
     def __contains__(self, name: object) -> bool:
         return name in self._catalog.tasks

@@ -13,7 +13,8 @@ from functools import partial
 from typing import final
 
 from tvbank._progress import Counter, Listener, listener
-from tvbank.bank.ahead import run_ahead
+from tvbank.bank.ahead import all_cores, run_ahead
+from tvbank.bank.chains import refuse_needed, with_ancestors
 from tvbank.bank.documents import LAYOUT, Catalog, CatalogEntry, ObjectRecord, documents_first
 from tvbank.bank.gc import GRACE
 from tvbank.bank.making import make_bank, refuse_occupied
@@ -21,8 +22,10 @@ from tvbank.bank.placing import is_sound, mend
 from tvbank.bank.publish import (
     Routers,
     Tasks,
+    publish_task,
     read_root_to_publish,
     refuse_existing,
+    refuse_lost_parent,
     replace_root,
 )
 from tvbank.bank.routers import StoredRouter
@@ -65,6 +68,7 @@ def copy(
     tasks: Iterable[str] | None = None,
     *,
     replace: bool = False,
+    fold: bool = False,
     progress: Listener = None,
 ) -> CopyReport:
     """Copy tasks between two banks of one base, on any stores, as they are stored.
@@ -77,7 +81,10 @@ def copy(
     Args:
         source: a bank.
         target: a bank of the same base, or an empty place, where one is made.
-        tasks: which; all by default.
+        tasks: which; all by default. Those that they start from (see ``Bank.add``, parent) come
+            along.
+        fold: whether these stay behind instead, and tasks that start from others are copied as
+            tasks that start from the base, with the same weights: they are encoded anew.
         replace: whether to replace tasks and routers of the same names. Those that are there in the
             same revision are then read, and what is damaged of them is repaired; otherwise they
             are left alone unread.
@@ -87,11 +94,17 @@ def copy(
         BankNotFoundError, TaskNotFoundError: the source.
         CorruptionError: the source is damaged; nothing damaged is copied.
         BaseMismatchError: the target is a bank of another base, or of other chunks.
+        TaskNeededError: tasks of the target start from one that would be replaced.
         TaskExistsError, RouterExistsError: the target has another task or router of that name.
         StorageError: a store refused; the target is what it was, or has further tasks, whole.
     """
     contents = contents_of(open_storage(source))
     chosen = contents.chosen(tasks)
+    chained: list[str] = []
+    if fold:
+        asked = set(chosen if tasks is None else tasks)
+        chained = [name for name in chosen if name in asked and chosen[name].parent]
+        chosen = {n: entry for n, entry in chosen.items() if n in asked and not entry.parent}
     storage = open_storage(target)
     storage.refuse_read_only()
     there, repaired = _prepare(contents, storage)
@@ -109,10 +122,12 @@ def copy(
     work = _Work(contents, storage, Counter(listener(progress), total))
     for name, entry in looked_at.items():
         work.task(name, entry, replace=replace)
+    made = [name for name in chained if work.folded(name, replace=replace)]
     for router in routers:
         work.router(router, replace=replace)
+    new = (*wanted, *made)
     return CopyReport(
-        tuple(wanted), tuple(name for name in chosen if name not in wanted),
+        new, tuple(name for name in (*chosen, *chained) if name not in new),
         work.objects, work.bytes, work.resumed, fresh, work.repaired + repaired,
     )  # fmt: skip
 
@@ -188,6 +203,9 @@ class _Work:
         def edit(tasks: Tasks) -> Tasks:
             same = name in tasks and tasks[name].revision == entry.revision
             refuse_existing(tasks, name, replace=replace or same)
+            if not same:
+                refuse_needed(tasks, name, "remove those from the target first, or copy to another")
+                refuse_lost_parent(tasks, entry.parent)
             return {**tasks, name: entry}
 
         objects = self._source.objects(name)
@@ -199,6 +217,22 @@ class _Work:
             if not named:
                 sizes = {key: record.size for key, record in objects.items()}
                 replace_root(self._target, self._source.layout, edit, sizes=sizes)
+
+    def folded(self, name: str, *, replace: bool) -> bool:
+        """Write a task without those that it starts from; whether it was not there so already."""
+        from tvbank.bank.folding import fold  # numba, with the codec
+        from tvbank.bank.writer import Spool
+
+        layout = self._source.layout
+        with Spool() as spool, all_cores() as pool:
+            prepared = fold(layout, self._source.task(name), spool, None, pool)
+            there = self._catalog().tasks.get(name)
+            if there is not None and there.revision == prepared.entry.revision:
+                return False
+            publish_task(self._target, layout, name, prepared, replace=replace)
+            self.bytes += prepared.entry.stored_bytes
+            self.objects += 1 + sum(1 for _ in prepared.objects)
+        return True
 
     def router(self, router: StoredRouter, *, replace: bool) -> None:
         """Copy a router's objects, which are few, then name it likewise."""
@@ -313,13 +347,23 @@ class Contents:
     layout: Layout
 
     def chosen(self, tasks: Iterable[str] | None) -> dict[str, CatalogEntry]:
-        """The catalog's entries of some tasks, or of all.
+        """The catalog's entries of some tasks and of all their ancestors, or of all tasks.
+
+        Each comes after the one that it starts from.
 
         Raises:
             TaskNotFoundError: the bank has no such task.
         """
         names = sorted(self.catalog.tasks) if tasks is None else list(dict.fromkeys(tasks))
-        return {name: find_task(self.storage, self.catalog.tasks, name) for name in names}
+        for name in names:
+            find_task(self.storage, self.catalog.tasks, name)
+        return with_ancestors(self.catalog.tasks, names)
+
+    def task(self, name: str) -> Task:
+        """A task, with those that it starts from."""
+        entries = with_ancestors(self.catalog.tasks, [name])
+        own = entries.pop(name)
+        return Task(self.storage, self.layout, name, own, ancestors=entries)
 
     def objects(self, name: str) -> dict[str, ObjectRecord]:
         """All objects of a task's revision by their keys: documents first, its own last.

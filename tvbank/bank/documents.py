@@ -15,6 +15,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from tvbank.bank.chains import CHAINS, ParentRecord, check_chains
 from tvbank.bank.names import check_task_name
 from tvbank.bank.product_records import FEATURE, ProductRecord
 from tvbank.coding.header import FRAME_2
@@ -40,7 +41,7 @@ FORMAT, FEATURED_FORMAT = "1.0", "1.1"
 MAX_DOCUMENT_BYTES = 256 * 2**20
 
 #: Names in ``required_features`` that this reader understands; see spec/README.md, "Features".
-KNOWN_FEATURES: frozenset[str] = frozenset({FEATURE, FRAME_2})
+KNOWN_FEATURES: frozenset[str] = frozenset({CHAINS, FEATURE, FRAME_2})
 
 _HEAD = b'{"attributes":{"tvbank":{"digest":"'
 _DIGEST_AT = len(_HEAD)
@@ -72,7 +73,8 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     A shard that is ``None`` holds zeros only. ``parameters`` counts the entries of all units that
     the task covers, extras included; ``replaced`` names the layout's units that it keeps whole;
-    ``features`` what a reader must know to read it, and is left out of a task that needs none.
+    ``features`` what a reader must know to read it, and is left out of a task that needs none;
+    ``parent`` the exact task from whose state its steps lead, and is left out if that is the base.
     """
 
     revision: Digest
@@ -85,6 +87,7 @@ class CatalogEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     replaced: tuple[UnitName, ...]
     compressor: JSON
     features: tuple[str, ...] = ()
+    parent: ParentRecord | None = None
 
 
 class RouterEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +151,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     features: tuple[str, ...] = ()
     products: Annotated[tuple[ProductRecord, ...], Meta(max_length=MAX_UNITS)] = ()
     adapter: JSON = {}
+    parent: ParentRecord | None = None
 
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
@@ -195,7 +199,8 @@ def decode_root(data: bytes) -> Catalog:
     """Parse and check the root document.
 
     Raises:
-        CorruptionError: ``document-syntax``, ``document-digest``, ``limit``, ``name``, ``layout``.
+        CorruptionError: ``document-syntax``, ``document-digest``, ``limit``, ``name``, ``layout``
+            or ``chain``.
         UnsupportedError: ``version`` or ``feature``.
     """
     _check_version(decode_document(data, _Version, ROOT))
@@ -213,6 +218,7 @@ def decode_root(data: bytes) -> Catalog:
                 f"{', '.join(map(repr, entry.features))}",
                 key=ROOT, task=name,
             )  # fmt: skip
+    check_chains(catalog.tasks, ROOT)
     return catalog
 
 

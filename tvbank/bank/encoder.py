@@ -5,28 +5,52 @@ Units are encoded on all cores, while at most one large unit is in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tvbank._progress import SILENT, Counter
 from tvbank.bank.ahead import LARGE, TOGETHER, grouped, run_ahead
+from tvbank.bank.chains import ParentRecord
 from tvbank.bank.documents import JSON
 from tvbank.bank.shard import CHECKSUM_BYTES, index_bytes
+from tvbank.checkpoint import TensorSpec
 from tvbank.coding import encode_frame, read_header
 from tvbank.compress import Compressor, Entries, PairedUnit, Pairs
-from tvbank.layout import Layout, UnitRecord, fingerprint
-from tvbank.vector import BaseModel, TaskVector
+from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
+from tvbank.vector import TaskVector
 
 _Frames = list[tuple[int, bytes]]
 
 #: Entries of the shortest row whose density says anything; a convolution's kernel has fewer.
 _SHORT_ROW = 64
+
+
+class Start(Protocol):
+    """The weights that the entries of a task start from; ``BaseModel`` is one."""
+
+    def spec(self, record: UnitRecord | WholeRecord) -> TensorSpec:
+        """Name, dtype and shape of a unit."""
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Say which units are read next."""
+
+    def is_kept(self, name: str) -> bool:
+        """Whether what is read of a unit needs no check."""
+
+    def read_unchecked(self, name: str) -> NDArray[Any]:
+        """A unit's weights; if it is not kept, the caller passes their fingerprint to ``check``."""
+
+    def check(self, name: str, sha256: str) -> None:
+        """Compare a fingerprint with the bank's."""
+
+    def keep(self, name: str, array: NDArray[Any]) -> None:
+        """Keep a unit that was checked, if there is room."""
 
 
 @final
@@ -36,20 +60,23 @@ class Draft:
 
     Attributes:
         layout: of the bank.
-        base: the base's weights, checked while they are read.
+        base: what its entries start from: the base's weights, checked while they are read, or the
+            state of a parent.
         vector: what is stored of the fine-tune.
         compressor: what to keep.
         pool: threads to work on.
         metadata: the user's own JSON, as ``check_metadata`` returns it.
+        parent: the task whose state ``base`` is, if it is not the base's.
         counter: of the bytes of the fine-tune.
     """
 
     layout: Layout
-    base: BaseModel
+    base: Start
     vector: TaskVector
     compressor: Compressor
     pool: ThreadPoolExecutor
     metadata: JSON = field(default_factory=dict)
+    parent: ParentRecord | None = None
     counter: Counter = field(default_factory=lambda: Counter(SILENT, 0))
 
 

@@ -159,6 +159,17 @@ class Extras(Mapping[str, NDArray[Any]]):
             del part  # before the next one is there
         return whole.reshape(record.shape).view(DTYPES[record.dtype])
 
+    def chunks(self, name: str) -> Iterator[tuple[str, bytes]]:
+        """The chunks as they are stored: key relative to the array, compressed bytes.
+
+        Raises:
+            UnitNotFoundError: the task has no such extra.
+            CorruptionError: one is missing or damaged.
+        """
+        number, record = self._find(name)
+        for key in chunk_keys(record):
+            yield key, self._read(f"extras/{number}/{key}")
+
     def check(self, name: str) -> None:
         """Read and decode an array chunk by chunk, keeping none of it.
 

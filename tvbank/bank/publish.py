@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from tvbank.bank.chains import ParentRecord, refuse_needed
 from tvbank.bank.documents import (
     MAX_DOCUMENT_BYTES,
     ROOT,
@@ -29,6 +30,7 @@ from tvbank.errors import (
     RouterExistsError,
     StorageError,
     TaskExistsError,
+    name_some,
 )
 from tvbank.layout import Layout
 from tvbank.storage import LosesWritesError, ObjectNotFoundError, Storage
@@ -58,26 +60,75 @@ def publish_task(
 
     Raises:
         TaskExistsError: the bank has a task of that name and ``replace`` is false.
+        TaskNeededError: others start from the one that it would replace.
+        ConflictError: its parent was replaced or removed meanwhile.
         BaseMismatchError: another bank took the place of the one it was compressed for.
         StorageError: the store refused; the catalog is what it was.
     """
 
     def edit(tasks: Tasks) -> Tasks:
         refuse_existing(tasks, name, replace=replace)
+        refuse_needed(tasks, name, "give the new one another name, or remove those first")
+        refuse_lost_parent(tasks, prepared.entry.parent)
         return {**tasks, name: prepared.entry}
 
     with storage.exclusive():
         current = read_root_to_publish(storage, layout)
         edit(current[0].tasks)
-        revision = f"tasks/{name}/{prepared.entry.revision}"
-        sizes = {f"{revision}/zarr.json": len(prepared.document)}
-        for key, data in prepared.objects:
-            storage.put(f"{revision}/{key}", data)
-            sizes[f"{revision}/{key}"] = len(data)
-        storage.put(f"{revision}/zarr.json", prepared.document)
-        for marker in markers("tasks", [name]):
-            storage.put(marker, MARKER)
+        sizes = put_prepared(storage, name, prepared)
         return replace_root(storage, layout, edit, current=current, sizes=sizes)
+
+
+def put_prepared(storage: Storage, name: str, prepared: Prepared) -> dict[str, int]:
+    """Write a revision's objects, which no catalog names yet; their keys and sizes.
+
+    Raises:
+        StorageError: the store refused.
+    """
+    revision = f"tasks/{name}/{prepared.entry.revision}"
+    sizes = {f"{revision}/zarr.json": len(prepared.document)}
+    for key, data in prepared.objects:
+        storage.put(f"{revision}/{key}", data)
+        sizes[f"{revision}/{key}"] = len(data)
+    storage.put(f"{revision}/zarr.json", prepared.document)
+    for marker in markers("tasks", [name]):
+        storage.put(marker, MARKER)
+    return sizes
+
+
+def refuse_changed(tasks: Tasks, before: Mapping[str, CatalogEntry], named: Sequence[str]) -> None:
+    """Refuse to edit a catalog whose tasks are not those any more that an edit was made for.
+
+    Args:
+        tasks: the newest.
+        before: those that the edit was made for.
+        named: tasks that it must know.
+
+    Raises:
+        ConflictError: names those that others have changed.
+    """
+    changed = [name for name, entry in before.items() if tasks.get(name) != entry]
+    changed += [name for name in named if name not in before]
+    if changed:
+        raise ConflictError(
+            f"{name_some(changed)} {'were' if len(changed) > 1 else 'was'} changed by another "
+            "writer meanwhile: try again"
+        )
+
+
+def refuse_lost_parent(tasks: Tasks, parent: ParentRecord | None) -> None:
+    """Refuse a task whose parent is not in the catalog any more as it was.
+
+    Raises:
+        ConflictError: it was replaced or removed.
+    """
+    if parent is not None and (
+        parent.task not in tasks or tasks[parent.task].revision != parent.revision
+    ):
+        raise ConflictError(
+            f"task {parent.task!r}, the parent, was replaced or removed by another writer: add the "
+            "task again, with the parent that is there now"
+        )
 
 
 def read_root_to_publish(storage: Storage, layout: Layout) -> tuple[Catalog, str]:
@@ -142,10 +193,14 @@ def remove_task(storage: Storage, layout: Layout, name: str) -> Catalog:
     Raises:
         BaseMismatchError: another bank took the place of the one that was opened.
         TaskNotFoundError: the bank has no task of that name.
+        TaskNeededError: others start from it.
     """
 
     def edit(tasks: Tasks) -> Tasks:
         find_task(storage, tasks, name)
+        refuse_needed(
+            tasks, name, "remove those first, or fold it into them with fold=True (`rm --fold`)"
+        )
         return {other: entry for other, entry in tasks.items() if other != name}
 
     return replace_root(storage, layout, edit)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Literal, final
 
+from tvbank.bank.chains import without_parents
 from tvbank.bank.documents import (
     FORMAT,
     MAX_DOCUMENT_BYTES,
@@ -119,6 +120,9 @@ class Rebuilder:
         for name, (digest, document) in self._take("tasks", layout).items():
             revision = decode_revision(document, name, name)
             tasks[name] = _task_entry(layout, revision, digest, len(document))
+        for name in without_parents(tasks):
+            del tasks[name]
+            self._leave("tasks", name, "the task that it starts from is not there in that revision")
         routers: dict[str, RouterEntry] = {}
         for name, (digest, document) in self._take("routers", layout).items():
             records = decode_router(document, name, layout.sha256).objects.values()
@@ -257,4 +261,5 @@ def _task_entry(layout: Layout, revision: Revision, digest: str, size: int) -> C
         replaced=replaced,
         compressor=revision.compressor,
         features=revision.features,
+        parent=revision.parent,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
@@ -18,9 +18,18 @@ from tvbank.bank.documents import (
     Revision,
     decode_layout,
     decode_revision,
+    documents_first,
 )
 from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
 from tvbank.bank.extras import Extras, check_extras
+from tvbank.bank.lineage import (
+    ChainedFrame,
+    chained_frames,
+    decode_chained,
+    dense_over,
+    sparse_over,
+    weights_after,
+)
 from tvbank.bank.making import recall_base
 from tvbank.bank.product_records import FEATURE
 from tvbank.bank.products import Products, check_revision
@@ -39,8 +48,14 @@ from tvbank.storage import Storage
 class Unit:
     """The entries of one unit of one task; nothing is read before it is asked for."""
 
-    def __init__(self, task: Task, reader: DeltaReader, record: UnitRecord) -> None:
-        self._task, self._reader, self._record = task, reader, record
+    def __init__(
+        self,
+        task: Task,
+        reader: DeltaReader,
+        record: UnitRecord,
+        lineage: Sequence[DeltaReader] = (),
+    ) -> None:
+        self._task, self._reader, self._record, self._lineage = task, reader, record, lineage
 
     @property
     def name(self) -> str:
@@ -72,6 +87,8 @@ class Unit:
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
+        if self._lineage:
+            return sparse_over(self._lineage, self._record)
         if (product := self._task.products.get(self.name)) is not None:
             return product.to_sparse()
         return join(self._reader, self._reader.frames(self._record))
@@ -82,6 +99,8 @@ class Unit:
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
+        if self._lineage:
+            return dense_over(self._lineage, self._record).reshape(self.shape)
         if (product := self._task.products.get(self.name)) is not None:
             return product.to_dense()
         what = f"unit {self.name!r}, dense,"
@@ -100,6 +119,9 @@ class Unit:
 class Task(Mapping[str, Unit]):
     """One task of a bank: its units by name, in the order of the base.
 
+    Of a task that was added with ``parent=``, units and frames are those of the whole chain: steps
+    that lead from the base to it. ``own_steps`` is what itself stores.
+
     Attributes:
         name: of the task.
         remarks: what ``add`` found worth knowing of the fine-tune's names, and of what it lacks;
@@ -116,11 +138,41 @@ class Task(Mapping[str, Unit]):
         entry: CatalogEntry,
         *,
         by_shard: bool = False,
+        ancestors: Mapping[str, CatalogEntry] | None = None,
     ) -> None:
+        """Read nothing yet.
+
+        Args:
+            storage: holds the bank.
+            layout: of the bank.
+            name: of the task.
+            entry: what the catalog says of it.
+            by_shard: whether whole shards are read.
+            ancestors: what the catalog says of the tasks that it starts from, over each other;
+                the one that starts from the base first.
+        """
         self.name = name
         self._storage, self._layout, self._entry = storage, layout, entry
-        self._by_shard = by_shard
+        self._by_shard, self._ancestors = by_shard, dict(ancestors or {})
         self._reader = DeltaReader(storage, layout, name, entry, by_shard=by_shard)
+
+    @property
+    def parent(self) -> str | None:
+        """The exact task from whose state this one's steps lead; None if that is the base's."""
+        return self._entry.parent.task if self._entry.parent else None
+
+    @cached_property
+    def lineage(self) -> tuple[Task, ...]:
+        """The tasks that lead from the base to this one, each as ``own_steps``, itself the last."""
+        own = {**self._ancestors, self.name: self._entry}
+        given = self._storage, self._layout
+        return tuple(
+            Task(*given, name, entry, by_shard=self._by_shard) for name, entry in own.items()
+        )
+
+    def own_steps(self) -> Task:
+        """The task by itself, as if its parent were the base: what it stores, not the chain."""
+        return self.lineage[-1]
 
     @property
     def revision(self) -> str:
@@ -144,7 +196,7 @@ class Task(Mapping[str, Unit]):
 
     @property
     def nonzeros(self) -> int:
-        """Entries that are not zero, of all units; all entries of products count."""
+        """Entries that the task itself stores, of all units; all entries of products count."""
         return self._entry.nonzeros
 
     @property
@@ -184,11 +236,11 @@ class Task(Mapping[str, Unit]):
         replaced = tuple(e.name for e in revision.extras if e.name in self._layout.by_name)
         agreed = (
             entry.element, entry.shards, entry.nonzeros, entry.replaced, entry.compressor,
-            entry.features,
+            entry.features, entry.parent,
         )  # fmt: skip
         stated = (
             revision.element, revision.shards, revision.nonzeros, replaced, revision.compressor,
-            revision.features,
+            revision.features, revision.parent,
         )  # fmt: skip
         if stated != agreed or revision.layout != self._layout.sha256:
             raise CorruptionError(
@@ -214,12 +266,28 @@ class Task(Mapping[str, Unit]):
             self._storage, self._layout, self.name, self._folder, revision, by_shard=self._by_shard
         )
 
+    def objects(self) -> Iterator[tuple[str, bytes]]:
+        """All stored objects of the revision but its document: key relative to it, bytes, checked.
+
+        Raises:
+            CorruptionError: one is missing or damaged.
+        """
+        records = dict(documents_first(self.document.objects))
+        shards = enumerate(self._entry.shards)
+        records |= {f"delta/c/{number}": shard for number, shard in shards if shard is not None}
+        for key, record in records.items():
+            yield key, read_stored(self._storage, f"{self._folder}/{key}", record, self.name)
+
     def to_dense(self) -> dict[str, NDArray[Any]]:
         """All entries of all units, by name, each in its shape; decoded on all cores.
 
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
+        if self._ancestors:
+            with all_cores() as pool:
+                arrays = pool.map(lambda unit: unit.to_dense(), self.by_shard().values())
+                return dict(zip(self, arrays, strict=True))
         with all_cores() as pool:
             task = self.by_shard()
             dense = fill_all(task._reader, list(self._units.values()), pool)
@@ -233,6 +301,10 @@ class Task(Mapping[str, Unit]):
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
+        if self._ancestors:
+            with all_cores() as pool:
+                pairs = pool.map(lambda unit: unit.to_sparse(), self.by_shard().values())
+                return dict(zip(self, pairs, strict=True))
         with all_cores() as pool:
             task = self.by_shard()
             sparse = join_all(task._reader, list(self._units.values()), pool)
@@ -240,12 +312,17 @@ class Task(Mapping[str, Unit]):
 
     def by_shard(self) -> Task:
         """The same task, read shard by shard: fewer requests where all of its units are read."""
-        return Task(self._storage, self._layout, self.name, self._entry, by_shard=True)
+        return Task(
+            self._storage, self._layout, self.name, self._entry, by_shard=True,
+            ancestors=self._ancestors,
+        )  # fmt: skip
 
     def all_frames(self) -> TaskFrames:
         """The stored frames of all units at once, checked and laid out for the compiled loops.
 
         Units that are products have none.
+
+        Of a chain those of the task itself: see ``own_steps``.
 
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
@@ -280,6 +357,8 @@ class Task(Mapping[str, Unit]):
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
         """
         record = self._unit(unit)
+        if self._ancestors:
+            return chained_frames(self._readers, record)
         if record.name in self.products:
             return self.products.frames(record.name)
         return self._reader.frames(record)
@@ -298,10 +377,36 @@ class Task(Mapping[str, Unit]):
         Raises:
             CorruptionError: the frame violates the format; says task, unit, byte range.
         """
+        if isinstance(frame, ChainedFrame):
+            return decode_chained(frame)
         return self._reader.decode(frame)
 
     def __getitem__(self, name: str) -> Unit:
-        return Unit(self, self._reader, self._unit(name))
+        lineage = self._readers if self._ancestors else ()
+        return Unit(self, self._reader, self._unit(name), lineage)
+
+    def after(self, frame: StoredFrame, block: NDArray[Any]) -> NDArray[Any]:
+        """The weights of a frame's chunk after this exact task; from any thread.
+
+        Args:
+            frame: one of ``frames``.
+            block: the base's weights of the chunk, in its own element type, [n].
+
+        Raises:
+            CorruptionError: the frame violates the format; says task, unit, byte range.
+        """
+        links = frame.links if isinstance(frame, ChainedFrame) else ((self._reader, frame),)
+        return weights_after(block, links)
+
+    @property
+    def chunk_length(self) -> int:
+        """Entries of a chunk."""
+        return self._layout.chunk_length
+
+    @cached_property
+    def _readers(self) -> tuple[DeltaReader, ...]:
+        """Of the whole lineage, in its order."""
+        return tuple(task._reader for task in self.lineage)
 
     def _unit(self, name: str) -> UnitRecord:
         try:
@@ -318,7 +423,7 @@ class Task(Mapping[str, Unit]):
 
     def __reduce__(self) -> tuple[object, ...]:
         given = (self._storage, self._layout.document, self.name, self._entry, self._by_shard)
-        return _unpickled, given
+        return _unpickled, (*given, self._ancestors)
 
     def __repr__(self) -> str:
         return f"Task({self.name!r}, {self.compressor}, {self.stored_bytes} bytes)"
@@ -335,9 +440,14 @@ class Task(Mapping[str, Unit]):
 
 
 def _unpickled(
-    storage: Storage, layout: bytes, name: str, entry: CatalogEntry, by_shard: bool
+    storage: Storage,
+    layout: bytes,
+    name: str,
+    entry: CatalogEntry,
+    by_shard: bool,
+    ancestors: Mapping[str, CatalogEntry],
 ) -> Task:
-    return Task(storage, decode_layout(layout), name, entry, by_shard=by_shard)
+    return Task(storage, decode_layout(layout), name, entry, by_shard=by_shard, ancestors=ancestors)
 
 
 #: The products of a task that needs no feature for them: nothing has to be read.
@@ -379,7 +489,7 @@ def inspect(task: Task) -> Iterator[UnitSummary]:
     Raises:
         CorruptionError: a shard is missing, or an index or frame is damaged; says where.
     """
-    by_shard = task.by_shard()
+    by_shard = task.own_steps().by_shard()
     for name, unit in by_shard.items():
         if name in by_shard.products:
             record, size = by_shard.products.record(name), by_shard.products.stored_bytes(name)

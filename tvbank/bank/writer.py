@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import IO, final
 
+from tvbank.bank.chains import CHAINS, ParentRecord
 from tvbank.bank.documents import (
     JSON,
     CatalogEntry,
@@ -63,7 +64,7 @@ def prepare(draft: Draft, spool: Spool) -> Prepared:
         CheckpointError: a unit to keep whole is too large for that.
     """
     compressor, vector = draft.compressor, draft.vector
-    writer = RevisionWriter(draft.layout, compressor.element, spool)
+    writer = RevisionWriter(draft.layout, compressor.element, spool, draft.parent)
     for name in vector.whole:
         record, chunks = encode_whole(vector.fine_tune, name)
         writer.keep_whole(record, chunks)
@@ -87,8 +88,11 @@ class RevisionWriter:
         extras: the tensors that have been kept whole so far.
     """
 
-    def __init__(self, layout: Layout, element: Element, spool: Spool) -> None:
+    def __init__(
+        self, layout: Layout, element: Element, spool: Spool, parent: ParentRecord | None = None
+    ) -> None:
         self._layout, self._element, self._spool = layout, element, spool
+        self._parent = parent
         self._objects: dict[str, ObjectRecord] = {}
         self.extras: tuple[ExtraRecord, ...] = ()
         self._products: tuple[ProductRecord, ...] = ()
@@ -151,7 +155,8 @@ class RevisionWriter:
             metadata: the user's own, checked.
             features: what a reader must know beyond 1.0 to read the task, beside its frames.
         """
-        required = {*features, *([FEATURE] if self._products else [])}
+        used = {FEATURE: bool(self._products), CHAINS: self._parent is not None}
+        required = {*features, *(name for name, is_used in used.items() if is_used)}
         shards: list[ObjectRecord | None] = []
         nonzeros = sum(self._layout.by_name[each.unit].size for each in self._products)
         for number, (shard, count) in enumerate(_shards(self._layout, frames, required)):
@@ -175,6 +180,7 @@ class RevisionWriter:
             stored_bytes=named.size + sum(record.size for record in stored),
             compressor=compressor,
             features=needed,
+            parent=self._parent,
         )
         return Prepared(entry, document, self._spool)
 
@@ -202,6 +208,7 @@ class RevisionWriter:
             features=features,
             products=self._products,
             adapter=self._adapter,
+            parent=self._parent,
         )
         return encode_document(revision)
 

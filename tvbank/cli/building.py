@@ -32,6 +32,7 @@ from tvbank.cli._arguments import (
     SetOption,
     StepsOption,
     TaskArgument,
+    complete_task,
     flexswitch,
     given_values,
     key_values,
@@ -115,6 +116,20 @@ def add(
             "('*.pooler.*'), or 'base' for all; repeatable.",
         ),
     ] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="exact: keep the steps from this exact task's state, not from the base.",
+            autocompletion=complete_task,
+        ),
+    ] = None,
+    anchor_every: Annotated[
+        int | None,
+        typer.Option(
+            help="with --parent: of so many tasks in a row one starts from the base again."
+        ),
+    ] = None,
     model: ModelOption = None,
     data: DataOption = None,
     loss: LossOption = None,
@@ -158,6 +173,8 @@ def add(
             replace_mismatched=replace_mismatched,
             given=given_values(beside or []),
             missing=missing,
+            parent=parent,
+            anchor_every=anchor_every,
             progress=progress,
         )
     for remark in added.remarks:
@@ -169,9 +186,16 @@ def add(
 
 
 @app.command("rm")
-def remove(bank: BankArgument, task: TaskArgument) -> None:
+def remove(
+    bank: BankArgument,
+    task: TaskArgument,
+    fold: Annotated[
+        bool,
+        typer.Option("--fold", help="Put its steps into those of the tasks that start from it."),
+    ] = False,
+) -> None:
     """Remove a task from the catalog; `tvbank gc` frees its bytes."""
-    tvbank.open(bank).remove(task)
+    tvbank.open(bank).remove(task, fold=fold)
     say(f"removed {task}; `tvbank gc {bank}` frees its bytes")
 
 

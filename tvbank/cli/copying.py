@@ -35,6 +35,14 @@ def copy(
             help="Replace tasks of the same names; of the same tasks, repair what is damaged.",
         ),
     ] = False,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold",
+            help="Copy tasks that start from others as tasks that start from the base; without it "
+            "those others come along.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a bank or some of its tasks between any two places; interrupted, it goes on again."""
@@ -42,7 +50,9 @@ def copy(
 
     start = time.monotonic()
     with Bar("copying") as progress:
-        report = copy_tasks(bank, target, tasks or None, replace=replace, progress=progress)
+        report = copy_tasks(
+            bank, target, tasks or None, replace=replace, fold=fold, progress=progress
+        )
     if as_json:
         print_json(report)
         return

@@ -35,13 +35,16 @@ def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
             "bits_per_parameter": task.bits_per_parameter,
             "share_of_base": task.stored_bytes / base_bytes if base_bytes else None,
             "revision": task.revision,
+            "parent": task.parent,
         }
         for name, task in opened.items()
     ]
+    chains = any(row["parent"] for row in rows)
     print_answer(
         as_json,
         rows,
-        ["task", "compressor", "stored", "bits/param", "of the base", "revision"],
+        ["task", "compressor", "stored", "bits/param", "of the base", "revision"]
+        + ["parent"] * chains,
         [
             [
                 row["task"],
@@ -51,6 +54,7 @@ def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
                 f"{row['share_of_base']:.2%}" if base_bytes else "",
                 row["revision"][:12],
             ]
+            + [row["parent"] or "(base)"] * chains
             for row in rows
         ],
         text=2,
@@ -112,6 +116,7 @@ def _show_task(task: tvbank.Task, as_json: bool) -> None:
     facts = {
         "task": task.name,
         "revision": task.revision,
+        "lineage": [each.name for each in task.lineage],
         "compressor": task.compressor,
         "metadata": task.metadata,
         "stored_bytes": task.stored_bytes,
@@ -145,3 +150,5 @@ def _show_task(task: tvbank.Task, as_json: bool) -> None:
             f"{task.name}: {describe(task.compressor)}, stored in "
             f"{human_bytes(task.stored_bytes)}, {task.bits_per_parameter:.3f} bits per parameter"
         )
+        if task.parent:
+            say("steps over: " + " -> ".join(["base", *(each.name for each in task.lineage)]))

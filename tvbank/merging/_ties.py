@@ -123,7 +123,7 @@ def _thresholds(merge: Merge, density: Fraction, across: Literal["task", "unit"]
     for group in [units] if across == "task" else [[unit] for unit in units]:
         quota = math.ceil(density * sum(unit.size for unit in group))
         for number, weighted in enumerate(merge.tasks):
-            few = weighted.task.nonzeros <= quota
+            few = sum(each.nonzeros for each in weighted.task.lineage) <= quota
             least = _ANY if few else _least(merge, weighted.task, group, quota)
             thresholds |= {(number, unit.name): least for unit in group}
     return thresholds

@@ -15,7 +15,7 @@ from tvbank.switching._indexed import IndexedAddition, indexed_additions
 from tvbank.switching._model import AttachedModel
 from tvbank.switching._places import Place
 from tvbank.switching._products import ProductChange, product_changes
-from tvbank.switching._record import Record, Undo, empty_record
+from tvbank.switching._record import Buffers, Record, Undo, empty_record
 from tvbank.switching._resident import ResidentTask
 
 #: How often restoring the base is tried: what interrupts it once may not do so again.
@@ -76,9 +76,30 @@ def read_request(bank: Bank, tasks: Tasks, heads: str | None) -> Request:
     return request
 
 
+#: The tasks that lead from the base to a state, one after the other: names and revisions.
+Path = tuple[tuple[str, str], ...]
+
+
+@final
+@dataclass(frozen=True)
+class _Level:
+    """One task that was added as it is, over the base or another one.
+
+    Attributes:
+        task: its name and revision.
+        undos: the way back to the state before it.
+    """
+
+    task: tuple[str, str]
+    undos: list[Undo]
+
+
 @final
 class Weights:
     """The weights of an attached model: the base, and the way back to it.
+
+    A chain of exact tasks is added level by level, each with an undo of its own: a state that
+    shares its first levels with the present one keeps them.
 
     Whatever is written is recorded in ``_undos`` first, and each of these can be restored at
     any time, any number of times. So after any interruption, restoring all of them gives the base.
@@ -93,6 +114,7 @@ class Weights:
         self._memory = WorkingMemory()
         self._undos: list[Undo] = []
         self._record = empty_record()
+        self._levels: list[_Level] = []
         self._swapped: list[Place] = []
         self._settled = True
         self.request = Request()
@@ -116,6 +138,7 @@ class Weights:
         tasks: Sequence[tuple[ResidentTask, float | None]],
         swaps: list[Swap],
         blends: Callable[[], list[Swap]] = list,
+        path: Path = (),
     ) -> None:
         """Change to another state; to the base if anything interrupts it.
 
@@ -124,6 +147,7 @@ class Weights:
             tasks: its tasks in memory, with their weights.
             swaps: the units kept whole that go with it.
             blends: called once the tasks have been added: what takes the place of some sums.
+            path: of one task as it is: what ``tasks`` are, each of them the parent of the next.
 
         Raises:
             CorruptionError: a frame violates the spec; says where.
@@ -133,7 +157,7 @@ class Weights:
             self.back_to_base()
         try:
             self._settled = False
-            self._enter(request, tasks, swaps, blends)
+            self._enter(request, tasks, swaps, blends, path)
         except BaseException:
             self.back_to_base()
             raise
@@ -152,7 +176,7 @@ class Weights:
                     undo.restore()
                 self._model.expect_base(self._swapped)
                 self._model.mark(overlook)
-                self._settle(Request(), [], empty_record(), [])
+                self._settle(Request(), [], empty_record(), [], [])
                 break
             except BaseException as error:
                 interruption = error
@@ -167,42 +191,71 @@ class Weights:
         tasks: Sequence[tuple[ResidentTask, float | None]],
         swaps: list[Swap],
         blends: Callable[[], list[Swap]],
+        path: Path,
     ) -> None:
+        kept = self._common(path)
+        staying = [undo for level in kept for undo in level.undos]
         for undo in reversed(self._undos):  # buffers were written over sums
-            if undo is not self._record:  # ``addition.run`` puts that one back, chunk by chunk
+            # ``addition.run`` puts the first record back, chunk by chunk
+            if undo not in staying and (kept or undo is not self._record):
                 undo.restore()
         before = list(self._undos)
-        addition = self._addition(tasks)
-        undos: list[Undo] = [addition.record]
-        products: list[ProductChange] = []
-        if any(task.products for task, _ in tasks):
-            self._record.restore()  # products are made of the base's weights
-            products = list(product_changes(self._model.bindings, tasks))
-            undos += [product.undo for product in products]
-        self._undos = before + undos
-        addition.run(self._record)
-        for target, parts in indexed_additions(tasks).items():
-            unit = self._model.layout.units[target.units[0]].name
-            indexed = IndexedAddition(target, unit, parts)
-            undos.append(indexed.undo)
+        undos: list[Undo] = []  # of what is written now
+
+        def writes(undo: Undo) -> None:
+            undos.append(undo)
             self._undos = before + undos
-            indexed.write()
-        for product in products:
-            product.write()
+
+        record, levels = self._record, list(kept)
+        for number in range(len(kept), len(path) or 1):
+            some = tasks[number : number + 1] if path else tasks
+            begun = len(undos)
+            if number:
+                addition: Addition = OneTask(*some[0], self._memory, Buffers())
+                previous = empty_record()
+            else:
+                addition, previous = self._addition(some), self._record
+                record = addition.record
+            writes(addition.record)
+            products: list[ProductChange] = []
+            if any(task.products for task, _ in some):
+                self._record.restore()  # products are made of the base's weights
+                products = list(product_changes(self._model.bindings, some))
+                for product in products:
+                    writes(product.undo)
+            addition.run(previous)
+            for target, parts in indexed_additions(some).items():
+                unit = self._model.layout.units[target.units[0]].name
+                indexed = IndexedAddition(target, unit, parts)
+                writes(indexed.undo)
+                indexed.write()
+            for product in products:
+                product.write()
+            if path:
+                levels.append(_Level(path[number], undos[begun:]))
         swaps = [*swaps, *blends()]
         left, entered = self._swapped, [place for swap in swaps for place in swap.places]
         self._swapped = left + entered
         sizes = self._model.sizes.changes(
             (place, swap.tensor) for swap in swaps if not swap.in_place for place in swap.places
         )
-        undos.append(SwapsUndo(swaps, sizes))
-        self._undos = before + undos
+        writes(SwapsUndo(swaps, sizes))
         write_swaps(swaps, sizes)
         self._model.expect_base(left)
         self._model.expect(entered)
         self._model.mark()
-        self._memory.turn()
-        self._settle(request, undos, addition.record, entered)
+        if not kept:
+            self._memory.turn()
+        self._settle(request, staying + undos, record, entered, levels)
+
+    def _common(self, path: Path) -> list[_Level]:
+        """The levels of the present state, from the base on, that a path begins with, too."""
+        common: list[_Level] = []
+        for level, task in zip(self._levels, path, strict=False):
+            if level.task != task:
+                break
+            common.append(level)
+        return common
 
     def _addition(self, tasks: Sequence[tuple[ResidentTask, float | None]]) -> Addition:
         if len(tasks) == 1:
@@ -211,8 +264,14 @@ class Weights:
         return addition_of(weighted, self._memory)
 
     def _settle(
-        self, request: Request, undos: list[Undo], record: Record, swapped: list[Place]
+        self,
+        request: Request,
+        undos: list[Undo],
+        record: Record,
+        swapped: list[Place],
+        levels: list[_Level],
     ) -> None:
         self._undos, self._record, self._swapped = undos, record, swapped
+        self._levels = levels
         self.request = request
         self._settled = True

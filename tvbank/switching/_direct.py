@@ -134,14 +134,28 @@ class Addition(ABC):
 class OneTask(Addition):
     """One task: as ``tvbank.export`` restores it, or multiplied by a weight."""
 
-    def __init__(self, task: ResidentTask, weight: float | None, memory: WorkingMemory) -> None:
-        """Prepare to add a task; ``weight`` is ``None`` for the task itself."""
+    def __init__(
+        self,
+        task: ResidentTask,
+        weight: float | None,
+        memory: WorkingMemory,
+        buffers: Buffers | None = None,
+    ) -> None:
+        """Prepare to add a task; ``weight`` is ``None`` for the task itself.
+
+        Args:
+            task: what to add.
+            weight: see above.
+            memory: what changes work with.
+            buffers: for a record that stays when the next one is made; the spare ones by default.
+        """
         self._task, self._frames = task, task.frames
         self._mode = ADD if task.is_float else STEP if weight is None else ADD_STEPS
         factor = float32_of(1.0 if weight is None else weight)
         self._factors = np.full(len(self._frames.table), factor)
         self._scratch, self.crew = memory.scratch, memory.crew
-        self.record = Record(task.places, task.record_size, memory.spare, memory.crew)
+        kept = memory.spare if buffers is None else buffers
+        self.record = Record(task.places, task.record_size, kept, memory.crew)
 
     def _parts(self, threads: int) -> NDArray[np.int64]:
         return self._task.parts(threads)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tvbank.bank.bank import Bank
+from tvbank.bank.folding import folded
 from tvbank.bank.reader import TaskFrames
 from tvbank.bank.task import Task
 from tvbank.coding.decoding.positions import run_tables_address
@@ -197,16 +198,21 @@ class ResidentTask:
 
 @final
 class Cache:
-    """Tasks by name. Its lock guards the table only: several threads may read tasks at once."""
+    """Tasks by name. Its lock guards the table only: several threads may read tasks at once.
+
+    Of a chain, each task has a place of its own, and those of a weighted sum are folded into one.
+    """
 
     def __init__(self, bank: Bank, bindings: Bindings, budget: int) -> None:
         """Keep at most ``budget`` bytes of tasks between calls."""
         self._bank, self._bindings, self._budget = bank, bindings, budget
-        self._tasks: OrderedDict[str, ResidentTask] = OrderedDict()
+        self._tasks: OrderedDict[tuple[str, bool], tuple[str, ResidentTask]] = OrderedDict()
         self._lock = threading.RLock()
 
     def get(self, name: str) -> ResidentTask:
         """A task, read from the bank unless it is in memory in the bank's present revision.
+
+        Of a task that starts from another one: all steps from the base on, folded into one task.
 
         Raises:
             TaskNotFoundError: the bank has no such task.
@@ -214,29 +220,45 @@ class Cache:
             UnitMismatchError: as ``ResidentTask``.
         """
         stored = self._bank[name]
+        return self._get(stored, folding=stored.parent is not None)
+
+    def path(self, name: str) -> list[ResidentTask]:
+        """The tasks that lead from the base to a task, by their own steps; the task itself last.
+
+        Raises:
+            TaskNotFoundError, CorruptionError, StorageError, UnitMismatchError: as ``get``.
+        """
+        return [self._get(each, folding=False) for each in self._bank[name].lineage]
+
+    def _get(self, stored: Task, *, folding: bool) -> ResidentTask:
+        key = stored.name, folding
         with self._lock:
-            task = self._tasks.get(name)
+            revision, task = self._tasks.get(key, ("", None))
             if task is not None:
-                self._tasks.move_to_end(name)
-        if task is not None and task.revision == stored.revision:
+                self._tasks.move_to_end(key)
+        if task is not None and revision == stored.revision:
             task.pack()  # it is used again, so packing it pays
             return task
-        task = ResidentTask(stored, self._bindings)
+        whole = folded(stored, self._bank.layout) if folding else stored.own_steps()
+        task = ResidentTask(whole, self._bindings)
         with self._lock:
-            self._tasks[name] = task
-            self._tasks.move_to_end(name)
+            self._tasks[key] = stored.revision, task
+            self._tasks.move_to_end(key)
         return task
 
     def trim(self) -> None:
         """Drop the least recently used tasks until the others are within the budget."""
         with self._lock:
-            sizes = {name: task.nbytes for name, task in self._tasks.items()}
+            sizes = {key: task.nbytes for key, (_, task) in self._tasks.items()}
             total = sum(sizes.values())
             while total > self._budget:
-                name, _ = self._tasks.popitem(last=False)
-                total -= sizes[name]
+                key, _ = self._tasks.popitem(last=False)
+                total -= sizes[key]
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each task in memory, the least recently used one first."""
+        sizes: dict[str, int] = {}
         with self._lock:
-            return {name: task.nbytes for name, task in self._tasks.items()}
+            for (name, _), (_, task) in self._tasks.items():
+                sizes[name] = sizes.get(name, 0) + task.nbytes
+        return sizes

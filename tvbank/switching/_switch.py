@@ -256,7 +256,8 @@ class Switch:
         for name in tasks:
             read_request(self._bank, name, None)
         for name in tasks:
-            self._cache.get(name).pack()
+            for task in self._cache.path(name):
+                task.pack()
             self._cache.trim()
 
     def __repr__(self) -> str:
@@ -293,8 +294,16 @@ class Switch:
             self._weights.back_to_base()
             return
         try:
-            tasks = {name: self._cache.get(name) for name in revisions}
-            summed = [(tasks[name], weight) for name, weight in request.tasks]
+            path = self._path(request)
+            if path:
+                tasks = {path[-1].name: path[-1]}
+                tasks |= {
+                    name: self._cache.get(name) for name in request.names if name not in tasks
+                }
+                summed: list[tuple[ResidentTask, float | None]] = [(task, None) for task in path]
+            else:
+                tasks = {name: self._cache.get(name) for name in revisions}
+                summed = [(tasks[name], weight) for name, weight in request.tasks]
             weighted = [(task, weight) for task, weight in summed if weight is not None]
             kept = self._blends.kept(weighted)
             if unknown := self._blends.unknown(kept):
@@ -304,10 +313,17 @@ class Switch:
             self._weights.go(
                 request, summed, swaps,
                 partial(self._blends.swaps, weighted, kept) if weighted else list,
+                tuple((task.name, task.revision) for task in path),
             )  # fmt: skip
             self._revisions = revisions
         finally:
             self._cache.trim()
+
+    def _path(self, request: Request) -> list[ResidentTask]:
+        """The tasks that lead to one task as it is; none for a weighted sum, or at the base."""
+        if len(request.tasks) != 1 or request.tasks[0][1] is not None:
+            return []
+        return self._cache.path(request.tasks[0][0])
 
     def _swaps(
         self, request: Request, tasks: dict[str, ResidentTask], blended: Collection[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tools.vectors._names import distinct_names
+from tools.vectors.banks.chains import chain_faults
 from tools.vectors.banks.document_faults import layout_faults, name_faults, root_faults
 from tools.vectors.banks.feature_faults import feature_faults
 from tools.vectors.banks.object_faults import (
@@ -23,7 +24,7 @@ def invalid_banks() -> Iterator[tuple[str, str, str, Files]]:
     sources = (
         root_faults(), name_faults(), layout_faults(), revision_faults(), shard_faults(),
         extra_faults(), marker_faults(), router_faults(), feature_faults(),
-        product_faults(),
+        product_faults(), chain_faults(),
     )  # fmt: skip
     faults = [fault for source in sources for fault in source]
     names = distinct_names((reason, why) for reason, why, _ in faults)

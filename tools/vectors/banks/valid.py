@@ -6,10 +6,12 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from tools.vectors._dice import Dice
+from tools.vectors.banks.chains import chains
 from tools.vectors.banks.features import entropy_coded, exact_plan
 from tools.vectors.banks.invalid import invalid_banks
 from tools.vectors.banks.products import product_chunk, products
@@ -79,6 +81,7 @@ def valid_banks() -> Iterator[tuple[str, str, Plan, Edits]]:
         Plan(plan.units, {"t": task}, plan.whole, plan.tied),
         Edits(),
     )
+    yield "chains", "exact tasks that start from others", chains(), Edits()
     yield (
         "products",
         "adapters: products of every type and form",
@@ -270,7 +273,7 @@ def _expected(plan: Plan) -> dict[str, Any]:
         for tensor_name in (*base, *plan.tied):
             owner = plan.tied.get(tensor_name, tensor_name)
             kept = extras.get(tensor_name) or extras.get(owner)
-            data = kept.data if kept else _weights(base[owner], task, entries)
+            data = kept.data if kept else _state(plan, name, base[owner])
             weights[tensor_name] = hashlib.sha256(data).hexdigest()
         tasks[name] = {
             "element": task.element,
@@ -316,6 +319,14 @@ def _all_entries(plan: Plan, task: TaskPlan) -> dict[str, Chunk]:
     units = {unit.name: unit for unit in plan.units}
     made = {each.unit: product_chunk(units[each.unit], each) for each in task.products}
     return dict(task.entries) | made
+
+
+def _state(plan: Plan, name: str, unit: Tensor) -> bytes:
+    """A unit after a task, and after all that it starts from."""
+    task = plan.tasks[name]
+    if task.parent is not None:
+        unit = replace(unit, data=_state(plan, task.parent, unit))
+    return _weights(unit, task, _all_entries(plan, task))
 
 
 def _weights(unit: Tensor, task: TaskPlan, all_entries: dict[str, Chunk]) -> bytes:

@@ -62,6 +62,7 @@ class TaskPlan:
     metadata: Json = field(default_factory=dict)
     stored_zeros: frozenset[int] = frozenset()
     products: tuple[ProductPlan, ...] = ()
+    parent: str | None = None
     adapter: Json = field(default_factory=dict)
 
 
@@ -119,7 +120,7 @@ def write_bank(plan: Plan, edits: Edits | None = None) -> Files:
         files["tasks/zarr.json"] = MARKER
     catalog: Json = {}
     for name, task in plan.tasks.items():
-        entry, revision_files = _revision(plan, task, offsets, layout, layout_bytes, edits)
+        entry, revision_files = _revision(plan, task, catalog, offsets, layout, layout_bytes, edits)
         catalog[name] = edits.apply("entry", entry)
         files[f"tasks/{name}/zarr.json"] = MARKER
         for key, data in revision_files.items():
@@ -133,7 +134,7 @@ def write_bank(plan: Plan, edits: Edits | None = None) -> Files:
         files[f"routers/{name}/zarr.json"] = MARKER
         for key, data in router_files.items():
             files[f"routers/{name}/{entry['revision']}/{key}"] = data
-    features = ["products"] if any(task.products for task in plan.tasks.values()) else []
+    features = sorted({name for task in plan.tasks.values() for name in _features(task)})
     root = {
         "digest": "0" * 64,
         "format": "1.1" if features else "1.0",
@@ -199,9 +200,13 @@ def _layout(plan: Plan) -> tuple[dict[str, int], Json]:
     return offsets, layout
 
 
+def _features(task: TaskPlan) -> list[str]:
+    return ["chains"] * (task.parent is not None) + ["products"] * bool(task.products)
+
+
 def _revision(
-    plan: Plan, task: TaskPlan, offsets: dict[str, int], layout: Json, layout_bytes: bytes,
-    edits: Edits,
+    plan: Plan, task: TaskPlan, catalog: Json, offsets: dict[str, int], layout: Json,
+    layout_bytes: bytes, edits: Edits,
 ) -> tuple[Json, Files]:  # fmt: skip
     files: Files = {}
     shards: list[Json | None] = []
@@ -228,7 +233,10 @@ def _revision(
     sizes = {unit.name: unit.size for unit in plan.units}
     nonzeros = sum(map(len, task.entries.values()))
     nonzeros += sum(sizes.get(product.unit, 0) for product in task.products)
-    features = {"features": ["products"]} if task.products else {}
+    features: Json = {"features": _features(task)} if _features(task) else {}
+    if task.parent is not None:
+        found = catalog[task.parent]["revision"]
+        features["parent"] = {"task": task.parent, "revision": found}
     revision = {
         "layout": hashlib.sha256(layout_bytes).hexdigest(),
         "element": task.element,

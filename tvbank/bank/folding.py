@@ -1,0 +1,149 @@
+"""Steps of several tasks folded into one: a task without its parent, a parent into its children.
+
+The weights that a task stands for stay what they are, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from itertools import islice
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.bank.ahead import all_cores
+from tvbank.bank.chains import ParentRecord, children
+from tvbank.bank.documents import Catalog, CatalogEntry, encode_document, record_of
+from tvbank.bank.encoder import encode_chunk
+from tvbank.bank.publish import put_prepared, refuse_changed, replace_root
+from tvbank.bank.reader import StoredFrame
+from tvbank.bank.snapshot import find_task, read_root_to_change
+from tvbank.bank.task import Task
+from tvbank.bank.writer import Prepared, RevisionWriter, Spool
+from tvbank.compress import Exact
+from tvbank.layout import Layout, UnitRecord
+from tvbank.storage import MemoryStorage, Storage
+
+#: Frames that are decoded and encoded at the same time.
+_TOGETHER = 64
+
+
+def fold(
+    layout: Layout, task: Task, spool: Spool, parent: ParentRecord | None, pool: Executor
+) -> Prepared:
+    """One revision whose own steps are those of a whole lineage.
+
+    Args:
+        layout: of the bank.
+        task: with the lineage to fold.
+        spool: receives the objects.
+        parent: from whose state that lineage leads; None for the base.
+        pool: threads to work on.
+
+    Raises:
+        CorruptionError: what is stored is missing or damaged.
+    """
+    task = task.by_shard()
+    writer = RevisionWriter(layout, "int32", spool, parent)
+    for name in task.extras:
+        writer.keep_whole(task.extras.record(name), task.extras.chunks(name))
+    covered = sum(unit.size for unit in layout.units if unit.name in task)
+    frames = _frames(layout, task, pool)
+    return writer.finish(frames, covered, task.compressor, task.metadata)
+
+
+def _frames(layout: Layout, task: Task, pool: Executor) -> Iterator[tuple[int, bytes]]:
+    """Number of the chunk, and frame, of every chunk that is not zero."""
+
+    def encode(frame: StoredFrame) -> tuple[int, bytes]:
+        positions, steps = task.decode(frame)
+        dense = np.zeros(layout.chunk_length, np.int32)
+        dense[positions] = steps
+        return _encode(layout, frame.unit, frame.first, dense)
+
+    for unit in layout.units:
+        frames = task.frames(unit.name) if unit.name in task else iter(())
+        while some := list(islice(frames, _TOGETHER)):
+            yield from pool.map(encode, some)
+
+
+def _encode(layout: Layout, unit: UnitRecord, first: int, dense: NDArray[Any]) -> tuple[int, bytes]:
+    chunk = (unit.offset + first) // layout.chunk_length
+
+    def entries(start: int, stop: int) -> NDArray[Any]:
+        return dense[: stop - start]
+
+    return chunk, encode_chunk(layout, unit, entries, chunk, Exact.frame_version)
+
+
+def folded(task: Task, layout: Layout) -> Task:
+    """A task in memory with the same weights, whose steps lead from the base.
+
+    Raises:
+        CorruptionError: what is stored is missing or damaged.
+    """
+    storage = MemoryStorage()
+    with Spool() as spool, all_cores() as pool:
+        prepared = fold(layout, task, spool, None, pool)
+        put_prepared(storage, task.name, prepared)
+    return Task(storage, layout, task.name, prepared.entry)
+
+
+def remove_folded(storage: Storage, layout: Layout, name: str) -> Catalog:
+    """Take a task out of the catalog, its steps folded into those of the tasks that start from it.
+
+    Their revisions change, so those that start from them are written anew, too: with the same
+    objects, but for the document that names the parent. All appear at once.
+
+    Raises:
+        TaskNotFoundError: the bank has no task of that name.
+        ConflictError: tasks of the chain were changed meanwhile.
+        CorruptionError: what is stored is missing or damaged.
+    """
+    with ExitStack() as stack, all_cores() as pool:
+        stack.enter_context(storage.exclusive())
+        tasks = read_root_to_change(storage)[0].tasks
+        find_task(storage, tasks, name)
+        entries: dict[str, CatalogEntry] = {}
+        for child in children(tasks, name):
+            both = Task(storage, layout, child, tasks[child], ancestors={name: tasks[name]})
+            spool = stack.enter_context(Spool())
+            prepared = fold(layout, both, spool, tasks[name].parent, pool)
+            put_prepared(storage, child, prepared)
+            entries[child] = prepared.entry
+            _follow(storage, layout, tasks, child, entries)
+        before = {each: tasks[each] for each in (name, *entries)}
+
+        def edit(newest: dict[str, CatalogEntry]) -> dict[str, CatalogEntry]:
+            refuse_changed(newest, before, children(newest, name))
+            return {n: entries.get(n, entry) for n, entry in newest.items() if n != name}
+
+        return replace_root(storage, layout, edit)
+
+
+def _follow(
+    storage: Storage,
+    layout: Layout,
+    tasks: Mapping[str, CatalogEntry],
+    parent: str,
+    entries: dict[str, CatalogEntry],
+) -> None:
+    """Write those that start from a task, whose revision is another now, with its new name."""
+    for name in children(tasks, parent):
+        old = Task(storage, layout, name, tasks[name])
+        named = ParentRecord(parent, entries[parent].revision)
+        document = encode_document(msgspec.structs.replace(old.document, parent=named))
+        record = record_of(document)
+        target = f"tasks/{name}/{record.sha256}"
+        for key, data in old.objects():
+            storage.put(f"{target}/{key}", data)
+        storage.put(f"{target}/zarr.json", document)
+        entries[name] = msgspec.structs.replace(
+            tasks[name], revision=record.sha256, size=record.size, parent=named,
+            stored_bytes=tasks[name].stored_bytes - tasks[name].size + record.size,
+        )  # fmt: skip
+        _follow(storage, layout, tasks, name, entries)
