@@ -139,7 +139,7 @@ class Survey(Job):
             identity=identity,
             units=[(unit.name, spec(unit.name).nbytes) for unit in vector.units],
             whole=[(name, spec(name).nbytes) for name in vector.whole],
-            remark=vector.remark,
+            remark="; ".join(filter(None, (*vector.fine_tune.remarks, vector.remark))),
         )
         tuned.check_identity()
         return pack(found)
@@ -304,6 +304,8 @@ class Tuned:
         replace_mismatched: whether units of another shape than the base's are kept whole.
         identity: of the checkpoint when its task was begun; empty before that.
         given: what an artefact's files lack, by name.
+        missing: units that it may lack: names and patterns.
+        names: its names for some of the bank's.
     """
 
     checkpoint: str
@@ -312,6 +314,8 @@ class Tuned:
     replace_mismatched: bool
     identity: str = ""
     given: tuple[tuple[str, Any], ...] = ()
+    missing: tuple[str, ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
 
     def identify(self) -> str:
         """A digest that changes when its files are written anew.
@@ -372,4 +376,6 @@ def _open_weights(base: Base) -> Checkpoint:
 def _open_tuned(tuned: Tuned) -> FineTune:
     layout, base = tuned.base.open()
     weights = _open_weights(tuned.base)
-    return FineTune(layout, base, open_fine_tune(tuned.checkpoint, weights, dict(tuned.given)))
+    checkpoint = open_fine_tune(tuned.checkpoint, weights, dict(tuned.given))
+    names = dict(tuned.names) or None
+    return FineTune(layout, base, checkpoint, names=names, missing=tuned.missing)

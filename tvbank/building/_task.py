@@ -83,8 +83,9 @@ class BuiltTask:
     def __init__(self, plan: PlannedTask, base: Base) -> None:
         self.plan = plan
         self.tuned = Tuned(
-            plan.checkpoint, base, plan.compressor, plan.replace_mismatched, given=plan.given
-        )
+            plan.checkpoint, base, plan.compressor, plan.replace_mismatched, given=plan.given,
+            missing=plan.missing, names=plan.names,
+        )  # fmt: skip
         self.key = ""
         self.jobs: list[EncodeUnits | EncodeTask] = []
         self.missing: set[int] = set()
@@ -102,6 +103,8 @@ class BuiltTask:
             "identity": identity,
             "compressor": self.plan.compressor.describe(),
             "replace_mismatched": self.plan.replace_mismatched,
+            "missing": self.plan.missing,
+            "names": self.plan.names,
             "metadata": self.plan.metadata,
             "grain": _GRAIN,
         }

@@ -44,6 +44,7 @@ from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import TvbankError, UsageError
 from tvbank.layout import MAX_CHUNK_LENGTH
 from tvbank.storage import is_url, local_file, redact
+from tvbank.vector import patterns_of
 
 #: What a manifest may have in bytes: more tasks than a bank should have fit into that.
 MAX_BYTES = 64 * 2**20
@@ -62,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     options: dict[str, Any] | None = None
     replace: bool | None = None
     replace_mismatched: bool | None = None
+    missing: str | list[str] | None = None
+    names: dict[str, str] | None = None
 
 
 class _Task(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +92,8 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
         replace: whether to replace a task of that name.
         replace_mismatched: whether units of another shape than the base's are kept whole.
         given: what an artefact's files lack, by name; every path is absolute.
+        missing: units that the fine-tune may lack: names, patterns, or ``base`` for all.
+        names: the fine-tune's name for some of the bank's.
     """
 
     name: str
@@ -98,6 +103,8 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     replace: bool
     replace_mismatched: bool
     given: tuple[tuple[str, Any], ...] = ()
+    missing: tuple[str, ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +204,8 @@ class _Reader:
                     _first(task.replace_mismatched, defaults.replace_mismatched)
                 ),
                 given=tuple((k, self._placed(k, v, *where)) for k, v in task.given.items()),
+                missing=patterns_of(_first(task.missing, defaults.missing)),
+                names=tuple(sorted((_first(task.names, defaults.names) or {}).items())),
             )
         except _ManifestError:
             raise

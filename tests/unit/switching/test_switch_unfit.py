@@ -134,10 +134,10 @@ def test_what_can_be_switched(bank, kind):
 
 
 def test_arguments_of_another_kind(bank):
-    for other in ("bank", None, {}):
-        with pytest.raises(UsageError, match=r"an open bank, tvbank\.open"):
+    for other in (3, None, {}):
+        with pytest.raises(UsageError, match="is no place of a bank"):
             tvbank.attach(make(), other)
-        with pytest.raises(UsageError, match=r"an open bank, tvbank\.open"):
+        with pytest.raises(UsageError, match="is no place of a bank"):
             tvbank.AutoSwitch(make(), other, "router")
     with pytest.raises(UsageError, match=r"torch\.nn\.Module"):
         tvbank.AutoSwitch("model", bank, "router")
