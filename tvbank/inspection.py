@@ -12,7 +12,6 @@ from typing import Any, final
 
 from tvbank._files import read_regular
 from tvbank.artefacts import Artefact, Contents, Stored, find_artefact
-from tvbank.artefacts.research import ResearchDict
 from tvbank.checkpoint import Checkpoint, GgufFile, open_checkpoint, unreadable
 from tvbank.errors import CheckpointError
 
@@ -88,7 +87,7 @@ def _artefact(path: str, found: Artefact) -> Inspection:
     tensors = found.stored()
     facts = {name: fact for name, fact in found.notes().items() if name != "refused"}
     needs = found.needs()
-    refused = isinstance(found, ResearchDict) or found.kind == "adapter"
+    refused = "refused" in found.notes() or found.kind == "adapter"
     flags = "".join(f" --given {name}=…" for name in needs)
     how = [] if refused else [f"tvbank add BANK NAME {shlex.quote(path)}{flags}"]
     remark = str(found.notes().get("refused", ""))

@@ -11,13 +11,13 @@
 A fine-tune is made of an artefact and its base one unit at a time, in the artefact's own arithmetic
 (docs/formats.md has a table). Formats are recognised by what is in a file, never by its name.
 
-``registry`` lists the formats: ``wdelta`` (deltatensors), ``bitdelta``, ``tswitch``, ``masks``
-(TALL-masks, EMR-Merging), ``hf_delta`` and ``sparse`` (updates of training fleets; ``byte_delta``
-encodes the former, for writers too), ``gguf``, ``adapters``, ``research`` (recognised and refused).
-``_contents`` looks at a file once for all of them, ``_artefact`` is what they have in common,
-``_given`` what the user gives beside a file that lacks it, ``_fine_tune`` the checkpoint that
-results, ``_open`` the way in. ``_bits`` and ``_groups`` unpack bits, ``_numpy_pickle`` reads
-numpy's pickled dicts safely.
+``registry`` lists the formats: ``wdelta`` (deltatensors), ``bitdelta``, ``deltazip``, ``tswitch``,
+``masks`` (TALL-masks, EMR-Merging), ``hf_delta`` and ``sparse`` (updates of training fleets;
+``byte_delta`` encodes the former, for writers too), ``adapters``, ``research`` (recognised and
+refused); ``gguf`` gives those files the base's names. ``_contents`` looks at a file once for all of
+them, ``_artefact`` is what they have in common, ``_given`` what the user gives beside a file that
+lacks it, ``_fine_tune`` the checkpoint that results, ``_open`` the way in. ``_bits`` and
+``_groups`` unpack bits, ``_numpy_pickle`` reads numpy's pickled dicts safely.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from tvbank.artefacts._artefact import Artefact
 from tvbank.artefacts._contents import Contents
 from tvbank.artefacts.adapters import AdapterFiles
 from tvbank.artefacts.bitdelta import BitDelta
+from tvbank.artefacts.deltazip import DeltaZip
 from tvbank.artefacts.hf_delta import HfDelta
 from tvbank.artefacts.masks import Emr, TallMasks
 from tvbank.artefacts.research import ResearchDict
@@ -24,6 +25,7 @@ FORMATS: tuple[Recognise, ...] = (
     AdapterFiles.recognise,
     HfDelta.recognise,
     SparseUpdate.recognise,
+    DeltaZip.recognise,
     TSwitchFiles.recognise,
     BitDelta.recognise,
     Emr.recognise,

@@ -6,12 +6,14 @@ here, in torch and without tvbank.
 
 import contextlib
 import io
+import json
 import warnings
 
 import numpy as np
 import pytest
 import torch
 from artefacts import base_model, bits_of, restored
+from safetensors.torch import save_file
 
 import tvbank
 from tvbank.errors import (
@@ -252,3 +254,73 @@ def test_a_checkpoint_needs_nothing_given(tmp_path):
     base = base_model()
     with pytest.raises(UsageError, match="is a checkpoint"):
         restored(base, {n: w + 0.01 for n, w in base.items()}, scale=1)
+
+
+def packed_codes(codes, bits):
+    """Codes [n, m] that run down the columns of words of 32 bits, the least bits first."""
+    rows, columns = codes.shape
+    words = np.zeros((rows * bits // 32, columns), np.uint32)
+    for row in range(rows):
+        for bit in range(bits):
+            at = row * bits + bit
+            words[at // 32] |= ((codes[row] >> bit) & 1).astype(np.uint32) << np.uint32(at % 32)
+    return torch.from_numpy(words.view(np.int32))
+
+
+def deltazip_folder(folder, base, bits, groups=1, config=()):
+    """The files, and what they make of the base."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(bits)
+    held, expected = {}, {}
+    for module in ("a", "b"):
+        outputs, inputs = base[f"{module}.weight"].shape
+        codes = rng.integers(0, 2**bits, (inputs, outputs))
+        zeros = rng.integers(0, 2**bits - 1, (groups, outputs))
+        scales = torch.from_numpy(rng.uniform(0.001, 0.01, (groups, outputs))).half()
+        index = torch.from_numpy(rng.integers(0, groups, inputs)).int()
+        held |= {
+            f"{module}.qweight": packed_codes(codes, bits),
+            f"{module}.qzeros": packed_codes(zeros.T, bits).T.contiguous(),
+            f"{module}.scales": scales,
+            f"{module}.g_idx": index,
+        }
+        steps = torch.from_numpy(codes) - (torch.from_numpy(zeros) + 1)[index.long()]
+        delta = (scales[index.long()] * steps).half()
+        weights = base[f"{module}.weight"]
+        expected[f"{module}.weight"] = (weights.float() + delta.T.float()).to(weights.dtype)
+    held["norm.weight"] = torch.full((32,), 1.5, dtype=torch.float16)
+    expected["norm.weight"] = held["norm.weight"].to(base["norm.weight"].dtype)
+    save_file(held, folder / "deltazip-compressed.safetensors")
+    facts = {"bits": bits, "lossless": "none", "base_model": "org/model"} | dict(config)
+    (folder / "compress_config.json").write_text(json.dumps(facts))
+    return dict(base) | expected
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_deltazip(tmp_path, bits, dtype):
+    base = base_model(dtype)
+    expected = deltazip_folder(tmp_path / "delta", base, bits, groups=1 + bits % 2)
+    assert bits_of(restored(base, tmp_path / "delta")) == bits_of(expected)
+    found = tvbank.inspect(tmp_path / "delta")
+    assert (found.kind, found.facts["base_model"]) == ("deltazip", "org/model")
+    assert {t.name: t.role for t in found.tensors}["norm.weight"] == "replacement"
+
+
+def test_deltazip_that_cannot_be_read(tmp_path):
+    base = base_model()
+    for config, message in (
+        ({"lossless": "gdeflate"}, "gdeflate"),
+        ({"prunen": 2, "prunem": 4}, "2:4"),
+        ({"bits": 5}, "5 bits"),
+        ({"bits": 8}, "codes"),
+    ):
+        deltazip_folder(tmp_path / "delta", base, 4, config=config)
+        with pytest.raises(CheckpointError, match=message):
+            restored(base, tmp_path / "delta")
+    (tmp_path / "delta/compress_config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"quantised model \(GPTQ\)"):
+        restored(base, tmp_path / "delta")
+    found = tvbank.inspect(tmp_path / "delta")
+    assert not found.how
+    assert "GPTQ" in found.remark
