@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from tvbank._files import read_regular
+from tvbank.adapters import open_adapter
 from tvbank.artefacts import Artefact, Contents, Stored, find_artefact
 from tvbank.checkpoint import Checkpoint, GgufFile, open_checkpoint, unreadable
 from tvbank.errors import CheckpointError
@@ -68,6 +69,8 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
         return _gguf(text, GgufFile(place))
     if contents.kind in ("folder", "zip") and (bank := _bank(place, contents)) is not None:
         return bank
+    if (adapter := _adapter(text)) is not None:
+        return adapter
     if (recipe := _recipe(text, contents)) is not None:
         return recipe
     if contents.kind != "folder" and (found := find_artefact(place)) is not None:
@@ -81,6 +84,29 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
         if contents.kind in ("folder", "unknown", "json", "numpy", "zip"):
             return Inspection(text, "unknown", "nothing that tvbank knows", remark=str(error))
         raise
+
+
+def _adapter(path: str) -> Inspection | None:
+    """An adapter in PEFT's layout."""
+    try:
+        adapter = open_adapter(path)
+    except CheckpointError as error:
+        return Inspection(path, "adapter", "an adapter", remark=str(error))
+    if adapter is None:
+        return None
+    with adapter:
+        names = [*adapter.whole.values(), *adapter.shared.values()]
+        names += [tensor for parts in adapter.modules.values() for tensor in parts.values()]
+        specs = [adapter.spec(name) for name in names]
+        whole = set(adapter.whole.values())
+        tensors = [
+            Stored(s.name, s.dtype, s.shape, s.nbytes, "replacement" if n in whole else "delta")
+            for n, s in zip(names, specs, strict=True)
+        ]
+        config = adapter.config
+        facts = {"method": config.kind, "base": config.base, "modules": len(adapter.modules)}
+        how = [f"tvbank add BANK NAME {shlex.quote(path)}"]
+        return Inspection(path, "adapter", "an adapter", adapter.nbytes, tensors, facts, how=how)
 
 
 def _artefact(path: str, found: Artefact) -> Inspection:

@@ -80,7 +80,7 @@ ALLOWED = {
         "errors", "_atomic", "_files", "_progress", "_lazy", "dtypes", "checkpoint", "coding",
         "compress", "merging", "switching", "naming",
     },
-    "inspection": {"errors", "_files", "checkpoint", "artefacts", "bank"},
+    "inspection": {"errors", "_files", "checkpoint", "adapters", "artefacts", "bank"},
     "report": {
         "errors", "_atomic", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "bank",
         "merging",

@@ -1,4 +1,8 @@
-"""Adapters: recognised here so that whoever meets one can say what it is."""
+"""Adapters that ``tvbank.adapters`` does not take, recognised so that the refusal says what to do.
+
+PEFT's folders come in through ``bank.add`` before anything here is asked; here they are met as the
+version before an update, or in a manifest.
+"""
 
 from __future__ import annotations
 
@@ -74,6 +78,6 @@ class AdapterFiles(Artefact):
             CheckpointError: always.
         """
         raise CheckpointError(
-            f"{self.source!r} is an adapter, {self.method}: merge it into its base "
-            "(merge_and_unload()) and give the full model"
+            f"{self.source!r} is an adapter, {self.method}: `tvbank add` takes those in PEFT's "
+            "layout; merge any other into its base (merge_and_unload()) and give the full model"
         )

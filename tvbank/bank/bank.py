@@ -157,6 +157,11 @@ class Bank(Mapping[str, Task]):
         self._refuse_existing(name, replace=replace)
         if (adapter := open_adapter(checkpoint)) is not None:
             with adapter:
+                if given:
+                    raise UsageError(
+                        f"{adapter.source} is an adapter: nothing need be given beside it (got "
+                        f"{', '.join(given)})"
+                    )
                 return self._add_adapter(
                     name, adapter, compressor, metadata, base=base, replace=replace,
                     replace_mismatched=replace_mismatched, parent=parent, anchor_every=anchor_every,

@@ -104,7 +104,9 @@ def test_an_adapter_is_told_by_its_files(tmp_path):
     (folder / "adapter_config.json").write_text(json.dumps(config))
     found = tvbank.inspect(folder)
     assert found.kind == "adapter"
-    assert found.facts == {"method": "LORA (PEFT)", "base": "org/model"}
+    assert (found.facts["method"], found.facts["base"]) == ("LORA", "org/model")
+    assert {tensor.role for tensor in found.tensors} == {"delta"}
+    assert found.how == [f"tvbank add BANK NAME {folder}"]
     kohya = {"lora_unet_a.lora_down.weight": torch.ones(2, 64), "lora_unet_a.alpha": torch.ones(())}
     save_file(kohya, tmp_path / "kohya.safetensors")
     assert tvbank.inspect(tmp_path / "kohya.safetensors").facts["method"] == "LoRA (kohya)"
