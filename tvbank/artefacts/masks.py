@@ -13,7 +13,7 @@ Where a mask is 0 the base keeps every bit. Sums are taken in float32 and rounde
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -230,10 +230,12 @@ def _is_flat(value: Any) -> bool:
 
 
 def _by_task(value: Any) -> dict[str, Any]:
-    """A list's or a dict's members by name; those of a list by number."""
+    """A dict's members by name; those of a list, or of a vector of numbers, by number."""
     if isinstance(value, Mapping):
         return {str(key): member for key, member in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+    if is_torch_tensor(value) and value.dim() == 1:
+        value = value.tolist()
+    if isinstance(value, list | tuple):
         return {str(number): member for number, member in enumerate(value)}
     return {}
 
