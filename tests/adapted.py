@@ -15,11 +15,13 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    ViTConfig,
+    ViTForImageClassification,
 )
 
 import tvbank
 
-LLAMA, GPT2, BERT, CONV = "llama", "gpt2", "bert", "conv"
+LLAMA, GPT2, BERT, CONV, VIT = "llama", "gpt2", "bert", "conv", "vit"
 
 
 @cache
@@ -39,6 +41,11 @@ def model_of(name: str, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
         model = BertForSequenceClassification(BertConfig(
             vocab_size=64, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
             intermediate_size=48, max_position_embeddings=16,
+        ))  # fmt: skip
+    elif name == VIT:
+        model = ViTForImageClassification(ViTConfig(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=48,
+            image_size=8, patch_size=4,
         ))  # fmt: skip
     else:
         layers = {"first": torch.nn.Conv2d(3, 8, 3), "second": torch.nn.Conv2d(8, 6, (1, 3)),

@@ -77,11 +77,13 @@ if TYPE_CHECKING:
     from tvbank.hub import push as push
     from tvbank.inspection import Inspection as Inspection
     from tvbank.inspection import inspect as inspect
+    from tvbank.merging import AdapterReport as AdapterReport
     from tvbank.merging import Dare as Dare
     from tvbank.merging import Recipe as Recipe
     from tvbank.merging import TaskArithmetic as TaskArithmetic
     from tvbank.merging import Ties as Ties
     from tvbank.merging import export as export
+    from tvbank.merging import export_adapter as export_adapter
     from tvbank.merging import merge as merge
     from tvbank.merging import merge_recipe as merge_recipe
     from tvbank.routing import Router as Router
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
     from tvbank.updates import write_sparse as write_sparse
 
 _OWNERS = {
+    "AdapterReport": "merging",
     "AutoSwitch": "autoswitch",
     "Bank": "bank.bank",
     "Budget": "compress",
@@ -127,6 +130,7 @@ _OWNERS = {
     "create": "bank.bank",
     "diff": "updates",
     "export": "merging",
+    "export_adapter": "merging",
     "inspect": "inspection",
     "merge": "merging",
     "merge_recipe": "merging",

@@ -113,11 +113,12 @@ def _artefact(path: str, found: Artefact) -> Inspection:
     tensors = found.stored()
     facts = {name: fact for name, fact in found.notes().items() if name != "refused"}
     needs = found.needs()
-    refused = "refused" in found.notes() or found.kind == "adapter"
+    folder = found.kind == "adapter" and os.path.isdir(path)
+    refused = "refused" in found.notes() or (found.kind == "adapter" and not folder)
     flags = "".join(f" --given {name}=…" for name in needs)
     how = [] if refused else [f"tvbank add BANK NAME {shlex.quote(path)}{flags}"]
     remark = str(found.notes().get("refused", ""))
-    if found.kind == "adapter":
+    if found.kind == "adapter" and not folder:
         remark = "merge it into its base first (merge_and_unload()), and add the full model"
     return Inspection(
         path, found.kind, found.title, sum(tensor.nbytes for tensor in tensors), tensors, facts,

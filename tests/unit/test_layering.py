@@ -52,6 +52,7 @@ ALLOWED = {
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "adapters": {
         "errors", "_json", "_atomic_folder", "dtypes", "checkpoint", "layout", "vector", "coding",
+        "naming",
     },
     "bank": {
         "errors", "_atomic", "_lazy", "_progress", "dtypes", "storage", "checkpoint", "layout",
@@ -64,7 +65,7 @@ ALLOWED = {
     },
     "merging": {
         "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
-        "naming", "storage", "coding", "compress", "bank", "folders",
+        "adapters", "naming", "storage", "coding", "compress", "bank", "folders",
     },
     "switching": {
         "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "vector", "coding", "bank",

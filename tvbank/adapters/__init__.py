@@ -7,6 +7,7 @@
 ``_low_rank.py``   LoRA: products of two thin matrices, and what is kept whole
 ``_dense.py``      the other kinds: how each changes the weights of a unit
 ``_merged.py``     base and adapter as one checkpoint, read unit by unit
+``_peft.py``       an adapter written as PEFT reads it
 ``_svd.py``        the best adapter of a rank for a difference that was none
 =================  =====================================================================
 """
@@ -14,6 +15,7 @@
 from tvbank.adapters._low_rank import Bound, LowRank, bind
 from tvbank.adapters._merged import MergedAdapter
 from tvbank.adapters._open import Adapter, open_adapter
+from tvbank.adapters._peft import PeftFolder, is_embedding, is_turned, plain_config, write_peft
 from tvbank.adapters._svd import Approximation, approximate
 
 __all__ = [
@@ -22,7 +24,12 @@ __all__ = [
     "Bound",
     "LowRank",
     "MergedAdapter",
+    "PeftFolder",
     "approximate",
     "bind",
+    "is_embedding",
+    "is_turned",
     "open_adapter",
+    "plain_config",
+    "write_peft",
 ]

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from tvbank.adapters._dense import Change, changes_of
 from tvbank.adapters._open import Adapter, read_parts
-from tvbank.adapters._places import Places
+from tvbank.adapters._places import OpenBase, Places
 from tvbank.coding.product import product_entries
 from tvbank.dtypes import UNIT_DTYPES
 from tvbank.errors import CheckpointError, NonFiniteError, UnitMismatchError
 from tvbank.layout import Layout, UnitRecord, fingerprint
+from tvbank.naming import Window
 
 #: Element types of factors, from the narrowest that holds the numbers of all before it.
 _FLOATS = UNIT_DTYPES
@@ -33,6 +34,7 @@ class LowRank:
         a: [rank, columns], likewise.
         scale: that the product is multiplied by.
         transposed: whether the unit is the transpose.
+        is_part: whether the module has further rows, which are other units.
     """
 
     unit: UnitRecord
@@ -41,6 +43,7 @@ class LowRank:
     a: NDArray[Any]
     scale: float
     transposed: bool
+    is_part: bool
 
     def added(self, base: NDArray[Any]) -> NDArray[np.float32]:
         """The unit's weights with it, in float32."""
@@ -73,8 +76,13 @@ class Bound:
     whole: Mapping[str, str]
 
 
-def bind(adapter: Adapter, layout: Layout) -> Bound:
+def bind(adapter: Adapter, layout: Layout, base: OpenBase) -> Bound:
     """Find the units that an adapter changes, and compare their shapes.
+
+    Args:
+        adapter: of the base.
+        layout: of the base.
+        base: opens the base's checkpoint, if its names have to be asked for.
 
     Raises:
         UnitMismatchError: it is of another base: units are missing, or of another shape.
@@ -86,9 +94,7 @@ def bind(adapter: Adapter, layout: Layout) -> Bound:
     names = dict.fromkeys([*_parameters(adapter), *kept])
     if not names and not adapter.whole:
         raise CheckpointError(f"{adapter.source} has no tensors of an adapter")
-    places = Places(
-        layout, list(names), adapter.source, adapter.config.base and adapter.said_base()
-    )
+    places = Places(layout, list(names), adapter.source, adapter.said_base(), base)
     whole = _whole(adapter, places, layout)
     if is_low_rank(adapter):
         products = [
@@ -142,19 +148,34 @@ def _products(adapter: Adapter, places: Places, module: str) -> list[LowRank]:
         raise CheckpointError(
             f"{adapter.source} has not both factors of {module!r}, or no matrices"
         )
-    unit = places.unit(f"{module}.weight")
+    made = places.units(f"{module}.weight")
     b, a = b.reshape(b.shape[0], -1), a.reshape(a.shape[0], -1)
-    transposed = _orientation(adapter, unit, b, a, embedding=embedding)
     scale = adapter.config.scale(module, a.shape[0])
     b, a = _alike(adapter, module, b, a)
-    products = [LowRank(unit, module, b, a, scale, transposed)]
+    products = []
+    for unit, window in made:
+        rows = b if window is None else b[_rows_of(places, module, window, a.shape[1])]
+        transposed = _orientation(adapter, unit, rows, a, embedding=embedding)
+        products.append(LowRank(unit, module, rows, a, scale, transposed, window is not None))
     if (bias := parts.get("lora_B.bias")) is not None:
         of_bias = places.unit(f"{module}.bias")
         if of_bias.shape != bias.shape:
             raise _misfit(adapter, of_bias, bias.shape)
         column, one = _alike(adapter, module, bias.reshape(-1, 1), np.ones((1, 1), bias.dtype))
-        products.append(LowRank(of_bias, module, column, one, scale, False))
+        products.append(LowRank(of_bias, module, column, one, scale, False, False))
     return products
+
+
+def _rows_of(places: Places, module: str, window: Window, columns: int) -> slice:
+    """Which rows of a module's weight a unit is.
+
+    Raises:
+        UnitMismatchError: it is something else.
+    """
+    if len(window.shape) != 2 or window.shape[1] != columns or window.strides != (columns, 1):
+        raise places.fused(f"{module}.weight")
+    first = window.offset // columns
+    return slice(first, first + window.shape[0])
 
 
 def _orientation(
@@ -239,7 +260,7 @@ def _refuse_twice(adapter: Adapter, products: list[LowRank]) -> None:
     seen: dict[str, str] = {}
     for product in products:
         name = product.unit.name
-        if name in seen and seen[name] != product.module:
+        if name in seen:
             raise UnitMismatchError(
                 f"{adapter.source} adds to {seen[name]!r} and {product.module!r}, which the base "
                 f"ties ({name!r}): merge it with PEFT, and add the result"

@@ -69,6 +69,7 @@ def _described(bound: Bound) -> dict[str, Any]:
     """What is needed to write the adapter out again, beside its products and extras."""
     adapter, prefix = bound.adapter, "base_model.model."
     modules, embeddings = {}, []
+    parts_of = sorted({each.module for each in bound.products or () if each.is_part})
     for each in bound.products or ():
         parts = adapter.modules[each.module]
         if each.unit.name.rpartition(".")[0] != each.module:
@@ -77,5 +78,7 @@ def _described(bound: Bound) -> dict[str, Any]:
             embeddings.append(each.unit.name)
     whole = {name: t for name, t in bound.whole.items() if t != prefix + name}
     described: dict[str, Any] = {"kind": "peft", "config": dict(adapter.config.body)}
-    kept: dict[str, Any] = {"modules": modules, "embeddings": embeddings, "whole": whole}
+    kept: dict[str, Any] = {
+        "modules": modules, "embeddings": embeddings, "whole": whole, "parts_of": parts_of,
+    }  # fmt: skip
     return described | {name: value for name, value in kept.items() if value}

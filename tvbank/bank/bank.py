@@ -222,7 +222,7 @@ class Bank(Mapping[str, Task]):
         from tvbank.bank.writer import Spool
         from tvbank.compress.registry import COMPRESSORS
 
-        bound = bind(adapter, self.layout)
+        bound = bind(adapter, self.layout, lambda: borrow_checkpoint(self.base_source(base)))
         if compressor is None and parent is None and bound.products is not None:
             described = check_metadata({} if metadata is None else metadata)
             counter = Counter(listener(progress), adapter.nbytes)

@@ -140,7 +140,10 @@ def add(
     objective: ObjectiveOption = None,
     learning: ResumeOption = None,
 ) -> None:
-    """Compress a fine-tune into a task; readers see it whole or not at all."""
+    """Compress a fine-tune into a task; readers see it whole or not at all.
+
+    A LoRA adapter (a folder of PEFT's) is kept as it is, without loss, unless a method is given.
+    """
     from tvbank.compress.registry import COMPRESSORS
 
     start = time.monotonic()

@@ -22,7 +22,7 @@ from tvbank.cli._arguments import (
     key_values,
 )
 from tvbank.cli._output import counted, human_bytes, print_json, say
-from tvbank.errors import UsageError
+from tvbank.errors import UsageError, name_some
 from tvbank.folders import MAX_SHARD_SIZE, folder_named
 
 #: Text: a path forgets the slash at its end, by which it names a folder.
@@ -63,6 +63,7 @@ OverwriteOption = Annotated[
 class Layout(StrEnum):
     """Layouts of updates."""
 
+    peft = "peft"
     hf_delta = "hf-delta"
     trl_sparse = "trl-sparse"
 
@@ -95,8 +96,9 @@ def export(
         Layout | None,
         typer.Option(
             "--as",
-            help="Not a checkpoint but an update: hf-delta, a folder such as weight_v000002 for "
-            "slime, vime, ModelExpress; trl-sparse, a file of places and bfloat16 values.",
+            help="Not a checkpoint but an adapter: peft, a folder. Or an update: hf-delta, a "
+            "folder such as weight_v000002 for slime, vime, ModelExpress; trl-sparse, a file of "
+            "places and bfloat16 values.",
         ),
     ] = None,
     after: Annotated[
@@ -107,6 +109,13 @@ def export(
             "are.",
         ),
     ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            help="Of --as peft: write the nearest adapter of this rank of any task, and say its "
+            "error; by default only an adapter is written, as it was added."
+        ),
+    ] = None,
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -115,6 +124,11 @@ def export(
     With --as, as an update for those who have the version before. Of hf-delta, --set version=,
     base_version=, encoding=overwrite (default xor), checksums=blake3 or adler32 (default xxh3-128).
     """
+    if rank is not None and layout != Layout.peft:
+        raise UsageError("--rank belongs to adapters: give --as peft")
+    if layout == Layout.peft:
+        _export_adapter(bank, task, output, base, rank, force, as_json)
+        return
     if layout is not None:
         given = key_values("--set", settings or [])
         _export_update(layout, bank, task, output, base, after, given, force, as_json)
@@ -130,6 +144,31 @@ def export(
             overwrite=force, base_model=base_model, progress=progress,
         )  # fmt: skip
     _say_written(path, as_json, {"task": task})
+
+
+def _export_adapter(
+    bank: str,
+    task: str,
+    output: str,
+    base: str | None,
+    rank: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from tvbank.merging import export_adapter
+
+    with Bar(f"exporting {task}") as progress:
+        report = export_adapter(
+            bank, task, out=output, rank=rank, base=base, overwrite=force, progress=progress
+        )
+    if as_json:
+        print_json(report)
+        return
+    size, count = human_bytes(report.bytes), counted(report.modules, "module")
+    say(f"wrote {report.path}: {size}, {count}")
+    if rank is not None:
+        left = f", without {name_some(report.left_out)}" if report.left_out else ""
+        say(f"the norm of what it leaves out is {report.error:.1%} of the whole's{left}")
 
 
 def _export_update(

@@ -5,6 +5,7 @@
 ``_output.py``    where they go: a file, or a model folder
 ``restored.py``   one task as it is, tensor by tensor
 ``weights.py``    the weights of tasks, as users give them
+``_adapter.py``   ``export_adapter``: a task as an adapter
 ``_method.py``    ``MergeMethod``: what every method does; ``TaskArithmetic``
 ``_ties.py``      ``Ties``: trim, elect a sign, average those that agree
 ``_dare.py``      ``Dare``: drop at random, rescale, sum
@@ -25,6 +26,8 @@ from typing import TYPE_CHECKING
 from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from tvbank.merging._adapter import AdapterReport as AdapterReport
+    from tvbank.merging._adapter import export_adapter as export_adapter
     from tvbank.merging._dare import Dare as Dare
     from tvbank.merging._method import MergeMethod as MergeMethod
     from tvbank.merging._method import TaskArithmetic as TaskArithmetic
@@ -38,12 +41,14 @@ if TYPE_CHECKING:
     from tvbank.merging.recipes import merge_recipe as merge_recipe
 
 __all__ = [
+    "AdapterReport",
     "Dare",
     "MergeMethod",
     "Recipe",
     "TaskArithmetic",
     "Ties",
     "export",
+    "export_adapter",
     "export_merged",
     "export_recipe",
     "merge",
@@ -54,11 +59,13 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
+        "AdapterReport": "_adapter",
         "Dare": "_dare",
         "MergeMethod": "_method",
         "TaskArithmetic": "_method",
         "Ties": "_ties",
         "export": "_weights",
+        "export_adapter": "_adapter",
         "export_merged": "_weights",
         "Recipe": "recipes",
         "export_recipe": "recipes",

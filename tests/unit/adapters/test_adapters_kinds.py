@@ -1,9 +1,11 @@
 """Every kind of adapter against ``merge_and_unload``: written to a bank, and read back from it."""
 
+import copy
+
 import peft
 import pytest
 import torch
-from adapted import BERT, CONV, GPT2, LLAMA, base_of, check_merged, saved
+from adapted import BERT, CONV, GPT2, LLAMA, VIT, base_of, check_merged, model_of, saved
 from peft import (
     IA3Config,
     LNTuningConfig,
@@ -95,3 +97,18 @@ def test_the_list_of_kinds_is_the_one_of_peft():
     from tvbank.adapters._config import KINDS
 
     assert set(KINDS) < {kind.value for kind in peft.PeftType}
+
+
+def test_names_that_transformers_changed_are_found(tmp_path):
+    """The bank is of a folder, whose names are other than those of the live model."""
+    model = model_of(VIT)
+    model.save_pretrained(tmp_path / "base")
+    bank = tvbank.create(tmp_path / "bank", base=tmp_path / "base")
+    live = dict(model.named_parameters())
+    assert not live.keys() <= bank.layout.by_name.keys()
+    folder, merged = saved(VIT, LoraConfig(r=2, target_modules=["q_proj", "fc1"]), tmp_path)
+    bank.add("t", folder)
+    switched = copy.deepcopy(model)
+    with tvbank.attach(switched, bank)("t"):
+        for name, weights in switched.state_dict().items():
+            torch.testing.assert_close(weights, merged[name], rtol=0, atol=2e-6)

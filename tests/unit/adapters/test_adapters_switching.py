@@ -1,6 +1,8 @@
 """A live model with tasks of products: as exported, as merged, and back bit for bit."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,20 +96,20 @@ def test_logits_are_those_of_the_adapted_model(name, options, tmp_path):
         torch.testing.assert_close(model(tokens).logits, peft(tokens).logits, rtol=1e-4, atol=1e-5)
 
 
-def test_a_base_folder_and_an_adapter_folder_are_four_lines_from_generating(tmp_path):
-    model = base_of(LLAMA)
-    model.save_pretrained(tmp_path / "base")
+def test_a_base_folder_and_an_adapter_folder_are_four_lines_from_generating(tmp_path, monkeypatch):
+    """The block of the README that begins with a model."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    (block,) = re.findall(r"^```py\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    assert len(block.splitlines()) == 4
+    monkeypatch.chdir(tmp_path)
+    base_of(LLAMA).save_pretrained("base")
     folder, _ = saved(LLAMA, LORA, tmp_path)
-    live = copy.deepcopy(model)
-
-    bank = tvbank.create(tmp_path / "bank", base=tmp_path / "base")
-    bank.add("cats", folder)
-    with tvbank.attach(live, bank)("cats"):
-        found = live.generate(torch.tensor([[1, 2, 3]]), max_new_tokens=5, do_sample=False)
-
+    assert folder == tmp_path / "adapter"
+    tokens = {"input_ids": torch.tensor([[1, 2, 3]]), "max_new_tokens": 5, "do_sample": False}
+    live, found = copy.deepcopy(base_of(LLAMA)), []
+    live.generate = lambda **more: found.append(type(live).generate(live, **more))
+    exec(block, {"tvbank": tvbank, "model": live, "tokens": tokens})
     with strangers_warnings():
-        theirs = PeftModel.from_pretrained(copy.deepcopy(model), folder)
-        expected = theirs.generate(
-            input_ids=torch.tensor([[1, 2, 3]]), max_new_tokens=5, do_sample=False
-        )
-    assert torch.equal(found, expected)
+        theirs = PeftModel.from_pretrained(copy.deepcopy(base_of(LLAMA)), folder)
+        expected = theirs.generate(**tokens)
+    assert torch.equal(found[0], expected)
