@@ -6,12 +6,14 @@ meta device. Code beside the weights is never run, and no class but transformers
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, final
 
 from tvbank.checkpoint import Checkpoint
@@ -53,7 +55,10 @@ def architectures(*checkpoints: Checkpoint) -> Iterator[tuple[Checkpoint, Archit
         if checkpoint.module is not None:
             found = _of_module(checkpoint.module)
         else:
-            found = _of_config(config_of(checkpoint), len(checkpoint.tensors))
+            config = config_of(checkpoint)
+            size = max(len(checkpoint.tensors), _MOST)
+            fits = config is not None and "model_type" in config and not _is_oversized(config, size)
+            found = _of_config(json.dumps(config)) if fits else None
         if found is not None:
             yield checkpoint, found
 
@@ -66,10 +71,10 @@ def _of_module(module: torch.nn.Module) -> Architecture | None:
     return Architecture(tables, tensors, is_own=True) if tables else None
 
 
-def _of_config(config: Mapping[str, Any] | None, size: int) -> Architecture | None:
+@lru_cache(4)
+def _of_config(text: str) -> Architecture | None:
     """The architecture that a configuration names; ``None`` if transformers does not know it."""
-    if config is None or "model_type" not in config or _is_oversized(config, max(size, _MOST)):
-        return None
+    config: dict[str, Any] = json.loads(text)
     try:
         import torch
         import transformers
@@ -86,7 +91,7 @@ def _of_config(config: Mapping[str, Any] | None, size: int) -> Architecture | No
             if kind is None:
                 plain = transformers.AutoConfig.for_model(**config)
                 kind = _bare_models()[type(plain)]
-            model = kind(kind.config_class.from_dict(dict(config)))
+            model = kind(kind.config_class.from_dict(config))
     except Exception:  # a configuration that does not fit, or of another version
         return None
     tensors = dict(model.state_dict(keep_vars=True))

@@ -38,10 +38,12 @@ class Named:
     Attributes:
         checkpoint: by those names; further tensors have their own.
         remark: in words, how its names differ; empty if they do not.
+        unsaved: units that it lacks since a model of its kind computes them anew.
     """
 
     checkpoint: Checkpoint
     remark: str = ""
+    unsaved: frozenset[str] = frozenset()
 
 
 def named_as(
@@ -71,8 +73,7 @@ def named_as(
         given = _given(names, [name for own in units.values() for name in own], present)
         return Named(RenamedCheckpoint(checkpoint, given), "names as given")
     best: tuple[int, _Recipes, str] = (len(_missing(units, present)), {}, "")
-    known = {name for own in units.values() for name in own}
-    if best[0] == 0 or present <= known:
+    if best[0] == 0:
         return Named(checkpoint)
     for recipes, told in _ways(layout, units, checkpoint, base):
         missing = len(_missing(units, {*present, *recipes}))
@@ -80,8 +81,15 @@ def named_as(
             best = missing, recipes, told
         if missing == 0:
             break
-    _, recipes, told = best
-    return Named(RenamedCheckpoint(checkpoint, recipes) if recipes else checkpoint, told)
+    missing, recipes, told = best
+    lacking = _missing(units, {*present, *recipes}) if missing else []
+    unsaved = frozenset(
+        unit
+        for unit in lacking
+        for _, architecture in architectures(checkpoint, *([] if base is None else [base]))
+        if any(table.is_unsaved(unit) for table in architecture.tables)
+    )
+    return Named(RenamedCheckpoint(checkpoint, recipes) if recipes else checkpoint, told, unsaved)
 
 
 def _missing(units: Mapping[str, Collection[str]], present: Collection[str]) -> list[str]:
@@ -101,10 +109,12 @@ def _ways(
 ) -> Iterator[tuple[_Recipes, str]]:
     present = list(dict.fromkeys((*checkpoint.tensors, *checkpoint.tied)))
     known = [name for own in units.values() for name in own]
-    spellings = list(_spellings(_missing(units, present), known, present))
+    names = set(known)
+    further = [name for name in present if name not in names]
+    spellings = list(_spellings(_missing(units, present), further, len(units)))
     for spelled, told in spellings:
         recipes = {n: Recipe([(own, None)]) for n, own in spelled.items() if n != own}
-        yield {name: recipe for name, recipe in recipes.items() if name in set(known)}, told
+        yield {name: recipe for name, recipe in recipes.items() if name in names}, told
     others = [base] if base is not None and base is not checkpoint else []
     for origin, architecture in architectures(checkpoint, *others):
         own = architecture.is_own and origin is checkpoint
@@ -119,15 +129,18 @@ def _ways(
 
 
 def _spellings(
-    missing: Collection[str], known: Collection[str], present: Collection[str]
+    missing: Collection[str], further: Collection[str], units: int
 ) -> Iterator[tuple[_Spelled, str]]:
-    """Ways to spell a checkpoint's names, each with words for it."""
-    for wrapper, bare in without_wrappers(present):
+    """Ways to spell the names of a checkpoint that are not the base's, each with words for it.
+
+    Another prefix is one of nearly all names: a few that differ so are heads, each of its own.
+    """
+    for wrapper, bare in without_wrappers(further):
         yield bare, f"its names have {wrapper!r} where the base's do not"
-    pairs = other_prefixes(missing, present)
+    pairs = other_prefixes(missing, further) if len(missing) * 2 > units else []
     if len(pairs) == 1:  # of several nobody knows which is meant
         ours, theirs = pairs[0]
-        below = [name for name in present if name.startswith(theirs)]
+        below = [name for name in further if name.startswith(theirs)]
         spelled = {ours + name.removeprefix(theirs): name for name in below}
         if not ours:
             yield spelled, f"its names begin with {theirs!r} and the base's do not"

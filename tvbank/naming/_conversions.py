@@ -85,6 +85,11 @@ class Conversions:
         patterns = getattr(self._model, "_keys_to_ignore_on_load_unexpected", None) or ()
         return any(re.search(pattern, name) for pattern in patterns)
 
+    def is_unsaved(self, name: str) -> bool:
+        """Whether ``save_pretrained`` leaves a tensor of the model out: it is computed anew."""
+        unsaved = getattr(self._model, "_keys_to_ignore_on_save", None) or ()
+        return name.removeprefix(self.path) in unsaved
+
     def _transforms(self) -> Sequence[Any]:
         """The tables that ``from_pretrained`` would use, fresh: some count what they have seen."""
         from transformers.conversion_mapping import get_model_conversion_mapping

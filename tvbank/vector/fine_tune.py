@@ -62,7 +62,11 @@ class FineTune:
         named = named_as(layout, checkpoint, names=names, base=base.checkpoint)
         self.pairing = Pairing(layout, named.checkpoint)
         self.absent = {r.name: r for r in layout.records if r.name not in self.pairing}
-        lacking = [name for name, r in self.absent.items() if not is_constant(base.spec(r))]
+        lacking = [
+            name
+            for name, record in self.absent.items()
+            if not (is_constant(base.spec(record)) or name in named.unsaved)
+        ]
         allowed = patterns_of(missing)
         refused = [name for name in lacking if not any(fnmatchcase(name, p) for p in allowed)]
         present = [r.name for r in layout.records if r.name in self.pairing]

@@ -183,3 +183,14 @@ def test_what_is_missing_is_taken_from_the_base_where_that_is_said(tmp_path):
         bank.add("u", tuned, missing=[3])
     with pytest.raises(UnitMismatchError, match="another model"):
         bank.add("u", {"other": np.ones(3, np.float32)}, missing="base")
+
+
+def test_a_head_of_another_name_is_not_taken_for_the_bases(tmp_path):
+    base = {f"body.{n}.weight": np.full((3, 2), n + 1.0, np.float32) for n in range(3)}
+    head = {"lm_head.weight": np.full((3, 2), 9, np.float32)}
+    bank = tvbank.create(tmp_path / "bank", base | head)
+    tuned = {name: array + 1 for name, array in base.items()}
+    task = bank.add("t", tuned | {"score.weight": head["lm_head.weight"] * 7}, tvbank.Exact())
+    assert list(task.extras) == ["score.weight"]
+    assert "'lm_head.weight' of the base are not in it" in task.remarks[-1]
+    assert (bank.state_dict("t")["lm_head.weight"] == 9).all()
