@@ -20,7 +20,7 @@ from tvbank.bank.chains import ParentRecord
 from tvbank.bank.documents import JSON
 from tvbank.bank.shard import CHECKSUM_BYTES, index_bytes
 from tvbank.checkpoint import TensorSpec
-from tvbank.coding import encode_frame, read_header
+from tvbank.coding import encode_frame, frame_length
 from tvbank.compress import Compressor, Entries, PairedUnit, Pairs
 from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
 from tvbank.vector import TaskVector
@@ -164,13 +164,21 @@ def encode_chunk(
     layout: Layout, unit: UnitRecord, entries: Entries, chunk: int, version: int
 ) -> bytes:
     """The frame of one of a unit's chunks, of a version of frames or an older one."""
+    values, row, phase = _chunk_of(layout, unit, entries, chunk)
+    return encode_frame(values, version=version, row=row, phase=phase)
+
+
+def _chunk_of(
+    layout: Layout, unit: UnitRecord, entries: Entries, chunk: int
+) -> tuple[NDArray[Any], int | None, int]:
+    """The entries of a chunk, its unit's row, and the entries of that row before the first."""
     length = layout.chunk_length
     first = chunk * length - unit.offset
     values = entries(first, min(first + length, unit.size))
     if len(values) < length:
         values = np.concatenate([values, np.zeros(length - len(values), values.dtype)])
     row = row_length(unit.shape)
-    return encode_frame(values, version=version, row=row, phase=first % row if row else 0)
+    return values, row, first % row if row else 0
 
 
 @final
@@ -213,5 +221,6 @@ class BankPairs(Pairs):
 
 def _price(layout: Layout, unit: UnitRecord, entries: Entries, version: int, chunk: int) -> int:
     """Bytes of a frame and its checksum; a chunk of zeros takes none."""
-    frame = encode_chunk(layout, unit, entries, chunk, version)
-    return len(frame) + CHECKSUM_BYTES if read_header(frame).nonzeros else 0
+    values, row, phase = _chunk_of(layout, unit, entries, chunk)
+    length = frame_length(values, version=version, row=row, phase=phase)
+    return length + CHECKSUM_BYTES if length else 0

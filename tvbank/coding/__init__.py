@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tvbank.coding.frame import decode_frame as decode_frame
     from tvbank.coding.frame import decode_sparse as decode_sparse
     from tvbank.coding.frame import encode_frame as encode_frame
+    from tvbank.coding.frame import frame_length as frame_length
     from tvbank.coding.frame import frame_sizes as frame_sizes
     from tvbank.coding.header import HEADER_BYTES as HEADER_BYTES
     from tvbank.coding.header import MASK_ENCODINGS as MASK_ENCODINGS
@@ -52,6 +53,7 @@ __getattr__ = lazy_exports(
         "decode_frame": "frame",
         "decode_sparse": "frame",
         "encode_frame": "frame",
+        "frame_length": "frame",
         "frame_sizes": "frame",
         "read_header": "header",
     },

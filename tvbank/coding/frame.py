@@ -20,7 +20,7 @@ from tvbank.coding.decoding.decode import decode_dense
 from tvbank.coding.decoding.patterns import decode_patterns
 from tvbank.coding.decoding.positions import decode_positions, run_tables_address
 from tvbank.coding.decoding.table import TAIL_BYTES, address_of, frame_row
-from tvbank.coding.encoding import Encoding, Facts
+from tvbank.coding.encoding import Encoding, Facts, bytes_of_bits
 from tvbank.coding.faults import FRAME_TRUNCATED, MASK_SECTION, fault, raise_fault
 from tvbank.coding.header import (
     HEADER_BYTES,
@@ -113,6 +113,29 @@ def encode_frame(
     )
     value_section = value_encoding.encode(what, value_parameter)
     return b"".join((header.to_bytes(), mask_section.data, value_section.data))
+
+
+def frame_length(
+    chunk: NDArray[np.float32 | np.int32],
+    *,
+    version: int = 1,
+    row: int | None = None,
+    phase: int = 0,
+) -> int:
+    """Bytes of the frame that ``encode_frame`` makes of a chunk; 0 if all of it is zero.
+
+    Args and errors as of ``encode_frame``.
+    """
+    where, what = _survey(chunk, row, phase)
+    if not where.nonzeros:
+        return 0
+    mask, mask_parameter = _choose(MASKS, where, 0.0, version)
+    values, value_parameter = _choose(VALUES, what, 0.0, version)
+    sections = (
+        mask.section_bytes(where, mask_parameter),
+        values.section_bytes(what, value_parameter),
+    )
+    return HEADER_BYTES + sum(sections)
 
 
 def decode_frame(frame: Buffer, entries: int | None = None) -> NDArray[np.float32 | np.int32]:
@@ -225,12 +248,24 @@ def _choose(
     for each in encodings:
         if each.version > version:
             continue
-        if each.least_bytes < smallest and (parameter := each.best_parameter(facts)) is not None:
+        if (
+            _least_bytes(each, facts) < smallest
+            and (parameter := each.best_parameter(facts)) is not None
+        ):
             size = each.section_bytes(facts, parameter)
             fitting.append((each, parameter, size))
             smallest = min(smallest, size)
     most = (1 + slack) * smallest
     return next((each, parameter) for each, parameter, size in fitting if size <= most)
+
+
+def _least_bytes(encoding: Encoding[Facts], facts: Facts) -> int:
+    """Bytes that a section takes at least: all of them, where no parameter or symbol decides."""
+    if encoding.allowed.least == encoding.allowed.most:
+        bits = encoding.section_bits(0, facts.extent, facts.nonzeros)
+        if bits is not None:
+            return max(bytes_of_bits(bits), encoding.least_bytes)
+    return encoding.least_bytes
 
 
 def _force(

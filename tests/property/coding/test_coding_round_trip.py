@@ -13,6 +13,7 @@ from tvbank.coding import (
     decode_frame,
     decode_sparse,
     encode_frame,
+    frame_length,
     frame_sizes,
     read_header,
 )
@@ -40,6 +41,7 @@ def assert_restored(frame, chunk):
 def test_the_smallest_frame_restores_the_chunk_and_has_the_predicted_size(chunk, hint):
     frame = encode_frame(chunk, **hint)
     assert len(frame) == frame_sizes(chunk, **hint).frame
+    assert frame_length(chunk, **hint) == (len(frame) if read_header(frame).nonzeros else 0)
     assert_restored(frame, chunk)
 
 

@@ -30,7 +30,7 @@ def difference(entries, name="unit"):
 def surveyed(entries, width):
     delta = difference(entries)
     rows = survey_rows(delta, width, map)
-    return rows, [count_magnitudes(delta, rows, power, map) for power in POWERS]
+    return rows, count_magnitudes(delta, rows, map)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_a_budget_that_cannot_be_reached_says_how_small_it_may_be(base):
         add(base, "100 bytes")
     least = int(re.search(r"take (\d+) bytes", str(refused.value))[1])
     assert add(base, f"{least + 1} bytes").stored_bytes <= least + 1
-    with pytest.raises(UsageError, match="a target is a number above 0"):
+    with pytest.raises(UsageError, match="a size is a number above 0"):
         add(base, "small")
 
 

@@ -53,6 +53,21 @@ def _translate(patterns: Any, keys: Any, codes: Any, out: Any) -> None:
         out[index] = codes[_slot(keys, patterns[index])]
 
 
+@kernel
+def _extremes(patterns: Any, is_float: bool) -> Any:
+    """The least and the greatest magnitude, as patterns."""
+    least, most = np.uint32(0xFFFF_FFFF), np.uint32(0)
+    if is_float:
+        for pattern in patterns:
+            magnitude = pattern & _MAGNITUDE_BITS
+            least, most = min(least, magnitude), max(most, magnitude)
+    else:
+        for pattern in patterns:
+            magnitude = np.uint32(~pattern + np.uint32(1)) if pattern >> np.uint32(31) else pattern
+            least, most = min(least, magnitude), max(most, magnitude)
+    return least, most
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Alphabet:
@@ -130,16 +145,16 @@ class Values:
         """The pattern that all values share up to their sign, or None: 1 .. 2^31 − 1."""
         if not self.nonzeros:
             return None
-        if self.element == "float32":
-            magnitudes = self.patterns & _MAGNITUDE_BITS
-        else:
-            magnitudes = np.abs(self.patterns.view(np.int32)).view(np.uint32)
-        least = int(magnitudes.min())
-        return least if 0 < least == magnitudes.max() <= _MAGNITUDE_BITS else None
+        least, most = _extremes(self.patterns, self.element == "float32")
+        return int(least) if 0 < least == most <= _MAGNITUDE_BITS else None
 
     @cached_property
     def alphabet(self) -> Alphabet | None:
         """The distinct patterns if there are at most 256 of them."""
+        if self.magnitude is not None:  # two patterns at most: the first, and perhaps another
+            first = self.patterns[:1]
+            at = int(np.argmax(self.patterns != first))
+            return Alphabet.of(np.concatenate([first, self.patterns[at : at + 1]]))
         return Alphabet.of(self.patterns)
 
     @cached_property

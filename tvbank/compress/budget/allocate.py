@@ -7,16 +7,16 @@ unit, from what fits towards what does not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
 
 import numpy as np
 
-from tvbank.compress.budget.candidates import Candidate, Kept, entries_of
+from tvbank.compress.budget.candidates import Candidate, Kept, entries_of, of_each
 from tvbank.compress.budget.choices import draw_with
 from tvbank.compress.lossy import Difference
-from tvbank.compress.protocol import Pairs
+from tvbank.compress.protocol import PairedUnit, Pairs
 
 #: Prices that are tried with exact sizes.
 ROUNDS: Final = 12
@@ -74,10 +74,7 @@ def allocate(
         if not low < price < high:
             price = (low + high) / 2
         chosen = _choose(units, price)
-        exact = []
-        for unit, choice in zip(units, chosen, strict=True):
-            exact.append(_measure(unit, choice, pairs))
-            advance()
+        exact = list(_measure(units, chosen, pairs, advance))
         if sum(exact) > allowance.most:
             low, above, above_bytes = price, chosen, exact
         else:
@@ -148,11 +145,26 @@ def _keep(units: Sequence[Candidate], chosen: Sequence[int]) -> list[Kept]:
     return [unit.keep(choice) for unit, choice in zip(units, chosen, strict=True)]
 
 
-def _measure(unit: Candidate, choice: int, pairs: Pairs) -> int:
-    """Exact bytes of a unit's frames."""
-    if choice not in unit.measured:
-        unit.measured[choice] = exact_bytes(unit.name, unit.keep(choice), pairs)
-    return unit.measured[choice]
+def _measure(
+    units: Sequence[Candidate], chosen: Sequence[int], pairs: Pairs, advance: Callable[[], None]
+) -> Iterator[int]:
+    """Exact bytes of every unit's frames."""
+    unknown = {
+        unit.name: choice
+        for unit, choice in zip(units, chosen, strict=True)
+        if choice not in unit.measured
+    }
+    by_name = {unit.name: unit for unit in units}
+
+    def price(view: Pairs, unit: PairedUnit, delta: Difference) -> int:
+        kept = by_name[unit.name].keep(unknown[unit.name])
+        return view.frame_bytes(unit.name, entries_of(delta, kept))
+
+    paired = [unit for unit in pairs.units if unit.name in unknown]
+    found = dict(zip((unit.name for unit in paired), of_each(pairs, paired, price), strict=True))
+    for unit, choice in zip(units, chosen, strict=True):
+        yield unit.measured.setdefault(choice, found.get(unit.name, 0))
+        advance()
 
 
 def _part(unit: Candidate, above: Kept, allowed: int, pairs: Pairs) -> tuple[Kept | None, int]:

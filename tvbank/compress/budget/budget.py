@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tvbank._progress import Counter
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress.budget.allocate import ROUNDS, Allowance, allocate
-from tvbank.compress.budget.candidates import choices_of, survey
+from tvbank.compress.budget.candidates import choices_of, of_each, survey
 from tvbank.compress.budget.target import Target
 from tvbank.compress.lossy import Planned, is_float
 from tvbank.compress.protocol import Compressor, Each, Entries, Pairs
@@ -86,8 +86,8 @@ class Budget(Compressor):
         # Units are looked at once to survey them, then in up to so many rounds.
         work = Counter(pairs.progress, len(pairs.units) * (1 + ROUNDS), "units", "choosing")
         candidates = []
-        for unit in pairs.units:
-            candidates.append(survey(pairs, unit))
+        for candidate in of_each(pairs, pairs.units, survey):
+            candidates.append(candidate)
             work.advance()
         allowance = Allowance.under(goal - pairs.fixed_bytes)
         kept = allocate(candidates, allowance, pairs, work.advance)

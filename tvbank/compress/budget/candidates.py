@@ -5,20 +5,27 @@ Bytes are predicted by entropy, corrected by what the bank's encoder makes of a 
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.compress.budget.choices import Choices, Magnitudes, count_magnitudes, list_choices
-from tvbank.compress.budget.drawing import HALVES, Draw, Rows, draw, row_width, survey_rows
+from tvbank.compress.budget.drawing import Draw, Rows, draw, row_width, survey_rows
 from tvbank.compress.lossy import Choice, Difference
 from tvbank.compress.protocol import Entries, PairedUnit, Pairs
 
+_Result = TypeVar("_Result")
+
+#: Entries of a unit whose parts are spread over cores, rather than it beside others; and of units
+#: that are in memory at once.
+_LARGE: Final = 2**21
+_TOGETHER: Final = 2**23
 #: Densities at which the encoder is asked.
 _DENSITIES: Final = (0.003, 0.02, 0.08, 0.3)
 #: A frame's header and its checksum; one magnitude.
@@ -74,16 +81,60 @@ class Candidate:
         return Kept(self.rows, Draw(power, step, levels, size) if levels else None)
 
 
-def survey(pairs: Pairs, unit: PairedUnit) -> Candidate:
-    """Read a unit, count its entries, and ask the bank's encoder what a few densities cost.
+def of_each(
+    pairs: Pairs,
+    units: Iterable[PairedUnit],
+    work: Callable[[Pairs, PairedUnit, Difference], _Result],
+) -> Iterator[_Result]:
+    """Do some work on every unit: small ones side by side, the parts of a large one likewise.
+
+    All of them are read by the calling thread, some at a time.
+
+    Args:
+        pairs: the task vector.
+        units: of it.
+        work: called with the task vector, a unit and its difference, on any thread.
+
+    Returns:
+        What it returned, in the order of the units.
+    """
+    alone = copy.copy(pairs)
+    alone.each = map  # a thread that waits for its own pool would wait for ever
+    together: list[tuple[PairedUnit, Difference]] = []
+    entries = 0
+
+    def finish() -> Iterable[_Result]:
+        return pairs.each(lambda each: work(alone, *each), together)
+
+    for unit in units:
+        delta = Difference(unit.name, *pairs.read(unit.name))
+        if delta.size > _LARGE:
+            yield from finish()
+            together, entries = [], 0
+            yield work(pairs, unit, delta)
+            continue
+        together.append((unit, delta))
+        entries += delta.size
+        if entries > _TOGETHER:
+            yield from finish()
+            together, entries = [], 0
+    yield from finish()
+
+
+def survey(pairs: Pairs, unit: PairedUnit, delta: Difference | None = None) -> Candidate:
+    """Count a unit's entries, and ask the bank's encoder what a few densities cost.
+
+    Args:
+        pairs: the task vector.
+        unit: of it.
+        delta: its difference; by default it is read.
 
     Raises:
         NonFiniteError: an entry is not finite.
     """
-    base, tuned = pairs.read(unit.name)
-    delta = Difference(unit.name, base, tuned)
+    delta = Difference(unit.name, *pairs.read(unit.name)) if delta is None else delta
     rows = survey_rows(delta, row_width(unit.shape), pairs.each)
-    spreads = [count_magnitudes(delta, rows, power, pairs.each) for power in range(len(HALVES))]
+    spreads = count_magnitudes(delta, rows, pairs.each)
     choices = list_choices(spreads)
 
     def ask(step: float) -> int:

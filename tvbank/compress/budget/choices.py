@@ -71,22 +71,25 @@ class Magnitudes:
     energy: float
 
 
-def count_magnitudes(delta: Difference, rows: Rows, power: int, each: Each) -> Magnitudes:
-    """Survey a unit.
+def count_magnitudes(delta: Difference, rows: Rows, each: Each) -> list[Magnitudes]:
+    """Survey a unit, for each power that can be drawn.
 
     Args:
         delta: its entries.
         rows: their factors.
-        power: what is to be drawn, an index into ``HALVES``.
         each: spreads ranges of it over cores.
     """
-    counts, sums = np.zeros(BINS, np.int64), np.zeros((BINS, 2))
-    for some, partial_sums in each(partial(_count_range, delta, rows, power), delta.ranges()):
+    counts, sums = _empty()
+    for some, partial_sums in each(partial(_count_range, delta, rows), delta.ranges()):
         counts += some
         sums += partial_sums
-    bins = np.flatnonzero(counts)[::-1]
-    drawn, plain = sums[bins].T
-    return Magnitudes(power, counts[bins], drawn / counts[bins], plain, rows.energy)
+    found = []
+    for power in range(len(HALVES)):
+        bins = np.flatnonzero(counts[power])[::-1]
+        drawn, plain = sums[power, bins].T
+        number = counts[power, bins]
+        found.append(Magnitudes(power, number, drawn / number, plain, rows.energy))
+    return found
 
 
 @final
@@ -133,15 +136,16 @@ def weigh(spread: Magnitudes, levels: int, steps: NDArray[np.float64]) -> Choice
     # Expected: entries kept; the sum of what each becomes times what it was; the squares of what
     # they become on average; the noise.
     kept, along, squares, noise = np.zeros((4, len(steps)))
+    memory = np.empty(4 * len(steps) * min(_BLOCK, len(spread.counts)))
     for start in range(0, len(spread.counts), _BLOCK):
         part = slice(start, start + _BLOCK)
-        counts, sums = spread.counts[part], spread.sums[part]
-        reached = np.minimum(spread.means[part] / steps[:, None], levels)
-        above = reached - np.floor(reached)
-        kept += np.minimum(reached, 1) @ counts
-        along += reached @ sums
-        squares += reached**2 @ counts
-        noise += (above * (1 - above)) @ counts
+        counts, sums = spread.counts[part].astype(np.float64), spread.sums[part]
+        each = memory[: 4 * len(steps) * len(counts)].reshape(4, len(steps), len(counts))
+        _reach(spread.means[part], steps, float(levels), *each)
+        kept += each[0] @ counts
+        along += each[1] @ sums
+        squares += each[2] @ counts
+        noise += each[3] @ counts
     alike = np.maximum(spread.energy * squares / along**2 - 1, 0)
     drawn = spread.energy * noise / along**2
     tangent = _ALIKE * alike + drawn
@@ -150,6 +154,21 @@ def weigh(spread: Magnitudes, levels: int, steps: NDArray[np.float64]) -> Choice
     sizes = np.clip(share * spread.energy / along, limits.smallest_subnormal, limits.max)
     same = np.ones(len(steps), np.int64)
     return Choices(spread.power * same, levels * same, steps, sizes, kept, 1 - share)
+
+
+@kernel
+def _reach(
+    means: Any, steps: Any, levels: float, kept: Any, reached: Any, squares: Any, noise: Any
+) -> None:
+    """Of each step and bin, [s, b]: the share that is kept, the level, its square, its variance."""
+    for row in range(len(steps)):
+        for bin in range(len(means)):
+            level = min(means[bin] / steps[row], levels)
+            above = level - np.floor(level)
+            kept[row, bin] = min(level, 1.0)
+            reached[row, bin] = level
+            squares[row, bin] = level * level
+            noise[row, bin] = above * (1.0 - above)
 
 
 def draw_with(spread: Magnitudes, levels: int, step: float) -> Draw:
@@ -166,34 +185,43 @@ def _steps(spread: Magnitudes, levels: int) -> NDArray[np.float64]:
     return steps
 
 
+def _empty() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Entries in each bin of each power; sums of what is drawn of them, and of them."""
+    powers = len(HALVES)
+    return np.zeros((powers, BINS), np.int64), np.zeros((powers, BINS, 2))
+
+
 def _count_range(
-    delta: Difference, rows: Rows, power: int, part: tuple[int, int]
+    delta: Difference, rows: Rows, part: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    counts, sums = np.zeros(BINS, np.int64), np.zeros((BINS, 2))
+    counts, sums = _empty()
     for start, block in delta.blocks(part):
-        _count(block, start, rows.width, HALVES[power], rows.factors[power], counts, sums)
+        _count(block, start, rows.width, rows.factors, counts, sums)
     return counts, sums
 
 
 @kernel
-def _count(
-    delta: Any, start: int, width: int, halves: int, factors: Any, counts: Any, sums: Any
-) -> None:
-    score = np.empty(1, np.float32)
-    pattern = score.view(np.uint32)
-    greatest = np.float64(np.finfo(np.float32).max)
+def _enter(magnitude: float, drawn: float, counts: Any, sums: Any) -> None:
+    score = np.float32(min(drawn, np.float64(np.finfo(np.float32).max)))
+    place = np.int64(score.view(np.uint32) >> np.uint32(_SHIFT))
+    counts[place] += 1
+    sums[place, 0] += drawn
+    sums[place, 1] += magnitude
+
+
+@kernel
+def _count(delta: Any, start: int, width: int, factors: Any, counts: Any, sums: Any) -> None:
+    first, second, third = counts[0], counts[1], counts[2]
+    first_sums, second_sums, third_sums = sums[0], sums[1], sums[2]
     at = 0
     while at < len(delta):
         row, column = divmod(start + at, width)
         stop = min(len(delta), at + width - column)
-        factor = factors[row]
+        f, g, h = factors[0, row], factors[1, row], factors[2, row]
         for i in range(at, stop):
             magnitude = np.float64(np.abs(delta[i]))
             if magnitude > 0:
-                drawn = raised(magnitude, halves) * factor
-                score[0] = np.float32(min(drawn, greatest))
-                place = np.int64(pattern[0] >> np.uint32(_SHIFT))
-                counts[place] += 1
-                sums[place, 0] += drawn
-                sums[place, 1] += magnitude
+                _enter(magnitude, raised(magnitude, 2) * f, first, first_sums)
+                _enter(magnitude, raised(magnitude, 3) * g, second, second_sums)
+                _enter(magnitude, raised(magnitude, 4) * h, third, third_sums)
         at = stop

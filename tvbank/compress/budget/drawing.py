@@ -150,6 +150,19 @@ def raised(magnitude: float, halves: int) -> float:
 
 
 @kernel
+def _advance(total: float, value: Any, halves: int, factor: float, highest: float) -> Any:
+    """The sum after an entry, less the whole numbers that it passed; and how many those are."""
+    total += min(raised(np.float64(np.abs(value)), halves) * factor, highest)
+    passed = np.int64(total)
+    return total - passed, passed
+
+
+@kernel
+def _signed(value: Any, values: Any, passed: Any) -> Any:
+    return values[passed] if value > np.float32(0) else np.float32(0) - values[passed]
+
+
+@kernel
 def _draw(
     delta: Any,
     start: int,
@@ -160,17 +173,37 @@ def _draw(
     factors: Any,
     values: Any,
 ) -> None:
+    # A sum waits for the one before it: four stretches at a time take little longer than one.
     highest = float(len(values) - 1)
+    starts, stops = np.empty(4, np.int64), np.empty(4, np.int64)
+    own, sums = np.empty(4, np.float64), np.empty(4, np.float64)
     at = 0
     while at < len(delta):
-        row, column = divmod(start + at, width)
-        factor = factors[row]
-        stop = min(len(delta), at + stretch - column % stretch, at + width - column)
-        total = uniform(key + np.uint64(start + at))
-        for i in range(at, stop):
-            value = delta[i]
-            total += min(raised(np.float64(np.abs(value)), halves) * factor, highest)
-            passed = np.int64(total)
-            total -= passed
-            delta[i] = values[passed] if value > np.float32(0) else np.float32(0) - values[passed]
-        at = stop
+        lanes, shared = 0, stretch
+        while lanes < 4 and at < len(delta):
+            row, column = divmod(start + at, width)
+            stop = min(len(delta), at + stretch - column % stretch, at + width - column)
+            starts[lanes], stops[lanes], own[lanes] = at, stop, factors[row]
+            sums[lanes] = uniform(key + np.uint64(start + at))
+            shared = min(shared, stop - at)
+            lanes, at = lanes + 1, stop
+        if lanes < 4:
+            shared = 0
+        a, b, c, d = starts[0], starts[1], starts[2], starts[3]
+        s, t, u, v = sums[0], sums[1], sums[2], sums[3]
+        f, g, h, k = own[0], own[1], own[2], own[3]
+        for i in range(shared):
+            s, passed = _advance(s, delta[a + i], halves, f, highest)
+            delta[a + i] = _signed(delta[a + i], values, passed)
+            t, passed = _advance(t, delta[b + i], halves, g, highest)
+            delta[b + i] = _signed(delta[b + i], values, passed)
+            u, passed = _advance(u, delta[c + i], halves, h, highest)
+            delta[c + i] = _signed(delta[c + i], values, passed)
+            v, passed = _advance(v, delta[d + i], halves, k, highest)
+            delta[d + i] = _signed(delta[d + i], values, passed)
+        sums[0], sums[1], sums[2], sums[3] = s, t, u, v
+        for lane in range(lanes):
+            total = sums[lane]
+            for i in range(starts[lane] + shared, stops[lane]):
+                total, passed = _advance(total, delta[i], halves, own[lane], highest)
+                delta[i] = _signed(delta[i], values, passed)
