@@ -252,15 +252,20 @@ def test_outputs_that_cannot_be_written(shell):
         refused(shell, USAGE, *verb, "-o", shell.dogs, words=[str(shell.dogs), "--force"])
         words = ["is the base itself"]
         refused(shell, USAGE, *verb, "-o", shell.base, "--force", words=words)
-        refused(shell, AT_FAULT, *verb, "-o", shell.bank, "--force", words=[str(shell.bank)])
+        words = [str(shell.bank), "holds a bank"]
+        refused(shell, USAGE, *verb, "-o", shell.bank, "--force", words=words)
 
 
 def test_a_folder_as_the_output(shell):
-    for flags, status in ([], USAGE), (["--force"], AT_FAULT):
-        for verb in (("export", shell.bank, "exact"), ("merge", shell.bank, "exact=1")):
-            ended = refused(shell, status, *verb, "-o", shell.folder, *flags)
-            assert "name a file in it" in ended
-            assert "give --force" not in ended
+    other = shell.folder / "other"
+    other.mkdir()
+    (other / "notes").write_text("mine")
+    for verb in (("export", shell.bank, "exact"), ("merge", shell.bank, "exact=1")):
+        for flags in ([], ["--force"]):
+            words = ["has the base's own weights in it", "choose another folder"]
+            refused(shell, USAGE, *verb, "-o", shell.folder, *flags, words=words)
+        refused(shell, USAGE, *verb, "-o", other, words=["is not empty", "--force"])
+    assert [path.name for path in other.iterdir()] == ["notes"]
 
 
 def test_a_file_where_a_bank_should_be(shell):
