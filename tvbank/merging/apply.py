@@ -30,6 +30,9 @@ def restore(unit: str, base: NDArray[Any], sparse: Sparse) -> NDArray[Any]:
         NonFiniteError: a sum does not fit the base's element type.
     """
     positions, entries = sparse
+    if entries.dtype == np.float32 and len(positions) == len(base):  # all of them, as of a product
+        with np.errstate(over="ignore"):
+            return _finite(unit, (base.astype(np.float32) + entries).astype(base.dtype, copy=False))
     part = base.copy()
     if entries.dtype == np.int32:
         _take(part, positions, entries)

@@ -119,8 +119,10 @@ def _entries_of(task: ResidentTask, unit: str) -> _Entries:
 
 def _of_product(product: Product, first: int, stop: int) -> Sparse:
     entries = product.entries(first, stop)
+    if entries.all():
+        return np.arange(len(entries), dtype=np.uint32), entries
     positions = np.flatnonzero(entries).astype(np.uint32)
-    return positions, entries if len(positions) == len(entries) else entries[positions]
+    return positions, entries[positions]
 
 
 def _sum(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from spec.reference.bank import _check_objects
 from spec.reference.documents import Revision as SlowRevision
 from spec.reference.documents import read_revision
+from spec.reference.products import CHUNK, DOCUMENT
 from tools.fuzz import _documents
 from tools.fuzz._agreement import attempt
 from tvbank.bank.documents import Revision, decode_revision
@@ -27,7 +28,8 @@ def _fast(data: bytes) -> Revision:
 
 def _slow(data: bytes) -> SlowRevision:
     revision = read_revision(data)
-    _check_objects({"delta/zarr.json"}, revision.extras, revision.objects)
+    products = {DOCUMENT, CHUNK} if revision.products else set()
+    _check_objects({"delta/zarr.json"} | products, revision.extras, revision.objects)
     return revision
 
 
@@ -41,6 +43,9 @@ def check(data: bytes) -> None:
     assert fast.read.metadata == slow.read.metadata
     assert [(extra.name, extra.dtype, extra.shape) for extra in fast.read.extras] == [
         (extra.name, extra.dtype, extra.shape) for extra in slow.read.extras
+    ]
+    assert [(p.unit, p.dtype, p.rank, p.scale, p.transposed) for p in fast.read.products] == [
+        tuple(product) for product in slow.read.products
     ]
     assert {key: (each.size, each.sha256) for key, each in fast.read.objects.items()} == {
         key: tuple(each) for key, each in slow.read.objects.items()
