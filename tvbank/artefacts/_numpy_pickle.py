@@ -12,7 +12,7 @@ import math
 import pickle
 import re
 from pathlib import Path
-from typing import Any, final
+from typing import IO, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,14 +49,9 @@ def load_pickled_dict(path: Path) -> dict[str, NDArray[Any]] | None:
             f"{str(path)!r} cannot be loaded safely ({objection}); do not trust it"
         )
     try:
-        content = _plain(_Unpickler(io.BytesIO(pickled)).load())
+        content = _plain(_Unpickler(io.BytesIO(pickled), path).load())
     except CheckpointError:
         raise
-    except _RefusedError as error:
-        raise CheckpointError(
-            f"{str(path)!r} cannot be loaded safely (it asks for {error}, which is no array); do "
-            "not trust it"
-        ) from error
     except Exception as error:  # what an unpickler raises on hostile bytes has no common class
         raise CheckpointError(
             f"{str(path)!r} is truncated or damaged ({type(error).__name__}: {error}); fetch it "
@@ -78,10 +73,6 @@ def load_pickled_dict(path: Path) -> dict[str, NDArray[Any]] | None:
     return found
 
 
-class _RefusedError(Exception):
-    """What a pickle names and no array needs."""
-
-
 @final
 class _Array:
     """Stands for an array: its state."""
@@ -98,7 +89,7 @@ class _Type:
 
     def __init__(self, code: str, *_flags: Any) -> None:
         if not isinstance(code, str) or not _TYPE.match(code):
-            raise _RefusedError(f"the element type {code!r}")
+            raise ValueError(f"the element type {code!r}")
         self.code, self.order = code, ""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -119,11 +110,18 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 
 
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        super().__init__(stream)
+        self._path = path
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _STAND_INS[module, name]
         except KeyError:
-            raise _RefusedError(f"{module}.{name}") from None
+            raise CheckpointError(
+                f"{str(self._path)!r} cannot be loaded safely (it asks for {module}.{name}, which "
+                "is no array); do not trust it"
+            ) from None
 
 
 def _plain(value: Any) -> Any:

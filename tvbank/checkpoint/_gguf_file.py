@@ -99,7 +99,10 @@ class GgufFile:
             raise unreadable(path, error) from error
         self._at = 0
         if self._take(4) != b"GGUF":
-            raise CheckpointError(f"{str(path)!r} is no GGUF file; name a checkpoint's file")
+            raise CheckpointError(
+                f"{str(path)!r} is not a checkpoint of a known kind: it is called a GGUF file and "
+                "is none; convert it to safetensors"
+            )
         if (version := self._integer(4)) not in (2, 3):
             raise CheckpointError(
                 f"{str(path)!r} is of version {version} of GGUF, or big-endian, and 2 and 3 are "

@@ -8,6 +8,7 @@ steps. Here the instructions are followed with sizes in place of values.
 from __future__ import annotations
 
 import pickletools
+import warnings
 from typing import IO, Any, final
 
 __all__ = ["objection_to"]
@@ -63,17 +64,23 @@ def objection_to(stream: IO[bytes], arrays: bool = False) -> str | None:
     """
     machine = _Machine(arrays)
     try:
-        for number, (operation, argument, _) in enumerate(pickletools.genops(stream)):
-            if number > _MOST:
-                return f"it has more than {_MOST} instructions"
-            if not machine.step(operation.name, argument):
-                return f"no array needs its instruction {operation.name}" if arrays else None
-            if machine.depth > _DEEPEST:
-                return f"it nests tuples deeper than {_DEEPEST}"
-            if machine.spent > _STEPS + _STEPS_EACH * number:
-                return "its keys are nested or alike, so that unpickling it would not end"
+        with warnings.catch_warnings():  # pickletools undoes escapes in texts, and warns of some
+            warnings.simplefilter("ignore")
+            return _follow(machine, stream, arrays)
     except (ValueError, IndexError, KeyError, AttributeError):
-        return None  # the unpickler says what is wrong with it
+        return "it is truncated or damaged" if arrays else None  # torch's says what is wrong
+
+
+def _follow(machine: _Machine, stream: IO[bytes], arrays: bool) -> str | None:
+    for number, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+        if number > _MOST:
+            return f"it has more than {_MOST} instructions"
+        if not machine.step(operation.name, argument):
+            return f"no array needs its instruction {operation.name}" if arrays else None
+        if machine.depth > _DEEPEST:
+            return f"it nests tuples deeper than {_DEEPEST}"
+        if machine.spent > _STEPS + _STEPS_EACH * number:
+            return "its keys are nested or alike, so that unpickling it would not end"
     return None
 
 
