@@ -195,8 +195,9 @@ def _of_module(module: object) -> Beside:
         return Beside()
     name = str(getattr(getattr(module, "config", None), "_name_or_path", "") or "")
     found = _made(files, (), "the module", name if _REPOSITORY.fullmatch(name) else "")
-    if found.config is not None and "model_type" in found.config:  # transformers', when it saves
-        found.config["architectures"] = [type(module).__name__]
+    kinds = [kind.__name__ for kind in type(module).__mro__]
+    if found.config is not None and "PreTrainedModel" in kinds:  # what it says when it is saved
+        found.config["architectures"] = [kinds[0].removeprefix("FSDP")]
     return found
 
 

@@ -76,6 +76,8 @@ def config_patch(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> dict[str,
         if name in _OTHERS or base.get(name) == tuned.get(name):
             continue
         before, after = base.get(name), tuned.get(name)
+        if name == "architectures" and not after:  # a wrapper's, which is not the model's
+            continue
         labels = name in ("id2label", "label2id")  # replaced as a whole
         if isinstance(before, Mapping) and isinstance(after, Mapping) and not labels:
             inner = config_patch(before, after)

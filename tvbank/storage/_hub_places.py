@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from tvbank.errors import UsageError
 from tvbank.storage._shown import refuse_credentials
@@ -73,7 +73,7 @@ def parse_hub_url(url: str) -> Repository:
             f"{url} names no repository of the hub: give one such as hf://org/repo/folder, or with "
             "a branch, tag or commit hf://org/repo@revision/folder"
         )
-    revision = (match["revision"] or "main").replace("%2F", "/").replace("%2f", "/")
+    revision = unquote(match["revision"] or "main")
     kind = (match["kind"] or "models").lower()
     return Repository(kind, match["repo"], revision, "/".join(filter(None, parts)))
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tvbank.errors import UsageError
-from tvbank.folders import config_patch, folder_named, front_matter, parse_bytes
+from tvbank.folders import config_patch, folder_named, front_matter, hub_name, parse_bytes
 from tvbank.folders._card import Origin, card
 from tvbank.folders._config import fitted, merge_patch
 
@@ -26,6 +26,24 @@ def test_a_patch_holds_what_differs_and_matters_and_gives_it_back():
     assert "gone" not in patched
     assert BASE["vocab_size"] == 64
     assert config_patch(BASE, BASE) == {}
+
+
+def test_a_wrapper_has_no_architecture():
+    assert config_patch({"architectures": ["A"]}, {"architectures": None}) == {}
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("/home/me/.cache/huggingface/hub/models--org--a.b/snapshots/0123abc", "org/a.b"),
+        ("/cache/models--gpt2/snapshots/0123abc/model.safetensors", "gpt2"),
+        ("hf://org/base@dev/model.safetensors", "org/base"),
+        ("/data/base", ""),
+        ("s3://bucket/org/base", ""),
+    ],
+)
+def test_the_place_of_a_model_may_tell_its_name(place, name):
+    assert hub_name(place) == name
 
 
 def test_labels_are_replaced_as_a_whole():

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 import tvbank
+from tvbank.folders import config_of, config_patch
 
 SIZES = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
          "num_attention_heads": 2}  # fmt: skip
@@ -115,6 +116,27 @@ def test_a_build_keeps_it_too(tmp_path):
     tvbank.build(manifest, workers=1)
     assert tvbank.open(tmp_path / "bank")["big"].metadata == {"config": {"vocab_size": 30}}
     assert tvbank.build(manifest, workers=1).present == ("big",)
+
+
+class Wrapper(torch.nn.Module):
+    """As torch's and peft's do, it has what the model within it has."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.inner = model
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.inner, name)
+
+
+def test_a_wrapped_model_has_the_configuration_of_the_model_and_no_class_of_its_own(tmp_path):
+    base = llama()
+    base.save_pretrained(tmp_path / "base")
+    wrapped = config_of(Wrapper(resized(llama(), 30)))
+    assert config_patch(config_of(tmp_path / "base"), wrapped) == {"vocab_size": 30}
 
 
 @pytest.mark.parametrize("base", [BertForMaskedLM, BertModel])

@@ -163,6 +163,7 @@ def test_urls_name_repositories_and_folders():
         "hf://models/org/repo/a/b": ("models", "org/repo", "main", "a/b"),
         "hf://datasets/org/repo.x@dev/a": ("datasets", "org/repo.x", "dev", "a"),
         "HF://org/repo@refs/pr/7/a": ("models", "org/repo", "refs/pr/7", "a"),
+        "hf://org/repo@my%2Fbranch%2B1": ("models", "org/repo", "my/branch+1", ""),
     }.items():
         found = parse_hub_url(url)
         assert (found.kind, found.name, found.revision, found.path) == expected
