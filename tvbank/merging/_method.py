@@ -91,10 +91,14 @@ class TaskArithmetic(MergeMethod):
         def combine(
             name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
         ) -> NDArray[Any]:
-            if all(tasks[number].task.element == "float32" for number, _ in frames):
+            elements = {tasks[number].task.element for number, _ in frames}
+            if len(elements) == 1:
                 with np.errstate(over="ignore"):  # what is infinite is refused
                     weights = np.array([tasks[number].weight for number, _ in frames], np.float32)
-                at_once = sum_at_once(block, weights, [frame.data for _, frame in frames], length)
+                at_once = sum_at_once(
+                    block, weights, [frame.data for _, frame in frames], length,
+                    is_float=elements == {"float32"},
+                )  # fmt: skip
                 if at_once is not None:
                     return at_once
             total = WeightedSum(name, block)
