@@ -6,6 +6,7 @@ One unit and one shard are in memory, but what ``merge`` returns.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +32,7 @@ from tvbank.merging.blend import (
     kept_buffers,
     left_domain,
     named_buffers,
+    remark_on_unmerged,
     values_of,
 )
 from tvbank.merging.registry import METHODS
@@ -226,6 +228,9 @@ def _merged_units(
     for name, weight in checked_weights(weights).items():
         tasks.append(Weighted(bank[name].by_shard(), weight))
     buffers = kept_buffers(bank.layout, [weighted.task for weighted in tasks])
+    taking = [weighted.task for weighted in tasks if weighted.weight]
+    if remark := remark_on_unmerged(bank.layout, taking, buffers):
+        warnings.warn(remark, UserWarning, stacklevel=3)
     buffers |= set(named_buffers(bank.layout))
     combine = METHODS.resolve(method).plan(Merge(tasks, bank.layout, base, pool))
     units = Assembler(bank.layout, base, [weighted.task for weighted in tasks], pool)

@@ -7,7 +7,7 @@ keeps whole though it has the base's form; and vectors that are negative nowhere
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tvbank.bank.task import Task
 from tvbank.dtypes import ELEMENT_TYPES
-from tvbank.errors import UnitMismatchError
+from tvbank.errors import UnitMismatchError, name_units
 from tvbank.layout import Layout, UnitRecord, WholeRecord
 from tvbank.merging.apply import restore
 from tvbank.naming.meanings import is_buffer
@@ -60,6 +60,34 @@ def kept_buffers(layout: Layout, tasks: Iterable[Task]) -> set[str]:
                     "instead"
                 )
     return kept
+
+
+def remark_on_unmerged(layout: Layout, tasks: Sequence[Task], kept: Collection[str]) -> str | None:
+    """What to tell of units that tasks keep whole and that no merge takes: the base's stay.
+
+    Those are weights without deltas (float64, float8, complex), and buffers of another shape.
+
+    Args:
+        layout: of the base.
+        tasks: that are merged.
+        kept: what ``kept_buffers`` returned for them.
+
+    Returns:
+        A sentence that names the units; ``None`` if there are none.
+    """
+    names = {
+        name: layout.whole_by_name[name].dtype
+        for task in tasks
+        for name in task.extras
+        if name in layout.whole_by_name and name not in kept
+    }
+    if not names:
+        return None
+    kinds = ", ".join(sorted(set(names.values())))
+    return (
+        f"the sum leaves {name_units(names)} ({kinds}) as in the base: what tasks keep whole is not "
+        "merged. Use one task alone, or a bank of a base in float32 or bfloat16"
+    )
 
 
 def _convertible(name: str, named: Mapping[str, object], dtype: str) -> bool:

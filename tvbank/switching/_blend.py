@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Sequence
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.merging.blend import Part, blend, is_domain, kept_buffers, named_buffers
+from tvbank.merging.blend import (
+    Part,
+    blend,
+    is_domain,
+    kept_buffers,
+    named_buffers,
+    remark_on_unmerged,
+)
 from tvbank.merging.tensor import to_torch
 from tvbank.switching._heads import Swap
 from tvbank.switching._memory import Target
@@ -46,12 +54,16 @@ class Blends:
         self._named = frozenset(self._base) - {name for name, _ in self._positive}
 
     def kept(self, tasks: _Weighted) -> set[str]:
-        """The buffers that some task keeps whole.
+        """The buffers that some task keeps whole; warns of what stays as in the base.
 
         Raises:
             UnitMismatchError: a task keeps a unit whole that cannot be merged.
         """
-        return kept_buffers(self._layout, [task.stored for task, _ in tasks])
+        kept = kept_buffers(self._layout, [task.stored for task, _ in tasks])
+        taking = [task.stored for task, weight in tasks if weight]
+        if remark := remark_on_unmerged(self._layout, taking, kept):
+            warnings.warn(remark, UserWarning, stacklevel=4)
+        return kept
 
     def unknown(self, kept: Collection[str]) -> list[str]:
         """Those of the buffers kept whole of which the base's values are not at hand."""
