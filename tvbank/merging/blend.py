@@ -85,7 +85,7 @@ def remark_on_unmerged(layout: Layout, tasks: Sequence[Task], kept: Collection[s
         return None
     kinds = ", ".join(sorted(set(names.values())))
     return (
-        f"the sum leaves {name_units(names)} ({kinds}) as in the base: what tasks keep whole is not "
+        f"the sum leaves {name_units(names)} ({kinds}) as in the base: what is kept whole is not "
         "merged. Use one task alone, or a bank of a base in float32 or bfloat16"
     )
 
