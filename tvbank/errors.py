@@ -140,6 +140,10 @@ class BaseMismatchError(TvbankError, ValueError):
         self.units = tuple(units)
 
 
+class BaseNeededError(TvbankError, ValueError):
+    """What is stored can be read only beside the base's weights, and they were not given."""
+
+
 class FormatError(TvbankError, ValueError):
     """Bytes that violate the specification; ``reason`` is the spec's code for how."""
 

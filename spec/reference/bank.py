@@ -10,13 +10,13 @@ from .chains import ancestors
 from .documents import Catalog, Revision, Stored, Task, read_revision, read_root
 from .extras import join_chunks
 from .folder import Folder
-from .frame import Frame
+from .frame import Frame, NeedsBase, read_header
 from .invalid import require
 from .layout import Layout, Tensor, read_layout, require_layout
 from .products import CHUNK, DOCUMENT, FEATURE, check_products, product_entries, product_places
 from .routers import Router, check_numbers, read_router
 from .shards import Entries, index_size, read_chunk, read_index, unit_entries
-from .weights import tuned_weights
+from .weights import exponent_bytes, tuned_weights
 
 ROOT = "zarr.json"
 LAYOUT = "base/zarr.json"
@@ -88,8 +88,14 @@ class Bank(NamedTuple):
         _check_objects(others, revision.extras, revision.objects)
         return revision
 
-    def entries(self, name: str, unit_name: str) -> Entries:
-        """The non-zeros of a task in a unit, by two range requests a shard; one of a product."""
+    def entries(self, name: str, unit_name: str, base: bytes | None = None) -> Entries:
+        """The non-zeros of a task in a unit, by two range requests a shard; one of a product.
+
+        ``base`` are the unit's weights in the base, which some frames need.
+
+        Raises:
+            NeedsBase: a frame is given the base, and there is none.
+        """
         task, unit = self.catalog.tasks[name], self.layout.units[unit_name]
         if FEATURE in task.features:
             for product, place in product_places(self.layout, self.revision(name).products):
@@ -97,22 +103,57 @@ class Bank(NamedTuple):
                     data = self.store.part(f"{self.key(name)}/{CHUNK}", place)
                     require(len(data) == len(place), "object-size", f"{CHUNK} ends early")
                     return product_entries(unit, product, data)
-        return self.frames_of(name, unit_name)
+        return self.frames_of(name, unit_name, base)
 
-    def frames_of(self, name: str, unit_name: str) -> Entries:
-        """The non-zeros of the delta in a unit."""
+    def frames_of(self, name: str, unit_name: str, base: bytes | None = None) -> Entries:
+        """The non-zeros of the delta in a unit; see ``entries``."""
+        task, unit = self.catalog.tasks[name], self.layout.units[unit_name]
+        length = self.layout.chunk_length
+        frames: list[Frame | None] = []
+        for number, chunk in enumerate(self._chunks(name, unit_name)):
+            exponents = None
+            if base is not None:
+                # A frame may state an extent beyond the unit, where no weights are: ``address``.
+                exponents = exponent_bytes(unit.dtype, base)[number * length :][:length]
+                exponents += [0] * (length - len(exponents))
+            frames.append(
+                None if chunk is None else read_chunk(chunk, task.element, length, exponents)
+            )
+        return unit_entries(unit, self.layout, frames)
+
+    def nonzeros(self, name: str, unit_name: str) -> int:
+        """The number of the delta's non-zeros in a unit, as frames that need the base state it."""
+        task, unit = self.catalog.tasks[name], self.layout.units[unit_name]
+        length, count = self.layout.chunk_length, 0
+        required = set()
+        for number, chunk in enumerate(self._chunks(name, unit_name)):
+            if chunk is None:
+                continue
+            try:
+                frame = read_chunk(chunk, task.element, length)
+                count += len(unit_entries(unit, self.layout, [None] * number + [frame]).positions)
+                required |= {"frame-2"} if frame.version == 2 else set()
+            except NeedsBase:
+                header = read_header(chunk[:-4], length)
+                within = number * length + header.extent <= unit.size
+                require(within, "address", f"a non-zero behind the end of unit {unit.name!r}")
+                count += header.nonzeros
+                required |= {"frame-2", "given-base"}
+        lacking = sorted(required - {*task.features})
+        require_layout(not lacking, f"the frames of {name!r} need {lacking}, unstated")
+        return count
+
+    def _chunks(self, name: str, unit_name: str) -> list[bytes | None]:
+        """The stored bytes of a unit's chunks."""
         task, unit = self.catalog.tasks[name], self.layout.units[unit_name]
         chunks = unit.chunks(self.layout.chunk_length)
         per_shard = self.layout.chunks_per_shard
-        frames: list[Frame | None] = []
+        found: list[bytes | None] = []
         for number in range(chunks.start // per_shard, -(-chunks.stop // per_shard)):
             first = number * per_shard
             within = range(max(chunks.start - first, 0), min(chunks.stop - first, per_shard))
-            frames += self._frames(name, task, number, within)
-        versions = {frame.version for frame in frames if frame}
-        stated = 2 not in versions or "frame-2" in task.features
-        require_layout(stated, f"{name!r} has frames of version 2 and does not say so")
-        return unit_entries(unit, self.layout, frames)
+            found += self._stored(name, task, number, within)
+        return found
 
     def extra(self, name: str, extra_name: str) -> bytes:
         """The raw little-endian bytes of an extra."""
@@ -158,13 +199,13 @@ class Bank(NamedTuple):
         if owner in self.layout.whole:
             return base
         for each in (*ancestors(self.catalog.tasks, name), name):
-            entries = self.entries(each, owner)
+            entries = self.entries(each, owner, base)
             pairs = zip(entries.positions, entries.patterns, strict=True)
             element = self.catalog.tasks[each].element
             base = tuned_weights(self.layout.units[owner].dtype, base, element, pairs)
         return base
 
-    def _frames(self, name: str, task: Task, number: int, within: range) -> list[Frame | None]:
+    def _stored(self, name: str, task: Task, number: int, within: range) -> list[bytes | None]:
         """Some neighbouring chunks of a shard: one request for the index, one for the frames."""
         shard = task.shards[number]
         if shard is None:
@@ -184,11 +225,10 @@ class Bank(NamedTuple):
             return [None] * len(within)
         start = stored[0].start
         data = self.store.part(key, range(start, stored[-1].stop))
-        frames: list[Frame | None] = []
-        for part in wanted:
-            found = None if part is None else data[part.start - start : part.stop - start]
-            frames.append(None if found is None else read_chunk(found, task.element, length))
-        return frames
+        return [
+            None if part is None else data[part.start - start : part.stop - start]
+            for part in wanted
+        ]
 
 
 def _check_objects(others: set[str], extras: list[Tensor], objects: dict[str, Stored]) -> None:

@@ -1,7 +1,9 @@
-"""The mask encoding ``blocks`` (masks.md): classes of rows and columns, runs in each block."""
+"""The mask encodings ``blocks`` and ``base-blocks`` (masks.md): classes of entries, and runs."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 
@@ -24,22 +26,56 @@ def decode_blocks(data: bytes, width: int, extent: int) -> list[int]:
     rows = _read_classes(coder, row_classes, -(-(phase + extent) // width))
     columns = _read_classes(coder, column_classes, width)
     found: list[int] = []
-    fits = True
     for lines, places in product(rows, columns):
-        cells = len(lines) * len(places)
-        bits = cells.bit_length()
-        count = coder.field(min(bits, 16)) + (coder.field(bits - 16) << 16 if bits > 16 else 0)
-        fits &= count <= cells
-        cell = -1
-        for _ in range(min(count, cells)):
-            cell += 1 + _run(coder, *step_of(min(count, cells), cells))
-            if cell < cells:
-                row, column = divmod(cell, len(places))
-                found.append(lines[row] * width + places[column] - phase)
-            else:
-                fits = False
+        for cell in _read_block(coder, len(lines) * len(places)):
+            row, column = divmod(cell, len(places))
+            found.append(lines[row] * width + places[column] - phase)
+    return _finished(coder, found)
+
+
+def decode_base_blocks(data: bytes, width: int, extent: int, exponents: Sequence[int]) -> list[int]:
+    """The same for ``base-blocks``, given the exponent byte of each weight of the base."""
+    coder = Coder(data)
+    phase, row_classes, segments = coder.field(16), coder.field(4) + 1, coder.field(4) + 1
+    require(phase < width, "mask-parameter", f"phase {phase} in a row of {width}")
+    bounds = read_bounds(coder, segments, "mask-parameter")
+    rows = _read_classes(coder, row_classes, -(-(phase + extent) // width))
+    class_of = {line: number for number, lines in enumerate(rows) for line in lines}
+    strings: list[list[int]] = [[] for _ in range(row_classes * segments)]
+    for position in range(extent):
+        segment = bisect_right(bounds, exponents[position]) - 1
+        strings[class_of[(phase + position) // width] * segments + segment].append(position)
+    found = [string[cell] for string in strings for cell in _read_block(coder, len(string))]
+    return sorted(_finished(coder, found))
+
+
+def read_bounds(coder: Coder, segments: int, reason: str) -> list[int]:
+    """The first exponent byte of each segment."""
+    bounds = [0]
+    for _ in range(segments - 1):
+        bounds.append(coder.field(8))
+        require(bounds[-1] > bounds[-2], reason, f"segments from {bounds}")
+    return bounds
+
+
+def _read_block(coder: Coder, cells: int) -> list[int]:
+    """Which cells of a block are not zero; one that is not there at all is told by ``cells``."""
+    bits = cells.bit_length()
+    count = coder.field(min(bits, 16)) + (coder.field(bits - 16) << 16 if bits > 16 else 0)
+    found = []
+    cell = -1
+    for _ in range(min(count, cells)):
+        cell += 1 + _run(coder, *step_of(min(count, cells), cells))
+        found.append(cell)
+    fits = count <= cells and all(cell < cells for cell in found)
+    coder.fits &= fits
+    return [cell for cell in found if cell < cells]
+
+
+def _finished(coder: Coder, found: list[int]) -> list[int]:
+    """The positions, if nothing is left over and every block held what it said."""
     coder.finish()
-    require(fits, "position", "a block holds more than its cells")
+    require(coder.fits, "position", "a block holds more than its cells")
     return found
 
 

@@ -13,11 +13,15 @@ FIRST_STATE = 2**16
 
 
 class Coder:
-    """Four states that take turns, and the words that are still unread."""
+    """Four states that take turns, and the words that are still unread.
+
+    ``fits`` becomes false where a count exceeds what is counted, to be judged at the end.
+    """
 
     def __init__(self, data: bytes) -> None:
         require(len(data) >= 16 and len(data) % 2 == 0, "mask-section", "no states, or half a word")
         self.states: list[int] = list(struct.unpack_from("<4I", data))
+        self.fits = True
         self.words = iter(struct.unpack(f"<{len(data) // 2 - 8}H", data[16:]))
 
     def field(self, bits: int) -> int:

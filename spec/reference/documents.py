@@ -16,7 +16,7 @@ from .products import FEATURE, ProductRecord, product_record
 DIGEST_PREFIX = b'{"attributes":{"tvbank":{"digest":"'
 MARKER = b'{"attributes":{},"node_type":"group","zarr_format":3}'
 ELEMENT = "float32|int32"
-FEATURES = frozenset({CHAINS, "frame-2", FEATURE})
+FEATURES = frozenset({CHAINS, "frame-2", "given-base", FEATURE})
 
 _VERSION = r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
 _NUMBER = "(0|[1-9][0-9]{0,14})"

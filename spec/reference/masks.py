@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from .bits import EndOfSection, Section, bytes_for, strictly_ascending
-from .blocks import decode_blocks
+from .blocks import decode_base_blocks, decode_blocks
 from .invalid import Invalid, require
 
-EMPTY, FULL, BITMAP, INDEX, HOLES, RUNS, GAPS, GROUPED, BLOCKS = range(9)
+EMPTY, FULL, BITMAP, INDEX, HOLES, RUNS, GAPS, GROUPED, BLOCKS, BASE_BLOCKS = range(10)
 #: The last encoding of frame version 1.
 LAST_OF_FIRST = BLOCKS
 MAX_RICE_PARAMETER = 24
@@ -26,7 +26,7 @@ def mask_parameter_is_valid(encoding: int, parameter: int, extent: int) -> bool:
         return k_zero <= MAX_RICE_PARAMETER and k_one <= MAX_RICE_PARAMETER
     if encoding == GROUPED:
         return 1 <= parameter <= 16
-    if encoding == BLOCKS:
+    if encoding in (BLOCKS, BASE_BLOCKS):
         return 16 <= parameter <= 65535
     return parameter == 0
 
@@ -45,9 +45,14 @@ def mask_section_size(encoding: int, parameter: int, extent: int, nonzeros: int)
 
 
 def decode_mask(
-    encoding: int, parameter: int, extent: int, nonzeros: int, data: bytes
+    encoding: int,
+    parameter: int,
+    extent: int,
+    nonzeros: int,
+    data: bytes,
+    exponents: Sequence[int] = (),
 ) -> Sequence[int]:
-    """Positions of the non-zeros, ascending.
+    """Positions of the non-zeros, ascending; ``exponents`` is for ``base-blocks``.
 
     Raises:
         Invalid: ``mask-section``, ``mask-parameter``, ``padding``, ``non-canonical`` or
@@ -57,7 +62,11 @@ def decode_mask(
         return range(extent)
     section = Section(data)
     try:
-        found = _READERS[encoding](section, parameter, extent, nonzeros)
+        if encoding == BASE_BLOCKS:
+            found: list[int] | None = decode_base_blocks(data, parameter, extent, exponents)
+            section.at = len(section.bits)
+        else:
+            found = _READERS[encoding](section, parameter, extent, nonzeros)
     except EndOfSection:
         raise Invalid("mask-section", "the section ends within a symbol") from None
     require(section.bytes_read == len(data), "mask-section", "bytes follow the last symbol")

@@ -49,15 +49,18 @@ def read_index(data: bytes, chunks: int, shard_size: int) -> list[range | None]:
     return ranges
 
 
-def read_chunk(data: bytes, element: str, length: int) -> Frame:
+def read_chunk(
+    data: bytes, element: str, length: int, exponents: Sequence[int] | None = None
+) -> Frame:
     """Check and decode one chunk: a frame and its checksum.
 
     Raises:
         Invalid: ``frame-checksum`` or any reason of frame.md.
+        NeedsBase: the frame is given the base, and ``exponents`` are missing.
     """
     body, intact = split_checksum(data)
     require(intact, "frame-checksum", "a frame does not have its checksum")
-    frame = decode_frame(body, length)
+    frame = decode_frame(body, length, exponents)
     require(frame.element == element, "element-type", f"a {frame.element} frame in {element} task")
     return frame
 

@@ -1,10 +1,13 @@
-"""Entropy-coded steps: ``magnitudes`` (values.md)."""
+"""Entropy-coded steps: ``magnitudes`` and ``base-magnitudes`` (values.md)."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .bits import EndOfSection, Section
+from .blocks import read_bounds
 from .coder import SLOTS, Coder
 from .invalid import Invalid, require
 
@@ -32,8 +35,8 @@ class Law(NamedTuple):
         return (2 + (number + 1) % 2) << bits, bits
 
 
-def decode_magnitudes(count: int, data: bytes) -> list[int]:
-    """The patterns of some steps.
+def decode_magnitudes(count: int, data: bytes, exponents: Sequence[int] | None = None) -> list[int]:
+    """The patterns of some steps; given the exponent byte of the base's weight at each, or not.
 
     Raises:
         Invalid: ``frame-truncated``, ``table``, ``frame-trailing``, ``padding``, ``non-canonical``
@@ -41,8 +44,14 @@ def decode_magnitudes(count: int, data: bytes) -> list[int]:
     """
     coder, low = open_section(data)
     try:
-        law = read_law(coder)
-        steps = [read_step(coder, law, low) for _ in range(count)]
+        bounds = [0]
+        if exponents is not None:
+            bounds = read_bounds(coder, coder.field(4) + 1, "table")
+        laws = [read_law(coder) for _ in bounds]
+        steps = [
+            read_step(coder, laws[bisect_right(bounds, byte) - 1], low)
+            for byte in (exponents if exponents is not None else [0] * count)
+        ]
     except EndOfSection:
         raise Invalid("frame-truncated", "the value section ends within a step") from None
     return close_section(coder, low, len(low.bits) // 8, steps)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 
 from .bits import EndOfSection, Section, bytes_for, strictly_ascending
 from .invalid import Invalid, require
 from .steps import decode_magnitudes
 
-NONE, SIGN, TABLE, AFFINE, FLOAT16, BFLOAT16, RAW, RICE, MAGNITUDES = range(9)
+NONE, SIGN, TABLE, AFFINE, FLOAT16, BFLOAT16, RAW, RICE, MAGNITUDES, BASE_MAGNITUDES = range(10)
 #: The last encoding of frame version 1.
 LAST_OF_FIRST = RICE
 FLOAT32, INT32 = range(2)
@@ -27,7 +28,7 @@ _ELEMENTS = {
 
 def value_encoding_is_valid(encoding: int, element: int, version: int) -> bool:
     """Whether the encoding exists in frames of a version and is allowed for the element type."""
-    last = LAST_OF_FIRST if version == 1 else MAGNITUDES
+    last = LAST_OF_FIRST if version == 1 else BASE_MAGNITUDES
     return encoding <= last and element in _ELEMENTS.get(encoding, {FLOAT32, INT32})
 
 
@@ -54,9 +55,16 @@ def value_section_size(encoding: int, parameter: int, count: int) -> int | None:
 
 
 def decode_values(
-    encoding: int, parameter: int, element: int, count: int, data: bytes
+    encoding: int,
+    parameter: int,
+    element: int,
+    count: int,
+    data: bytes,
+    exponents: Sequence[int] | None = None,
 ) -> list[int]:
     """The patterns of the non-zeros in ascending order of position.
+
+    ``exponents``, of the base's weight at each of them, is for ``base-magnitudes``.
 
     Raises:
         Invalid: ``frame-truncated``, ``frame-trailing``, ``padding``, ``non-canonical``, ``code``,
@@ -78,6 +86,8 @@ def decode_values(
         patterns = _rice(parameter, count, data)
     elif encoding == MAGNITUDES:
         patterns = decode_magnitudes(count, data)
+    elif encoding == BASE_MAGNITUDES:
+        patterns = decode_magnitudes(count, data, exponents)
     elif encoding == BFLOAT16:
         patterns = [upper << 16 for upper in struct.unpack(f"<{count}H", data)]
     else:  # raw, or none with nothing to read

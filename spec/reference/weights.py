@@ -39,6 +39,13 @@ def tuned_weights(
     return struct.pack(f"<{len(weights)}{code}", *weights)
 
 
+def exponent_bytes(dtype: str, base: bytes) -> list[int]:
+    """Of each weight bits 7 to 14 of the upper 16 bits of its pattern (masks.md)."""
+    size = struct.calcsize(_PATTERN_CODES[dtype])
+    uppers = struct.unpack(f"<{len(base) // 2}H", base)[size // 2 - 1 :: size // 2]
+    return [upper >> 7 & 0xFF for upper in uppers]
+
+
 def step(pattern: int, steps: int, bits: int) -> int:
     """The pattern that lies some steps above another in the order of the floats."""
     return _flip((_flip(pattern, bits) + steps) % 2**bits, bits)

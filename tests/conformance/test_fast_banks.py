@@ -17,13 +17,18 @@ def test_valid_bank(vector):
     bank = tvbank.open(vector.path)
     assert bank.verify() == []
     assert set(bank) == set(vector.expected["tasks"])
+    data = {name: bytes.fromhex(each) for name, each in vector.expected["base"].items()}
+    base = {
+        unit.name: np.frombuffer(data[unit.name], DTYPES[unit.dtype]) for unit in bank.layout.units
+    }
     for name, expected in vector.expected["tasks"].items():
         whole, task = bank[name], bank[name].own_steps()
         assert task.element == expected["element"]
         for unit, entries in expected["units"].items():
             if unit in task:
-                assert len(task[unit].to_sparse()[0]) == entries["nonzeros"]
-                found = hashlib.sha256(task[unit].to_dense().tobytes()).hexdigest()
+                given = base[unit] if task.needs_base else None
+                assert len(task[unit].to_sparse(given)[0]) == entries["nonzeros"]
+                found = hashlib.sha256(task[unit].to_dense(given).tobytes()).hexdigest()
                 assert found == entries["dense_sha256"]
             else:
                 assert unit in task.extras
@@ -33,10 +38,9 @@ def test_valid_bank(vector):
             assert (array.dtype.name, list(array.shape)) == (tensor["dtype"], tensor["shape"])
             assert hashlib.sha256(array.tobytes()).hexdigest() == tensor["sha256"]
         if len(whole.lineage) > 1:  # others are tested by what their entries are
-            base = {name: bytes.fromhex(data) for name, data in vector.expected["base"].items()}
             for unit in bank.layout.units:
                 if unit.name in whole:
-                    start = np.frombuffer(base[unit.name], DTYPES[unit.dtype])
+                    start = base[unit.name]
                     steps = whole[unit.name].to_sparse()
                     found = restore(unit.name, start, (steps[0].astype(np.uint32), steps[1]))
                     digest = hashlib.sha256(found.tobytes()).hexdigest()

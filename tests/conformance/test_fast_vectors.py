@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectors import name_of, vectors
 
-from spec.reference.frame import decode_frame as slow_decode
+from spec.reference.frame import NeedsBase
+from spec.reference.frame import decode_frame as decode_slowly
 from spec.reference.invalid import Invalid
+from spec.reference.weights import exponent_bytes
 from tools.vectors.frames import encoder as slow
 from tvbank.coding import decode_frame, decode_sparse, encode_frame, read_header
-from tvbank.errors import FrameError
+from tvbank.errors import BaseNeededError, FrameError
 
 VALID_FRAMES = vectors("frames/valid")
 INVALID_FRAMES = vectors("frames/invalid")
@@ -22,7 +24,7 @@ INVALID_FRAMES = vectors("frames/invalid")
 @pytest.mark.parametrize("vector", VALID_FRAMES, ids=name_of)
 def test_valid_frame(vector):
     expected = vector.expected
-    positions, values = decode_sparse(vector.data, expected["entries"])
+    positions, values = decode_sparse(vector.data, expected["entries"], vector.base)
     assert values.dtype.name == expected["element"]
     assert len(positions) == len(values) == expected["nonzeros"]
     header = read_header(vector.data)
@@ -31,7 +33,7 @@ def test_valid_frame(vector):
         assert positions.tolist() == expected["positions"]
         assert [f"{pattern:08x}" for pattern in values.view(np.uint32)] == expected["patterns"]
     else:
-        dense = decode_frame(vector.data, expected["entries"])
+        dense = decode_frame(vector.data, expected["entries"], vector.base)
         assert hashlib.sha256(dense.tobytes()).hexdigest() == expected["dense_sha256"]
 
 
@@ -39,7 +41,7 @@ def test_valid_frame(vector):
 @pytest.mark.parametrize("decode", [decode_frame, decode_sparse])
 def test_invalid_frame(vector, decode):
     with pytest.raises(FrameError) as raised:
-        decode(vector.data, vector.expected.get("expected_entries"))
+        decode(vector.data, vector.expected.get("expected_entries"), vector.base)
     assert raised.value.reason == vector.expected["reason"]
 
 
@@ -77,18 +79,18 @@ def test_encoders_agree_on_any_small_chunk(data):
     assert fast == slow.encode(element, entries, chunk, smallest, ("raw", 0))
 
 
-#: Frames to damage, with the number of entries their bank would expect.
+#: Frames to damage, with the number of entries their bank would expect, and a base if they need it.
 SEEDS = [
-    (vector.data, vector.expected["entries"])
+    (vector.data, vector.expected["entries"], vector.base)
     for vector in VALID_FRAMES
     if vector.expected["entries"] <= 2000
-] + [(vector.data, 64) for vector in INVALID_FRAMES]
+] + [(vector.data, 64, vector.base) for vector in INVALID_FRAMES]
 
 
 @st.composite
 def damaged_frames(draw):
     """A frame of the vectors after a few changes, most of them where they matter."""
-    data, entries = draw(st.sampled_from(SEEDS))
+    data, entries, base = draw(st.sampled_from(SEEDS))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, max(len(data) - 1, 0)) | st.integers(0, 40))
         kind = draw(st.sampled_from(["flip", "set", "cut", "insert", "encoding", "u16", "u32"]))
@@ -114,15 +116,30 @@ def damaged_frames(draw):
             changed = (number + draw(st.sampled_from([-1, 1, 8, -8, 2**31]))) % 2**32
             data = data[:place] + struct.pack("<I", changed) + data[place + 4 :]
     known = len(data) < 12 or struct.unpack_from("<I", data, 8)[0] > 5000
-    return data, entries if known else draw(st.sampled_from([None, entries]))
+    if base is not None:
+        # Of another size now and then, but never so short that an extent would reach beyond it.
+        kind = draw(st.sampled_from([np.uint16, np.uint16, np.uint32]))
+        base = np.resize(base.view(np.uint16), 5000 * (2 if kind == np.uint32 else 1)).view(kind)
+        base = draw(st.sampled_from([base, base, np.zeros_like(base), None]))
+    return data, entries if known else draw(st.sampled_from([None, entries])), base
 
 
-def outcome(decode, data, entries):
+def outcome(decode, data, entries, base):
     """What a decoder returns, or the reason why it refuses."""
     try:
-        return decode(data, entries)
+        return decode(data, entries, base)
     except (Invalid, FrameError) as error:
         return error.reason
+    except (NeedsBase, BaseNeededError):
+        return "needs the base"
+
+
+def slow_decode(data, entries=None, base=None):
+    """The reference decoder, given a base as ours is."""
+    if base is None:
+        return decode_slowly(data, entries)
+    dtype = "float32" if base.itemsize == 4 else "bfloat16"
+    return decode_slowly(data, entries, exponent_bytes(dtype, base.tobytes()))
 
 
 @given(damaged_frames())

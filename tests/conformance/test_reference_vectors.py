@@ -35,8 +35,8 @@ BANK_REASONS = {
 @pytest.mark.parametrize("vector", vectors("frames/valid"), ids=name_of)
 def test_valid_frame(vector):
     expected = vector.expected
-    frame = decode_frame(vector.data, expected["entries"])
-    assert decode_frame(vector.data) == frame
+    frame = decode_frame(vector.data, expected["entries"], vector.exponents)
+    assert decode_frame(vector.data, None, vector.exponents) == frame
     assert frame.element == expected["element"]
     assert frame.entries == expected["entries"]
     assert len(frame.patterns) == expected["nonzeros"]
@@ -51,7 +51,7 @@ def test_valid_frame(vector):
 @pytest.mark.parametrize("vector", vectors("frames/invalid"), ids=name_of)
 def test_invalid_frame(vector):
     with pytest.raises(Invalid) as raised:
-        decode_frame(vector.data, vector.expected.get("expected_entries"))
+        decode_frame(vector.data, vector.expected.get("expected_entries"), vector.exponents)
     assert raised.value.reason == vector.expected["reason"]
 
 
@@ -64,7 +64,7 @@ def test_valid_bank(vector):
     for name, task in vector.expected["tasks"].items():
         assert bank.catalog.tasks[name].element == task["element"]
         for unit, expected in task["units"].items():
-            entries = bank.entries(name, unit)
+            entries = bank.entries(name, unit, base.get(unit))
             assert len(entries.positions) == expected["nonzeros"]
             dense = dense_bytes(bank.layout.units[unit].size, *entries)
             assert hashlib.sha256(dense).hexdigest() == expected["dense_sha256"]

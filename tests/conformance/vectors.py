@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from spec.reference.weights import exponent_bytes
+
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "spec" / "vectors"
 
@@ -18,6 +22,21 @@ class Vector:
     @property
     def data(self) -> bytes:
         return self.path.read_bytes()
+
+    @property
+    def base(self) -> np.ndarray | None:
+        """The patterns of the base's weights that a frame is given, if it is given any."""
+        if "base" not in self.expected:
+            return None
+        kind = np.uint32 if self.expected["base_dtype"] == "float32" else np.uint16
+        return np.frombuffer(bytes.fromhex(self.expected["base"]), kind)
+
+    @property
+    def exponents(self) -> list[int] | None:
+        """The same as the reference decoder takes it."""
+        if self.base is None:
+            return None
+        return exponent_bytes(self.expected["base_dtype"], self.base.tobytes())
 
 
 def vectors(folder: str) -> list[Vector]:

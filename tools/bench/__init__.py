@@ -9,6 +9,7 @@
 *bytes and speed*
 ``coding.py``         frames on i.i.d. masks: bytes and symbols a second
 ``masks.py``          mask bytes of real fine-tunes against their entropy
+``updates/``          exact updates of a training run, with the recipe of real ones
 ``sizes.py``          tasks against generic codes (``_codes.py``) and peers (``_peers.py``)
 ``adding.py``         ``add``, ``export``, ``verify`` against reading and subtracting
 ``building.py``       ``tvbank build`` against a loop of ``add``

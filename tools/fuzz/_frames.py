@@ -77,20 +77,23 @@ def _mask_bytes(fields: list[int], body: int, dice: random.Random) -> int:
 
 
 def guarded_decoder() -> Any:
-    """A function of a frame with a valid header: positions and patterns, or the reason."""
+    """A function of a frame with a valid header, and of the base's weights of two bytes each.
+
+    It returns positions and patterns, or the reason.
+    """
     sys.path.insert(0, str(ROOT / "tests"))
     from guarded import Guarded
 
     from tvbank.coding import MASK_ENCODINGS, REASONS, VALUE_ENCODINGS
     from tvbank.coding.decoding.patterns import decode_patterns
     from tvbank.coding.decoding.positions import decode_positions, run_tables_address
-    from tvbank.coding.decoding.table import TAIL_BYTES
+    from tvbank.coding.decoding.table import TAIL_BYTES, give_base
     from tvbank.coding.header import FrameHeader
 
     tables = run_tables_address()
     tail = b"\xff" * TAIL_BYTES
 
-    def decode(frame: bytes, header: FrameHeader) -> Any:
+    def decode(frame: bytes, header: FrameHeader, base: bytes) -> Any:
         stop = HEADER_BYTES + header.mask_bytes
         if stop > len(frame):
             return "frame-truncated"
@@ -101,9 +104,11 @@ def guarded_decoder() -> Any:
         row = (
             MASK_ENCODINGS.index(header.mask), VALUE_ENCODINGS.index(header.values),
             header.mask_parameter, header.value_parameter, header.extent, header.nonzeros,
-            sections[0].address, len(mask), sections[1].address, len(values),
+            sections[0].address, len(mask), sections[1].address, len(values), 0, 0, 0,
         )  # fmt: skip
         table = np.array([row], np.int64)
+        weights = Guarded(2 * header.extent, base[: 2 * header.extent])
+        give_base(table, int(weights.address), 2)
         is_float = header.element == "float32"
         code = decode_positions(table, 0, found.address, tables)
         code = code or decode_patterns(table, 0, is_float, patterns.address, tables)

@@ -17,7 +17,12 @@ _REGION_BITS: Final = 32
 #: No address of the process is as high: regions are told from arrays that a loop makes itself.
 _HIGH: Final = 1 << 62
 #: Modules that take the addresses of arrays they make.
-_WITH_ADDRESSES: Final = ("decoding.blocks", "decoding.patterns")
+_WITH_ADDRESSES: Final = (
+    "decoding.blocks",
+    "decoding.base_blocks",
+    "decoding.magnitudes",
+    "decoding.patterns",
+)
 _regions: dict[int, NDArray[np.uint8]] = {}
 _made: list[NDArray[Any]] = []
 

@@ -60,14 +60,19 @@ def _valid_entry(vector: ValidFrame) -> dict[str, object]:
         patterns = [vector.chunk.get(position, 0) for position in range(vector.entries)]
         dense = struct.pack(f"<{vector.entries}I", *patterns)
         entry["dense_sha256"] = hashlib.sha256(dense).hexdigest()
-    return entry
+    return entry | _base(vector)
+
+
+def _base(vector: ValidFrame | InvalidFrame) -> dict[str, object]:
+    """The base's weights of the chunk, if the frame is given them."""
+    return {"base_dtype": vector.dtype, "base": vector.base.hex()} if vector.dtype else {}
 
 
 def _invalid_entry(vector: InvalidFrame) -> dict[str, object]:
     entry: dict[str, object] = {"name": vector.name, "reason": vector.reason, "why": vector.why}
     if vector.entries is not None:
         entry["expected_entries"] = vector.entries
-    return entry
+    return entry | _base(vector)
 
 
 def index(made: str, vectors: Iterable[dict[str, object]]) -> bytes:

@@ -374,13 +374,26 @@ class Bank(Mapping[str, Task]):
 
         self._catalog = remove_router(self.storage, self.layout, name)
 
-    def verify(self, progress: Listener = None) -> list[Fault]:
+    def verify(
+        self, progress: Listener = None, base: CheckpointSource | None = None
+    ) -> list[Fault]:
         """Read and check every byte that the newest catalog names.
+
+        Args:
+            progress: a ``Progress``, or a function that is called with bytes checked and in all.
+            base: the base's weights, beside which tasks are decoded that were stored given them;
+                without it their frames are checked by checksums and headers.
 
         Returns:
             The faults; an empty list if the bank is sound.
+
+        Raises:
+            BaseMismatchError: another base; names the units that differ.
         """
-        return verify(self.storage, progress)
+        if base is None:
+            return verify(self.storage, progress)
+        with borrow_checkpoint(base) as checkpoint:
+            return verify(self.storage, progress, BaseModel(self.layout, checkpoint))
 
     def gc(self, grace: float = GRACE) -> GcReport:
         """Remove what the newest catalog does not name: removed and replaced tasks, debris.

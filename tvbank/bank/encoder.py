@@ -137,7 +137,7 @@ class Encoder:
         else:
             entries = self._draft.compressor.prepare(unit.name, base, tuned, self._draft.pool.map)
             parts = [
-                self._draft.pool.submit(self._encode, unit, entries, [chunk])
+                self._draft.pool.submit(self._encode, unit, entries, [chunk], base)
                 for chunk in self._layout.chunks(unit)
             ]
 
@@ -151,21 +151,38 @@ class Encoder:
 
     def _encode_unit(self, unit: UnitRecord, base: NDArray[Any], tuned: NDArray[Any]) -> _Frames:
         entries = self._draft.compressor.prepare(unit.name, base, tuned)
-        return self._encode(unit, entries, self._layout.chunks(unit))
+        return self._encode(unit, entries, self._layout.chunks(unit), base)
 
-    def _encode(self, unit: UnitRecord, entries: Entries, chunks: list[int] | range) -> _Frames:
-        version = self._draft.compressor.frame_version
+    def _encode(
+        self, unit: UnitRecord, entries: Entries, chunks: list[int] | range, base: NDArray[Any]
+    ) -> _Frames:
+        compressor = self._draft.compressor
+        given = base if compressor.given_base else None
         return [
-            (chunk, encode_chunk(self._layout, unit, entries, chunk, version)) for chunk in chunks
+            (
+                chunk,
+                encode_chunk(self._layout, unit, entries, chunk, compressor.frame_version, given),
+            )
+            for chunk in chunks
         ]
 
 
 def encode_chunk(
-    layout: Layout, unit: UnitRecord, entries: Entries, chunk: int, version: int
+    layout: Layout,
+    unit: UnitRecord,
+    entries: Entries,
+    chunk: int,
+    version: int,
+    base: NDArray[Any] | None = None,
 ) -> bytes:
-    """The frame of one of a unit's chunks, of a version of frames or an older one."""
+    """The frame of one of a unit's chunks, of a version of frames or an older one.
+
+    It may be given the weights of ``base``, the unit as its entries start from it.
+    """
     values, row, phase = _chunk_of(layout, unit, entries, chunk)
-    return encode_frame(values, version=version, row=row, phase=phase)
+    first = chunk * layout.chunk_length - unit.offset
+    block = None if base is None else base.reshape(-1)[first : first + layout.chunk_length]
+    return encode_frame(values, version=version, row=row, phase=phase, base=block)
 
 
 def _chunk_of(

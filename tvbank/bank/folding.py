@@ -5,9 +5,10 @@ The weights that a task stands for stay what they are, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -28,14 +29,22 @@ from tvbank.compress import Exact
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import MemoryStorage, Storage
 
+#: Gives the base's weights of a unit, flat.
+Weights = Callable[[str], NDArray[Any]]
+
 #: Frames that are decoded and encoded at the same time.
 _TOGETHER = 64
 
 
 def fold(
-    layout: Layout, task: Task, spool: Spool, parent: ParentRecord | None, pool: Executor
+    layout: Layout,
+    task: Task,
+    spool: Spool,
+    parent: ParentRecord | None,
+    pool: Executor,
+    weights: Weights | None = None,
 ) -> Prepared:
-    """One revision whose own steps are those of a whole lineage.
+    """One revision whose own steps are those of a whole lineage, and need no base to be read.
 
     Args:
         layout: of the bank.
@@ -43,32 +52,41 @@ def fold(
         spool: receives the objects.
         parent: from whose state that lineage leads; None for the base.
         pool: threads to work on.
+        weights: the base's weights of a unit, [size], for a task that needs them.
 
     Raises:
         CorruptionError: what is stored is missing or damaged.
+        BaseNeededError: the task needs the base, and there is none.
     """
     task = task.by_shard()
     writer = RevisionWriter(layout, "int32", spool, parent)
     for name in task.extras:
         writer.keep_whole(task.extras.record(name), task.extras.chunks(name))
     covered = sum(unit.size for unit in layout.units if unit.name in task)
-    frames = _frames(layout, task, pool)
+    frames = _frames(layout, task, pool, weights)
     return writer.finish(frames, covered, task.compressor, task.metadata)
 
 
-def _frames(layout: Layout, task: Task, pool: Executor) -> Iterator[tuple[int, bytes]]:
+def _frames(
+    layout: Layout, task: Task, pool: Executor, weights: Weights | None
+) -> Iterator[tuple[int, bytes]]:
     """Number of the chunk, and frame, of every chunk that is not zero."""
+    given = weights if task.needs_base else None
 
-    def encode(frame: StoredFrame) -> tuple[int, bytes]:
-        positions, steps = task.decode(frame)
+    def encode(base: NDArray[Any] | None, frame: StoredFrame) -> tuple[int, bytes]:
+        block = None if base is None else base[frame.first : frame.first + layout.chunk_length]
+        positions, steps = task.decode(frame, block)
         dense = np.zeros(layout.chunk_length, np.int32)
         dense[positions] = steps
         return _encode(layout, frame.unit, frame.first, dense)
 
     for unit in layout.units:
         frames = task.frames(unit.name) if unit.name in task else iter(())
+        base = None
         while some := list(islice(frames, _TOGETHER)):
-            yield from pool.map(encode, some)
+            if base is None and given is not None:
+                base = given(unit.name)
+            yield from pool.map(partial(encode, base), some)
 
 
 def _encode(layout: Layout, unit: UnitRecord, first: int, dense: NDArray[Any]) -> tuple[int, bytes]:
@@ -80,15 +98,18 @@ def _encode(layout: Layout, unit: UnitRecord, first: int, dense: NDArray[Any]) -
     return chunk, encode_chunk(layout, unit, entries, chunk, Exact.frame_version)
 
 
-def folded(task: Task, layout: Layout) -> Task:
+def folded(task: Task, layout: Layout, weights: Weights | None = None) -> Task:
     """A task in memory with the same weights, whose steps lead from the base.
 
+    Its entries need no base, if ``weights`` gives the base's weights of a unit, [size].
+
     Raises:
+        BaseNeededError: the task needs the base, and there is none.
         CorruptionError: what is stored is missing or damaged.
     """
     storage = MemoryStorage()
     with Spool() as spool, all_cores() as pool:
-        prepared = fold(layout, task, spool, None, pool)
+        prepared = fold(layout, task, spool, None, pool, weights)
         put_prepared(storage, task.name, prepared)
     return Task(storage, layout, task.name, prepared.entry)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tvbank.bank.entries import Sparse, fill
 from tvbank.bank.reader import DeltaReader, StoredFrame
 from tvbank.bank.room import room, working_bytes
-from tvbank.compress.exact import take_steps
+from tvbank.compress.exact import steps_between, take_steps
 from tvbank.dtypes import DTYPES
 from tvbank.layout import UnitRecord
 
@@ -62,12 +62,23 @@ def _chained(links: Sequence[Link]) -> ChainedFrame:
     return ChainedFrame(last.unit, last.first, last.data, last.key, last.start, tuple(links))
 
 
-def decode_chained(frame: ChainedFrame) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+def decode_chained(
+    frame: ChainedFrame, base: NDArray[Any] | None = None
+) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
     """Positions in a chunk and the steps there that lead from the base to the end of a lineage.
 
+    Args:
+        frame: of a chain.
+        base: the base's weights of the chunk, [n], for links that are given what they start from.
+
     Raises:
+        BaseNeededError: a link is given the base, and there is none.
         CorruptionError: a frame violates the format; says task, unit and byte range.
     """
+    if base is not None and any(reader.needs_base for reader, _ in frame.links):
+        total = steps_between(base, weights_after(base, frame.links))
+        positions = np.flatnonzero(total).astype(np.uint32)
+        return positions, total[positions]
     reader = frame.links[0][0]
     total = np.zeros(min(reader.chunk_length, frame.unit.size - frame.first), np.int32)
     for reader, stored in frame.links:
@@ -90,7 +101,7 @@ def weights_after(block: NDArray[Any], links: Iterable[Link]) -> NDArray[Any]:
         CorruptionError: a frame violates the format; says task, unit and byte range.
     """
     for reader, stored in links:
-        positions, steps = reader.decode(stored)
+        positions, steps = reader.decode(stored, block)
         block = block.copy()
         block[positions] = take_steps(block[positions], steps)
     return block

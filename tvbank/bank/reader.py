@@ -34,8 +34,8 @@ from tvbank.bank.shard import (
 from tvbank.bank.snapshot import check_digest, missing
 from tvbank.bank.whole import WholeShards
 from tvbank.coding.faults import raise_fault
-from tvbank.coding.header import FrameHeader, read_header
-from tvbank.errors import CorruptionError, FormatError
+from tvbank.coding.header import GIVEN_BASE, FrameHeader, read_header
+from tvbank.errors import BaseNeededError, CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import ObjectNotFoundError, Storage
 
@@ -252,20 +252,37 @@ class DeltaReader:
         """
         try:
             raise_fault(code)
+        except BaseNeededError:
+            raise self._base_needed() from None
         except FormatError as error:
             self._corrupt(error.reason, str(error), frame)
         raise AssertionError("a valid frame was refused")
 
-    def decode(self, frame: StoredFrame) -> tuple[NDArray[np.uint32], NDArray[Any]]:
+    def decode(
+        self, frame: StoredFrame, base: NDArray[Any] | None = None
+    ) -> tuple[NDArray[np.uint32], NDArray[Any]]:
         """Positions in a frame's chunk, ascending, and the entries there; on any thread.
+
+        Args:
+            frame: of this task.
+            base: the weights of its chunk that the task starts from, [n], for frames that are given
+                them.
 
         Raises:
             CorruptionError: the frame violates the format; says task, unit and byte range.
+            BaseNeededError: the frame is given the base, and there is none.
         """
         from tvbank.coding.frame import decode_sparse  # numba: only when something is decoded
 
         try:
-            positions, values = decode_sparse(frame.data, self._layout.chunk_length)
+            header = read_header(frame.data, self._layout.chunk_length)
+            if not header.given_base:
+                base = None
+            elif base is None:
+                raise self._base_needed()
+            elif base.size < header.extent:
+                self._corrupt("address", _BEYOND, frame)
+            positions, values = decode_sparse(frame.data, self._layout.chunk_length, base)
         except FormatError as error:
             self._corrupt(error.reason, str(error), frame)
         if values.dtype != self.dtype:
@@ -273,6 +290,18 @@ class DeltaReader:
         if len(positions) and frame.first + int(positions[-1]) >= frame.unit.size:
             self._corrupt("address", _BEYOND, frame)
         return positions, values
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether some frames can be decoded only beside the weights that the task starts from."""
+        return GIVEN_BASE in self._entry.features
+
+    def _base_needed(self) -> BaseNeededError:
+        return BaseNeededError(
+            f"task {self._task!r} was stored given the base, so its entries can be read only "
+            "beside the base's weights: pass base= the weights that the bank was created with; "
+            "export, merge and attach have them. Exact(standalone=True) stores what needs no base"
+        )
 
     def header(self, frame: StoredFrame) -> FrameHeader:
         """What a frame says of itself, and could be true of its chunk and unit.

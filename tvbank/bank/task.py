@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,14 @@ from tvbank.bank.reader import DeltaReader, StoredFrame, TaskFrames
 from tvbank.bank.room import room, working_bytes
 from tvbank.bank.shard import CHECKSUM_BYTES
 from tvbank.bank.snapshot import read_stored
-from tvbank.checkpoint import CheckpointSource
-from tvbank.coding.header import FrameHeader
-from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
-from tvbank.layout import Layout, UnitRecord
+from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
+from tvbank.coding.header import GIVEN_BASE, FrameHeader
+from tvbank.errors import BaseMismatchError, CorruptionError, FormatError, UnitNotFoundError
+from tvbank.layout import Layout, UnitRecord, fingerprint
 from tvbank.storage import Storage
+from tvbank.vector import BaseModel
+
+_Read = TypeVar("_Read")
 
 
 @final
@@ -77,8 +80,11 @@ class Unit:
         """Element type of the entries: float32 differences, or int32 steps of an exact task."""
         return self._reader.dtype
 
-    def to_sparse(self) -> Sparse:
+    def to_sparse(self, base: NDArray[Any] | None = None) -> Sparse:
         """Positions and values of the entries that are not zero.
+
+        Args:
+            base: the unit's weights in the base, for a task that ``needs_base``.
 
         Returns:
             positions: int64 [nonzeros], ascending, in the flattened unit.
@@ -86,19 +92,32 @@ class Unit:
 
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
+            BaseNeededError: the task needs the base, and there is none.
+            BaseMismatchError: other weights than the base's were given.
         """
+        if self._task.needs_base and base is not None:
+            dense = self._beside(base)
+            positions = np.flatnonzero(dense)
+            return positions, dense[positions]
         if self._lineage:
             return sparse_over(self._lineage, self._record)
         if (product := self._task.products.get(self.name)) is not None:
             return product.to_sparse()
         return join(self._reader, self._reader.frames(self._record))
 
-    def to_dense(self) -> NDArray[Any]:
+    def to_dense(self, base: NDArray[Any] | None = None) -> NDArray[Any]:
         """All entries, in the unit's shape, float32 or int32.
+
+        Args:
+            base: the unit's weights in the base, for a task that ``needs_base``.
 
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
+            BaseNeededError: the task needs the base, and there is none.
+            BaseMismatchError: other weights than the base's were given.
         """
+        if self._task.needs_base and base is not None:
+            return self._beside(base).reshape(self.shape)
         if self._lineage:
             return dense_over(self._lineage, self._record).reshape(self.shape)
         if (product := self._task.products.get(self.name)) is not None:
@@ -110,6 +129,24 @@ class Unit:
         )  # fmt: skip
         fill(self._reader, self._reader.frames(self._record), dense)
         return dense.reshape(self.shape)
+
+    def _beside(self, base: NDArray[Any]) -> NDArray[np.int32]:
+        """All entries, [size], decoded beside the base's weights."""
+        what = f"unit {self.name!r}, dense,"
+        dense = room(
+            self.size, self.dtype, what, "read frame by frame: Task.frames",
+            working_bytes(self._reader.chunk_length, self.size, threads=1),
+        )  # fmt: skip
+        if fingerprint(base) != self._record.sha256:
+            raise BaseMismatchError(
+                f"these are not the base's weights of unit {self.name!r}", [self.name]
+            )
+        flat, length = np.ascontiguousarray(base).reshape(-1), self._reader.chunk_length
+        for frame in self._task.frames(self.name):
+            block = flat[frame.first : frame.first + length]
+            positions, steps = self._task.decode(frame, block)
+            dense[frame.first + positions.astype(np.intp)] = steps
+        return dense
 
     def __repr__(self) -> str:
         return f"Unit({self.name!r}, shape={self.shape}, dtype={self.dtype})"
@@ -278,12 +315,19 @@ class Task(Mapping[str, Unit]):
         for key, record in records.items():
             yield key, read_stored(self._storage, f"{self._folder}/{key}", record, self.name)
 
-    def to_dense(self) -> dict[str, NDArray[Any]]:
+    def to_dense(self, base: CheckpointSource | None = None) -> dict[str, NDArray[Any]]:
         """All entries of all units, by name, each in its shape; decoded on all cores.
+
+        Args:
+            base: the base's weights, for a task that ``needs_base``.
 
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
+            BaseNeededError: the task needs the base, and there is none.
+            BaseMismatchError: another base; names the units that differ.
         """
+        if self.needs_base and base is not None:
+            return dict(self._beside(base, Unit.to_dense))
         if self._ancestors:
             with all_cores() as pool:
                 arrays = pool.map(lambda unit: unit.to_dense(), self.by_shard().values())
@@ -295,12 +339,19 @@ class Task(Mapping[str, Unit]):
                 dense[name][...] = product.to_dense()
             return dense
 
-    def to_sparse(self) -> dict[str, Sparse]:
+    def to_sparse(self, base: CheckpointSource | None = None) -> dict[str, Sparse]:
         """Positions and values of the entries that are not zero, by unit; see ``Unit.to_sparse``.
+
+        Args:
+            base: the base's weights, for a task that ``needs_base``.
 
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
+            BaseNeededError: the task needs the base, and there is none.
+            BaseMismatchError: another base; names the units that differ.
         """
+        if self.needs_base and base is not None:
+            return dict(self._beside(base, Unit.to_sparse))
         if self._ancestors:
             with all_cores() as pool:
                 pairs = pool.map(lambda unit: unit.to_sparse(), self.by_shard().values())
@@ -309,6 +360,15 @@ class Task(Mapping[str, Unit]):
             task = self.by_shard()
             sparse = join_all(task._reader, list(self._units.values()), pool)
             return sparse | {name: each.to_sparse() for name, each in task.products.items()}
+
+    def _beside(
+        self, base: CheckpointSource, read: Callable[[Unit, NDArray[Any]], _Read]
+    ) -> Iterator[tuple[str, _Read]]:
+        """What is read of each unit beside its weights in the base."""
+        with borrow_checkpoint(base) as checkpoint:
+            model = BaseModel(self._layout, checkpoint)
+            for name, unit in self.by_shard().items():
+                yield name, read(unit, model.read_unchecked(name))
 
     def by_shard(self) -> Task:
         """The same task, read shard by shard: fewer requests where all of its units are read."""
@@ -371,15 +431,28 @@ class Task(Mapping[str, Unit]):
         """
         return self._reader.header(frame)
 
-    def decode(self, frame: StoredFrame) -> tuple[NDArray[np.uint32], NDArray[Any]]:
+    @property
+    def needs_base(self) -> bool:
+        """Whether entries can be read only beside the base's weights (``BaseNeededError``)."""
+        entries = (*self._ancestors.values(), self._entry)
+        return any(GIVEN_BASE in entry.features for entry in entries)
+
+    def decode(
+        self, frame: StoredFrame, base: NDArray[Any] | None = None
+    ) -> tuple[NDArray[np.uint32], NDArray[Any]]:
         """Positions in a frame's chunk and the entries there; from any thread.
+
+        Args:
+            frame: one of ``frames``.
+            base: the base's weights of the chunk, [n], for a task that ``needs_base``.
 
         Raises:
             CorruptionError: the frame violates the format; says task, unit, byte range.
+            BaseNeededError: the task needs the base, and there is none.
         """
         if isinstance(frame, ChainedFrame):
-            return decode_chained(frame)
-        return self._reader.decode(frame)
+            return decode_chained(frame, base)
+        return self._reader.decode(frame, base)
 
     def __getitem__(self, name: str) -> Unit:
         lineage = self._readers if self._ancestors else ()

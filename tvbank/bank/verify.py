@@ -11,6 +11,7 @@ from typing import Literal, Self, final
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores
+from tvbank.bank.chains import ancestors
 from tvbank.bank.documents import (
     ROOT,
     Catalog,
@@ -36,6 +37,7 @@ from tvbank.bank.zarr_documents import (
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import ObjectNotFoundError, Storage
+from tvbank.vector import BaseModel
 
 #: Seconds after which whoever waits for a unit hears how far it is.
 _PATIENCE = 0.2
@@ -65,7 +67,9 @@ class Fault:
     stop: int | None = None
 
 
-def verify(storage: Storage, progress: Listener = None) -> list[Fault]:
+def verify(
+    storage: Storage, progress: Listener = None, base: BaseModel | None = None
+) -> list[Fault]:
     """Find the faults of a bank.
 
     A task that a store lost, because it ignored conditions when two writers met, cannot be told
@@ -74,6 +78,8 @@ def verify(storage: Storage, progress: Listener = None) -> list[Fault]:
     Args:
         storage: the store that holds it.
         progress: a ``Progress``, or a function that is called with bytes checked and in all.
+        base: the base's weights, beside which entries are decoded that were stored given them.
+            Without it such frames are checked by their checksums and headers.
 
     Returns:
         The faults of what the catalog named at the start, without tasks that others removed since.
@@ -94,7 +100,7 @@ def verify(storage: Storage, progress: Listener = None) -> list[Fault]:
         faults += _marker(storage, key)
     for name, entry in catalog.tasks.items():
         begun = counter.done
-        check = partial(_task_faults, storage, layout, counter)
+        check = partial(_task_faults, storage, layout, counter, base)
         faults += _settled(storage, catalog, name, "tasks", check)
         counter.advance(max(0, begun + entry.stored_bytes - counter.done))
     for name in catalog.routers:
@@ -130,12 +136,35 @@ def _settled(
 
 
 def _task_faults(
-    storage: Storage, layout: Layout, counter: Counter, catalog: Catalog, name: str
+    storage: Storage,
+    layout: Layout,
+    counter: Counter,
+    base: BaseModel | None,
+    catalog: Catalog,
+    name: str,
 ) -> Iterator[Fault]:
     """All checks of one task."""
     entry = catalog.tasks[name]
     task = Task(storage, layout, name, entry)
-    return _TaskCheck(storage, layout, task, entry, counter).faults()
+    found = list(_TaskCheck(storage, layout, task, entry, counter).faults())
+    yield from found
+    before = {each: catalog.tasks[each] for each in ancestors(catalog.tasks, name)}
+    whole = Task(storage, layout, name, entry, by_shard=True, ancestors=before)
+    if base is not None and whole.needs_base and not found:
+        yield from _faults_beside(whole, layout, base)
+
+
+def _faults_beside(task: Task, layout: Layout, base: BaseModel) -> Iterator[Fault]:
+    """What is wrong with the entries of a task, decoded beside the base's weights."""
+    with all_cores() as pool:
+        for name in task:
+            weights = base.read(name).reshape(-1)
+            frames = list(task.frames(name))
+            blocks = (weights[f.first : f.first + layout.chunk_length] for f in frames)
+            try:
+                deque(pool.map(task.decode, frames, blocks), 0)
+            except CorruptionError as error:
+                yield _fault(error, error.key)
 
 
 def _router_faults(storage: Storage, catalog: Catalog, name: str) -> Iterator[Fault]:
@@ -326,8 +355,12 @@ class _Counting:
         required: frozenset[str] = frozenset()
         try:
             for frame in () if self._left else self._reader.frames(unit):
-                count += len(self._reader.decode(frame)[0])
-                required |= self._reader.header(frame).features
+                header = self._reader.header(frame)
+                required |= header.features
+                if header.given_base:  # decoded beside the base, if there is one
+                    count += header.nonzeros
+                else:
+                    count += len(self._reader.decode(frame)[0])
                 self._decoded.append(len(frame.data) + CHECKSUM_BYTES)
                 if self._left:
                     break

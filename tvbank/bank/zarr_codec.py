@@ -17,13 +17,19 @@ from zarr.abc.codec import ArrayBytesCodec
 from zarr.core.common import JSON, parse_named_configuration
 
 from tvbank.coding import MAX_ENTRIES, decode_frame, encode_frame
-from tvbank.errors import FrameError, UsageError
+from tvbank.errors import BaseNeededError, FrameError, UsageError
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, NDBuffer
 
 NAME: Final = "tvbank.sass"
+#: Why a codec, which sees nothing but the frame, cannot decode it.
+NO_BASE: Final = (
+    f"the codec {NAME} cannot decode this chunk: its task was stored given the base, and needs "
+    "the base's weights beside it. Read it with tvbank, bank[task].to_dense(base=...), or store it "
+    "with Exact(standalone=True)"
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,10 @@ class SassCodec(ArrayBytesCodec):
         return await asyncio.to_thread(self._encode_sync, chunk_array, chunk_spec)
 
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        chunk = decode_frame(chunk_bytes.as_buffer_like(), math.prod(chunk_spec.shape))
+        try:
+            chunk = decode_frame(chunk_bytes.as_buffer_like(), math.prod(chunk_spec.shape))
+        except BaseNeededError:
+            raise BaseNeededError(NO_BASE) from None
         if chunk.dtype != _native_dtype(chunk_spec):
             raise FrameError(
                 "element-type",

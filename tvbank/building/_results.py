@@ -63,10 +63,13 @@ def check_frames(result: Encoded, layout: Layout, units: Iterable[str], element:
             raise FormatError("index-range", f"chunk {chunk} is not of this job, or not in order")
         last, unit = chunk, unit_of[chunk]
         header = read_header(frame, layout.chunk_length)
-        positions, _ = decode_sparse(frame, layout.chunk_length)
-        if header.element != element or not len(positions):
+        last_one = header.extent - 1
+        if not header.given_base:  # others are decoded when the base is at hand
+            positions, _ = decode_sparse(frame, layout.chunk_length)
+            last_one = int(positions[-1]) if len(positions) else -1
+        if header.element != element or last_one < 0:
             raise FormatError("count", f"chunk {chunk} has another element, or no entries")
-        if chunk * layout.chunk_length - unit.offset + int(positions[-1]) >= unit.size:
+        if chunk * layout.chunk_length - unit.offset + last_one >= unit.size:
             raise FormatError("address", f"chunk {chunk} reaches beyond unit {unit.name!r}")
 
 

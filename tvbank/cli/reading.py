@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -72,13 +72,26 @@ def show(bank: BankArgument, task: OptionalTask = None, as_json: JsonOption = Fa
 
 
 @app.command("verify")
-def verify(bank: BankArgument, as_json: JsonOption = False) -> None:
+def verify(
+    bank: BankArgument,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="The base's weights, to decode tasks that were stored given them; without it "
+            "their checksums and headers are checked."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Read and check every byte of a bank; exit status 1 if anything is wrong."""
     from tvbank.bank.verify import verify as find_faults
     from tvbank.storage import open_storage
 
     with Bar("verifying") as progress:
-        faults = find_faults(open_storage(bank), progress)
+        if base is None:
+            faults = find_faults(open_storage(bank), progress)
+        else:
+            faults = tvbank.open(bank).verify(progress, base)
     if as_json:
         print_json([dataclasses.asdict(fault) for fault in faults])
     else:

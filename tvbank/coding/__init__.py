@@ -12,6 +12,7 @@
 - ``rans``      an entropy coder: symbols by frequency, in integers
 - ``densities`` fixed tables of run lengths for it, by density
 - ``magnitudes`` symbols of steps for it, and low bits below them
+- ``segments``  which exponents of the base go together
 - ``costs``     what writers compare: bits of entropy, in integers
 - ``kernel``    the decorator of compiled loops, and what the machine can and Python cannot name;
   ``_compiling`` has how

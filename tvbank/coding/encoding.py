@@ -58,6 +58,7 @@ class Encoding(ABC, Generic[Facts]):
         id: the number in the frame's header; the lower one wins at equal bytes.
         name: the spec's name.
         version: of the frame that first had it.
+        given_base: whether the base's weights are needed to decode it.
         allowed: its parameters.
         elements: the element types that it is for.
         least_bytes: no section is shorter: where another takes less, this one is not tried.
@@ -66,6 +67,7 @@ class Encoding(ABC, Generic[Facts]):
     id: ClassVar[int]
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    given_base: ClassVar[bool] = False
     allowed: ClassVar[Parameters] = Parameters()
     elements: ClassVar[tuple[str, ...]] = ("float32", "int32")
     least_bytes: ClassVar[int] = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tvbank.errors import FrameError
+from tvbank.errors import BaseNeededError, FrameError
 
 #: Every ``FrameError.reason``. Faults of the mask section come before those of the value section.
 REASONS = (
@@ -36,6 +36,9 @@ REASONS = (
     ENTRIES_MISMATCH, MASK_PARAMETER, VALUE_PARAMETER, MASK_SECTION, FRAME_TRAILING, PADDING,
     NON_CANONICAL, POSITION, CODE, TABLE, MAGNITUDE, VALUE, ZERO_VALUE,
 ) = range(len(REASONS) + 1)  # fmt: skip
+
+#: What decoders return of a frame that is to be given the base, where no base is at hand.
+NEEDS_BASE: Final = -2
 
 _SENTENCES: Final = (
     "the frame ends before its header, its mask section or its value section does",
@@ -76,9 +79,14 @@ def raise_fault(code: int) -> None:
 
     Raises:
         FrameError: the code is a fault's.
+        BaseNeededError: the frame is to be given the base.
         MemoryError: the decoder did not come to its end.
         BaseException: what stopped it: an interrupt, above all.
     """
+    if code == NEEDS_BASE:
+        raise BaseNeededError(
+            "this frame can be decoded only beside the base's weights of its chunk: pass base="
+        )
     if code < 0:
         raise_stopped()
         raise MemoryError("there is not enough memory to decode a frame")

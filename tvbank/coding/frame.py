@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from tvbank.coding.decoding.decode import decode_dense
 from tvbank.coding.decoding.patterns import decode_patterns
 from tvbank.coding.decoding.positions import decode_positions, run_tables_address
-from tvbank.coding.decoding.table import TAIL_BYTES, address_of, frame_row
+from tvbank.coding.decoding.table import TAIL_BYTES, address_of, frame_row, give_base
 from tvbank.coding.encoding import Encoding, Facts, bytes_of_bits
-from tvbank.coding.faults import FRAME_TRUNCATED, MASK_SECTION, fault, raise_fault
+from tvbank.coding.faults import FRAME_TRUNCATED, MASK_SECTION, NEEDS_BASE, fault, raise_fault
 from tvbank.coding.header import (
     HEADER_BYTES,
     MAX_ENTRIES,
@@ -32,6 +32,7 @@ from tvbank.coding.header import (
 from tvbank.coding.kernel import kernel
 from tvbank.coding.masks import MASKS
 from tvbank.coding.masks.mask import Mask
+from tvbank.coding.segments import exponent_bytes
 from tvbank.coding.values import VALUES
 from tvbank.coding.values.facts import Values
 from tvbank.errors import UsageError
@@ -72,6 +73,7 @@ def encode_frame(
     version: int = 1,
     row: int | None = None,
     phase: int = 0,
+    base: NDArray[Any] | None = None,
 ) -> bytes:
     """Encode one chunk so that ``decode_frame`` restores every bit of it.
 
@@ -84,6 +86,8 @@ def encode_frame(
         row: entries of a row of the matrix that the chunk was cut from, if it was: a hint that
             makes many masks smaller. The frame holds what its decoder needs of it.
         phase: entries of that row that come before the chunk's first.
+        base: the base's weights, [extent or more], float32, float16 or bfloat16, or their patterns:
+            then encodings that need it to decode are taken, too, if ``version`` has them.
 
     Returns:
         The frame; equal chunks with equal options give equal bytes.
@@ -92,7 +96,7 @@ def encode_frame(
         UsageError: for a chunk of another kind, an encoding that is unknown or cannot hold the
             chunk, a slack that is negative or not finite, or a phase outside its row.
     """
-    where, what = _survey(chunk, row, phase)
+    where, what = _survey(chunk, row, phase, base)
     mask_encoding, mask_parameter = (
         _choose(MASKS, where, slack, version) if mask is None else _force(MASKS, where, mask)
     )
@@ -138,22 +142,27 @@ def frame_length(
     return HEADER_BYTES + sum(sections)
 
 
-def decode_frame(frame: Buffer, entries: int | None = None) -> NDArray[np.float32 | np.int32]:
+def decode_frame(
+    frame: Buffer, entries: int | None = None, base: NDArray[Any] | None = None
+) -> NDArray[np.float32 | np.int32]:
     """Decode a frame to the chunk it was made from.
 
     Args:
         frame: the bytes of exactly one frame.
         entries: the length that the chunk must have, if the caller knows.
+        base: the base's weights of the chunk, as ``encode_frame`` was given them, if there are any.
 
     Returns:
         float32 or int32 [entries], by the frame's element type.
 
     Raises:
         FrameError: if the frame violates the spec; ``reason`` is the spec's code.
+        BaseNeededError: the frame needs the base, and there is none.
     """
-    header, table, _memory = _read(frame, entries)
+    header, table, _memory = _read(frame, entries, base)
     chunk = np.zeros(header.entries, np.uint32)
-    scratch = np.empty(0 if header.mask == "full" else 2 * header.nonzeros, np.uint32)
+    positionless = header.mask == "full" and not header.given_base
+    scratch = np.empty(0 if positionless else 2 * header.nonzeros, np.uint32)
     _, code = decode_dense(
         table, 0, 1, _AT_0, header.element == "float32", address_of(chunk), address_of(scratch),
         run_tables_address(),
@@ -163,21 +172,23 @@ def decode_frame(frame: Buffer, entries: int | None = None) -> NDArray[np.float3
 
 
 def decode_sparse(
-    frame: Buffer, entries: int | None = None
+    frame: Buffer, entries: int | None = None, base: NDArray[Any] | None = None
 ) -> tuple[NDArray[np.uint32], NDArray[np.float32 | np.int32]]:
     """Decode a frame to its non-zeros only: time and memory in their number, not in the chunk's.
 
     Args:
         frame: the bytes of exactly one frame.
         entries: the length that the chunk must have, if the caller knows.
+        base: as for ``decode_frame``.
 
     Returns:
         Positions, uint32 [nonzeros], strictly ascending; and values, float32 or int32 [nonzeros].
 
     Raises:
         FrameError: if the frame violates the spec; ``reason`` is the spec's code.
+        BaseNeededError: the frame needs the base, and there is none.
     """
-    header, table, _memory = _read(frame, entries)
+    header, table, _memory = _read(frame, entries, base)
     positions = np.empty(header.nonzeros, np.uint32)
     patterns = np.empty(header.nonzeros, np.uint32)
     tables = run_tables_address()
@@ -288,7 +299,9 @@ def _force(
     return by_name[name], parameter
 
 
-def _survey(chunk: NDArray[Any], row: int | None, phase: int) -> tuple[Mask, Values]:
+def _survey(
+    chunk: NDArray[Any], row: int | None, phase: int, base: NDArray[Any] | None = None
+) -> tuple[Mask, Values]:
     if not isinstance(chunk, np.ndarray) or chunk.dtype not in (np.float32, np.int32):
         kind = getattr(chunk, "dtype", type(chunk).__name__)
         raise UsageError(f"a chunk must be an array of float32 or int32, not {kind}")
@@ -300,10 +313,12 @@ def _survey(chunk: NDArray[Any], row: int | None, phase: int) -> tuple[Mask, Val
         raise UsageError(f"a chunk cannot begin {phase} entries into a row of {row}")
     # Copied unless contiguous, aligned and writable: each kernel is compiled for one kind of array.
     patterns = np.require(chunk, requirements=["C", "A", "W"]).view(np.uint32)
-    where = Mask.of(patterns, row, phase)
+    exponents = None if base is None or chunk.dtype != np.int32 else exponent_bytes(base)
+    where = Mask.of(patterns, row, phase, exponents)
     taken = np.empty(where.nonzeros, np.uint32)
     _gather(patterns, where.positions, taken)
-    return where, Values(str(chunk.dtype), taken)
+    beside = None if exponents is None else exponents[where.positions]
+    return where, Values(str(chunk.dtype), taken, beside)
 
 
 @kernel
@@ -313,7 +328,7 @@ def _gather(patterns: Any, places: Any, out: Any) -> None:
 
 
 def _read(
-    frame: Buffer, entries: int | None
+    frame: Buffer, entries: int | None, base: NDArray[Any] | None
 ) -> tuple[FrameHeader, NDArray[np.int64], NDArray[np.uint8]]:
     """Header, a table of one row, and the memory that its addresses lead into.
 
@@ -328,7 +343,15 @@ def _read(
     if len(view) < stop:
         raise fault(FRAME_TRUNCATED)
     table = np.array([frame_row(header, int(address_of(memory)), len(view))], np.int64)
+    if base is not None:
+        if base.size < header.extent or not base.flags.c_contiguous:
+            raise UsageError(
+                f"{base.size} weights of a base were given for a chunk of {header.entries} entries"
+            )
+        give_base(table, int(address_of(base)), base.dtype.itemsize)
     counts = header.extent, header.nonzeros
+    if header.given_base and base is None:
+        raise_fault(NEEDS_BASE)
     if _MASK[header.mask].least_bits(header.mask_parameter, *counts) > 8 * header.mask_bytes:
         raise fault(MASK_SECTION)
     least = _VALUES[header.values].least_bits(header.value_parameter, *counts)

@@ -47,8 +47,9 @@ if TYPE_CHECKING:
 #: Newest version of frames. A frame has the lowest version that has both of its encodings.
 FRAME_VERSION: Final = 2
 HEADER_BYTES: Final = 24
-#: The feature of a task with frames of version 2.
+#: The features of tasks with frames of version 2, and with some that need the base.
 FRAME_2: Final = "frame-2"
+GIVEN_BASE: Final = "given-base"
 #: Longest chunk that a frame can hold.
 MAX_ENTRIES: Final = 1 << 24
 #: Element types by id.
@@ -67,6 +68,7 @@ _FIRST_VALUES: Final = sum(values.version == 1 for values in VALUES)
 #: The rows of both tables as integers, for ``header_fault``; and which elements values are for.
 _MASK_PARAMETERS: Final = tuple(tuple(mask.allowed) for mask in MASKS)
 _VALUE_PARAMETERS: Final = tuple(tuple(values.allowed) for values in VALUES)
+_MASK_FITS: Final = tuple(tuple(int(e in mask.elements) for e in ELEMENTS) for mask in MASKS)
 _FITS: Final = tuple(tuple(int(e in values.elements) for e in ELEMENTS) for values in VALUES)
 
 
@@ -110,7 +112,15 @@ class FrameHeader:
     @property
     def features(self) -> frozenset[str]:
         """What a bank with this frame requires of its readers (spec/README.md, "Features")."""
-        return frozenset() if self.version == 1 else frozenset({FRAME_2})
+        if self.version == 1:
+            return frozenset()
+        return frozenset({FRAME_2, GIVEN_BASE} if self.given_base else {FRAME_2})
+
+    @property
+    def given_base(self) -> bool:
+        """Whether the base's weights are needed to decode the frame."""
+        mask, values = MASK_ENCODINGS.index(self.mask), VALUE_ENCODINGS.index(self.values)
+        return MASKS[mask].given_base or VALUES[values].given_base
 
     @property
     def value_bytes(self) -> int | None:
@@ -190,7 +200,7 @@ def header_fault(
         return FRAME_VERSION_REFUSED
     if element >= len(ELEMENTS):
         return ELEMENT_TYPE
-    if mask >= (len(_MASK_PARAMETERS) if newer else _FIRST_MASKS):
+    if mask >= (len(_MASK_PARAMETERS) if newer else _FIRST_MASKS) or not _MASK_FITS[mask][element]:
         return MASK_ENCODING
     if values >= (len(_VALUE_PARAMETERS) if newer else _FIRST_VALUES) or not _FITS[values][element]:
         return VALUE_ENCODING

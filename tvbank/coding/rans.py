@@ -76,6 +76,16 @@ def write_field(state: Any, field: Any, bits: Any, words: Any, at: Any) -> Any:
 
 
 @kernel
+def close_section(states: Any, words: Any, at: Any) -> Any:
+    """Write the states before the words; returns where the section starts."""
+    at -= STATE_WORDS
+    for number in range(4):
+        words[at + 2 * number] = np.uint16(states[number] & _WORD_MASK)
+        words[at + 2 * number + 1] = np.uint16(states[number] >> _WORD_BITS)
+    return at
+
+
+@kernel
 def fill_table(tables: Any, first_slot: Any, start: Any, frequency: Any, symbol: Any) -> None:
     """Give ``frequency`` slots of a table, from ``start`` on, to a symbol of 8 bits."""
     for rank in range(frequency):

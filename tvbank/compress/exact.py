@@ -23,14 +23,27 @@ class Exact(Compressor):
     """Keep everything: fp32, fp16 and bf16, every NaN payload and the sign of every zero.
 
     Units whose element type differs from the base's are kept whole among the extras.
+
+    Attributes:
+        standalone: whether entries can be read by themselves. If not, frames are given the weights
+            that the entries start from, wherever that makes them smaller: by a third, for updates
+            of a training run. Export, merge and switches have these weights; whoever reads entries
+            passes ``base=``.
     """
+
+    standalone: bool = True
 
     element: ClassVar[Literal["float32", "int32"]] = "int32"
     frame_version: ClassVar[int] = 2
 
     def describe(self) -> dict[str, Any]:
         """See ``Compressor.describe``."""
-        return {"name": "exact"}
+        return {"name": "exact"} if self.standalone else {"name": "exact", "standalone": False}
+
+    @property
+    def given_base(self) -> bool:
+        """Whether frames may be given the weights that the entries start from."""
+        return not self.standalone
 
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""

@@ -101,6 +101,11 @@ class Compressor(ABC):
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """Whether a unit with these element types can be stored as entries, or is kept whole."""
 
+    @property
+    def given_base(self) -> bool:
+        """Whether frames may be given the weights that the entries, int32, start from."""
+        return False
+
     def plan(self, pairs: Pairs) -> Compressor:
         """Look at the whole task vector; called once, before any unit is prepared.
 

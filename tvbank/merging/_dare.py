@@ -61,7 +61,7 @@ class Dare(MergeMethod):
             total = WeightedSum(name, block)
             for number, frame in sorted(frames, key=lambda each: tasks[each[0]].task.name):
                 task, weight = tasks[number].task, tasks[number].weight
-                positions, entries = task.decode(frame)
+                positions, entries = task.decode(frame, block)
                 state = _state(self.seed, task.name, name)
                 kept = _kept(positions, np.uint64(frame.first), state, self.drop)
                 total.add(weight * rescale, (positions[kept], entries[kept]))

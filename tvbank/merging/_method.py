@@ -103,7 +103,7 @@ class TaskArithmetic(MergeMethod):
                     return at_once
             total = WeightedSum(name, block)
             for number, frame in frames:
-                total.add(tasks[number].weight, tasks[number].task.decode(frame))
+                total.add(tasks[number].weight, tasks[number].task.decode(frame, block))
             return total.result()
 
         return combine

@@ -96,7 +96,7 @@ class Ties(MergeMethod):
             sums = np.zeros((2, block.size))
             divisors = np.zeros((2, block.size), np.float64 if weighted else np.int32)
             for number, frame in sorted(frames, key=lambda each: tasks[each[0]].task.name):
-                positions, entries = differences(block, tasks[number].task.decode(frame))
+                positions, entries = differences(block, tasks[number].task.decode(frame, block))
                 weight = np.float32(tasks[number].weight)
                 share = np.float64(weight) if weighted else np.int32(1)
                 _tally(sums, divisors, weight, share, positions, entries, least[number, name])
@@ -168,7 +168,8 @@ def _block(base: NDArray[Any] | None, length: int, frame: StoredFrame) -> NDArra
 def _count_frame(
     task: Task, block: Any, digit: Digit, prefix: int, frame: StoredFrame
 ) -> NDArray[np.int64]:
-    _, entries = differences(block(frame), task.decode(frame))
+    weights = block(frame)
+    _, entries = differences(weights, task.decode(frame, weights))
     counts = np.zeros((2, 2 ** digit[1]), np.int64)
     count(np.abs(entries), (prefix, -1), digit, counts)  # all of them are positive
     positive: NDArray[np.int64] = counts[0]

@@ -104,7 +104,7 @@ def values_of(task: Task, name: str, base: NDArray[Any]) -> NDArray[Any] | None:
         return task.extras[name]
     if name not in task:
         return None
-    positions, entries = task[name].to_sparse()
+    positions, entries = task[name].to_sparse(base if task.needs_base else None)
     if not len(positions):
         return None
     flat = restore(name, base.reshape(-1), (positions.astype(np.uint32), entries))

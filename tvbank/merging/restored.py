@@ -65,7 +65,7 @@ class Restored:
     def _restore(
         self, name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
     ) -> NDArray[Any]:
-        return restore(name, block, self._task.decode(frames[0][1]))
+        return restore(name, block, self._task.decode(frames[0][1], block))
 
     def _specs(self) -> list[TensorSpec]:
         specs = {spec.name: spec for spec in base_specs(self._layout)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NoReturn, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ from tvbank.coding.decoding.table import (
     SLOT,
     WEIGHTS_AT,
 )
-from tvbank.errors import UnitMismatchError
-from tvbank.layout import Layout
+from tvbank.errors import BaseMismatchError, UnitMismatchError
+from tvbank.layout import Layout, fingerprint
 from tvbank.switching._memory import Target
 
 #: Bytes of a weight by kind.
@@ -105,6 +105,22 @@ class Bindings:
             f"task {task!r} changes {names[0]!r} and {names[1]!r} differently, but in this "
             "model they share their memory: untie them before attaching"
         )
+
+    def base_weights(self, unit: str) -> NDArray[Any]:
+        """The base's weights of a unit, flat, from a model that is the base now.
+
+        Raises:
+            BaseMismatchError: the model holds something else.
+        """
+        number = next(n for n, each in enumerate(self.layout.units) if each.name == unit)
+        weights = self.targets[int(self._target_of[0, number])].weights()
+        if fingerprint(weights) != self.layout.units[number].sha256:
+            raise BaseMismatchError(
+                f"unit {unit!r} of the model no longer holds the base's weights, which the task is "
+                "decoded beside: load the base again, and attach anew",
+                [unit],
+            )
+        return weights.reshape(-1)
 
     def is_direct(self, targets: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the fused loops can write to each of some targets."""

@@ -220,15 +220,20 @@ class Cache:
             UnitMismatchError: as ``ResidentTask``.
         """
         stored = self._bank[name]
-        return self._get(stored, folding=stored.parent is not None)
+        return self._get(stored, folding=stored.parent is not None or stored.needs_base)
 
     def path(self, name: str) -> list[ResidentTask]:
         """The tasks that lead from the base to a task, by their own steps; the task itself last.
 
+        A chain with a task that needs the base is one folded task.
+
         Raises:
             TaskNotFoundError, CorruptionError, StorageError, UnitMismatchError: as ``get``.
         """
-        return [self._get(each, folding=False) for each in self._bank[name].lineage]
+        task = self._bank[name]
+        if task.needs_base:  # decoded once, beside the base, and kept as one that needs it no more
+            return [self._get(task, folding=True)]
+        return [self._get(each, folding=False) for each in task.lineage]
 
     def _get(self, stored: Task, *, folding: bool) -> ResidentTask:
         key = stored.name, folding
@@ -239,12 +244,20 @@ class Cache:
         if task is not None and revision == stored.revision:
             task.pack()  # it is used again, so packing it pays
             return task
-        whole = folded(stored, self._bank.layout) if folding else stored.own_steps()
+        weights = self._bindings.base_weights
+        whole = folded(stored, self._bank.layout, weights) if folding else stored.own_steps()
         task = ResidentTask(whole, self._bindings)
         with self._lock:
             self._tasks[key] = stored.revision, task
             self._tasks.move_to_end(key)
         return task
+
+    def lacks_base(self, name: str) -> bool:
+        """Whether the model has to be the base when a task is read, and it is not in memory yet."""
+        stored = self._bank[name]
+        with self._lock:
+            revision, _ = self._tasks.get((name, True), ("", None))
+        return stored.needs_base and revision != stored.revision
 
     def trim(self) -> None:
         """Drop the least recently used tasks until the others are within the budget."""

@@ -247,7 +247,8 @@ class Switch:
         """Read tasks into memory, check every frame, and make them quick to apply.
 
         Those beyond the budget push out the least recently used ones. Other threads can go on
-        using the switch.
+        using the switch; of a task that was stored given the base, the model becomes the base
+        meanwhile.
 
         Raises:
             TaskNotFoundError, UnitMismatchError, CorruptionError, StorageError: as ``to``.
@@ -255,10 +256,11 @@ class Switch:
         self._refuse_closed()
         for name in tasks:
             read_request(self._bank, name, None)
-        for name in tasks:
-            for task in self._cache.path(name):
-                task.pack()
-            self._cache.trim()
+        with self._at_base(tasks):
+            for name in tasks:
+                for task in self._cache.path(name):
+                    task.pack()
+                self._cache.trim()
 
     def __repr__(self) -> str:
         return f"Switch({self._bank.location!r}, active={self.active!r})"
@@ -285,6 +287,19 @@ class Switch:
         self._refuse_closed()
         self._weights.check(force)
 
+    @contextmanager
+    def _at_base(self, names: Collection[str]) -> Iterator[None]:
+        """Within, the model is the base, if a task is to be read that was stored given it."""
+        if not any(self._cache.lacks_base(name) for name in names):
+            yield
+            return
+        with self._turn():
+            before = self._weights.request
+            self._check()
+            self._weights.back_to_base()
+            yield
+            self._go(before)
+
     def _go(self, request: Request) -> None:
         self._check()
         revisions = {name: self._bank[name].revision for name in request.names}
@@ -294,6 +309,8 @@ class Switch:
             self._weights.back_to_base()
             return
         try:
+            if any(self._cache.lacks_base(name) for name in request.names):
+                self._weights.back_to_base()
             path = self._path(request)
             if path:
                 tasks = {path[-1].name: path[-1]}

@@ -112,7 +112,8 @@ def frames(draw: st.DrawFn, largest: int = 1000) -> bytes:
     sizes = frame_sizes(chunk, version=2, **hint)
     mask = draw(st.sampled_from([name for name, size in sizes.masks.items() if size is not None]))
     value = draw(st.sampled_from([name for name, size in sizes.values.items() if size is not None]))
-    return encode_frame(chunk, mask=mask, values=value, **hint)
+    row, phase = hint.get("row"), hint.get("phase", 0)
+    return encode_frame(chunk, mask=mask, values=value, row=row, phase=phase)
 
 
 @st.composite

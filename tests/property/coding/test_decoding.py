@@ -9,6 +9,7 @@ from guarded import Guarded
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from spec.reference.frame import NeedsBase
 from spec.reference.frame import decode_frame as slow_decode
 from spec.reference.invalid import Invalid
 from tvbank.coding import MASK_ENCODINGS, VALUE_ENCODINGS, decode_sparse, encode_frame, read_header
@@ -28,7 +29,7 @@ from tvbank.coding.decoding.table import (
     VALUE_BYTES,
     VALUES_AT,
 )
-from tvbank.coding.faults import REASONS
+from tvbank.coding.faults import NEEDS_BASE, REASONS
 from tvbank.coding.header import HEADER_BYTES
 from tvbank.errors import FrameError
 from tvbank.switching.loops.recode import pack_frames, packed_limit
@@ -50,7 +51,7 @@ def table_of(frame):
     row = (
         MASK_ENCODINGS.index(header.mask), VALUE_ENCODINGS.index(header.values),
         header.mask_parameter, header.value_parameter, header.extent, header.nonzeros,
-        memory[0].address, len(mask), memory[1].address, len(values),
+        memory[0].address, len(mask), memory[1].address, len(values), 0, 0, 0,
     )  # fmt: skip
     return header, np.array([row], np.int64).reshape(1, FRAME_COLUMNS), memory
 
@@ -65,12 +66,13 @@ def fused(frame):
     is_float = header.element == "float32"
     code = decode_positions(table, 0, found.address, TABLES)
     code = code or decode_patterns(table, 0, is_float, patterns.address, TABLES)
+    assert header.given_base or code != NEEDS_BASE
     rows = np.zeros(1, np.int64)
     wrong = decode_frames(table, rows, is_float, found.address, patterns.address, TABLES)
     assert wrong == (0 if code else -1)
     del memory
     if code:
-        return REASONS[code - 1]
+        return "needs the base" if header.given_base else REASONS[code - 1]
     return found.array.view(np.uint32).copy(), patterns.array.view(header.dtype).copy()
 
 
@@ -79,6 +81,8 @@ def expected(frame):
         slow = slow_decode(frame)
     except Invalid as error:
         return error.reason
+    except NeedsBase:
+        return "needs the base"
     return np.array(slow.positions, np.uint32), np.array(slow.patterns, np.uint32)
 
 

@@ -60,7 +60,7 @@ def expected(data, is_float, entries):
     return [
         MASK_ENCODINGS.index(header.mask), VALUE_ENCODINGS.index(header.values),
         header.mask_parameter, header.value_parameter, header.extent, header.nonzeros,
-        HEADER_BYTES, header.mask_bytes, behind, len(data) - behind,
+        HEADER_BYTES, header.mask_bytes, behind, len(data) - behind, 0, 0, 0,
     ]  # fmt: skip
 
 

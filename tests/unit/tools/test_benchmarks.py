@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import tvbank
 from tools.bench import coding, routing, sizes
@@ -42,6 +43,15 @@ def test_bytes_of_tiny_fine_tunes(run, tiny):
     assert sum(row["ratio"] is not None for row in rows) > 5
     (rows,) = (v for n, v in run("bench", "masks", *tiny, "--json").items() if "entropy" in n)
     assert sound(rows, "blocks", "u8 gaps + zstd-19", "ratio")
+
+
+def test_updates_are_measured(run, tiny, tmp_path):
+    weights = {"w": np.random.default_rng(0).standard_normal((64, 64)).astype(np.float16)}
+    save_file(weights, tmp_path / "old.safetensors")
+    save_file({"w": weights["w"] + np.float16(1e-3)}, tmp_path / "new.safetensors")
+    pair = [tmp_path / "old.safetensors", tmp_path / "new.safetensors"]
+    rows = run("bench", "updates", "--pair", *pair, "--json")
+    assert sound(rows.values(), "xor + zstd-1", "alone", "given the base")
 
 
 def test_frames_are_measured():

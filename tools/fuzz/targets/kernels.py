@@ -44,6 +44,7 @@ def _decode(frame: bytes, header: FrameHeader) -> Any:
         MASK_ENCODINGS.index(header.mask), VALUE_ENCODINGS.index(header.values),
         header.mask_parameter, header.value_parameter, header.extent, header.nonzeros,
         int(region(mask + _TAIL)), len(mask), int(region(values + _TAIL)), len(values),
+        0, 0, 0,
     )  # fmt: skip
     table = np.array([row], np.int64)
     code = decode_positions(table, 0, found, _TABLES)
@@ -56,6 +57,9 @@ def _decode(frame: bytes, header: FrameHeader) -> Any:
 def check(data: bytes) -> None:
     if _frames.too_long(data, MOST):
         return
+    known = attempt(lambda: read_header(data))
+    if known.reason is None and known.read.given_base:
+        return  # what it is given lies in memory that is not interpreted
     slow = attempt(lambda: slow_decode(data))
     with np.errstate(all="ignore"):  # words wrap around
         header = attempt(lambda: read_header(data))

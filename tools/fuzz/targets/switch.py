@@ -49,8 +49,8 @@ def check(data: bytes) -> None:
     if _frames.too_long(frame, MOST):
         return
     header = attempt(lambda: read_header(frame))
-    if header.reason is not None or not header.read.nonzeros:
-        return
+    if header.reason is not None or not header.read.nonzeros or header.read.given_base:
+        return  # a switch makes frames that are given the base stand alone first
     head = header.read
     stop = HEADER_BYTES + head.mask_bytes
     if stop > len(frame):
@@ -69,7 +69,7 @@ def check(data: bytes) -> None:
     row = (
         MASK_ENCODINGS.index(head.mask), VALUE_ENCODINGS.index(head.values), head.mask_parameter,
         head.value_parameter, head.extent, head.nonzeros,
-        mask.address, head.mask_bytes, values.address, len(frame) - stop,
+        mask.address, head.mask_bytes, values.address, len(frame) - stop, 0, 0, 0,
     )  # fmt: skip
     places = np.array([(weights.address, kind, 0, 0, 0)], np.int64).reshape(1, PLACE_COLUMNS)
     done = np.zeros(1, np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tools.vectors.banks.features import entropy_coded, exact_plan
+from tools.vectors.banks.features import entropy_coded, exact_plan, given_base
 from tools.vectors.banks.tamper import BankFault, opened, put, tampered
 from tools.vectors.banks.writer import write_bank
 
@@ -26,4 +26,10 @@ def feature_faults() -> Iterator[BankFault]:
         "layout",
         "frames of version 2 without the feature",
         write_bank(plan, entropy_coded(plan, **silent)),
+    )
+    half = put("features", value=["frame-2"])
+    yield (
+        "layout",
+        "frames given the base without the feature",
+        write_bank(plan, given_base(plan, revision=half, entry=half)),
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from tools.vectors._dice import Dice
 from tools.vectors.banks.chains import chains
-from tools.vectors.banks.features import entropy_coded, exact_plan
+from tools.vectors.banks.features import entropy_coded, exact_plan, given_base
 from tools.vectors.banks.invalid import invalid_banks
 from tools.vectors.banks.products import product_chunk, products
 from tools.vectors.banks.rounding import rounded
@@ -91,6 +91,7 @@ def valid_banks() -> Iterator[tuple[str, str, Plan, Edits]]:
     yield "newer-minor", "format 1.9: unknown members, unknown objects", _small(), _newer_minor()
     exact = exact_plan()
     yield "frame-2", "format 1.1: steps entropy coded", exact, entropy_coded(exact)
+    yield "given-base", "format 1.1: frames that are given the base", exact, given_base(exact)
     yield "spaced", "documents with white space and escapes, within the rules", _small(), _spaced()
 
 

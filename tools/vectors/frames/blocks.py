@@ -53,6 +53,43 @@ def turns(
     return made
 
 
+#: The classes of rows, and the first exponent byte of each segment.
+BaseClasses = tuple[int, Sequence[int], Sequence[int]]
+
+
+def base_blocks_turns(
+    positions: Sequence[int], width: int, exponents: Sequence[int], classes: BaseClasses
+) -> list[Turn]:
+    """All turns of a ``base-blocks`` section, in the order of decoding."""
+    phase, rows, bounds = classes
+    extent = positions[-1] + 1
+    height = -(-(phase + extent) // width)
+    rows, bounds = rows or [0] * height, bounds or [0]
+    count = max(rows) + 1
+    made: list[Turn] = [field(phase, 16), field(count - 1, 4), field(len(bounds) - 1, 4)]
+    made += [field(bound, 8) for bound in bounds[1:]]
+    if count > 1:
+        made += class_turns(rows, count)
+    ones = set(positions)
+    for row_class in range(count):
+        for segment, bound in enumerate(bounds):
+            stop = [*bounds, 256][segment + 1]
+            made += block_turns([
+                position in ones
+                for position in range(extent)
+                if rows[(phase + position) // width] == row_class
+                and bound <= exponents[position] < stop
+            ])  # fmt: skip
+    return made
+
+
+def base_blocks_section(
+    positions: Sequence[int], width: int, exponents: Sequence[int], classes: BaseClasses = SINGLE
+) -> bytes:
+    """The ``base-blocks`` section of ascending positions, given the base's exponent bytes."""
+    return encoded(base_blocks_turns(positions, width, exponents, classes))
+
+
 def field(value: int, bits: int) -> Turn:
     return ("field", value, bits)
 

@@ -16,8 +16,10 @@ from bitarray.util import int2ba
 from tools.vectors.frames.blocks import SINGLE, Classes, blocks_section
 from tools.vectors.frames.steps import magnitudes_section
 
-MASKS = ("empty", "full", "bitmap", "index", "holes", "runs", "gaps", "grouped", "blocks")
-VALUES = ("none", "sign", "table", "affine", "float16", "bfloat16", "raw", "rice", "magnitudes")
+MASKS = ("empty", "full", "bitmap", "index", "holes", "runs", "gaps", "grouped", "blocks",
+         "base-blocks")  # fmt: skip
+VALUES = ("none", "sign", "table", "affine", "float16", "bfloat16", "raw", "rice", "magnitudes",
+          "base-magnitudes")  # fmt: skip
 #: How many of them are in frames of version 1.
 FIRST_MASKS, FIRST_VALUES = 9, 8
 ELEMENTS = ("float32", "int32")

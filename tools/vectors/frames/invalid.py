@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tools.vectors._names import distinct_names
 from tools.vectors.frames.blocks_faults import blocks_faults
 from tools.vectors.frames.encoder import encode, frame
+from tools.vectors.frames.given_faults import BASE, given_faults
 from tools.vectors.frames.parts import (
     ZEROS,
     FrameFault,
@@ -30,6 +31,8 @@ class InvalidFrame:
     reason: str
     entries: int | None
     why: str
+    dtype: str | None = None
+    base: bytes = b""
 
 
 def invalid_frames() -> Iterator[InvalidFrame]:
@@ -38,6 +41,10 @@ def invalid_frames() -> Iterator[InvalidFrame]:
     names = distinct_names((reason, why) for reason, _, why, *_ in faults)
     for name, (reason, data, why, *entries) in zip(names, faults, strict=True):
         yield InvalidFrame(name, data, reason, entries[0] if entries else None, why)
+    faults = tuple(given_faults())
+    names = distinct_names((reason, f"given {why}") for reason, _, why, *_ in faults)
+    for name, (reason, data, why, *_) in zip(names, faults, strict=True):
+        yield InvalidFrame(name, data, reason, None, why, "bfloat16", BASE)
 
 
 def _header() -> list[FrameFault]:

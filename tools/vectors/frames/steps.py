@@ -24,6 +24,32 @@ def magnitudes_section(patterns: Sequence[int], scale: Scale = OCTAVES) -> bytes
     return section(turns, low_bits(symbols))
 
 
+def base_magnitudes_section(
+    patterns: Sequence[int],
+    exponents: Sequence[int],
+    bounds: Sequence[int] = (0,),
+    scales: Sequence[Scale] = (),
+) -> bytes:
+    """The section of steps whose base's exponent bytes are given, by a law for each segment."""
+    scales = scales or [OCTAVES] * len(bounds)
+    segments = [sum(byte >= bound for bound in bounds) - 1 for byte in exponents]
+    symbols = [
+        cut(signed(pattern), scales[segment])
+        for pattern, segment in zip(patterns, segments, strict=True)
+    ]
+    turns: list[Turn] = [field(len(bounds) - 1, 4), *(field(bound, 8) for bound in bounds[1:])]
+    laws = []
+    for number, scale in enumerate(scales):
+        own = [
+            symbol for symbol, segment in zip(symbols, segments, strict=True) if segment == number
+        ]
+        laws.append(fitted_law(own or [(0, 0, 0)]))
+        turns += law_turns(laws[-1], scale)
+    for symbol, segment in zip(symbols, segments, strict=True):
+        turns += symbol_turns([symbol], laws[segment])
+    return section(turns, low_bits(symbols))
+
+
 def section(turns: Sequence[Turn], low: bytes) -> bytes:
     """The size of the coder's part, the part, the low bits."""
     coder = encoded(turns)

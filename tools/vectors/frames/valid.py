@@ -18,6 +18,7 @@ from tools.vectors.frames.encoder import (
     runs,
     sass,
 )
+from tools.vectors.frames.given_cases import given_cases
 from tools.vectors.frames.steps import magnitudes_section
 from tools.vectors.frames.steps_cases import steps_cases
 
@@ -46,6 +47,8 @@ class ValidFrame:
     entries: int
     chunk: Chunk
     why: str
+    dtype: str | None = None
+    base: bytes = b""
 
 
 def int32(number: int) -> int:
@@ -74,6 +77,10 @@ def valid_frames() -> Iterator[ValidFrame]:
     yield from _rice_values()
     yield from _chosen()
     yield from _steps()
+    for case in given_cases():
+        data, entries, base = case.data, case.entries, case.base
+        name = f"given-{case.name}"
+        yield ValidFrame(name, data, "int32", entries, case.chunk, case.why, case.dtype, base)
 
 
 def _empty_and_full() -> Iterator[ValidFrame]:

@@ -8,6 +8,7 @@ nothing is decoded again to name a fault.
 - ``positions``  every mask encoding; ``gaps`` is fused with the additions of switching, too
 - ``blocks``     a matrix of blocks, from ``coder`` (symbols, classes of lines, runs) and ``bitmap``
   (the marked cells, listed)
+- ``base_blocks`` the same given the base, whose bits ``given`` reads
 - ``patterns``   every value encoding
 - ``magnitudes`` entropy-coded steps, four at a time
 - ``decode``     rows of a table to arrays: ``decode_frames``, ``decode_entries``, ``decode_dense``

@@ -168,8 +168,9 @@ def mark_blocks(
 
 
 def decode_blocks(
-    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     """The decoder of ``blocks``; see ``decoders``."""
     room = np.empty(blocks_room(parameter, extent), np.uint64)
     ones = _U(room.ctypes.data)

@@ -185,9 +185,11 @@ def lines_of(firsts: Any, number: Any) -> Any:
 def _mark(cell: Any, kept: Any, block: Any, ones: Any, lines: Any) -> Any:
     """Set the bit of a cell, at most the one after the last, if ``kept`` is 1."""
     _, divisor, reciprocal, rows, columns = block
-    row = (cell * reciprocal) >> RECIPROCAL
-    column = cell - row * divisor
-    place = _U(load_32(rows + (row << _TWO))) + _U(load_32(columns + (column << _TWO)))
+    place = cell
+    if columns:
+        row = (cell * reciprocal) >> RECIPROCAL
+        column = cell - row * divisor
+        place = _U(load_32(rows + (row << _TWO))) + _U(load_32(columns + (column << _TWO)))
     if lines is not None:
         prefetch(lines + (place << _TWO))
     at = ones + (place >> _THREE)
@@ -243,7 +245,7 @@ def read_block(
         count: number of non-zeros, uint64.
         block: a tuple of uint64: number of cells, 1 at least; cells of a row; ceil(2^41 / that);
             addresses of uint32, where the block's rows and one more begin in the bitmap, and where
-            its columns are in a row.
+            its columns are in a row; or 0, for a block that is one row of the bitmap.
         ones: address of the bitmap.
         lines: address of the float32 weight that the bitmap's bit 0 stands for, there or not; the
             cache lines of marked ones are asked for. Or None.

@@ -9,13 +9,14 @@ import numpy as np
 from tvbank.coding.decoding.memory import load_32, store_32, store_64
 from tvbank.coding.decoding.patterns import decode_patterns
 from tvbank.coding.decoding.positions import decode_positions
-from tvbank.coding.decoding.table import MASK, MASK_BYTES, NONZEROS
-from tvbank.coding.header import MASK_ENCODINGS
+from tvbank.coding.decoding.table import MASK, MASK_BYTES, NONZEROS, VALUES
+from tvbank.coding.header import MASK_ENCODINGS, VALUE_ENCODINGS
 from tvbank.coding.kernel import kernel
 
 _U = np.uint64
 _TWO = _U(2)
 FULL: Final = MASK_ENCODINGS.index("full")
+BASE_MAGNITUDES: Final = VALUE_ENCODINGS.index("base-magnitudes")
 
 
 @kernel
@@ -109,6 +110,7 @@ def decode_dense(
         count = frames[row, NONZEROS]
         chunk = dense + _U(4 * offsets[row])
         full = frames[row, MASK] == FULL and frames[row, MASK_BYTES] == 0
+        full &= frames[row, VALUES] != BASE_MAGNITUDES  # these need positions
         code = 0 if full else decode_positions(frames, row, scratch, tables)
         patterns = chunk if full else scratch + _U(4 * count)
         if not code:

@@ -23,15 +23,16 @@ from tvbank.coding.faults import note_stopped
 from tvbank.coding.kernel import compile_for_c
 
 #: A function of (section, size, parameter, extent or whether the elements are float32, nonzeros,
-#: out, tables) that returns a code of ``faults``; see ``decode_positions``, ``decode_patterns``.
-Decoder = Callable[[Any, Any, Any, Any, Any, Any, Any], Any]
+#: out, tables, given) that returns a code of ``faults``; see ``decode_positions`` and
+#: ``decode_patterns``. ``given`` is the address of three words: see ``table.GIVEN``.
+Decoder = Callable[[Any, Any, Any, Any, Any, Any, Any, Any], Any]
 
 #: Bytes of the decoding tables before the run tables: addresses of decoders, 64 bits each.
 RUN_TABLES_AT: Final = 256
 _WORD: Final = ir.IntType(64)
-_KINDS: Final = (types.uint64, *4 * (types.int64,), types.uint64, types.uint64)
+_KINDS: Final = (types.uint64, *4 * (types.int64,), *3 * (types.uint64,))
 _PROTOTYPE: Final = ctypes.CFUNCTYPE(
-    ctypes.c_int64, ctypes.c_uint64, *4 * (ctypes.c_int64,), ctypes.c_uint64, ctypes.c_uint64
+    ctypes.c_int64, ctypes.c_uint64, *4 * (ctypes.c_int64,), *3 * (ctypes.c_uint64,)
 )
 #: What loops have the addresses of must not be released.
 _kept: Final[list[Any]] = []
@@ -73,7 +74,7 @@ def _compiled_at_first_call(slot: int, decoder: Decoder) -> Callable[..., int]:
 @instruction
 def call_decoder(
     typing: Any, address: Any, section: Any, size: Any, parameter: Any, fact: Any, count: Any,
-    out: Any, tables: Any,
+    out: Any, tables: Any, given: Any,
 ) -> Any:  # fmt: skip
     """Call the decoder at an address: 1 plus its code, or 0 if it did not come to an end."""
 

@@ -10,11 +10,13 @@ from typing import Any, Final
 import numpy as np
 
 from tvbank.coding.decoding.coder import LEAST, read_field, read_symbol
+from tvbank.coding.decoding.given import exponent_byte
 from tvbank.coding.decoding.memory import load_32, load_64, load_bits, store_32, store_64
 from tvbank.coding.decoding.positions import stream_code
 from tvbank.coding.faults import (
     FRAME_TRAILING,
     FRAME_TRUNCATED,
+    NEEDS_BASE,
     NON_CANONICAL,
     TABLE,
     VALID,
@@ -33,9 +35,10 @@ from tvbank.coding.magnitudes import (
     bucket_start,
 )
 from tvbank.coding.rans import SLOTS, STATE_WORDS
+from tvbank.coding.segments import SEGMENTS
 
 _U, _U32 = np.uint64, np.uint32
-_ONE, _TWO, _THREE, _FOUR = _U(1), _U(2), _U(3), _U(4)
+_ONE, _TWO, _THREE, _FOUR, _EIGHT = _U(1), _U(2), _U(3), _U(4), _U(8)
 _SCALE, _ORIGIN = _U(SCALE_BITS), _U(ORIGIN_BITS)
 _COUNT, _LENGTH = _U(COUNT_BITS), _U(LENGTH_BITS)
 _FREQUENCY_AT, _RANK_AT = 8, 19
@@ -50,12 +53,8 @@ _MOST, _FAR = _U(1 << 31), _U(1 << 40)
 _SLOT_WORDS: Final = SLOTS // 2
 _LAW_WORDS: Final = _SLOT_WORDS + 64
 _HEAD: Final = 4
-
-
-@kernel
-def laws_room(classes: Any) -> Any:
-    """64-bit words that some laws take."""
-    return classes * _LAW_WORDS
+#: Exponent bytes.
+_BYTES: Final = 256
 
 
 @kernel
@@ -133,10 +132,21 @@ def _step(entry: Any, law: Any, low: Any, bit: Any) -> Any:
     return _U32((magnitude ^ (_U(0) - negative)) + negative), bit + bits, beyond
 
 
+@inlined
+def _law_of(laws: Any, given: Any, index: Any) -> Any:
+    """The law of a step: the only one, or that of the exponent byte of the base's weight there."""
+    if given is None:
+        return laws
+    positions, upper, shift, by_byte = given
+    position = _U(load_32(positions + (index << _TWO)))
+    return load_64(by_byte + (exponent_byte(upper, shift, position) << _THREE))
+
+
 @kernel
 def _read_all(
-    states: Any, at: Any, end: Any, words: Any, law: Any, low: Any, bits: Any, count: Any, out: Any
-) -> Any:
+    states: Any, at: Any, end: Any, words: Any, laws: Any, low: Any, bits: Any, count: Any,
+    out: Any, given: Any,
+) -> Any:  # fmt: skip
     """Read the steps.
 
     Returns:
@@ -147,18 +157,25 @@ def _read_all(
     beyond = zero = False
     done = _U(0)
     while done + _FOUR <= count and at + _FOUR <= end and bit + _FOUR_STEPS <= bits:
+        law, second_law = _law_of(laws, given, done), _law_of(laws, given, done + _ONE)
+        third_law = _law_of(laws, given, done + _TWO)
+        fourth_law = _law_of(laws, given, done + _THREE)
         first, x, at = read_symbol(x, law, words, at)
-        second, y, at = read_symbol(y, law, words, at)
-        third, z, at = read_symbol(z, law, words, at)
-        fourth, u, at = read_symbol(u, law, words, at)
+        second, y, at = read_symbol(y, second_law, words, at)
+        third, z, at = read_symbol(z, third_law, words, at)
+        fourth, u, at = read_symbol(u, fourth_law, words, at)
         place = out + (done << _TWO)
-        for lane, entry in enumerate((first, second, third, fourth)):
-            step, bit, far = _step(entry, law, low, bit)
+        for lane, entry, its_law in (
+            (0, first, law), (1, second, second_law), (2, third, third_law),
+            (3, fourth, fourth_law),
+        ):  # fmt: skip
+            step, bit, far = _step(entry, its_law, low, bit)
             store_32(place + _U(4 * lane), step)
             beyond |= far
             zero |= step == _U32(0)
         done += _FOUR
     while done < count and at <= end and bit <= bits:
+        law = _law_of(laws, given, done)
         entry, x, at = read_symbol(x, law, words, at)
         x, y, z, u = y, z, u, x
         step, bit, far = _step(entry, law, low, bit)
@@ -169,36 +186,93 @@ def _read_all(
     return (x, y, z, u), at, bit, beyond, zero
 
 
-def decode_magnitudes(
-    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
-) -> Any:
-    """The decoder of ``magnitudes``; see ``decoders``."""
+@kernel
+def _parts(section: Any, size: Any) -> Any:
+    """(code, words of the coder, address of the low bits, their number)."""
     if size < _HEAD:
-        return 1 + FRAME_TRUNCATED
+        return FRAME_TRUNCATED, _U(0), section, _U(0)
     coder = np.int64(load_32(section))
     if coder % 2 or coder < 2 * STATE_WORDS:
-        return 1 + TABLE
+        return TABLE, _U(0), section, _U(0)
     if _HEAD + coder > size:
-        return 1 + FRAME_TRUNCATED
-    words, end, at = section + _U(_HEAD), _U(coder // 2), _U(STATE_WORDS)
-    low = words + _U(coder)
-    bits = _U(8 * (size - _HEAD - coder))
+        return FRAME_TRUNCATED, _U(0), section, _U(0)
+    low = section + _U(_HEAD + coder)
+    return VALID, _U(coder // 2), low, _U(8 * (size - _HEAD - coder))
+
+
+@kernel
+def _states(words: Any) -> Any:
     x, y = _U(load_32(words)), _U(load_32(words + _U(4)))
-    z, u = _U(load_32(words + _U(8))), _U(load_32(words + _U(12)))
-    room = np.empty(laws_room(1), np.uint64)
+    return x, y, _U(load_32(words + _U(8))), _U(load_32(words + _U(12)))
+
+
+def decode_magnitudes(
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
+    """The decoder of ``magnitudes``; see ``decoders``."""
+    code, end, low, bits = _parts(section, size)
+    if code:
+        return 1 + code
+    words, at = section + _U(_HEAD), _U(STATE_WORDS)
+    x, y, z, u = _states(words)
+    room = np.empty(_LAW_WORDS, np.uint64)
     law = _U(room.ctypes.data)
     x, y, z, u, at, shared = read_law(x, y, z, u, at, end, words, law)
     if at > end or not shared:
         return 1 + (FRAME_TRUNCATED if at > end else TABLE) + 0 * room.size
     states, at, bit, beyond, zero = _read_all(
-        (x, y, z, u), at, end, words, law, low, bits, _U(count), out
+        (x, y, z, u), at, end, words, law, low, bits, _U(count), out, None
     )
-    code = close_steps(states, at, end, low, bit, bits, beyond, zero)
+    code = _close(states, at, end, low, bit, bits, beyond, zero)
     return 1 + code + 0 * room.size  # a use after the loops, so that the memory stays
 
 
+def decode_base_magnitudes(
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
+    """The decoder of ``base-magnitudes``; see ``decoders``."""
+    upper, shift, positions = load_64(given), load_64(given + _U(8)), load_64(given + _U(16))
+    if upper == _U(0):
+        return 1 + NEEDS_BASE
+    code, end, low, bits = _parts(section, size)
+    if code:
+        return 1 + code
+    words, at = section + _U(_HEAD), _U(STATE_WORDS)
+    x, y, z, u = _states(words)
+    room = np.empty(_BYTES + SEGMENTS * _LAW_WORDS, np.uint64)
+    by_byte = _U(room.ctypes.data)
+    laws = by_byte + _U(8 * _BYTES)
+    last, x, at = read_field(x, _FOUR, words, at)
+    x, y, z, u = y, z, u, x
+    byte = 0
+    for segment in range(np.int64(last)):
+        bound, x, at = read_field(x, _EIGHT, words, at)
+        x, y, z, u = y, z, u, x
+        if at > end or np.int64(bound) <= byte:
+            return 1 + (FRAME_TRUNCATED if at > end else TABLE) + 0 * room.size
+        while byte < np.int64(bound):
+            store_64(by_byte + _U(8 * byte), laws + _U(8 * _LAW_WORDS * segment))
+            byte += 1
+    while byte < _BYTES:
+        store_64(by_byte + _U(8 * byte), laws + _U(8 * _LAW_WORDS) * last)
+        byte += 1
+    for segment in range(np.int64(last) + 1):
+        law = laws + _U(8 * _LAW_WORDS * segment)
+        x, y, z, u, at, shared = read_law(x, y, z, u, at, end, words, law)
+        if at > end or not shared:
+            return 1 + (FRAME_TRUNCATED if at > end else TABLE) + 0 * room.size
+    states, at, bit, beyond, zero = _read_all(
+        (x, y, z, u), at, end, words, laws, low, bits, _U(count), out,
+        (positions, upper, shift, by_byte),
+    )  # fmt: skip
+    code = _close(states, at, end, low, bit, bits, beyond, zero)
+    return 1 + code + 0 * room.size
+
+
 @kernel
-def close_steps(
+def _close(
     states: Any, at: Any, end: Any, low: Any, bit: Any, bits: Any, beyond: Any, zero: Any
 ) -> Any:
     """What is wrong with a section whose steps have been read, or 0."""

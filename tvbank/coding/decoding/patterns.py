@@ -10,7 +10,7 @@ from numba.np.numpy_support import carray
 from tvbank.coding.decoding.decoders import Decoder, call_decoder, enter
 from tvbank.coding.decoding.elements import single_of_half
 from tvbank.coding.decoding.gaps import is_non_canonical, read_symbol
-from tvbank.coding.decoding.magnitudes import decode_magnitudes
+from tvbank.coding.decoding.magnitudes import decode_base_magnitudes, decode_magnitudes
 from tvbank.coding.decoding.memory import (
     float_of,
     load_16,
@@ -21,7 +21,7 @@ from tvbank.coding.decoding.memory import (
     store_32,
     uint32_pointer,
 )
-from tvbank.coding.decoding.positions import MASK_DECODERS, stream_code, unpack
+from tvbank.coding.decoding.positions import MASK_DECODERS, given_of, stream_code, unpack
 from tvbank.coding.decoding.table import (
     NONZEROS,
     VALUE_BYTES,
@@ -55,8 +55,9 @@ _BLOCK = 32
 
 
 def _none(
-    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     return 1 + (FRAME_TRAILING if size else VALID)
 
 
@@ -79,8 +80,9 @@ def sign_magnitude(frames: Any, row: Any) -> Any:
 
 
 def _sign(
-    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     code = _sign_code(section, size, count)
     if code:
         return 1 + code
@@ -114,8 +116,9 @@ def _look_up(
 
 
 def _table(
-    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     width = 0
     while (parameter - 1) >> width:
         width += 1
@@ -136,8 +139,9 @@ def _table(
 
 
 def _affine(
-    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     bits = 64 + count * parameter
     code = stream_code(section, size, bits, FRAME_TRUNCATED, FRAME_TRAILING)
     if code:
@@ -156,8 +160,9 @@ def _affine(
 
 
 def _halves(
-    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     code = stream_code(section, size, 16 * count, FRAME_TRUNCATED, FRAME_TRAILING)
     if code:
         return 1 + code
@@ -174,8 +179,9 @@ def _halves(
 
 
 def _upper_halves(
-    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     code = stream_code(section, size, 16 * count, FRAME_TRUNCATED, FRAME_TRAILING)
     if code:
         return 1 + code
@@ -188,8 +194,9 @@ def _upper_halves(
 
 
 def _raw(
-    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     code = stream_code(section, size, 32 * count, FRAME_TRUNCATED, FRAME_TRAILING)
     if code:
         return 1 + code
@@ -202,8 +209,9 @@ def _raw(
 
 
 def _rice(
-    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, is_float: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     k = _U(parameter)
     bit, end = _U(0), _U(8 * size)
     needless = too_large = False
@@ -228,7 +236,7 @@ def _rice(
 #: The decoder of each value encoding, by id.
 VALUE_DECODERS: Final[tuple[Decoder, ...]] = (
     _none, _sign, _table, _affine, _halves, _upper_halves, _raw, _rice,
-    decode_magnitudes,
+    decode_magnitudes, decode_base_magnitudes,
 )  # fmt: skip
 _FIRST_SLOT: Final = len(MASK_DECODERS)
 enter(_FIRST_SLOT, VALUE_DECODERS)
@@ -237,6 +245,9 @@ enter(_FIRST_SLOT, VALUE_DECODERS)
 @kernel
 def decode_patterns(frames: Any, row: Any, is_float: Any, out: Any, tables: Any) -> Any:
     """Decode the values of one frame and check the value section.
+
+    A frame that is given the base needs its positions, which ``decode_positions`` has decoded to
+    where they still are.
 
     Args:
         frames: int64, the table of frames (see ``table``); its header was valid.
@@ -248,12 +259,13 @@ def decode_patterns(frames: Any, row: Any, is_float: Any, out: Any, tables: Any)
 
     Returns:
         0 if the section is valid: then no pattern is zero. Else the code of the fault (see
-        ``faults``); −1 if there was not enough memory.
+        ``faults``); −1 or ``NEEDS_BASE`` as of ``decode_positions``.
     """
     decoder = load_64(tables + (_U(_FIRST_SLOT + frames[row, VALUES]) << _THREE))
     return (
         call_decoder(
             decoder, _U(frames[row, VALUES_AT]), frames[row, VALUE_BYTES],
             frames[row, VALUE_PARAMETER], np.int64(is_float), frames[row, NONZEROS], out, tables,
+            given_of(frames, row),
         ) - 1
     )  # fmt: skip

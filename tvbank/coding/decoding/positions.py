@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numba.np.numpy_support import carray
 
+from tvbank.coding.decoding.base_blocks import decode_base_blocks
 from tvbank.coding.decoding.bitmap import are_many, list_ones
 from tvbank.coding.decoding.blocks import decode_blocks
 from tvbank.coding.decoding.decoders import Decoder, call_decoder, enter
@@ -28,11 +29,14 @@ from tvbank.coding.decoding.memory import (
 )
 from tvbank.coding.decoding.table import (
     EXTENT,
+    FRAME_COLUMNS,
+    GIVEN,
     MASK,
     MASK_AT,
     MASK_BYTES,
     MASK_PARAMETER,
     NONZEROS,
+    POSITIONS_AT,
     TAIL_BYTES,
 )
 from tvbank.coding.faults import MASK_SECTION, NON_CANONICAL, PADDING, POSITION, VALID
@@ -88,14 +92,16 @@ def unpack(section: Any, size: Any, first_bit: Any, width: Any, fields: Any) -> 
 
 
 def _empty(
-    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     return 1 + (MASK_SECTION if size else VALID)
 
 
 def _full(
-    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     if size:
         return 1 + MASK_SECTION
     positions = carray(uint32_pointer(out), count)
@@ -105,8 +111,9 @@ def _full(
 
 
 def _bitmap(
-    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     code = stream_code(section, size, extent, MASK_SECTION, MASK_SECTION)
     if code:
         return 1 + code
@@ -130,8 +137,9 @@ def _bitmap(
 
 
 def _index(
-    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     code = stream_code(section, size, count * parameter, MASK_SECTION, MASK_SECTION)
     if code:
         return 1 + code
@@ -144,8 +152,9 @@ def _index(
 
 
 def _holes(
-    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     positions = carray(uint32_pointer(out), count)
     k = _U(parameter)
     bit, end = _U(0), _U(8 * size)
@@ -175,8 +184,9 @@ def _holes(
 
 
 def _runs(
-    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     positions = carray(uint32_pointer(out), count)
     k, next_k = _U(parameter % 256), _U(parameter // 256)
     bit, end = _U(0), _U(8 * size)
@@ -207,8 +217,9 @@ def _runs(
 
 
 def _gaps(
-    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     k, end = _U(parameter), _U(8 * size)
     bit, twice = next_gaps(section, _U(0), end, _U(0), k, quad_limit(parameter), count, out, None)
     code = stream_code(section, size, np.int64(bit), MASK_SECTION, MASK_SECTION)
@@ -231,8 +242,9 @@ def _next_group(section: Any, group: Any, groups: Any) -> Any:
 
 
 def _grouped(
-    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any
-) -> Any:
+    section: Any, size: Any, parameter: Any, extent: Any, count: Any, out: Any, tables: Any,
+    given: Any,
+) -> Any:  # fmt: skip
     number = (extent + (1 << parameter) - 1) >> parameter
     needed = number + count * (parameter + 1)
     code = stream_code(section, size, needed, MASK_SECTION, MASK_SECTION)
@@ -265,8 +277,15 @@ def _grouped(
 #: The decoder of each mask encoding, by id.
 MASK_DECODERS: Final[tuple[Decoder, ...]] = (
     _empty, _full, _bitmap, _index, _holes, _runs, _gaps, _grouped, decode_blocks,
+    decode_base_blocks,
 )  # fmt: skip
 enter(0, MASK_DECODERS)
+
+
+@kernel
+def given_of(frames: Any, row: Any) -> Any:
+    """Where a decoder finds what it is given: the address of the row's ``GIVEN`` and on."""
+    return _U(frames.ctypes.data) + _U(8 * (FRAME_COLUMNS * row + GIVEN))
 
 
 @kernel
@@ -277,17 +296,20 @@ def decode_positions(frames: Any, row: Any, out: Any, tables: Any) -> Any:
         frames: int64, the table of frames (see ``table``); its header was valid.
         row: the frame's row.
         out: address of memory for its non-zeros, uint32; nothing is written beyond it, whatever
-            the section holds, and nothing is read beyond ``TAIL_BYTES`` after the section.
+            the section holds, and nothing is read beyond ``TAIL_BYTES`` after the section. The
+            row's ``POSITIONS_AT`` becomes this address.
         tables: what ``run_tables_address`` returns.
 
     Returns:
         0 if the section is valid: then the positions ascend strictly and end at extent − 1. Else
-        the code of the fault (see ``faults``); −1 if there was not enough memory.
+        the code of the fault (see ``faults``); −1 if there was not enough memory, and
+        ``NEEDS_BASE`` if the frame is to be given the base and the row has none.
     """
     decoder = load_64(tables + (_U(frames[row, MASK]) << _THREE))
+    frames[row, POSITIONS_AT] = np.int64(out)
     return (
         call_decoder(
             decoder, _U(frames[row, MASK_AT]), frames[row, MASK_BYTES], frames[row, MASK_PARAMETER],
-            frames[row, EXTENT], frames[row, NONZEROS], out, tables,
+            frames[row, EXTENT], frames[row, NONZEROS], out, tables, given_of(frames, row),
         ) - 1
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """The tables that loops read, int64: one row a frame, one row a place to write to.
 
-Frames, [frames, 10] — where a frame's sections are, and how they are encoded:
+Frames, [frames, 13] — where a frame's sections are, and how they are encoded:
 
 | column            | what it holds                                                |
 |-------------------|--------------------------------------------------------------|
@@ -9,6 +9,9 @@ Frames, [frames, 10] — where a frame's sections are, and how they are encoded:
 | EXTENT, NONZEROS  | as in the header                                             |
 | MASK_AT, VALUES_AT | addresses of the sections                                   |
 | MASK_BYTES, …     | their lengths                                                |
+| UPPER_AT          | where the upper 16 bits of the base's first weight lie, or 0 |
+| SHIFT             | logarithm of the bytes of a weight of the base               |
+| POSITIONS_AT      | where the positions have been decoded to                     |
 
 The bytes stay where they are as long as the table is used, and after each section at least
 ``TAIL_BYTES`` more can be read. ``read_headers`` makes the rows; ``batch_of`` also copies frames
@@ -62,7 +65,12 @@ MASK_AT: Final = 6
 MASK_BYTES: Final = 7
 VALUES_AT: Final = 8
 VALUE_BYTES: Final = 9
-FRAME_COLUMNS: Final = 10
+UPPER_AT: Final = 10
+SHIFT: Final = 11
+POSITIONS_AT: Final = 12
+FRAME_COLUMNS: Final = 13
+#: The first of the columns that say what a frame is given; those three lie side by side.
+GIVEN: Final = UPPER_AT
 
 WEIGHTS_AT: Final = 0
 KIND: Final = 1
@@ -129,6 +137,7 @@ def read_headers(
         table[row, MASK_AT], table[row, MASK_BYTES] = mask_at, mask_bytes
         table[row, VALUES_AT] = mask_at + mask_bytes
         table[row, VALUE_BYTES] = size - HEADER_BYTES - mask_bytes
+        table[row, UPPER_AT] = table[row, SHIFT] = table[row, POSITIONS_AT] = 0
     return True
 
 
@@ -145,7 +154,7 @@ def frame_row(header: FrameHeader, at: int, size: int) -> tuple[int, ...]:
     return (
         MASK_ENCODINGS.index(header.mask), VALUE_ENCODINGS.index(header.values),
         header.mask_parameter, header.value_parameter, header.extent, header.nonzeros,
-        mask_at, header.mask_bytes, values_at, at + size - values_at,
+        mask_at, header.mask_bytes, values_at, at + size - values_at, 0, 0, 0,
     )  # fmt: skip
 
 
@@ -190,6 +199,21 @@ def batch_of(frames: Sequence[bytes], entries: int, is_float: bool) -> Batch | N
     table = np.empty((len(frames), FRAME_COLUMNS), np.int64)
     valid = read_headers(address_of(memory), stops - sizes, stops, entries, is_float, table)
     return Batch(table, memory) if valid else None
+
+
+def give_base(
+    table: NDArray[np.int64], at: NDArray[np.int64] | int, item_bytes: NDArray[np.int64] | int
+) -> None:
+    """Tell rows of a table where their chunks of the base lie.
+
+    Args:
+        table: int64 [rows, ``FRAME_COLUMNS``].
+        at: address of each chunk's first weight; at least ``EXTENT`` weights lie there, as long as
+            the table is used.
+        item_bytes: of a weight, 2 or 4.
+    """
+    table[:, UPPER_AT] = at + np.asarray(item_bytes) - 2
+    table[:, SHIFT] = np.asarray(item_bytes) // 2
 
 
 def address_of(array: NDArray[np.generic]) -> np.uint64:

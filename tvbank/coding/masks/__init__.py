@@ -9,10 +9,12 @@
 - ``gaps``     6: Golomb–Rice coded distances between non-zeros
 - ``grouped``  7: grouped coordinates, [F] Eq. 16
 - ``blocks``   8: entropy-coded runs in blocks of equally dense rows and columns
+- ``base_blocks`` 9: entropy-coded runs among entries of equal rows and equal exponents of the base
 
 Each is a row of the spec's table, and the writer of its section; ``decoding`` has the decoders.
 ``mask`` scans a chunk into the ``Mask`` that all writers read; ``blocks_writer`` and ``classes``
-write ``blocks``. Only these three are compiled: what reads headers costs no numba.
+write ``blocks``, ``base_blocks_writer`` the other. Only these four are compiled: what reads headers
+costs no numba.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tvbank.coding.encoding import Encoding
+from tvbank.coding.masks.base_blocks import BaseBlocks
 from tvbank.coding.masks.bitmap import Bitmap
 from tvbank.coding.masks.blocks import Blocks
 from tvbank.coding.masks.empty import Empty
@@ -36,4 +39,5 @@ if TYPE_CHECKING:
 #: Every mask encoding, by id.
 MASKS: Final[tuple[Encoding[Mask], ...]] = (
     Empty(), Full(), Bitmap(), Index(), Holes(), Runs(), Gaps(), Grouped(), Blocks(),
+    BaseBlocks(),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from tvbank.coding.rans import (
     SLOT_BITS,
     SLOTS,
     STATE_WORDS,
+    close_section,
     write_field,
     write_symbol,
 )
@@ -110,7 +111,8 @@ def _frequencies(sizes: Any, lines: Any) -> Any:
 
 
 @kernel
-def _write_classes(states: Any, words: Any, at: Any, classes: Any, sizes: Any) -> Any:
+def write_classes(states: Any, words: Any, at: Any, classes: Any, sizes: Any) -> Any:
+    """Write the slots of some classes of lines, and the class of each line; returns ``at``."""
     x, y, z, u = states[0], states[1], states[2], states[3]
     slots = _frequencies(sizes, classes.size)
     starts = np.zeros(slots.size + 1, np.int64)
@@ -124,6 +126,70 @@ def _write_classes(states: Any, words: Any, at: Any, classes: Any, sizes: Any) -
         u, at = write_field(u, np.uint64(slots[number]), np.uint64(SLOT_BITS), words, at)
         x, y, z, u = u, x, y, z
     states[0], states[1], states[2], states[3] = x, y, z, u
+    return at
+
+
+@kernel
+def write_runs(
+    states: Any, cells: Any, first: Any, last: Any, size: Any, run_starts: Any, words: Any, at: Any
+) -> Any:
+    """Write the number of non-zeros in a block, and the run before each.
+
+    Args:
+        states: uint64 [4], changed.
+        cells: uint32, the block's non-zeros from index ``first`` to ``last``, the last excluded.
+        first: their first index.
+        last: the index after the last.
+        size: cells of the block.
+        run_starts: what ``densities.run_starts`` returns.
+        words: uint16, filled from the end.
+        at: the word written last, or the length of ``words``.
+
+    Returns:
+        The word written last.
+    """
+    x, y, z, u = states[0], states[1], states[2], states[3]
+    count = last - first
+    if count:
+        table, unit = density_step(count, size)
+        base = table * _SYMBOLS
+        escape = 0
+        while run_starts[base + escape + 1] < SLOTS:
+            escape += 1
+        escape_at = np.uint64(run_starts[base + escape])
+        escape_size = np.uint64(SLOTS) - escape_at
+        unit_bits = np.uint64(unit)
+        cell = np.int64(cells[last - 1])
+        for index in range(last - 1, first - 1, -1):
+            before = np.int64(cells[index - 1]) if index > first else np.int64(-1)
+            gap = cell - before - 1
+            cell = before
+            if unit:
+                rest = np.uint64(gap & ((1 << unit) - 1))
+                u, at = write_field(u, rest, unit_bits, words, at)
+                x, y, z, u = u, x, y, z
+            run = gap >> unit
+            escapes: Any = 0
+            while run >= escape:
+                run -= escape
+                escapes += 1
+            start = np.uint64(run_starts[base + run])
+            frequency = np.uint64(run_starts[base + run + 1]) - start
+            u, at = write_symbol(u, start, frequency, words, at)
+            x, y, z, u = u, x, y, z
+            for _ in range(escapes):
+                u, at = write_symbol(u, escape_at, escape_size, words, at)
+                x, y, z, u = u, x, y, z
+    bits = 0
+    while size >> bits:
+        bits += 1
+    if bits > FIELD_BITS:
+        high = np.uint64(count >> FIELD_BITS)
+        u, at = write_field(u, high, np.uint64(bits - FIELD_BITS), words, at)
+        x, y, z, u = u, x, y, z
+    low = np.uint64(count & ((1 << FIELD_BITS) - 1))
+    u, at = write_field(u, low, np.uint64(min(bits, FIELD_BITS)), words, at)
+    states[0], states[1], states[2], states[3] = u, x, y, z
     return at
 
 
@@ -166,66 +232,21 @@ def _write(
         cells[used[block]] = np.uint32(above + column_rank[column])
         used[block] += 1
     at = words.size
-    x = y = z = u = _LEAST
-    for block in range(blocks - 1, -1, -1):
-        count = stop[block + 1] - stop[block]
-        size = row_sizes[block // widths] * column_sizes[block % widths]
-        if count:
-            table, unit = density_step(count, size)
-            base = table * _SYMBOLS
-            escape = 0
-            while run_starts[base + escape + 1] < SLOTS:
-                escape += 1
-            escape_at = np.uint64(run_starts[base + escape])
-            escape_size = np.uint64(SLOTS) - escape_at
-            unit_bits = np.uint64(unit)
-            cell = np.int64(cells[stop[block + 1] - 1])
-            for index in range(stop[block + 1] - 1, stop[block] - 1, -1):
-                before = np.int64(cells[index - 1]) if index > stop[block] else np.int64(-1)
-                gap = cell - before - 1
-                cell = before
-                if unit:
-                    rest = np.uint64(gap & ((1 << unit) - 1))
-                    u, at = write_field(u, rest, unit_bits, words, at)
-                    x, y, z, u = u, x, y, z
-                run = gap >> unit
-                escapes: Any = 0
-                while run >= escape:
-                    run -= escape
-                    escapes += 1
-                start = np.uint64(run_starts[base + run])
-                frequency = np.uint64(run_starts[base + run + 1]) - start
-                u, at = write_symbol(u, start, frequency, words, at)
-                x, y, z, u = u, x, y, z
-                for _ in range(escapes):
-                    u, at = write_symbol(u, escape_at, escape_size, words, at)
-                    x, y, z, u = u, x, y, z
-        bits = 0
-        while size >> bits:
-            bits += 1
-        if bits > FIELD_BITS:
-            high = np.uint64(count >> FIELD_BITS)
-            u, at = write_field(u, high, np.uint64(bits - FIELD_BITS), words, at)
-            x, y, z, u = u, x, y, z
-        low = np.uint64(count & ((1 << FIELD_BITS) - 1))
-        u, at = write_field(u, low, np.uint64(min(bits, FIELD_BITS)), words, at)
-        x, y, z, u = u, x, y, z
     states = np.empty(4, np.uint64)
-    states[0], states[1], states[2], states[3] = x, y, z, u
+    states[:] = _LEAST
+    for block in range(blocks - 1, -1, -1):
+        size = row_sizes[block // widths] * column_sizes[block % widths]
+        at = write_runs(states, cells, stop[block], stop[block + 1], size, run_starts, words, at)
     if widths > 1:
-        at = _write_classes(states, words, at, column_class, column_sizes)
+        at = write_classes(states, words, at, column_class, column_sizes)
     if heights > 1:
-        at = _write_classes(states, words, at, row_class, row_sizes)
+        at = write_classes(states, words, at, row_class, row_sizes)
     x, y, z, u = states[0], states[1], states[2], states[3]
     for field, bits in ((widths - 1, 4), (heights - 1, 4), (phase, 16)):
         u, at = write_field(u, np.uint64(field), np.uint64(bits), words, at)
         x, y, z, u = u, x, y, z
     states[0], states[1], states[2], states[3] = x, y, z, u
-    at -= STATE_WORDS
-    for number in range(4):
-        words[at + 2 * number] = np.uint16(states[number] & np.uint64(0xFFFF))
-        words[at + 2 * number + 1] = np.uint16(states[number] >> np.uint64(16))
-    return at
+    return close_section(states, words, at)
 
 
 def write_section(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tvbank.coding.encoding import GREATEST_WIDTH, LEAST_WIDTH
 from tvbank.coding.kernel import kernel, nonzero_bits, ones_in, trailing_zeros
+from tvbank.coding.masks.base_blocks_writer import write_base_blocks
 from tvbank.coding.masks.blocks_writer import write_section
 from tvbank.coding.streams import PARAMETERS, add_symbol_bits
 
@@ -127,6 +128,8 @@ class Mask:
         run_count: number of runs of ones.
         row: entries of a row of the unit that the chunk was cut from, if known.
         phase: entries of that row before the chunk's first.
+        exponents: uint8 [at least extent], the exponent byte of the base's weight at each entry, if
+            it is at hand (see ``segments``).
     """
 
     entries: int
@@ -136,14 +139,20 @@ class Mask:
     run_count: int
     row: int | None = None
     phase: int = 0
+    exponents: NDArray[np.uint8] | None = None
 
     @staticmethod
-    def of(patterns: NDArray[np.uint32], row: int | None = None, phase: int = 0) -> Mask:
+    def of(
+        patterns: NDArray[np.uint32],
+        row: int | None = None,
+        phase: int = 0,
+        exponents: NDArray[np.uint8] | None = None,
+    ) -> Mask:
         """Scan a chunk given as its 32-bit patterns, uint32 [entries]."""
         words = np.empty(-(-patterns.size // 64), np.uint64)
         nonzeros, runs, extent = mark(patterns, words)
         words = words[: -(-extent // 64)]
-        return Mask(patterns.size, extent, nonzeros, words, runs, row, phase)
+        return Mask(patterns.size, extent, nonzeros, words, runs, row, phase, exponents)
 
     @cached_property
     def positions(self) -> NDArray[np.uint32]:
@@ -192,6 +201,12 @@ class Mask:
     def blocks(self) -> NDArray[np.uint8]:
         """The section in encoding ``blocks``: only writing it determines its size."""
         return write_section(self.positions, self.extent, *self.matrix)
+
+    @cached_property
+    def base_blocks(self) -> NDArray[np.uint8]:
+        """The section in encoding ``base-blocks``: only writing it determines its size."""
+        assert self.exponents is not None
+        return write_base_blocks(self.positions, self.exponents, self.extent, *self.matrix)
 
     @property
     def gap_bits(self) -> NDArray[np.int64]:

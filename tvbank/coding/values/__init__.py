@@ -9,10 +9,11 @@
 - ``raw``       6: 32-bit patterns
 - ``rice``      7: Golomb–Rice coded integer steps
 - ``magnitudes`` 8: entropy-coded integer steps
+- ``base_magnitudes`` 9: the same, by the exponent of the base's weight
 
 Each is a row of the spec's table, and the writer of its section; ``decoding`` has the decoders.
 ``facts`` has the ``Values`` that all writers read, from ``grid`` (affine grids); ``laws_writer``
-writes ``magnitudes``. Only these three are compiled: what reads headers costs no numba.
+writes the last two. Only these three are compiled: what reads headers costs no numba.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from tvbank.coding.encoding import Encoding
 from tvbank.coding.values.affine import Affine
+from tvbank.coding.values.base_magnitudes import BaseMagnitudes
 from tvbank.coding.values.bfloat16 import BFloat16
 from tvbank.coding.values.float16 import Float16
 from tvbank.coding.values.magnitudes import Magnitudes
@@ -36,5 +38,5 @@ if TYPE_CHECKING:
 #: Every value encoding, by id.
 VALUES: Final[tuple[Encoding[Values], ...]] = (
     NoValues(), Sign(), Table(), Affine(), Float16(), BFloat16(), Raw(), Rice(),
-    Magnitudes(),
+    Magnitudes(), BaseMagnitudes(),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from tvbank.coding.encoding import TABLE_LIMIT
 from tvbank.coding.kernel import kernel
 from tvbank.coding.streams import stream_bits
 from tvbank.coding.values.grid import Grid, find_grid
-from tvbank.coding.values.laws_writer import write_steps
+from tvbank.coding.values.laws_writer import write_base_steps, write_steps
 
 _MAGNITUDE_BITS: Final = np.uint32(0x7FFF_FFFF)
 _SLOT_BITS = 10
@@ -120,10 +120,13 @@ class Values:
     Attributes:
         element: "float32" or "int32".
         patterns: uint32 [nonzeros], none zero.
+        exponents: uint8 [nonzeros], the exponent byte of the base's weight at each, if it is at
+            hand (see ``segments``).
     """
 
     element: str
     patterns: NDArray[np.uint32]
+    exponents: NDArray[np.uint8] | None = None
 
     @property
     def nonzeros(self) -> int:
@@ -191,3 +194,9 @@ class Values:
         """The section in encoding ``magnitudes``: only writing it determines its size."""
         none = np.empty(0, np.int64)
         return write_steps(self.patterns, np.zeros(self.nonzeros, np.uint8), 1, none, none)
+
+    @cached_property
+    def base_magnitudes(self) -> NDArray[np.uint8]:
+        """The section in encoding ``base-magnitudes``, as of ``magnitudes``."""
+        assert self.exponents is not None
+        return write_base_steps(self.patterns, self.exponents)

@@ -22,7 +22,14 @@ from tvbank.coding.magnitudes import (
     fit_law,
     magnitude_of,
 )
-from tvbank.coding.rans import FIRST_STATE, STATE_WORDS, write_field, write_symbol
+from tvbank.coding.rans import (
+    FIRST_STATE,
+    STATE_WORDS,
+    close_section,
+    write_field,
+    write_symbol,
+)
+from tvbank.coding.segments import BYTES, SEGMENTS, segment_counts
 
 _U = np.uint64
 _LEAST = _U(FIRST_STATE)
@@ -200,11 +207,33 @@ def _write_coder(
         x, y, z, u = u, x, y, z
     states = np.empty(4, np.uint64)
     states[0], states[1], states[2], states[3] = x, y, z, u
-    at -= STATE_WORDS
-    for number in range(4):
-        words[at + 2 * number] = np.uint16(states[number] & _U(0xFFFF))
-        words[at + 2 * number + 1] = np.uint16(states[number] >> _U(16))
-    return at
+    return close_section(states, words, at)
+
+
+@kernel
+def _count_by_byte(steps: Any, exponents: Any, counts: Any) -> None:
+    for index in range(steps.size):
+        magnitude, sign = magnitude_of(steps[index])
+        bucket, _, _ = bucket_of(magnitude, _U(0), _U(0))
+        counts[exponents[index], _U(2) * bucket + sign] += 1
+
+
+def write_base_steps(steps: NDArray[np.uint32], exponents: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The section of some steps, none zero, by the law of the exponent of the base's weight.
+
+    Args:
+        steps: uint32 [m], patterns of int32, m > 0.
+        exponents: uint8 [m], the exponent byte of the base's weight at each.
+    """
+    counts = np.zeros((BYTES, SYMBOLS), np.int64)
+    _count_by_byte(steps, exponents, counts)
+    bounds = np.zeros(SEGMENTS + 1, np.int64)
+    number = segment_counts(counts, _SYMBOL_BITS << COST_BITS, bounds)
+    segment_of = np.repeat(np.arange(number, dtype=np.uint8), np.diff(bounds[: number + 1]))
+    fields = np.concatenate((np.array([number - 1]), bounds[1:number]))
+    widths = np.full(number, 8, np.int64)
+    widths[0] = 4
+    return write_steps(steps, segment_of[exponents], number, fields, widths)
 
 
 def write_steps(

@@ -1,0 +1,238 @@
+"""The writer of ``base-blocks`` sections: classes of rows, segments of exponents, runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.coding.costs import COST_BITS, entropy, weighted_log
+from tvbank.coding.densities import run_starts
+from tvbank.coding.kernel import kernel
+from tvbank.coding.masks.blocks_writer import write_classes, write_runs
+from tvbank.coding.masks.classes import sizes_of
+from tvbank.coding.rans import FIRST_STATE, STATE_WORDS, close_section, write_field
+from tvbank.coding.segments import BYTES, SEGMENTS, segment_ones, shortest_cut
+
+_U = np.uint64
+_LEAST = _U(FIRST_STATE)
+#: Bits that a string costs beside its entries, and a class of rows.
+_STRING_BITS, _CLASS_BITS = 20, 10
+#: Rows are put into bins by how much denser they are than their exponents say: four an octave.
+_BINS = 32
+
+
+@kernel
+def _count(
+    positions: Any, exponents: Any, extent: Any, width: Any, phase: Any, row_class: Any,
+    cells: Any, ones: Any,
+) -> None:  # fmt: skip
+    """Count entries and non-zeros by class of row and exponent byte."""
+    position: Any = 0
+    for row in range(row_class.size):
+        stop = min(extent, (row + 1) * width - phase)
+        each = row_class[row]
+        while position < stop:
+            cells[each, exponents[position]] += 1
+            position += 1
+    row = 0
+    next_row = width - phase
+    for position in positions:
+        while position >= next_row:
+            next_row += width
+            row += 1
+        ones[row_class[row], exponents[position]] += 1
+
+
+@kernel
+def _bin_rows(
+    positions: Any, exponents: Any, extent: Any, width: Any, phase: Any, shares: Any, bins: Any
+) -> None:
+    """Put each row into a bin by its non-zeros over those that its exponents let expect."""
+    found = np.zeros(bins.size, np.int64)
+    row = 0
+    next_row = width - phase
+    for position in positions:
+        while position >= next_row:
+            next_row += width
+            row += 1
+        found[row] += 1
+    place: Any = 0
+    for row in range(bins.size):
+        stop = min(extent, (row + 1) * width - phase)
+        expected: Any = 0
+        while place < stop:
+            expected += shares[exponents[place]]
+            place += 1
+        # In sixteenths of a non-zero, with half a one more on either side.
+        ratio = ((16 * found[row] + 8) << 20) // ((expected >> 12) + 8)
+        octave = 0
+        while octave < 8 and ratio >> (16 + octave + 1):
+            octave += 1
+        quarter = ((ratio >> octave) >> 14) & 3 if ratio >> (16 + octave) else 0
+        bins[row] = np.uint8(min(_BINS - 1, 4 * octave + quarter))
+
+
+@kernel
+def _classify(cells: Any, ones: Any, lines: Any, class_of: Any) -> Any:
+    """Cut the bins of rows into classes; ``cells`` and ``ones`` are int64 [bins, segments]."""
+    segments = cells.shape[1]
+    used = np.zeros(_BINS, np.int64)
+    count = 0
+    rows: Any = 0
+    for each in range(_BINS):
+        rows += lines[each]
+        if lines[each]:
+            used[count] = each
+            count += 1
+    whole = weighted_log(rows) // rows
+    costs = np.zeros((count, count + 1), np.int64)
+    for first in range(count):
+        inside = np.zeros((2, segments), np.int64)
+        members: Any = 0
+        for stop in range(first + 1, count + 1):
+            members += lines[used[stop - 1]]
+            cost = ((_CLASS_BITS + _STRING_BITS * segments) << COST_BITS) + members * whole
+            cost -= weighted_log(members)
+            for segment in range(segments):
+                inside[0, segment] += cells[used[stop - 1], segment]
+                inside[1, segment] += ones[used[stop - 1], segment]
+                cost += entropy(inside[1, segment], inside[0, segment])
+            costs[first, stop] = cost
+    starts = np.zeros(SEGMENTS + 1, np.int64)
+    number = shortest_cut(costs, count, starts)
+    for each in range(number):
+        for place in range(starts[each], starts[each + 1]):
+            class_of[used[place]] = each
+    return number
+
+
+@kernel
+def _segment_of(bounds: Any, number: Any, segment_of: Any) -> None:
+    for segment in range(number):
+        for byte in range(bounds[segment], bounds[segment + 1]):
+            segment_of[byte] = np.uint8(segment)
+
+
+@kernel
+def _choose(
+    positions: Any, exponents: Any, extent: Any, width: Any, phase: Any, row_class: Any, bounds: Any
+) -> Any:
+    """Choose classes of rows and segments; returns the numbers of both."""
+    cells, ones = np.zeros((_BINS, BYTES), np.int64), np.zeros((_BINS, BYTES), np.int64)
+    row_class[:] = 0
+    _count(positions, exponents, extent, width, phase, row_class, cells, ones)
+    shares = np.zeros(BYTES, np.int64)
+    price = _STRING_BITS << COST_BITS
+    segments = segment_ones(cells[:1], ones[:1], price, bounds)
+    for segment in range(segments):
+        inside: Any = 0
+        found: Any = 0
+        for byte in range(bounds[segment], bounds[segment + 1]):
+            inside += cells[0, byte]
+            found += ones[0, byte]
+        for byte in range(bounds[segment], bounds[segment + 1]):
+            shares[byte] = (found << 16) // max(1, inside)
+    if row_class.size < 2:
+        return 1, segments
+    _bin_rows(positions, exponents, extent, width, phase, shares, row_class)
+    lines = sizes_of(row_class, _BINS)
+    cells[:] = 0
+    ones[:] = 0
+    _count(positions, exponents, extent, width, phase, row_class, cells, ones)
+    in_segments = np.zeros((2, _BINS, segments), np.int64)
+    for segment in range(segments):
+        for byte in range(bounds[segment], bounds[segment + 1]):
+            for each in range(_BINS):
+                in_segments[0, each, segment] += cells[each, byte]
+                in_segments[1, each, segment] += ones[each, byte]
+    class_of = np.zeros(_BINS, np.int64)
+    classes = _classify(in_segments[0], in_segments[1], lines, class_of)
+    for row in range(row_class.size):
+        row_class[row] = np.uint8(class_of[row_class[row]])
+    merged = np.zeros((2, classes, BYTES), np.int64)
+    for each in range(_BINS):
+        for byte in range(BYTES):
+            merged[0, class_of[each], byte] += cells[each, byte]
+            merged[1, class_of[each], byte] += ones[each, byte]
+    return classes, segment_ones(merged[0], merged[1], price * classes, bounds)
+
+
+@kernel
+def _write(
+    positions: Any, exponents: Any, extent: Any, width: Any, phase: Any, row_class: Any,
+    classes: Any, bounds: Any, segments: Any, starts: Any, words: Any,
+) -> Any:  # fmt: skip
+    """Fill ``words`` from the end; returns where the section starts."""
+    segment_of = np.zeros(BYTES, np.uint8)
+    _segment_of(bounds, segments, segment_of)
+    sizes = np.zeros(classes * segments, np.int64)
+    stop = np.zeros(classes * segments + 1, np.int64)
+    row: Any = 0
+    next_row = width - phase
+    for position in positions:
+        while position >= next_row:
+            next_row += width
+            row += 1
+        stop[1 + row_class[row] * segments + segment_of[exponents[position]]] += 1
+    for string in range(classes * segments):
+        stop[string + 1] += stop[string]
+    used = stop[:-1].copy()
+    cells = np.empty(positions.size, np.uint32)
+    place: Any = 0
+    listed = 0
+    for row in range(row_class.size):
+        end = min(extent, (row + 1) * width - phase)
+        while place < end:
+            string = row_class[row] * segments + segment_of[exponents[place]]
+            if listed < positions.size and positions[listed] == place:
+                cells[used[string]] = np.uint32(sizes[string])
+                used[string] += 1
+                listed += 1
+            sizes[string] += 1
+            place += 1
+    states = np.empty(4, np.uint64)
+    states[:] = _LEAST
+    at = words.size
+    for string in range(classes * segments - 1, -1, -1):
+        at = write_runs(
+            states, cells, stop[string], stop[string + 1], sizes[string], starts, words, at
+        )
+    if classes > 1:
+        at = write_classes(states, words, at, row_class, sizes_of(row_class, classes))
+    x, y, z, u = states[0], states[1], states[2], states[3]
+    for segment in range(segments - 1, 0, -1):
+        u, at = write_field(u, _U(bounds[segment]), _U(8), words, at)
+        x, y, z, u = u, x, y, z
+    for field, bits in ((segments - 1, 4), (classes - 1, 4), (phase, 16)):
+        u, at = write_field(u, _U(field), _U(bits), words, at)
+        x, y, z, u = u, x, y, z
+    states[0], states[1], states[2], states[3] = x, y, z, u
+    return close_section(states, words, at)
+
+
+def write_base_blocks(
+    positions: NDArray[np.uint32], exponents: NDArray[np.uint8], extent: int, width: int, phase: int
+) -> NDArray[np.uint8]:
+    """The section of ascending positions, in the classes and segments that this writer chooses.
+
+    Args:
+        positions: uint32 [m] of non-zeros, m > 0; the last is ``extent`` − 1.
+        exponents: uint8 [extent or more], the exponent byte of the base's weight at each position.
+        extent: entries that the section describes.
+        width: entries of a row.
+        phase: entries of the first row that come before entry 0.
+    """
+    rows = -(-(phase + extent) // width)
+    row_class = np.zeros(rows, np.uint8)
+    bounds = np.zeros(SEGMENTS + 1, np.int64)
+    classes, segments = _choose(positions, exponents, extent, width, phase, row_class, bounds)
+    # Every step writes at most one word; an escape stands for at least one entry.
+    steps = 2 * positions.size + extent + rows + 2 * 256 + 32 + 3 + SEGMENTS
+    words = np.empty(steps + STATE_WORDS + 1, np.uint16)
+    start = _write(
+        positions, exponents, extent, width, phase, row_class, classes, bounds, segments,
+        run_starts(), words,
+    )  # fmt: skip
+    return words[start:].view(np.uint8)
