@@ -187,12 +187,18 @@ def test_files_that_are_no_checkpoints(shell, kind):
     refused(shell, AT_FAULT, "export", shell.bank, "exact", "--base", shell.dogs, *out, words=words)
 
 
-@pytest.mark.parametrize("name", ["weights.txt", "weights", "weights.gguf", "weights.onnx"])
+@pytest.mark.parametrize("name", ["weights.txt", "weights", "weights.onnx"])
 def test_files_of_unknown_kinds(shell, name):
     path = shell.folder / name
     path.write_bytes(shell.dogs.read_bytes())
     words = [str(path), "not a checkpoint of a known kind", "safetensors"]
     refused(shell, AT_FAULT, "add", shell.bank, "new", path, words=words)
+
+
+def test_a_file_of_another_kind_than_its_name_says(shell):
+    path = shell.folder / "weights.gguf"
+    path.write_bytes(shell.dogs.read_bytes())
+    refused(shell, AT_FAULT, "add", shell.bank, "new", path, words=[str(path), "is no GGUF file"])
 
 
 def test_a_pickle_that_would_run_code(shell):
