@@ -5,6 +5,7 @@
 ``open_fine_tune``      checkpoint or artefact -> a ``Checkpoint``, beside its base
 ``borrow_fine_tune``    the same for a ``with`` block
 ``identify_fine_tune``  a digest that changes when its files are written anew
+``refuse_as_base``      say that an artefact is no base
 ``Artefact``            the interface; ``Stored``: one tensor of it as it lies there
 ======================= ========================================================================
 
@@ -31,6 +32,7 @@ from tvbank.artefacts._open import borrow_fine_tune as borrow_fine_tune
 from tvbank.artefacts._open import find_artefact as find_artefact
 from tvbank.artefacts._open import identify_fine_tune as identify_fine_tune
 from tvbank.artefacts._open import open_fine_tune as open_fine_tune
+from tvbank.artefacts._open import refuse_as_base as refuse_as_base
 
 __all__ = [
     "BASE",
@@ -42,4 +44,5 @@ __all__ = [
     "find_artefact",
     "identify_fine_tune",
     "open_fine_tune",
+    "refuse_as_base",
 ]

@@ -17,6 +17,7 @@ from tvbank.artefacts.bitdelta import BitDelta
 from tvbank.artefacts.gguf import open_gguf
 from tvbank.artefacts.masks import Emr
 from tvbank.artefacts.registry import FORMATS
+from tvbank.artefacts.research import ResearchDict
 from tvbank.checkpoint import (
     Checkpoint,
     CheckpointSource,
@@ -25,7 +26,7 @@ from tvbank.checkpoint import (
     open_checkpoint,
     state_dict_in,
 )
-from tvbank.errors import UsageError
+from tvbank.errors import CheckpointError, UsageError
 from tvbank.storage import is_url
 
 
@@ -82,6 +83,20 @@ def open_fine_tune(
     with ExitStack() as opened:
         before = _before(values, base, opened)
         return Tuned(found.source, before, found.changes(before, values), opened.pop_all())
+
+
+def refuse_as_base(source: CheckpointSource) -> None:
+    """Refuse an artefact where a base's weights are to be given: it changes some, and has none.
+
+    Raises:
+        CheckpointError: it is an artefact.
+    """
+    found = None if isinstance(source, Checkpoint) else find_artefact(source)
+    if found is not None and not isinstance(found, ResearchDict):
+        raise CheckpointError(
+            f"{found.source} is {found.title}, which changes a base and is none: give the base's "
+            "weights, and add this to its bank"
+        )
 
 
 @contextmanager

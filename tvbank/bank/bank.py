@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from tvbank._lazy import from_above
 from tvbank._progress import Counter, Listener, listener
-from tvbank.artefacts import borrow_fine_tune
+from tvbank.artefacts import borrow_fine_tune, refuse_as_base
 from tvbank.bank.ahead import all_cores
 from tvbank.bank.chains import ancestors as ancestors_of
 from tvbank.bank.documents import Catalog, decode_layout
@@ -481,6 +481,7 @@ def create(
     chunk_length = int(chunk_length)  # numpy's integers are no JSON
     storage = open_storage(path)
     refuse_occupied(storage)
+    refuse_as_base(base)
     with borrow_checkpoint(base) as checkpoint:
         total = sum(spec.nbytes for spec in checkpoint.tensors.values())
         layout = build_layout(checkpoint, chunk_length, Counter(listener(progress), total).advance)

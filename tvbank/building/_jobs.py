@@ -19,7 +19,7 @@ from typing import Any, TypeVar, final
 import msgspec
 
 from tvbank._version import __version__
-from tvbank.artefacts import identify_fine_tune, open_fine_tune
+from tvbank.artefacts import identify_fine_tune, open_fine_tune, refuse_as_base
 from tvbank.bank.documents import JSON, CatalogEntry, ExtraRecord, decode_layout
 from tvbank.bank.encoder import Draft, Encoder
 from tvbank.bank.writer import Spool, encode_whole, prepare
@@ -96,6 +96,7 @@ class MeasureBase(Job):
 
     def run(self, threads: int) -> bytes:
         """See ``Job.run``: ``Measured``."""
+        refuse_as_base(self.location)
         with open_checkpoint(self.location) as checkpoint:
             return pack(Measured(layout=build_layout(checkpoint, self.chunk_length).document))
 

@@ -110,3 +110,14 @@ def test_an_adapter_is_told_by_its_files(tmp_path):
     kohya = {"lora_unet_a.lora_down.weight": torch.ones(2, 64), "lora_unet_a.alpha": torch.ones(())}
     save_file(kohya, tmp_path / "kohya.safetensors")
     assert tvbank.inspect(tmp_path / "kohya.safetensors").facts["method"] == "LoRA (kohya)"
+
+
+def test_an_artefact_is_no_base(emr):
+    folder, _ = emr
+    with pytest.raises(CheckpointError, match="changes a base and is none"):
+        tvbank.create(folder / "bank", folder / "emr.pt")
+    tasks = {"t": {"checkpoint": str(folder / "base.safetensors")}}
+    manifest = {"bank": str(folder / "b"), "base": str(folder / "emr.pt"), "tasks": tasks}
+    with pytest.raises(CheckpointError, match="changes a base and is none"):
+        build(manifest, workers=1)
+    assert not (folder / "bank").exists()
