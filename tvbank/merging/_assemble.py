@@ -38,8 +38,24 @@ class Assembler:
     """
 
     def __init__(
-        self, layout: Layout, base: BaseModel, tasks: Sequence[Task], pool: ThreadPoolExecutor
+        self,
+        layout: Layout,
+        base: BaseModel,
+        tasks: Sequence[Task],
+        pool: ThreadPoolExecutor,
+        seen: dict[str, Future[str]] | None = None,
     ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            layout: of the bank.
+            base: the base's weights.
+            tasks: whose entries there are, by number.
+            pool: threads to work on.
+            seen: fingerprints of the base's units, by name, if assemblers share them: each unit is
+                then hashed once, however many make something of it.
+        """
+        self._seen = seen
         self._layout, self._base, self._tasks, self._pool = layout, base, tasks, pool
 
     def unchanged(self, name: str) -> Finish:
@@ -49,13 +65,20 @@ class Assembler:
             BaseMismatchError: when waited for; the base has other weights than the bank's.
         """
         base = self._base.read_unchecked(name)
-        seen = self._pool.submit(fingerprint, base)
+        seen = self._fingerprint(name, base)
 
         def finish() -> NDArray[Any]:
             self._base.check(name, seen.result())
             return base
 
         return finish
+
+    def _fingerprint(self, name: str, base: NDArray[Any]) -> Future[str]:
+        if self._seen is None:
+            return self._pool.submit(fingerprint, base)
+        if name not in self._seen:
+            self._seen[name] = self._pool.submit(fingerprint, base)
+        return self._seen[name]
 
     def start(self, name: str, combine: Combine) -> Finish:
         """A unit of the base with the entries of all tasks.

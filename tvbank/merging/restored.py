@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, final
 
@@ -27,7 +27,12 @@ class Restored:
     """
 
     def __init__(
-        self, task: Task, base: BaseModel, layout: Layout, pool: ThreadPoolExecutor
+        self,
+        task: Task,
+        base: BaseModel,
+        layout: Layout,
+        pool: ThreadPoolExecutor,
+        seen: dict[str, Future[str]] | None = None,
     ) -> None:
         """Find out what there is.
 
@@ -36,12 +41,13 @@ class Restored:
             base: the base's weights; each unit is compared with the bank's fingerprint.
             layout: of the bank.
             pool: threads to decode on.
+            seen: see ``Assembler``.
 
         Raises:
             CorruptionError: the revision document is missing or damaged.
         """
         self._task, self._layout = task, layout
-        self._units = Assembler(layout, base, [task], pool)
+        self._units = Assembler(layout, base, [task], pool, seen)
         self.specs = self._specs()
 
     def start(self, name: str) -> Finish:

@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import tvbank
+from tvbank.errors import BaseMismatchError, NonFiniteError
 from tvbank.merging import merge_recipe
 from tvbank.storage import MemoryStorage
 
@@ -236,6 +238,39 @@ def test_passthrough_scales_one_model(bank):
     assert_merged(
         bank, asked, lambda name: MODELS["dogs"][name].ravel() * (0.5 if "up" in name else 1)
     )
+
+
+def test_a_model_is_what_export_writes_of_a_task(tmp_path):
+    base = {name: weights.astype("f2") for name, weights in BASE.items()}
+    bank = tvbank.create(MemoryStorage(), base=base)
+    bank.add("exact", {n: w.astype("f2") for n, w in MODELS["cats"].items()}, tvbank.Exact())
+    bank.add("lossy", {n: w.astype("f2") for n, w in MODELS["dogs"].items()}, tvbank.TSwitch(0.5))
+    for task in bank:
+        asked = {"merge_method": "passthrough", "models": [{"model": task}]}
+        found = merge_recipe(bank, asked, base=base)
+        expected = load_file(tvbank.export(bank, task, base=base, out=tmp_path / task))
+        assert found.keys() == expected.keys()
+        assert all((found[name].numpy() == array).all() for name, array in expected.items())
+
+
+def test_another_base_is_refused(bank):
+    other = {**BASE, "norm.bias": BASE["norm.bias"] + 1}
+    asked = {"merge_method": "linear", "models": [{"model": "cats"}], "parameters": {"weight": 1}}
+    with pytest.raises(BaseMismatchError, match=r"norm\.bias"):
+        merge_recipe(bank, asked, base=other)
+
+
+def test_what_would_not_be_finite_is_refused_and_what_was_not_stays():
+    base = {"w": np.full(8, 1e38, "f4"), "v": np.array([np.inf, 1], "f4")}
+    bank = tvbank.create(MemoryStorage(), base=base)
+    bank.add("same", dict(base), tvbank.Exact())
+    models = [{"model": "base"}, {"model": "same"}]
+    mean = {"merge_method": "linear", "models": models, "parameters": {"weight": 1}}
+    found = merge_recipe(bank, mean, base=base)
+    assert found["v"].isinf().tolist() == [True, False]
+    huge = mean | {"parameters": {"weight": 9, "normalize": False}}
+    with pytest.raises(NonFiniteError, match="unit 'w': a weight would become NaN or too large"):
+        merge_recipe(bank, huge, base=base)
 
 
 def test_equal_magnitudes_at_the_cut_are_kept_from_the_front():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePath
 from typing import Any, Final, final
 
@@ -110,9 +110,10 @@ class Models:
         """
         layout = bank.layout
         self.tasks: dict[str, Task] = {name: bank[name].by_shard() for name in tasks}
-        self._base, self._tied = Assembler(layout, base, [], pool), layout.tied
+        seen: dict[str, Future[str]] = {}
+        self._base, self._tied = Assembler(layout, base, [], pool, seen), layout.tied
         self._restored = {
-            name: Restored(task, base, layout, pool) for name, task in self.tasks.items()
+            name: Restored(task, base, layout, pool, seen) for name, task in self.tasks.items()
         }
         self._specs = {name: _by_name(each.specs) for name, each in self._restored.items()}
         self._specs[BASE] = _by_name(base_specs(layout))
