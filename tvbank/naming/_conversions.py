@@ -27,6 +27,8 @@ class Conversions:
 
     Attributes:
         path: the model's name within the whole one, with its dot; ``""`` for the whole.
+        copied: names of files that ``parts`` was asked for, and which are no views of the model:
+            what they were made into has been split or permuted; and by which operations.
     """
 
     def __init__(self, model: Any, tensors: Mapping[str, torch.Tensor], path: str = "") -> None:
@@ -38,6 +40,7 @@ class Conversions:
             path: of the model in it.
         """
         self.path, self._model = path, model
+        self.copied: dict[str, str] = {}
         self._tensors = {
             name.removeprefix(path): tensor
             for name, tensor in tensors.items()
@@ -78,6 +81,9 @@ class Conversions:
         for target, by_pattern in collected.items():
             converter = of_pattern[next(iter(by_pattern))]
             found.update(self._windows(target, by_pattern, converter))
+            made = ", ".join(type(each).__name__ for each in converter.operations)
+            names_ = (name for each in by_pattern.values() for name in each)
+            self.copied.update((name, made) for name in names_ if name not in found)
         return found
 
     def is_ignored(self, name: str) -> bool:

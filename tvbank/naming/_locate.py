@@ -9,7 +9,7 @@ taken. Whether the weights are the base's is looked at afterwards: a wrong name 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -38,12 +38,14 @@ class _Spelling:
         told: in words, how the names differ; nothing if they do not.
         parts: finds names in the model; those that it has not are left out.
         ignores: whether the model has no use for a name of a file.
+        copied: names that lead to no view of the model, and the operations that are why.
     """
 
     below: str
     told: str
     parts: Callable[[Collection[str]], _Parts]
     ignores: Callable[[str], bool] = lambda _name: False
+    copied: Mapping[str, str] = field(default_factory=dict)
 
 
 @final
@@ -147,7 +149,7 @@ def locate(
     """
     every = [name for own in units.values() for name in own]
     needed = {unit: own for unit, own in units.items() if unit not in optional}
-    nearest: tuple[list[str], str] | None = None
+    nearest: tuple[list[str], _Spelling] | None = None
     lesser: list[_Fit] = []  # without heads
     for group in _spellings(every, needed, model, tensors, prefix, names):
         fitting: list[_Fit] = []
@@ -161,24 +163,38 @@ def locate(
                 fitting.append(_Fit(spelling, parts, missing))
             elif _may_lack(missing, needed, parts, spelling):
                 lesser.append(_Fit(spelling, parts, missing))
-            elif nearest is None or len(missing) < len(nearest[0]):
-                nearest = missing, spelling.below
+            elif nearest is None or _rank(missing, spelling) < _rank(*nearest):
+                nearest = missing, spelling
         if fitting:
             return _only(fitting)
     if lesser:
         fewest = min(map(_wrongs, lesser))
         return _only([fit for fit in lesser if _wrongs(fit) == fewest])
     assert nearest is not None  # the base's own names are always tried
-    missing, below = nearest
+    missing, spelling = nearest
+    where = f" below {spelling.below!r}" if spelling.below else ""
     if len(missing) == len(needed):
         where = ", with or without a prefix" if prefix is None else f" below {with_dot(prefix)!r}"
-        raise _lacking(missing, where, units)
-    raise _lacking(missing, f" below {below!r}" if below else "", units)
+    raise _lacking(missing, where, units, spelling)
 
 
-def _lacking(missing: Sequence[str], where: str, units: Collection[str]) -> BaseMismatchError:
+def _rank(missing: Collection[str], spelling: _Spelling) -> tuple[int, bool]:
+    """How far a way leads; of two that lack as much, the one that knows why is nearer."""
+    return len(missing), not spelling.copied
+
+
+def _lacking(
+    missing: Sequence[str], where: str, units: Collection[str], spelling: _Spelling
+) -> BaseMismatchError:
     packed = [name for name in units if is_quantised(name)]
+    copied = [name for name in missing if name in spelling.copied]
     why = f"; {quantised_base(packed)}" if packed else ""
+    if copied:
+        why = (
+            f"; transformers splits or permutes {copied[0]!r} when it loads a file "
+            f"({spelling.copied[copied[0]]}), which cannot be written through: make the bank of "
+            "the model in memory, tvbank.create(place, base=model)"
+        )
     return BaseMismatchError(
         f"the model is not the base this bank was built on: it lacks {name_some(missing)}{where}"
         + why,
@@ -288,7 +304,7 @@ def _below(prefix: str, tensors: Collection[str]) -> _Spelling:
 
 def _converted(table: Conversions) -> _Spelling:
     told = "transformers' conversion tables say where the model has the base's names"
-    return _Spelling(table.path, told, table.parts, table.is_ignored)
+    return _Spelling(table.path, told, table.parts, table.is_ignored, table.copied)
 
 
 def _without(own: str, spelling: _Spelling) -> _Spelling:

@@ -54,7 +54,7 @@ def cause_of_lack(
             f"it is quantised (it has {packed[0]!r}): give the fine-tune in the base's own element "
             "types, dequantised"
         )
-    pairs = other_prefixes(missing, further)
+    pairs = other_prefixes(missing, further) if len(missing) > len(units) else []
     if len(pairs) > 1:
         shown = " or ".join(repr(theirs) for _, theirs in pairs[:3])
         return (

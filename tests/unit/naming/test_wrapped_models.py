@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers as tf
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
-from transformers.core_model_loading import Transpose, WeightConverter
+from transformers.core_model_loading import Chunk, Transpose, WeightConverter
 
 import tvbank
 from tvbank.errors import BaseMismatchError, CheckpointError, UnitMismatchError, UsageError
@@ -134,6 +134,29 @@ def test_a_transposed_tensor_is_written_through_its_view(tmp_path):
     switch.to({"t": 0.5, "lossy": 0.5})
     switch.close()
     assert same(live, base)
+
+
+class SplitLlama(tf.LlamaForCausalLM):
+    """A model whose files hold one tensor where it has two."""
+
+
+def test_a_tensor_that_is_split_says_so(tmp_path):
+    parts = ["mlp.gate_proj.weight", "mlp.up_proj.weight"]
+    register_checkpoint_conversion_mapping(
+        "SplitLlama", [WeightConverter("mlp.both.weight", parts, [Chunk(dim=0)])], overwrite=True
+    )
+    base = SplitLlama(tf.LlamaConfig(**families.LM)).eval()
+    base.save_pretrained(tmp_path / "base")
+    bank = tvbank.create(tmp_path / "bank", tmp_path / "base")
+    assert "model.layers.0.mlp.both.weight" in bank.layout.by_name
+    with pytest.raises(
+        BaseMismatchError, match=r"splits or permutes 'model.*\(Chunk\).*base=model"
+    ):
+        tvbank.attach(base, bank)
+    other = tvbank.create(tmp_path / "other", base)
+    other.add("t", families.tuned(base), tvbank.Exact())
+    with tvbank.attach(base, other)("t"):
+        assert same(base, families.tuned(SplitLlama.from_pretrained(tmp_path / "base")))
 
 
 def small():
