@@ -9,8 +9,8 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ensure_contiguous_ndarray, ensure_ndarray, ndarray_copy
 from numpy.typing import NDArray
 
-from tvbank.coding import decode_frame, encode_frame
-from tvbank.errors import UsageError
+from tvbank.coding import NO_BASE, decode_frame, encode_frame
+from tvbank.errors import BaseNeededError, UsageError
 
 NAME: Final = "tvbank.sass"
 
@@ -46,7 +46,11 @@ class Sass(Codec):  # type: ignore[misc]
 
         Raises:
             FrameError: if the frame violates the spec.
+            BaseNeededError: if it was stored given the base.
         """
-        chunk = decode_frame(ensure_contiguous_ndarray(buf))
+        try:
+            chunk = decode_frame(ensure_contiguous_ndarray(buf))
+        except BaseNeededError:
+            raise BaseNeededError(NO_BASE) from None
         result: NDArray[Any] = ndarray_copy(chunk, out)
         return result

@@ -16,7 +16,7 @@ import numpy as np
 from zarr.abc.codec import ArrayBytesCodec
 from zarr.core.common import JSON, parse_named_configuration
 
-from tvbank.coding import MAX_ENTRIES, decode_frame, encode_frame
+from tvbank.coding import MAX_ENTRIES, NO_BASE, decode_frame, encode_frame
 from tvbank.errors import BaseNeededError, FrameError, UsageError
 
 if TYPE_CHECKING:
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, NDBuffer
 
 NAME: Final = "tvbank.sass"
-#: Why a codec, which sees nothing but the frame, cannot decode it.
-NO_BASE: Final = (
-    f"the codec {NAME} cannot decode this chunk: its task was stored given the base, and needs "
-    "the base's weights beside it. Read it with tvbank, bank[task].to_dense(base=...), or store it "
-    "with Exact(standalone=True)"
-)
 
 
 @dataclass(frozen=True)

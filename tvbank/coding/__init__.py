@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from tvbank.coding.faults import NO_BASE as NO_BASE
     from tvbank.coding.faults import REASONS as REASONS
     from tvbank.coding.frame import FrameSizes as FrameSizes
     from tvbank.coding.frame import decode_frame as decode_frame
@@ -47,6 +48,7 @@ __getattr__ = lazy_exports(
         "HEADER_BYTES": "header",
         "MASK_ENCODINGS": "header",
         "MAX_ENTRIES": "header",
+        "NO_BASE": "faults",
         "REASONS": "faults",
         "VALUE_ENCODINGS": "header",
         "FrameHeader": "header",

@@ -40,6 +40,13 @@ REASONS = (
 #: What decoders return of a frame that is to be given the base, where no base is at hand.
 NEEDS_BASE: Final = -2
 
+#: Why a codec, which sees nothing but the frame, cannot decode it.
+NO_BASE: Final = (
+    "the codec tvbank.sass cannot decode this chunk: its task was stored given the base, and needs "
+    "the base's weights beside it. Read it with tvbank, bank[task].to_dense(base=...), or store it "
+    "with Exact(standalone=True)"
+)
+
 _SENTENCES: Final = (
     "the frame ends before its header, its mask section or its value section does",
     "its version is not 1 or 2, those that this tvbank reads, or not that of its encodings",

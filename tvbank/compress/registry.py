@@ -30,6 +30,7 @@ COMPRESSORS: Final[Registry[Compressor]] = Registry(
         ),
         "exact": Row(
             "tvbank.compress.exact:Exact",
+            ("standalone",),
             instead={
                 "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; exact drops nothing"
             },

@@ -97,7 +97,12 @@ def diff(
         bank = create(Path(folder) / "bank", before, progress=shown)
         state = _new_state(bank, before, after, Counter(shown, _bytes(after), stage="proving"))
         task = bank.add(
-            TASK, after, Exact(), {STATE: state}, replace_mismatched=True, progress=shown
+            TASK,
+            after,
+            Exact(standalone=False),
+            {STATE: state},
+            replace_mismatched=True,
+            progress=shown,
         )
         packed = pack(bank.storage, path, replace=replace)
         return DiffReport(

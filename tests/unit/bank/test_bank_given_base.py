@@ -4,14 +4,18 @@ import importlib
 import json
 
 import ml_dtypes
+import numcodecs
 import numpy as np
 import pytest
 import torch
+import zarr
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 import tvbank
 from tvbank.checkpoint import open_checkpoint
 from tvbank.cli import app
+from tvbank.compress.registry import compressor_named
 from tvbank.errors import BaseMismatchError, BaseNeededError, CorruptionError
 from tvbank.storage import MemoryStorage
 
@@ -206,3 +210,47 @@ def test_a_frame_that_is_damaged_is_found_beside_the_base():
     with pytest.raises(CorruptionError):
         tvbank.open(storage)["given"].to_dense(base=base)
     assert tvbank.open(storage).verify() != []
+
+
+def test_codecs_that_see_only_the_frame_say_what_is_needed(banks, tmp_path):
+    bank = tvbank.create(tmp_path / "bank", model("bfloat16"), chunk_length=4096)
+    task = bank.add("given", model("bfloat16", moves=1), GIVEN)
+    array = zarr.open_array(tmp_path / "bank" / "tasks" / "given" / task.revision / "delta")
+    with pytest.raises(BaseNeededError, match=r"tvbank.sass cannot decode.*standalone=True"):
+        array[:]
+    frame = next(task.frames("w")).data
+    with pytest.raises(BaseNeededError, match=r"tvbank.sass cannot decode.*standalone=True"):
+        numcodecs.get_codec({"id": "tvbank.sass"}).decode(frame)
+
+
+def test_whoever_writes_may_choose_on_the_command_line():
+    made = compressor_named("exact", standalone=False)
+    assert made == GIVEN
+    assert made.describe() == {"name": "exact", "standalone": False}
+    assert compressor_named("exact") == tvbank.Exact() == tvbank.Exact(standalone=True)
+
+
+def test_a_parent_given_the_base_is_folded_into_a_child_only_beside_it():
+    base = model("bfloat16")
+    bank = tvbank.create(MemoryStorage(), base, chunk_length=4096)
+    bank.add("s1", model("bfloat16", moves=1), GIVEN, base=base)
+    bank.add("s2", model("bfloat16", moves=2), GIVEN, base=base, parent="s1")
+    with pytest.raises(BaseNeededError, match="stored given the base"):
+        bank.remove("s1", fold=True)
+    assert set(bank) == {"s1", "s2"}
+    assert bank.verify(base=base) == []
+
+
+def test_an_update_in_one_file_is_given_what_it_is_applied_to(tmp_path):
+    old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
+    save_file({"w": model("float16")["w"]}, old)
+    save_file({"w": model("float16", moves=1)["w"]}, new)
+    tvbank.diff(old, new, out=tmp_path / "update.zip")
+    (task,) = tvbank.open(tmp_path / "update.zip").values()
+    assert task.needs_base
+    tvbank.patch(old, tmp_path / "update.zip", out=tmp_path / "patched.safetensors")
+    with (
+        open_checkpoint(tmp_path / "patched.safetensors") as patched,
+        open_checkpoint(new) as wanted,
+    ):
+        assert patched.read("w").tobytes() == wanted.read("w").tobytes()
