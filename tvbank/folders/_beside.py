@@ -15,6 +15,7 @@ from tvbank._files import read_regular
 from tvbank._json import parse_json
 from tvbank.checkpoint import Checkpoint, place_of
 from tvbank.errors import CheckpointError, TvbankError
+from tvbank.folders._config import is_deep
 from tvbank.storage import (
     ObjectNotFoundError,
     is_url,
@@ -212,6 +213,8 @@ def _made(files: dict[str, bytes], folders: tuple[str, ...], where: str, name: s
             ) from error
         if not isinstance(config, dict):
             raise CheckpointError(f"{where}: {CONFIG_FILE} holds no JSON object; correct it")
+        if is_deep(config):
+            raise CheckpointError(f"{where}: {CONFIG_FILE} is nested too deeply; correct it")
     return Beside(files, folders, config, name)
 
 

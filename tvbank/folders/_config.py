@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -24,6 +24,9 @@ __all__ = [
 
 #: Under which a task's metadata hold its configuration's patch.
 CONFIG = "config"
+
+#: Members that are replaced as a whole.
+_LABELS = ("id2label", "label2id")
 
 #: What says nothing of the weights, or must stay as the base has it, whose types are written.
 _OTHERS = {
@@ -58,6 +61,9 @@ _OUTPUT = re.compile(r"(^|.*\.)(lm_head|embed_out)\.weight")
 _COUNTS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _OF_LAYERS = ("layer_types", "mlp_layer_types", "layers_block_type", "no_rope_layers")
 
+#: Levels of a configuration's objects and arrays.
+_DEEPEST = 32
+
 Shape = tuple[int, ...]
 
 
@@ -78,26 +84,28 @@ def config_patch(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> dict[str,
         before, after = base.get(name), tuned.get(name)
         if name == "architectures" and not after:  # a wrapper's, which is not the model's
             continue
-        labels = name in ("id2label", "label2id")  # replaced as a whole
-        if isinstance(before, Mapping) and isinstance(after, Mapping) and not labels:
-            inner = config_patch(before, after)
-            if inner:
-                patch[name] = inner
-        else:
+        if name in _LABELS or not (isinstance(before, Mapping) and isinstance(after, Mapping)):
             patch[name] = after
+        elif inner := config_patch(before, after):
+            patch[name] = inner
     return patch
 
 
 def merge_patch(config: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with a patch of ``config_patch`` applied."""
+    """A configuration with a patch of ``config_patch`` applied.
+
+    A patch comes with a bank, which may be a stranger's: it names no code to run and no other
+    element types.
+    """
     result = dict(config)
     for name, after in patch.items():
         before = result.get(name)
+        if name in _OTHERS:
+            continue
         if after is None:
             result.pop(name, None)
-        elif isinstance(after, Mapping) and isinstance(before, Mapping):
-            labels = name in ("id2label", "label2id")
-            result[name] = dict(after) if labels else merge_patch(before, after)
+        elif isinstance(after, Mapping) and name not in _LABELS:
+            result[name] = merge_patch(before if isinstance(before, Mapping) else {}, after)
         else:
             result[name] = after
     return result
@@ -123,6 +131,20 @@ def fitted(
                     if part is result or "tie_word_embeddings" in part:
                         part["tie_word_embeddings"] = False
     return result
+
+
+def is_deep(value: object) -> bool:
+    """Whether JSON is nested deeper than any configuration."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level for inner in _within(outer)]
+    return bool(level)
+
+
+def _within(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def members_of_rows(name: str) -> tuple[str, ...]:
@@ -181,7 +203,7 @@ def _parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A configuration, and those of the parts of the model within it."""
     yield config
     for name, value in config.items():
-        if isinstance(value, dict) and name not in ("id2label", "label2id"):
+        if isinstance(value, dict) and name not in _LABELS:
             yield from _parts(value)
 
 
@@ -193,7 +215,10 @@ def _fit_labels(config: dict[str, Any], name: str, shape: Shape) -> None:
     if not is_head(name):
         return
     known = config.get("id2label")
-    count = len(known) if isinstance(known, Mapping) else int(config.get("num_labels") or 2)
+    stated = config.get("num_labels")
+    count = stated if isinstance(stated, int) else 2
+    if isinstance(known, Mapping):
+        count = len(known)
     if count != shape[0]:
         config.pop("num_labels", None)
         by_number, config["label2id"] = labels(shape[0])

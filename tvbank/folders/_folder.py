@@ -25,7 +25,7 @@ from tvbank.checkpoint import (
 from tvbank.errors import UsageError
 from tvbank.folders._beside import CONFIG_FILE, Beside, as_text, beside
 from tvbank.folders._card import Origin, card
-from tvbank.folders._config import fitted, is_head, merge_patch, rebuilt
+from tvbank.folders._config import fitted, is_deep, is_head, merge_patch, rebuilt
 from tvbank.layout import Layout
 from tvbank.storage import local_file
 
@@ -171,6 +171,11 @@ class ModelFolder:
         else:
             shapes = {record.name: record.shape for record in layout.records}
             if self.files is None:
+                if is_deep(origin.patch):
+                    raise UsageError(
+                        f"the metadata of {origin.title!r} hold a configuration that is nested too "
+                        "deeply: name a folder that has a right one by files= (--files)"
+                    )
                 config = merge_patch(config, origin.patch)
                 _warn_of_heads(origin, config, [n for n in kept if n not in shapes])
             config = fitted(config, shapes, {s.name: s.shape for s in specs if s.name in kept})

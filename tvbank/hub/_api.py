@@ -31,6 +31,7 @@ class HubApi:
         """
         try:
             import huggingface_hub
+            import huggingface_hub.errors
         except ImportError:
             raise StorageError(
                 "banks are written to the hub by its own library: pip install 'tvbank[hub]'"

@@ -5,7 +5,7 @@ import pytest
 from tvbank.errors import UsageError
 from tvbank.folders import config_patch, folder_named, front_matter, hub_name, parse_bytes
 from tvbank.folders._card import Origin, card
-from tvbank.folders._config import fitted, merge_patch
+from tvbank.folders._config import fitted, is_deep, merge_patch
 
 BASE = {"model_type": "bert", "vocab_size": 64, "architectures": ["A"], "dtype": "float32",
         "text_config": {"vocab_size": 64, "hidden_size": 8}, "gone": 1}  # fmt: skip
@@ -26,6 +26,22 @@ def test_a_patch_holds_what_differs_and_matters_and_gives_it_back():
     assert "gone" not in patched
     assert BASE["vocab_size"] == 64
     assert config_patch(BASE, BASE) == {}
+
+
+def test_a_bank_of_a_stranger_names_no_code_and_no_element_types():
+    hostile = {"auto_map": {"AutoModel": "x--y.Z"}, "quantization_config": {}, "dtype": "float64",
+               "text_config": {"auto_map": {}, "a": 1}, "b": 2}  # fmt: skip
+    for config in ({}, {"text_config": {}}):
+        assert merge_patch(config, hostile) == {"text_config": {"a": 1}, "b": 2}
+
+
+def test_what_is_nested_too_deeply_is_told():
+    deep = {"a": []}
+    for _ in range(5000):
+        deep = {"a": [deep]}
+    assert is_deep(deep)
+    assert not is_deep(TUNED)
+    assert fitted({"num_labels": "many"}, {}, {"score.weight": (3, 8)})["id2label"]
 
 
 def test_a_wrapper_has_no_architecture():

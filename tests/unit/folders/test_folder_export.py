@@ -261,6 +261,19 @@ def test_the_commands(bank, base, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "merged" / "tokenizer.json").exists()
 
 
+def test_what_a_bank_says_of_a_configuration_is_bounded(bank, tmp_path):
+    deep = {"a": 1}
+    for _ in range(30):
+        deep = {"a": deep}
+    bank.add("deep", weights(1), tvbank.Exact(), {"config": deep["a"]["a"]})
+    bank.add("odd", weights(1), tvbank.Exact(), {"config": "no object"})
+    bank.add("code", weights(1), tvbank.Exact(), {"config": {"auto_map": {"A": "b"}, "c": 1}})
+    tvbank.export(bank, "deep", out=f"{tmp_path}/deep/")
+    for name, more in {"odd": {}, "code": {"c": 1}}.items():
+        out = tvbank.export(bank, name, out=f"{tmp_path / name}/")
+        assert json.loads((out / "config.json").read_text()) == {**CONFIG, **more}
+
+
 def test_merges_say_so(bank, tmp_path):
     from tvbank.merging import export_merged
 

@@ -97,7 +97,9 @@ def test_a_configuration_that_cannot_be_read_keeps_no_fine_tune_out(tmp_path):
     base = llama()
     base.save_pretrained(tmp_path / "base")
     bank = tvbank.create(tmp_path / "bank", tmp_path / "base")
-    for number, text in enumerate(["{", "[]", '{"a": 1e999}', '{"a": 36893488147419103232}']):
+    for number, text in enumerate(
+        ["{", "[]", '{"a": ' * 500 + "1" + "}" * 500, '{"a": 1e999}', '{"a": 36893488147419103232}']
+    ):
         base.save_pretrained(tmp_path / "tuned")
         (tmp_path / "tuned" / "config.json").write_text(text)
         task = bank.add(f"t{number}", tmp_path / "tuned", tvbank.Exact())
