@@ -90,8 +90,12 @@ if TYPE_CHECKING:
     from tvbank.switching import Switch as Switch
     from tvbank.switching import attach as attach
     from tvbank.updates import DiffReport as DiffReport
+    from tvbank.updates import Follower as Follower
+    from tvbank.updates import FollowReport as FollowReport
     from tvbank.updates import PatchReport as PatchReport
     from tvbank.updates import diff as diff
+    from tvbank.updates import follow as follow
+    from tvbank.updates import follow_file as follow_file
     from tvbank.updates import patch as patch
     from tvbank.updates import patches as patches
     from tvbank.updates import write_hf_delta as write_hf_delta
@@ -111,6 +115,8 @@ _OWNERS = {
     "Fault": "bank.verify",
     "Inspection": "inspection",
     "FlexSwitch": "flexswitch",
+    "FollowReport": "updates",
+    "Follower": "updates",
     "GcReport": "bank.gc",
     "PackReport": "bank.packing",
     "PatchReport": "updates",
@@ -132,6 +138,8 @@ _OWNERS = {
     "export": "merging",
     "export_adapter": "merging",
     "inspect": "inspection",
+    "follow": "updates",
+    "follow_file": "updates",
     "merge": "merging",
     "merge_recipe": "merging",
     "open": "bank.bank",

@@ -73,7 +73,7 @@ ALLOWED = {
     },
     "updates": {
         "errors", "_atomic", "_atomic_folder", "_progress", "_lazy", "dtypes", "checkpoint",
-        "layout", "vector", "storage", "artefacts", "compress", "bank", "merging",
+        "layout", "vector", "storage", "artefacts", "compress", "bank", "merging", "switching",
     },
     "routing": {"errors", "_lazy"},
     "autoswitch": {"errors", "_lazy", "storage", "bank", "switching", "routing"},

@@ -4,6 +4,7 @@
 ``documents.py``          catalog and revision documents: structs, limits, digests
 ``chains.py``             which tasks are steps from another's state; ``lineage.py`` their entries,
                          from the base on; ``starting.py`` writes them, ``folding.py`` undoes them
+``versions.py``           exact tasks in a row: which is the newest
 ``zarr_documents.py``     the zarr documents of a delta, of extras and of plain groups
 ``names.py``              checks what users name and say: names of tasks, metadata
 ``shard.py``              shards: frames, checksums, index

@@ -17,17 +17,20 @@ from tvbank.bank.gc import GRACE, GcReport, collect_garbage
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
 from tvbank.bank.names import check_metadata, check_task_name
 from tvbank.bank.noting import note_config
-from tvbank.bank.publish import publish_task, refuse_existing, remove_task
+from tvbank.bank.publish import publish_task, refuse_existing, refuse_other_bank, remove_task
 from tvbank.bank.router_names import NamedRouters
 from tvbank.bank.snapshot import (
+    check_shards,
     find_task,
     read_layout,
     read_root,
+    read_root_if_changed,
     read_root_to_change,
     refuse_later_minor,
 )
 from tvbank.bank.task import Task
 from tvbank.bank.verify import Fault, verify
+from tvbank.bank.versions import newest
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import TaskExistsError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
@@ -59,6 +62,10 @@ class Bank(Mapping[str, Task]):
         generation: how often the catalog had been replaced when this object last read it.
     """
 
+    #: Under which the store holds the catalog ``_tagged``, if it has been read.
+    _tag: str | None = None
+    _tagged: Catalog | None = None
+
     def __init__(self, storage: Location, base: CheckpointSource | None = None) -> None:
         """Read the catalog and the layout: two requests.
 
@@ -72,13 +79,60 @@ class Bank(Mapping[str, Task]):
         """
         self.storage: Storage = open_storage(storage)
         self._base = base
-        self._catalog = read_root(self.storage)[0]
+        self._catalog, self._tag = read_root(self.storage)
+        self._tagged = self._catalog
         self.layout = read_layout(self.storage, self._catalog)
 
     @property
     def generation(self) -> int:
         """How often the catalog had been replaced when this object last read it."""
         return self._catalog.generation
+
+    def refresh(self) -> bool:
+        """See what others have published since.
+
+        Cheap where nothing was: one conditional request to an object store, one look at a file on a
+        disk. Tasks that were opened before stay what they were; a ``Switch`` goes on with the
+        newer catalog at its next change.
+
+        Returns:
+            Whether the catalog is another than before.
+
+        Raises:
+            BaseMismatchError: another bank has taken this one's place.
+            BankNotFoundError, CorruptionError, UnsupportedError, StorageError: as opening; this
+                object still sees what it saw.
+        """
+        known = self._tag if self._tagged is self._catalog else None
+        newer = read_root_if_changed(self.storage, known)
+        if newer is None:
+            return False
+        catalog, tag = newer
+        refuse_other_bank(self.storage, catalog, self.layout)
+        check_shards(catalog, self.layout)
+        if catalog.generation < self.generation:  # a cache may still have an older one
+            return False
+        changed = catalog != self._catalog
+        self._catalog, self._tag, self._tagged = catalog, tag, catalog
+        return changed
+
+    def newest(self, prefix: str | None = None) -> str | None:
+        """The newest version in this bank: an exact task, by its name.
+
+        Versions are ordered by their names, in which numbers count as numbers: ``step-10`` comes
+        after ``step-9``. So every reader agrees, whenever it looks, and a version that is published
+        late does not pass for the newest.
+
+        Args:
+            prefix: what the names of versions begin with; by default the bank holds one series.
+
+        Returns:
+            The task's name; None while there is none.
+
+        Raises:
+            UsageError: several series of exact tasks, and no prefix.
+        """
+        return newest(self._catalog.tasks, prefix)
 
     @property
     def location(self) -> str:

@@ -58,6 +58,21 @@ def read_root(storage: Storage) -> tuple[Catalog, str]:
         ) from error  # fmt: skip
 
 
+def read_root_if_changed(storage: Storage, tag: str | None) -> tuple[Catalog, str] | None:
+    """The catalog and its tag; None if the store still holds the one with a tag.
+
+    Raises:
+        BankNotFoundError, CorruptionError, UnsupportedError: as ``read_root``.
+    """
+    if tag is None:
+        return read_root(storage)
+    try:
+        answer = storage.get_if_changed(ROOT, tag, MAX_DOCUMENT_BYTES)
+    except ObjectNotFoundError:
+        return read_root(storage)  # which says so
+    return None if answer is None else (decode_root(answer[0]), answer[1])
+
+
 def _has(storage: Storage, key: str) -> bool:
     try:
         storage.get(key, 0)
@@ -125,6 +140,16 @@ def read_layout(storage: Storage, catalog: Catalog) -> Layout:
         raise
     except FormatError as error:
         raise CorruptionError(error.reason, f"{LAYOUT}: {error}", key=LAYOUT) from error
+    check_shards(catalog, layout)
+    return layout
+
+
+def check_shards(catalog: Catalog, layout: Layout) -> None:
+    """Compare the shards of a catalog's tasks with what the layout calls for.
+
+    Raises:
+        CorruptionError: ``layout``; names the task.
+    """
     for name, entry in catalog.tasks.items():
         if len(entry.shards) != layout.shard_count:
             raise CorruptionError(
@@ -137,7 +162,6 @@ def read_layout(storage: Storage, catalog: Catalog) -> Layout:
             raise CorruptionError(
                 "layout", f"task {name!r} has a shard no larger than its index", key=ROOT, task=name
             )
-    return layout
 
 
 def read_stored(storage: Storage, key: str, record: ObjectRecord, task: str | None = None) -> bytes:

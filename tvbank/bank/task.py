@@ -207,6 +207,13 @@ class Task(Mapping[str, Unit]):
             Task(*given, name, entry, by_shard=self._by_shard) for name, entry in own.items()
         )
 
+    def since(self, count: int) -> Task:
+        """The same task, as if the base were the state after the first ``count`` of ``lineage``."""
+        return Task(
+            self._storage, self._layout, self.name, self._entry, by_shard=self._by_shard,
+            ancestors=dict(list(self._ancestors.items())[count:]),
+        )  # fmt: skip
+
     def own_steps(self) -> Task:
         """The task by itself, as if its parent were the base: what it stores, not the chain."""
         return self.lineage[-1]

@@ -33,6 +33,7 @@ def write_safetensors(
     specs: Sequence[TensorSpec],
     tensors: Callable[[str], np.ndarray[Any, Any]] | Iterable[np.ndarray[Any, Any]],
     metadata: Mapping[str, str] | None = None,
+    late: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
     """Write a safetensors file, completely or not at all.
 
@@ -47,6 +48,8 @@ def write_safetensors(
             strides and byte order; element type and shape as the spec says.
         metadata: the header's free texts. None stands for ``{"format": "pt"}``, without which
             Hugging Face's libraries refuse to load a file.
+        late: makes the texts that take the place of ``metadata`` once all arrays are written, such
+            as their digest; of the same length.
 
     Raises:
         UsageError: specs that a file cannot hold, or arrays that differ from them.
@@ -61,6 +64,12 @@ def write_safetensors(
             file.write(_contents(spec, _next(spec, arrays)))
         if next(arrays, None) is not None:
             raise UsageError(f"there are more arrays than the {len(specs)} specs; pass as many")
+        if late is not None:
+            again = _header(specs, late())
+            if len(again) != len(header):
+                raise UsageError("texts that come late must be as long as those they replace")
+            file.seek(0)
+            file.write(again)
 
 
 def _header(specs: Sequence[TensorSpec], metadata: Mapping[str, str]) -> bytes:

@@ -13,7 +13,7 @@
 ``repair.py``       ``repair``
 ``routers.py``      ``routers``
 ``weights.py``      ``export``, ``merge``
-``updates.py``      ``diff``, ``patch``
+``updates.py``      ``diff``, ``patch``, ``follow``
 ``sweep.py``        ``sweep``
 ``demo.py``         ``demo``
 ==================  =======================================================================

@@ -1,16 +1,24 @@
-"""Verbs that bring weights to others: ``diff`` and ``patch``."""
+"""Verbs that bring weights to others: ``diff``, ``patch`` and ``follow``."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import tvbank
 from tvbank._progress import Bar
-from tvbank.cli._app import app
-from tvbank.cli._arguments import ForceOption, JsonOption
+from tvbank.cli._app import AT_FAULT, app
+from tvbank.cli._arguments import BankArgument, BaseOption, ForceOption, JsonOption
 from tvbank.cli._output import counted, human_bytes, print_json, say
+from tvbank.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from tvbank.updates import FollowReport
 
 
 @app.command("diff")
@@ -82,3 +90,60 @@ def patch(
             f"wrote {report.path}: {counted(report.changed, 'tensor')} changed, "
             f"{human_bytes(report.bytes)}; new state {proved}"
         )
+
+
+@app.command("follow")
+def follow(
+    bank: BankArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="The safetensors file to keep.")
+    ],
+    prefix: Annotated[
+        str | None,
+        typer.Option(help="What the names of versions begin with; by default there is one series."),
+    ] = None,
+    base: BaseOption = None,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.")] = 5.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a file at the newest version in a bank: the exact task whose name comes last.
+
+    Names are ordered with numbers as numbers. From a version of the same chain only the steps
+    between them are read. With --json each change is one line.
+    """
+    from tvbank.updates import follow_file
+
+    if not every > 0:
+        raise UsageError(f"--every must be more than 0 seconds, got {every:g}")
+    opened = tvbank.open(bank)
+    while True:
+        try:
+            with Bar("following") as progress:
+                report = follow_file(
+                    opened, output, base=base, prefix=prefix, replace=force, progress=progress
+                )
+        except StorageError as error:
+            if once:
+                raise
+            say(f"tvbank: {error}; looking again in {every:g} s", err=True)
+        else:
+            if once or report.route != "none":
+                _show(report, output, as_json)
+            if once:
+                raise typer.Exit(0 if report.version else AT_FAULT)
+        time.sleep(every)
+
+
+def _show(report: FollowReport, output: Path, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(report)))
+    elif report.version is None:
+        say("there is no version yet")
+    elif report.route == "none":
+        say(f"{output}: {report.version} already")
+    else:
+        how = "by steps" if report.route == "steps" else "from the base"
+        read = f"{counted(len(report.tasks), 'task')}, {human_bytes(report.bytes)}"
+        say(f"{output}: {report.version} {how}, {read} read, {report.seconds:.1f} s")

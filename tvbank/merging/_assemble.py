@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import repeat
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from tvbank.bank.ahead import LARGE
 from tvbank.bank.reader import StoredFrame
 from tvbank.bank.task import Task
 from tvbank.layout import Layout, UnitRecord, fingerprint
-from tvbank.vector import BaseModel
 
 #: Waits for an array that is being made.
 Finish = Callable[[], NDArray[Any]]
@@ -30,6 +29,16 @@ Combine = Callable[[str, NDArray[Any], Sequence[NumberedFrame]], NDArray[Any]]
 _CHUNKS_AHEAD = 32
 
 
+class OldWeights(Protocol):
+    """The weights that entries are added to; ``BaseModel`` is one."""
+
+    def read_unchecked(self, name: str) -> NDArray[Any]:
+        """A unit's weights, whose fingerprint the caller passes to ``check``."""
+
+    def check(self, name: str, sha256: str) -> None:
+        """Compare a unit's fingerprint."""
+
+
 @final
 class Assembler:
     """Starts the work on units of the base; several may be under way.
@@ -40,7 +49,7 @@ class Assembler:
     def __init__(
         self,
         layout: Layout,
-        base: BaseModel,
+        base: OldWeights,
         tasks: Sequence[Task],
         pool: ThreadPoolExecutor,
         seen: dict[str, Future[str]] | None = None,

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from tvbank.bank.task import Task
 from tvbank.checkpoint import TensorSpec
 from tvbank.layout import Layout
-from tvbank.merging._assemble import Assembler, Finish, NumberedFrame
+from tvbank.merging._assemble import Assembler, Finish, NumberedFrame, OldWeights
 from tvbank.merging.apply import restore
-from tvbank.vector import BaseModel
 
 
 @final
@@ -29,7 +28,7 @@ class Restored:
     def __init__(
         self,
         task: Task,
-        base: BaseModel,
+        base: OldWeights,
         layout: Layout,
         pool: ThreadPoolExecutor,
         seen: dict[str, Future[str]] | None = None,

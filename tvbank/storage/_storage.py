@@ -94,6 +94,13 @@ class Storage(ABC):
     def get_tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
         """As ``get``, and a tag that changes whenever the object does."""
 
+    def get_if_changed(
+        self, key: str, tag: str | None, limit: int | None = None
+    ) -> tuple[bytes, str] | None:
+        """As ``get_tagged``; None if the object still has a tag, which costs next to nothing."""
+        data, found = self.get_tagged(key, limit)
+        return None if found == tag else (data, found)
+
     @abstractmethod
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """Several ranges of one object; a range past the object's end comes back short."""

@@ -42,12 +42,26 @@ class LocalStorage(TaggedByContent):
         """
         self._root = Path(root).absolute()
         self.location = str(root) if location is None else location
+        self._seen: dict[str, tuple[tuple[int, ...], str]] = {}
         self._lock = FolderLock(
             self._root, self._make_folder, lambda error: self._refusal("lock", "", error)
         )
 
     def __reduce__(self) -> tuple[object, ...]:
         return LocalStorage, (self._root, self.location)
+
+    def get_if_changed(
+        self, key: str, tag: str | None, limit: int | None = None
+    ) -> tuple[bytes, str] | None:
+        """See ``Storage.get_if_changed``: a file that was not written since is not read again."""
+        with self._errors("read", key):
+            found = self._path(key).stat()
+        seen = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        if tag is not None and self._seen.get(key) == (seen, tag):
+            return None
+        data, new = self.get_tagged(key, limit)
+        self._seen[key] = seen, new
+        return None if new == tag else (data, new)
 
     def get(self, key: str, limit: int | None = None) -> bytes:
         """See ``Storage.get``."""

@@ -53,6 +53,12 @@ _PART = 2**25
 _TRIES = 6
 
 
+def _tag(data: bytes, found: dict[str, Any]) -> str:
+    """What the store's conditional put asks for."""
+    known = {name: found[name] for name in ("e_tag", "version") if found.get(name)}
+    return json.dumps(known or {"sha256": hashlib.sha256(data).hexdigest()})
+
+
 @final
 class ObjectStorage(Storage):
     """Objects below one prefix of an object store, or below one path of an HTTP server."""
@@ -101,8 +107,27 @@ class ObjectStorage(Storage):
     def get_tagged(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
         """See ``Storage.get_tagged``; the tag is what the store's conditional put asks for."""
         data, found = self._get(key, limit)
-        known = {name: found[name] for name in ("e_tag", "version") if found.get(name)}
-        return data, json.dumps(known or {"sha256": hashlib.sha256(data).hexdigest()})
+        return data, _tag(data, found)
+
+    def get_if_changed(
+        self, key: str, tag: str | None, limit: int | None = None
+    ) -> tuple[bytes, str] | None:
+        """See ``Storage.get_if_changed``: one request, with ``If-None-Match`` where it can be."""
+        known = None if tag is None else json.loads(tag).get("e_tag")
+        if not known:
+            return super().get_if_changed(key, tag, limit)
+
+        def read() -> tuple[bytes, dict[str, Any]] | None:
+            try:
+                result = self._obstore.get(self._store, key, options={"if_none_match": known})
+            except self._obstore.exceptions.NotModifiedError:
+                return None
+            return receive(result, None if limit is None else limit + 1), dict(result.meta)
+
+        answer = self._request("read", key, read)
+        if answer is None or (new := _tag(*answer)) == tag:
+            return None
+        return answer[0], new
 
     def _get(self, key: str, limit: int | None) -> tuple[bytes, dict[str, Any]]:
         most = None if limit is None else limit + 1

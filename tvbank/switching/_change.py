@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from tvbank.bank.bank import Bank
+from tvbank.bank.task import Task
 from tvbank.errors import TaskNotFoundError, UsageError
 from tvbank.merging.weights import checked_weights
 from tvbank.switching._direct import Addition, OneTask, WorkingMemory, addition_of
@@ -80,6 +81,16 @@ def read_request(bank: Bank, tasks: Tasks, heads: str | None) -> Request:
 Path = tuple[tuple[str, str], ...]
 
 
+def path_of(task: Task) -> Path:
+    """The tasks that lead from the base to a task; it is the last.
+
+    Of one that needs the base to be read it alone: its chain is folded into it.
+    """
+    if task.needs_base:
+        return ((task.name, task.revision),)
+    return tuple((each.name, each.revision) for each in task.lineage)
+
+
 @final
 @dataclass(frozen=True)
 class _Level:
@@ -147,20 +158,29 @@ class Weights:
             tasks: its tasks in memory, with their weights.
             swaps: the units kept whole that go with it.
             blends: called once the tasks have been added: what takes the place of some sums.
-            path: of one task as it is: what ``tasks`` are, each of them the parent of the next.
+            path: of one task as it is: the tasks that lead to it, each of them the parent of the
+                next. ``tasks`` are those of them that the present state does not share.
 
         Raises:
             CorruptionError: a frame violates the spec; says where.
             NonFiniteError: a weight would become NaN or infinite; names the unit.
         """
-        if not self._settled:
-            self.back_to_base()
+        self.recover()
         try:
             self._settled = False
             self._enter(request, tasks, swaps, blends, path)
         except BaseException:
             self.back_to_base()
             raise
+
+    def recover(self) -> None:
+        """Make it the base, if a change was interrupted and could not be undone then."""
+        if not self._settled:
+            self.back_to_base()
+
+    def shared(self, path: Path) -> int:
+        """How many of the first tasks of a path the present state is made of, too."""
+        return len(self._common(path))
 
     def back_to_base(self, overlook: Collection[str] = ()) -> None:
         """Put back every touched weight; an interruption is raised once that is done.
@@ -208,7 +228,7 @@ class Weights:
 
         record, levels = self._record, list(kept)
         for number in range(len(kept), len(path) or 1):
-            some = tasks[number : number + 1] if path else tasks
+            some = tasks[number - len(kept) :][:1] if path else tasks
             begun = len(undos)
             if number:
                 addition: Addition = OneTask(*some[0], self._memory, Buffers())

@@ -222,18 +222,22 @@ class Cache:
         stored = self._bank[name]
         return self._get(stored, folding=stored.parent is not None or stored.needs_base)
 
-    def path(self, name: str) -> list[ResidentTask]:
+    def path(self, name: str, skip: int) -> list[ResidentTask]:
         """The tasks that lead from the base to a task, by their own steps; the task itself last.
 
         A chain with a task that needs the base is one folded task.
+
+        Args:
+            name: of the task.
+            skip: how many of the first ones are not needed.
 
         Raises:
             TaskNotFoundError, CorruptionError, StorageError, UnitMismatchError: as ``get``.
         """
         task = self._bank[name]
         if task.needs_base:  # decoded once, beside the base, and kept as one that needs it no more
-            return [self._get(task, folding=True)]
-        return [self._get(each, folding=False) for each in task.lineage]
+            return [] if skip else [self._get(task, folding=True)]
+        return [self._get(each, folding=False) for each in task.lineage[skip:]]
 
     def _get(self, stored: Task, *, folding: bool) -> ResidentTask:
         key = stored.name, folding

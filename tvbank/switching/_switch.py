@@ -15,7 +15,7 @@ from tvbank.naming import Names
 from tvbank.storage import Location
 from tvbank.switching import _live
 from tvbank.switching._blend import Blends
-from tvbank.switching._change import Request, Tasks, Weights, read_request
+from tvbank.switching._change import Path, Request, Tasks, Weights, path_of, read_request
 from tvbank.switching._heads import Swap, plan_swaps
 from tvbank.switching._model import AttachedModel
 from tvbank.switching._resident import Cache, ResidentTask
@@ -246,6 +246,8 @@ class Switch:
     def prefetch(self, *tasks: str) -> None:
         """Read tasks into memory, check every frame, and make them quick to apply.
 
+        Of a chain that the model has the first steps of already, the others.
+
         Those beyond the budget push out the least recently used ones. Other threads can go on
         using the switch; of a task that was stored given the base, the model becomes the base
         meanwhile.
@@ -258,7 +260,8 @@ class Switch:
             read_request(self._bank, name, None)
         with self._at_base(tasks):
             for name in tasks:
-                for task in self._cache.path(name):
+                shared = self._weights.shared(path_of(self._bank[name]))
+                for task in self._cache.path(name, shared):
                     task.pack()
                 self._cache.trim()
 
@@ -297,8 +300,10 @@ class Switch:
             before = self._weights.request
             self._check()
             self._weights.back_to_base()
-            yield
-            self._go(before)
+            try:
+                yield
+            finally:
+                self._go(before)
 
     def _go(self, request: Request) -> None:
         self._check()
@@ -309,15 +314,16 @@ class Switch:
             self._weights.back_to_base()
             return
         try:
+            self._weights.recover()
             if any(self._cache.lacks_base(name) for name in request.names):
                 self._weights.back_to_base()
             path = self._path(request)
             if path:
-                tasks = {path[-1].name: path[-1]}
-                tasks |= {
-                    name: self._cache.get(name) for name in request.names if name not in tasks
-                }
-                summed: list[tuple[ResidentTask, float | None]] = [(task, None) for task in path]
+                last = request.tasks[0][0]
+                steps = self._cache.path(last, self._weights.shared(path))
+                summed: list[tuple[ResidentTask, float | None]] = [(task, None) for task in steps]
+                tasks = {name: self._cache.get(name) for name in revisions if name != last}
+                tasks[last] = (steps or self._cache.path(last, len(path) - 1))[-1]
             else:
                 tasks = {name: self._cache.get(name) for name in revisions}
                 summed = [(tasks[name], weight) for name, weight in request.tasks]
@@ -330,17 +336,17 @@ class Switch:
             self._weights.go(
                 request, summed, swaps,
                 partial(self._blends.swaps, weighted, kept) if weighted else list,
-                tuple((task.name, task.revision) for task in path),
+                path,
             )  # fmt: skip
             self._revisions = revisions
         finally:
             self._cache.trim()
 
-    def _path(self, request: Request) -> list[ResidentTask]:
+    def _path(self, request: Request) -> Path:
         """The tasks that lead to one task as it is; none for a weighted sum, or at the base."""
         if len(request.tasks) != 1 or request.tasks[0][1] is not None:
-            return []
-        return self._cache.path(request.tasks[0][0])
+            return ()
+        return path_of(self._bank[request.tasks[0][0]])
 
     def _swaps(
         self, request: Request, tasks: dict[str, ResidentTask], blended: Collection[str]

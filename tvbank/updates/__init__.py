@@ -10,6 +10,8 @@
 ``_in_place.py``  a folder's shards replaced by one rename of its index
 ``_changed.py``   what a task has otherwise than the version before: ``patches``
 ``_fleet.py``     updates that training fleets apply: ``write_hf_delta``, ``write_sparse``
+``_follow.py``    ``follow``: a live model kept at the newest version of a bank
+``_follow_file.py``  ``follow_file``: a file kept there
 ``_proof.py``     the digest of all tensors of a checkpoint, by which it is known
 ================  ====================================================================
 """
@@ -29,15 +31,23 @@ if TYPE_CHECKING:
     from tvbank.updates._fleet import UpdateReport as UpdateReport
     from tvbank.updates._fleet import write_hf_delta as write_hf_delta
     from tvbank.updates._fleet import write_sparse as write_sparse
+    from tvbank.updates._follow import Follower as Follower
+    from tvbank.updates._follow import FollowReport as FollowReport
+    from tvbank.updates._follow import follow as follow
+    from tvbank.updates._follow_file import follow_file as follow_file
     from tvbank.updates._patch import PatchReport as PatchReport
     from tvbank.updates._patch import patch as patch
 
 _OWNERS = {
     "DiffReport": "_diff",
+    "FollowReport": "_follow",
+    "Follower": "_follow",
     "Patch": "_changed",
     "PatchReport": "_patch",
     "UpdateReport": "_fleet",
     "diff": "_diff",
+    "follow": "_follow",
+    "follow_file": "_follow_file",
     "patch": "_patch",
     "patches": "_changed",
     "patches_of": "_changed",
@@ -47,10 +57,14 @@ _OWNERS = {
 
 __all__ = [
     "DiffReport",
+    "FollowReport",
+    "Follower",
     "Patch",
     "PatchReport",
     "UpdateReport",
     "diff",
+    "follow",
+    "follow_file",
     "patch",
     "patches",
     "patches_of",
