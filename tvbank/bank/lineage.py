@@ -30,7 +30,7 @@ Link = tuple[DeltaReader, StoredFrame]
 @final
 @dataclass(frozen=True)
 class ChainedFrame(StoredFrame):
-    """One chunk of a chain; what it says of itself is what the frame of the last of ``links`` says.
+    """One chunk of a chain. It has no bytes of its own: only ``Task.decode`` can read it.
 
     Attributes:
         links: a frame of each task that changes the chunk, in the order of the lineage.
@@ -59,7 +59,7 @@ def chained_frames(lineage: Sequence[DeltaReader], unit: UnitRecord) -> Iterator
 
 def _chained(links: Sequence[Link]) -> ChainedFrame:
     last = links[-1][1]
-    return ChainedFrame(last.unit, last.first, last.data, last.key, last.start, tuple(links))
+    return ChainedFrame(last.unit, last.first, b"", last.key, last.start, tuple(links))
 
 
 def decode_chained(

@@ -92,7 +92,7 @@ class TaskArithmetic(MergeMethod):
             name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
         ) -> NDArray[Any]:
             elements = {tasks[number].task.element for number, _ in frames}
-            if len(elements) == 1:
+            if len(elements) == 1 and all(frame.data for _, frame in frames):  # no chain has bytes
                 with np.errstate(over="ignore"):  # what is infinite is refused
                     weights = np.array([tasks[number].weight for number, _ in frames], np.float32)
                 at_once = sum_at_once(
