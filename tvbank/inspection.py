@@ -87,7 +87,7 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
 
 
 def _adapter(path: str) -> Inspection | None:
-    """An adapter in PEFT's layout."""
+    """An adapter in PEFT's layout, or in the file of diffusers or kohya."""
     try:
         adapter = open_adapter(path)
     except CheckpointError as error:
@@ -104,7 +104,8 @@ def _adapter(path: str) -> Inspection | None:
             for n, s in zip(names, specs, strict=True)
         ]
         config = adapter.config
-        facts = {"method": config.kind, "base": config.base, "modules": len(adapter.modules)}
+        method = config.kind if adapter.style == "peft" else f"LoRA ({adapter.style})"
+        facts = {"method": method, "base": config.base, "modules": len(adapter.modules)}
         how = [f"tvbank add BANK NAME {shlex.quote(path)}"]
         return Inspection(path, "adapter", "an adapter", adapter.nbytes, tensors, facts, how=how)
 

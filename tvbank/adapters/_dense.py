@@ -55,7 +55,7 @@ def changes_of(adapter: Adapter, module: str, places: Places) -> dict[str, Chang
         factors = parts["ia3_l"].reshape(-1)
         changes[f"{module}.bias"] = lambda base: base.astype(np.float32) * factors
     if "lora_B.bias" in parts:
-        added = adapter.config.scale(module, parts["lora_A"].shape[0]) * parts["lora_B.bias"]
+        added = adapter.scale(module, parts["lora_A"].shape[0]) * parts["lora_B.bias"]
         changes[f"{module}.bias"] = lambda base: base.astype(np.float32) + added
     return changes
 
@@ -81,7 +81,7 @@ def _lora(adapter: Adapter, module: str, parts: _Parts, weights: _Floats) -> _Fl
     embedding = "lora_embedding_A" in parts
     b, a = (parts[f"lora_{'embedding_' if embedding else ''}{side}"] for side in "BA")
     b, a = b.reshape(b.shape[0], -1), a.reshape(a.shape[0], -1)
-    product = (b @ a) * np.float32(adapter.config.scale(module, a.shape[0]))
+    product = (b @ a) * np.float32(adapter.scale(module, a.shape[0]))
     turned = embedding or _turned(adapter, weights, (b.shape[0], a.shape[1]))
     total: _Floats = (weights.T if turned else weights) + product.reshape(
         weights.shape[::-1] if turned else weights.shape
@@ -193,7 +193,7 @@ def _loha(adapter: Adapter, module: str, parts: _Parts, weights: _Floats) -> _Fl
         ]
     else:
         sides = [parts[f"hada_w{n}_a"] @ parts[f"hada_w{n}_b"] for n in "12"]
-    scale = np.float32(adapter.config.scale(module, adapter.config.rank(module)))
+    scale = np.float32(adapter.scale(module, adapter.config.rank(module)))
     return weights + (sides[0] * sides[1] * scale).reshape(weights.shape)
 
 
@@ -209,7 +209,7 @@ def _lokr(adapter: Adapter, module: str, parts: _Parts, weights: _Floats) -> _Fl
         second = parts["lokr_w2_a"] @ parts["lokr_w2_b"]
     while first.ndim < second.ndim:
         first = first[..., None]
-    scale = np.float32(adapter.config.scale(module, adapter.config.rank(module)))
+    scale = np.float32(adapter.scale(module, adapter.config.rank(module)))
     return weights + (np.kron(first, second) * scale).reshape(weights.shape)
 
 

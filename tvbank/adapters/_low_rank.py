@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.adapters._dense import Change, changes_of
+from tvbank.adapters._files import of_this_base
 from tvbank.adapters._open import Adapter, read_parts
 from tvbank.adapters._places import OpenBase, Places
 from tvbank.coding.product import product_entries
@@ -89,6 +90,8 @@ def bind(adapter: Adapter, layout: Layout, base: OpenBase) -> Bound:
         CheckpointError: its tensors do not fit together, or are of a type that is not known.
         NonFiniteError: a number of it is NaN or infinite.
     """
+    if adapter.style != "peft":
+        adapter.rename(of_this_base(adapter.source, adapter.modules, layout))
     known = {*(record.name for record in layout.records), *layout.tied}
     kept = [name for name in _plain(adapter.whole) if name in known]
     names = dict.fromkeys([*_parameters(adapter), *kept])
@@ -150,7 +153,7 @@ def _products(adapter: Adapter, places: Places, module: str) -> list[LowRank]:
         )
     made = places.units(f"{module}.weight")
     b, a = b.reshape(b.shape[0], -1), a.reshape(a.shape[0], -1)
-    scale = adapter.config.scale(module, a.shape[0])
+    scale = adapter.scale(module, a.shape[0])
     b, a = _alike(adapter, module, b, a)
     products = []
     for unit, window in made:

@@ -10,7 +10,8 @@ from typing import Any, Self, final
 
 from numpy.typing import NDArray
 
-from tvbank.adapters._config import CONFIG, AdapterConfig, read_config
+from tvbank.adapters._config import CONFIG, AdapterConfig, check_config, read_config
+from tvbank.adapters._files import LORA_FILE, configurations, model_of, split_part, style_of
 from tvbank.checkpoint import Checkpoint, TensorSpec, open_checkpoint
 from tvbank.errors import CheckpointError
 
@@ -42,6 +43,9 @@ class Adapter:
         modules: the names of its tensors, by module and part (``lora_A``, ``lora_B.bias``…).
         whole: names of its tensors that stand instead of one of the base, by that one's name.
         shared: those that belong to no module, by name.
+        alphas: of modules whose file says it beside their factors.
+        style: ``peft``, or who else writes files so.
+        remarks: what the user should know of how it was read.
     """
 
     def __init__(self, source: str, config: AdapterConfig, weights: Checkpoint) -> None:
@@ -49,8 +53,28 @@ class Adapter:
         self.modules: dict[str, dict[str, str]] = {}
         self.whole: dict[str, str] = {}
         self.shared: dict[str, str] = {}
+        self.alphas: dict[str, float] = {}
+        self.remarks: tuple[str, ...] = ()
+        self.style = style_of(weights) if config.body.get("files") else "peft"
         for tensor in (*weights.tensors, *weights.tied):
-            self._sort(tensor)
+            if self.style == "peft":
+                self._sort(tensor)
+            else:
+                self._sort_file(tensor)
+
+    def _sort_file(self, tensor: str) -> None:
+        """Of a file without a configuration, where everything must be known."""
+        module, part = split_part(self.source, tensor)
+        if part == "alpha":
+            self.alphas[module] = float(self.read(tensor).reshape(-1)[0])
+            return
+        self.modules.setdefault(module, {})[part] = tensor
+
+    def scale(self, module: str, rank: int) -> float:
+        """What the product of a module's factors is multiplied by; see ``AdapterConfig.scale``."""
+        if module in self.alphas:
+            return self.alphas[module] / rank
+        return self.config.scale(module, rank)
 
     def _sort(self, tensor: str) -> None:
         if tensor.startswith(_SHARED):
@@ -73,6 +97,19 @@ class Adapter:
                 "adapters; save each by itself"
             )
         module[part] = tensor
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Keep the modules that are named, which are of one model, under other names."""
+        if left := len(self.modules) - len(names):
+            self.remarks = (f"{left} modules of the adapter are of other models, and left out",)
+        model = model_of(next(iter(names), ""))
+        said = {
+            k.removeprefix(model): v for k, v in self.config.body.items() if k.startswith(model)
+        }
+        if model and said:
+            self.config = check_config(self.source, said | {"peft_type": "LORA"})
+        self.modules = {new: self.modules[old] for old, new in names.items()}
+        self.alphas = {new: self.alphas[old] for old, new in names.items() if old in self.alphas}
 
     def spec(self, tensor: str) -> TensorSpec:
         """Element type and shape of a tensor, by its name in the file."""
@@ -107,7 +144,8 @@ def open_adapter(source: object) -> Adapter | None:
 
     Args:
         source: the path of a folder with an ``adapter_config.json``, or of the file
-            ``adapter_model.safetensors`` or ``adapter_model.bin`` beside one.
+            ``adapter_model.safetensors`` or ``adapter_model.bin`` beside one; or of a safetensors
+            file of LoRA's factors as diffusers or kohya's scripts write it, or its folder.
 
     Raises:
         CheckpointError: an adapter that is damaged, or of a kind that is no change of weights.
@@ -122,7 +160,7 @@ def open_adapter(source: object) -> Adapter | None:
         return None
     if not named:
         if folder != path:
-            return None
+            return _open_file(path)
         found = [path / name for name in _WEIGHTS if (path / name).is_file()]
         if not found:
             if any(path.glob("*.safetensors")) or any(path.glob("*.bin")):
@@ -131,6 +169,24 @@ def open_adapter(source: object) -> Adapter | None:
         path = found[0]
     config = read_config(folder / CONFIG)
     return Adapter(os.fspath(source), config, open_checkpoint(path))
+
+
+def _open_file(path: Path) -> Adapter | None:
+    """A safetensors file of factors, without a configuration."""
+    if path.is_dir():
+        path = path / LORA_FILE
+    if not path.is_file() or path.suffix.lower() != ".safetensors":
+        return None
+    try:
+        weights = open_checkpoint(path)
+    except CheckpointError:
+        return None  # whoever opens it as a checkpoint says what is wrong
+    if not style_of(weights):
+        weights.close()
+        return None
+    body = configurations(path) | {"peft_type": "LORA", "files": True}
+    config = AdapterConfig(os.fspath(path), body, "LORA")
+    return Adapter(os.fspath(path), config, weights)
 
 
 def read_parts(adapter: Adapter, module: str) -> Mapping[str, NDArray[Any]]:

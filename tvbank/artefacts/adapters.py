@@ -78,6 +78,7 @@ class AdapterFiles(Artefact):
             CheckpointError: always.
         """
         raise CheckpointError(
-            f"{self.source!r} is an adapter, {self.method}: `tvbank add` takes those in PEFT's "
-            "layout; merge any other into its base (merge_and_unload()) and give the full model"
+            f"{self.source!r} is an adapter, {self.method}: `tvbank add` takes those in the "
+            "layouts of PEFT, diffusers and kohya; merge any other into its base "
+            "(merge_and_unload()) and give the full model"
         )

@@ -77,7 +77,9 @@ def _described(bound: Bound) -> dict[str, Any]:
         if "lora_embedding_A" in parts:
             embeddings.append(each.unit.name)
     whole = {name: t for name, t in bound.whole.items() if t != prefix + name}
-    described: dict[str, Any] = {"kind": "peft", "config": dict(adapter.config.body)}
+    described: dict[str, Any] = {"kind": adapter.style}
+    if adapter.style == "peft":
+        described["config"] = dict(adapter.config.body)
     kept: dict[str, Any] = {
         "modules": modules, "embeddings": embeddings, "whole": whole, "parts_of": parts_of,
     }  # fmt: skip

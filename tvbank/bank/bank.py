@@ -285,7 +285,9 @@ class Bank(Mapping[str, Task]):
                 self._catalog = publish_task(
                     self.storage, self.layout, name, prepared, replace=replace
                 )
-            return self[name]
+            task = self[name]
+            task.remarks = adapter.remarks
+            return task
         if compressor is None:
             exact = parent is not None
         else:
