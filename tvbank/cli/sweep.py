@@ -15,9 +15,11 @@ from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import (
     OWN_METHODS,
     CheckpointArgument,
+    GivenOption,
     JsonOption,
     SetOption,
     flexswitch,
+    given_values,
     key_values,
 )
 from tvbank.cli._named import find_named
@@ -75,6 +77,7 @@ def sweep(
         ),
     ] = None,
     settings: SetOption = None,
+    beside: GivenOption = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -135,7 +138,9 @@ def sweep(
         for compressor in _compressors(each, flags, model, data, settings or [])
     ]
     with Bar("sweeping") as progress:
-        found = run_sweep(base, checkpoint, function, compressors, progress, _say)
+        found = run_sweep(
+            base, checkpoint, function, compressors, progress, _say, given_values(beside or [])
+        )
     if as_json:
         print_json(_facts(found))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -65,6 +65,7 @@ def sweep(
     compressors: Sequence[Compressor],
     progress: Listener = None,
     scored: Scored = lambda _each: None,
+    given: Mapping[str, Any] | None = None,
 ) -> Sweep:
     """Store a fine-tune with each compressor, read it back, and score it.
 
@@ -78,6 +79,7 @@ def sweep(
         compressors: what to try.
         progress: a ``Progress``, or a function that is called with compressors done and in all.
         scored: called with the ``Point`` of each compressor as it comes, or its ``Failure``.
+        given: what an artefact's files lack, by name; see ``Bank.add``.
 
     Returns:
         The scores and sizes, and what failed.
@@ -96,7 +98,7 @@ def sweep(
             detail = " ".join(map(str, compressor.describe().values()))
             shown.report("", done, len(steps), "compressors", detail)
             try:
-                point = _point(bank, tuned, compressor, evaluate, Path(folder))
+                point = _point(bank, tuned, compressor, evaluate, Path(folder), given)
             except TvbankError as error:
                 if done == 0:  # no score is lost, and all others would fail likewise
                     raise
@@ -111,10 +113,15 @@ def sweep(
 
 
 def _point(
-    bank: Bank, tuned: CheckpointSource, compressor: Compressor, evaluate: Evaluate, folder: Path
+    bank: Bank,
+    tuned: CheckpointSource,
+    compressor: Compressor,
+    evaluate: Evaluate,
+    folder: Path,
+    given: Mapping[str, Any] | None,
 ) -> Point:
     start = time.monotonic()
-    task = bank.add(_TASK, tuned, compressor, replace=True, replace_mismatched=True)
+    task = bank.add(_TASK, tuned, compressor, replace=True, replace_mismatched=True, given=given)
     seconds = time.monotonic() - start
     path = export(bank, _TASK, out=folder / "restored.safetensors")
     try:

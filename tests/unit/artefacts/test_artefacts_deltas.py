@@ -9,6 +9,7 @@ import io
 import json
 import warnings
 
+import deltatensors
 import numpy as np
 import pytest
 import torch
@@ -95,7 +96,6 @@ def test_bitdelta_that_does_not_fit(tmp_path):
 
 
 def written_by_deltatensors(path, tuned, base, **options):
-    deltatensors = pytest.importorskip("deltatensors")
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         deltatensors.save_delta(path, tuned, base, use_gpu=False, **options)

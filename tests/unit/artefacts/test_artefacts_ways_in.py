@@ -14,6 +14,7 @@ from tvbank.cli import app
 from tvbank.cli import building as _building  # noqa: F401 - registers its verbs
 from tvbank.cli import inspecting as _inspecting  # noqa: F401
 from tvbank.errors import CheckpointError, UsageError
+from tvbank.report import sweep
 
 SCALE = 0.5
 
@@ -121,3 +122,16 @@ def test_an_artefact_is_no_base(emr):
     with pytest.raises(CheckpointError, match="changes a base and is none"):
         build(manifest, workers=1)
     assert not (folder / "bank").exists()
+
+
+def test_a_sweep_takes_an_artefact(emr):
+    folder, expected = emr
+    seen = []
+
+    def evaluate(path):
+        seen.append(bits_of(load_file(path)))
+        return 1.0
+
+    sweep(folder / "base.safetensors", folder / "emr.pt", evaluate, [tvbank.Exact()],
+          given={"dataset": 1})  # fmt: skip
+    assert seen == [bits_of(expected)] * 2
