@@ -7,9 +7,10 @@ it: there the names of both lead to the same tensor, or to parts of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 from tvbank.checkpoint import Checkpoint
 from tvbank.errors import UsageError
@@ -75,7 +76,7 @@ def named_as(
     best: tuple[int, _Recipes, str] = (len(_missing(units, present)), {}, "")
     if best[0] == 0:
         return Named(checkpoint)
-    for recipes, told in _ways(layout, units, checkpoint, base):
+    for recipes, told in _ways(units, checkpoint, base):
         missing = len(_missing(units, {*present, *recipes}))
         if missing < best[0]:
             best = missing, recipes, told
@@ -102,7 +103,6 @@ def _missing(units: Mapping[str, Collection[str]], present: Collection[str]) -> 
 
 
 def _ways(
-    layout: Layout,
     units: Mapping[str, Collection[str]],
     checkpoint: Checkpoint,
     base: Checkpoint | None,
@@ -113,19 +113,37 @@ def _ways(
     further = [name for name in present if name not in names]
     spellings = list(_spellings(_missing(units, present), further, len(units)))
     for spelled, told in spellings:
-        recipes = {n: Recipe([(own, None)]) for n, own in spelled.items() if n != own}
-        yield {name: recipe for name, recipe in recipes.items() if name in names}, told
+        yield _respelled(spelled, present, ()), told
     others = [base] if base is not None and base is not checkpoint else []
+    same: _Spelled = {name: name for name in present}
     for origin, architecture in architectures(checkpoint, *others):
         own = architecture.is_own and origin is checkpoint
-        same: _Spelled = {name: name for name in present}
-        for spelled, told in [(same, ""), *spellings]:
-            also = f"; {told}" if told else ""
-            yield (
-                _through(architecture, layout, known, checkpoint, spelled, own=own),
-                f"its names and the base's lead to the same tensors of the model, as transformers "
-                f"loads them{also}",
-            )
+        for table in architecture.tables:
+            wanted = table.parts(known)
+            for spelled, told in [(same, ""), *spellings]:
+                theirs = _own_parts(architecture, spelled) if own else table.parts(spelled)
+                recipes = _matched(architecture, wanted, theirs, checkpoint, spelled)
+                used = {name for recipe in recipes.values() for name, _ in recipe.pieces}
+                also = f"; {told}" if told else ""
+                yield (
+                    _respelled(spelled, {*present, *recipes}, used) | recipes,
+                    "its names and the base's lead to the same tensors of the model, as "
+                    f"transformers loads them{also}",
+                )
+
+
+def _respelled(spelled: _Spelled, taken: Collection[str], used: Collection[str]) -> _Recipes:
+    """Recipes for a checkpoint's names as they are spelled: those of the base, and heads."""
+    return {
+        name: Recipe([(own, None)])
+        for name, own in spelled.items()
+        if name != own and name not in taken and own not in used
+    }
+
+
+def _own_parts(architecture: Architecture, names: Iterable[str]) -> dict[str, Part]:
+    """The tensors of a module by the names of its own state dict."""
+    return {name: Part(name) for name in names if name in architecture.tensors}
 
 
 def _spellings(
@@ -150,39 +168,15 @@ def _spellings(
             yield spelled, f"its names begin with {theirs!r} where the base's begin with {ours!r}"
 
 
-def _through(
-    architecture: Architecture,
-    layout: Layout,
-    known: Iterable[str],
-    checkpoint: Checkpoint,
-    spelled: _Spelled,
-    *,
-    own: bool,
-) -> _Recipes:
-    """Recipes for the base's names by the tensors of the model that they and the others lead to."""
-    best: _Recipes = {}
-    for table in architecture.tables:
-        theirs = {
-            name: Part(name) for name in spelled if name in architecture.tensors
-        } if own else table.parts(spelled)  # fmt: skip
-        wanted = table.parts(known)
-        recipes = _matched(architecture.tensors, wanted, theirs, layout, checkpoint, spelled)
-        if len(recipes) > len(best):
-            best = recipes
-        if best and len(best) == len(wanted):
-            break
-    return best
-
-
 def _matched(
-    tensors: Mapping[str, Any],
+    architecture: Architecture,
     wanted: Mapping[str, Part],
     theirs: Mapping[str, Part],
-    layout: Layout,
     checkpoint: Checkpoint,
     spelled: _Spelled,
 ) -> _Recipes:
-    """What of a checkpoint stands where the base's names lead."""
+    """What of a checkpoint stands where the base's names lead: the same, a part, or several."""
+    tensors = architecture.tensors
     owners: dict[int, str] = {}
     owner = {name: owners.setdefault(id(tensor), name) for name, tensor in tensors.items()}
     at: dict[tuple[str, Window | None], str] = {}
@@ -219,9 +213,7 @@ def _fills(recipe: Recipe, checkpoint: Checkpoint) -> bool:
         window is not None and spec.shape == window.shape
         for spec, (_, window) in zip(specs, recipe.pieces, strict=True)
     )
-    size = 1
-    for side in recipe.shape or ():
-        size *= side
+    size = math.prod(recipe.shape or ())
     return fitting and len({s.dtype for s in specs}) == 1 and sum(s.size for s in specs) == size
 
 

@@ -68,7 +68,8 @@ class Conversions:
         found: dict[str, Part] = {}
         collected: dict[str, dict[str, list[str]]] = {}
         known: Any = self._tensors
-        for name in sorted(names, key=dot_natural_key):
+        plain = filter(str.isascii, names)  # the key below cannot sort the digits of all scripts
+        for name in sorted(plain, key=dot_natural_key):
             target, pattern = rename_source_key(name, renamings, converters, prefix, known)
             if target not in known and name in known:
                 target, pattern = rename_source_key(name, [], [], prefix, known)

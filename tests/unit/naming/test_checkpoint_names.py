@@ -139,6 +139,35 @@ def test_a_classifier_is_added_to_a_base_with_another_head_or_none(berts, base):
         assert switch.unused == ()
 
 
+@pytest.mark.parametrize("base", ["mlm", "cls"])
+def test_a_head_loses_what_a_wrapper_put_before_it(berts, base):
+    classifier, tuned, folder = berts
+    bank = tvbank.create(folder / "bank", folder / base)
+    wrapped = {f"module.{name}": tensor for name, tensor in tuned.state_dict().items()}
+    torch.save(wrapped, folder / "ddp.pt")
+    bank.add("t", folder / "ddp.pt", tvbank.Exact())
+    assert not any(name.startswith("module") for name in bank["t"].extras)
+    switch = tvbank.attach(classifier, bank)
+    with switch("t"):
+        state = tuned.state_dict()
+        assert all(torch.equal(t, state[n]) for n, t in classifier.state_dict().items())
+        assert switch.unused == ()
+
+
+def test_names_in_any_script(made_vit):
+    bank, tuned = made_vit
+    odd = {"layers.\u00b2.weight": torch.ones(2), "\u0663.x": torch.ones(1)}
+    task = bank.add("t", {**tuned.state_dict(), **odd}, tvbank.Exact())
+    assert set(task.extras) == set(odd)
+
+
+@pytest.fixture
+def made_vit(tmp_path):
+    base = families.make("vit")
+    base.save_pretrained(tmp_path / "base")
+    return tvbank.create(tmp_path / "bank", tmp_path / "base"), families.tuned(base)
+
+
 def test_old_names_of_bert(berts):
     _, tuned, folder = berts
     old = load_file(folder / "cls" / "model.safetensors")
