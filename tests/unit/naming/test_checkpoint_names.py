@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as tf
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import tvbank
 from tvbank.errors import UnitMismatchError, UsageError
@@ -177,8 +177,6 @@ def test_old_names_of_bert(berts):
         ): t
         for name, t in old.items()
     }
-    from safetensors.torch import save_file
-
     save_file(old, folder / "cls" / "model.safetensors", {"format": "pt"})
     bank = tvbank.create(folder / "bank", folder / "cls")
     assert "bert.embeddings.LayerNorm.gamma" in bank.layout.by_name
@@ -223,3 +221,25 @@ def test_a_head_of_another_name_is_not_taken_for_the_bases(tmp_path):
     assert list(task.extras) == ["score.weight"]
     assert "'lm_head.weight' of the base are not in it" in task.remarks[-1]
     assert (bank.state_dict("t")["lm_head.weight"] == 9).all()
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_a_tie_under_another_name_on_either_side_is_that_tie(family, tmp_path):
+    """What tensor of a tie a file lists is chance: save_pretrained and save_model choose apart."""
+    base = families.make(family)
+    tuned = families.tuned(base)
+    base.save_pretrained(tmp_path / "base")
+    tuned.save_pretrained(tmp_path / "tuned")
+    bank = tvbank.create(tmp_path / "bank", tmp_path / "base")
+    weights = load_file(tmp_path / "tuned" / "model.safetensors")
+    listed = next(name for name in weights if "shared" in name)
+    other = listed.replace("shared", "decoder.embed_tokens")
+    weights[other] = weights.pop(listed)
+    save_file(weights, tmp_path / "tuned" / "model.safetensors", {"format": "pt"})
+    task = bank.add("t", tmp_path / "tuned", tvbank.Exact())
+    assert not task.extras
+    live = type(base).from_pretrained(tmp_path / "base").eval()
+    with tvbank.attach(live, bank)("t"):
+        state = tuned.state_dict()
+        assert all(torch.equal(t, state[n]) for n, t in live.state_dict().items())
+        assert live.get_input_embeddings().weight is live.get_decoder().embed_tokens.weight
