@@ -36,7 +36,7 @@ def base(tmp_path):
     for name in ("tokenizer.json", "chat_template.jinja", "LICENSE"):
         (folder / name).write_text(name)
     for name in ("README.md", "training_args.bin", "trainer_state.json", ".gitattributes",
-                 "adapter_config.json", "all_results.json"):  # fmt: skip
+                 "all_results.json"):  # fmt: skip
         (folder / name).write_text("not to be copied")
     return folder
 
