@@ -4,11 +4,13 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 import tvbank
 from tvbank.errors import BaseMismatchError, NonFiniteError
 from tvbank.merging import merge_recipe
+from tvbank.merging.recipes.methods.trimming import among_largest, among_smallest
 from tvbank.storage import MemoryStorage
 
 TASKS = ("cats", "dogs", "birds")
@@ -285,3 +287,17 @@ def test_equal_magnitudes_at_the_cut_are_kept_from_the_front():
 
     assert kept("ties", density=0.5) == [1, -1, 0, 3, 0, 0, 0, 2]
     assert kept("breadcrumbs", density=0.5, gamma=0.25) == [0, 0, 1, 0, 1, 1, -1, 0]
+
+
+def test_ranks_are_those_of_a_stable_sort():
+    chance = np.random.default_rng(5)
+    for size in (1, 2, 50, 3000):
+        exact = np.abs(chance.standard_normal(size)).astype("f4")
+        for sizes in (exact, np.round(exact, 1), np.zeros(size, "f4"), exact * np.float32(1e-42)):
+            rising = np.argsort(sizes, kind="stable")
+            falling = np.argsort(-sizes, kind="stable")
+            for count in {0, 1, size // 3, size - 1, size}:
+                found = among_smallest(torch.from_numpy(sizes), count)
+                assert set(np.flatnonzero(found.numpy())) == set(rising[:count])
+                found = among_largest(torch.from_numpy(sizes), count)
+                assert set(np.flatnonzero(found.numpy())) == set(falling[:count])
