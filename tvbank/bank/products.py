@@ -29,6 +29,7 @@ from tvbank.bank.reader import StoredFrame
 from tvbank.bank.room import room, working_bytes
 from tvbank.bank.shard import crc32c
 from tvbank.bank.snapshot import missing, read_stored
+from tvbank.bank.zarr_documents import products_document
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
@@ -165,6 +166,12 @@ def check_revision(layout: Layout, revision: Revision) -> None:
         raise FormatError(
             "layout", f"{PRODUCTS_CHUNK} has {stored.size} bytes, its products others"
         )
+
+
+def products_documents(revision: Revision) -> dict[str, bytes]:
+    """The zarr document of a revision's products, by key; none where there are none."""
+    stored = revision.objects.get(PRODUCTS_CHUNK) if revision.products else None
+    return {} if stored is None else {PRODUCTS: products_document(stored.size)}
 
 
 @final

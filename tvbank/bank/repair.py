@@ -33,6 +33,7 @@ from tvbank.bank.documents import (
     record_of,
 )
 from tvbank.bank.extras import extras_documents
+from tvbank.bank.products import products_documents
 from tvbank.bank.rebuilt import Rebuilder
 from tvbank.bank.rewritten import original_of, original_root
 from tvbank.bank.router_documents import RouterRevision, decode_router
@@ -173,7 +174,8 @@ class _Repair:
                 except CorruptionError:
                     continue  # verifying says so
                 fixed = {DELTA: delta_document(layout, revision.element)}
-                self._fixed(folder, fixed | extras_documents(revision.extras), revision)
+                fixed |= extras_documents(revision.extras) | products_documents(revision)
+                self._fixed(folder, fixed, revision)
         for name, routed in catalog.routers.items():
             folder = f"routers/{name}/{routed.revision}"
             data = self._document(f"{folder}/zarr.json", RouterRevision, routed.revision)

@@ -21,7 +21,7 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.extras import extras_documents
 from tvbank.bank.making import BASE_LOCATION, read_location
-from tvbank.bank.product_records import PRODUCTS, PRODUCTS_CHUNK
+from tvbank.bank.products import products_documents
 from tvbank.bank.reader import DeltaReader
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.shard import CHECKSUM_BYTES
@@ -32,7 +32,6 @@ from tvbank.bank.zarr_documents import (
     MARKER,
     delta_document,
     markers,
-    products_document,
 )
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
@@ -219,8 +218,7 @@ class _TaskCheck:
             return
         expected = {DELTA: delta_document(self._layout, self._entry.element)}
         expected |= extras_documents(revision.extras)
-        if revision.products:
-            expected[PRODUCTS] = products_document(revision.objects[PRODUCTS_CHUNK].size)
+        expected |= products_documents(revision)
         for key, document in expected.items():
             if revision.objects.get(key) != record_of(document):
                 yield self._contradiction("document-syntax", f"{key} is not what it should be")

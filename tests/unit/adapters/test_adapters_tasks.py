@@ -1,5 +1,7 @@
 """Tasks of products: read, merged, copied, packed, verified like any other."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -125,6 +127,21 @@ def test_copied_packed_replaced_and_collected(made, tmp_path):
     copy.remove("cats")
     assert copy.gc(0).objects > 3
     assert not any("products" in found.key for found in copy.storage.list())
+
+
+def test_what_zarr_rewrote_of_a_task_of_products_is_repaired(made, tmp_path):
+    tvbank.copy(made[0].storage, tmp_path / "copy", ["cats"])
+    bank = tvbank.open(tmp_path / "copy")
+    document = bank["cats"].products.key.replace("c/0", "zarr.json")
+    bank.storage.put(document, json.dumps(json.loads(bank.storage.get(document))).encode())
+    assert {fault.key for fault in bank.verify()} == {document}
+    tvbank.repair(bank.storage)
+    assert bank.verify() == []
+    bank.storage.delete("zarr.json")
+    tvbank.repair(bank.storage)
+    again = tvbank.open(tmp_path / "copy")
+    assert again.verify() == []
+    assert (again["cats"][Q].to_dense() == made[0]["cats"][Q].to_dense()).all()
 
 
 def test_a_unit_takes_one_range_beside_the_revision_document(made):
