@@ -13,14 +13,20 @@ from artefacts import bits_of, restored
 from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 import tvbank
@@ -38,6 +44,9 @@ def write(path, architecture, tensors, **members):
     """A GGUF file of tensors under GGUF's names."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name("tiny")
+    writer.add_pad_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
     writer.add_token_list([f"t{n}" for n in range(32)])
     for name, value in members.items():
         key = f"{architecture}.{name.replace('__', '.')}"
@@ -101,6 +110,12 @@ def model_of(architecture):
         return LlamaForCausalLM(LlamaConfig(**SMALL, tie_word_embeddings=False))
     if architecture == "qwen2":
         return Qwen2ForCausalLM(Qwen2Config(**SMALL, tie_word_embeddings=False))
+    if architecture == "qwen3":
+        return Qwen3ForCausalLM(Qwen3Config(**SMALL, head_dim=128, tie_word_embeddings=False))
+    if architecture == "phi3":
+        return Phi3ForCausalLM(Phi3Config(**SMALL, pad_token_id=0, bos_token_id=1, eos_token_id=2))
+    if architecture == "gemma2":
+        return Gemma2ForCausalLM(Gemma2Config(**SMALL, head_dim=4))
     if architecture == "gemma3":
         return Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, head_dim=4))
     return GPT2LMHeadModel(GPT2Config(vocab_size=32, n_embd=16, n_layer=2, n_head=4))
@@ -118,7 +133,7 @@ def converted(architecture, state, tied):
         own = f"{table.get_name(stem)}.{end}"
         if architecture == "llama" and "_proj" in name and ("q_proj" in name or "k_proj" in name):
             weights = paired(weights, 4 if "q_proj" in name else 2)
-        if architecture == "gemma3" and name.endswith("norm.weight"):
+        if architecture.startswith("gemma") and name.endswith("norm.weight"):
             weights = weights + 1
         parts = name.split(".")
         if architecture == "gpt2" and weights.ndim == 2 and parts[-2].startswith("c_"):
@@ -128,7 +143,9 @@ def converted(architecture, state, tied):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma3", "gpt2"])
+@pytest.mark.parametrize(
+    "architecture", ["llama", "qwen2", "qwen3", "phi3", "gemma2", "gemma3", "gpt2"]
+)
 def test_a_fine_tune_in_gguf_of_a_base_that_transformers_wrote(tmp_path, architecture):
     model = model_of(architecture)
     model.save_pretrained(tmp_path / "base")
@@ -137,14 +154,15 @@ def test_a_fine_tune_in_gguf_of_a_base_that_transformers_wrote(tmp_path, archite
             weights += 0.01 * torch.randn(weights.shape)
     tied = model.config.tie_word_embeddings
     tensors = converted(architecture, model.state_dict(), tied)
-    members = MEMBERS | ({"attention__key_length": 4} if architecture == "gemma3" else {})
+    wide = {"attention__key_length": 4} if architecture.startswith("gemma") else {}
+    members = MEMBERS | wide
     write(tmp_path / "tuned.gguf", architecture, tensors, **members)
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="tuned.gguf").state_dict()
     got = restored(tmp_path / "base", tmp_path / "tuned.gguf")
     expected = {name: theirs[name] for name in got}
     assert bits_of(got) == bits_of(expected)
     assert set(theirs) - set(got) <= {"lm_head.weight"}
-    if architecture != "gemma3":  # there x + 1 - 1 rounds
+    if not architecture.startswith("gemma"):  # there x + 1 - 1 rounds
         assert bits_of(got) == bits_of({n: model.state_dict()[n] for n in got})
 
 
