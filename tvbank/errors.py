@@ -14,6 +14,7 @@ __all__ = [
     "BankExistsError",
     "BankNotFoundError",
     "BaseMismatchError",
+    "BaseNeededError",
     "CheckpointError",
     "ConflictError",
     "CorruptionError",

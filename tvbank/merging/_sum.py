@@ -27,6 +27,7 @@ from tvbank.coding.decoding.table import (
     Batch,
     address_of,
     batch_of,
+    give_base,
 )
 from tvbank.coding.faults import raise_stopped
 from tvbank.coding.kernel import kernel
@@ -84,6 +85,7 @@ def _add(
     start = np.ascontiguousarray(base)
     kind = KINDS.index(base.dtype.name)
     at = address_of(start)
+    give_base(batch.table, int(at), start.dtype.itemsize)
     fault = int(_add_steps(batch.table, weights, total.size, kind, at, *places))
     return fault + 0 * start.size  # a use after the loop, so that the memory stays
 

@@ -36,6 +36,7 @@ for load, (array, outside) in loads.items():
 
 random.seed(5)
 numbers = np.random.default_rng(5)
+WEIGHTS = numbers.integers(0, 2**16, 2**24 // 64).astype(np.uint16)  # for frames given a base
 decoded = refused = 0
 vectors = sorted(Path(sys.argv[1]).rglob("*.bin"))
 assert len(vectors) > 300
@@ -47,7 +48,7 @@ for path in vectors:
             damaged[place] ^= 1 << random.randrange(8)
         if int.from_bytes(damaged[8:12], "little") <= 100_000:
             try:
-                decode_sparse(damaged)
+                decode_sparse(damaged, None, WEIGHTS)
                 decoded += 1
             except FrameError:
                 refused += 1
@@ -61,7 +62,7 @@ for length in (1, 63, 64, 65, 200):
             numbers.geometric(0.1, length).astype(np.int32),
         ):
             chunk = np.where(mask, values, values.dtype.type(0))
-            sizes = frame_sizes(chunk)
+            sizes = frame_sizes(chunk, version=2)
             forced = [{"mask": name} for name, size in sizes.masks.items() if size is not None]
             forced += [{"values": name} for name, size in sizes.values.items() if size is not None]
             for force in forced:
@@ -76,8 +77,8 @@ for length in (1, 63, 64, 65, 200):
                     if random.random() < 0.5:
                         del damaged[random.randrange(len(damaged)) :]
                     try:
-                        decode_sparse(damaged)
-                        decode_frame(damaged)
+                        decode_sparse(damaged, None, WEIGHTS)
+                        decode_frame(damaged, None, WEIGHTS)
                         decoded += 1
                     except FrameError:
                         refused += 1
