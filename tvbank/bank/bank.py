@@ -329,13 +329,17 @@ class Bank(Mapping[str, Task]):
         except TaskExistsError:  # unless it was removed since
             refuse_existing(read_root_to_change(self.storage)[0].tasks, name, replace=replace)
 
-    def remove(self, name: str, *, fold: bool = False) -> None:
+    def remove(
+        self, name: str, *, fold: bool = False, base: CheckpointSource | None = None
+    ) -> None:
         """Take a task out of the catalog; ``gc`` frees its bytes.
 
         Args:
             name: of the task.
             fold: whether its steps go into those of the tasks that start from it, whose weights
                 stay what they are, bit for bit; they get new revisions.
+            base: the base's weights, to fold what was stored given them; by default those that
+                ``create`` was given.
 
         Raises:
             TaskNotFoundError: the bank has no task of that name.
@@ -345,7 +349,9 @@ class Bank(Mapping[str, Task]):
         if fold:
             from tvbank.bank.folding import remove_folded  # numba, with the codec
 
-            self._catalog = remove_folded(self.storage, self.layout, name)
+            self._catalog = remove_folded(
+                self.storage, self.layout, name, lambda: self.base_source(base)
+            )
         else:
             self._catalog = remove_task(self.storage, self.layout, name)
 

@@ -17,17 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.ahead import all_cores
-from tvbank.bank.chains import ParentRecord, children
+from tvbank.bank.chains import ParentRecord, ancestors, children
 from tvbank.bank.documents import Catalog, CatalogEntry, encode_document, record_of
 from tvbank.bank.encoder import encode_chunk
 from tvbank.bank.publish import put_prepared, refuse_changed, replace_root
 from tvbank.bank.reader import StoredFrame
 from tvbank.bank.snapshot import find_task, read_root_to_change
+from tvbank.bank.starting import ParentState
 from tvbank.bank.task import Task
 from tvbank.bank.writer import Prepared, RevisionWriter, Spool
+from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
+from tvbank.coding.header import GIVEN_BASE
 from tvbank.compress import Exact
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import MemoryStorage, Storage
+from tvbank.vector import BaseModel
 
 #: Gives the base's weights of a unit, flat.
 Weights = Callable[[str], NDArray[Any]]
@@ -114,11 +118,20 @@ def folded(task: Task, layout: Layout, weights: Weights | None = None) -> Task:
     return Task(storage, layout, task.name, prepared.entry)
 
 
-def remove_folded(storage: Storage, layout: Layout, name: str) -> Catalog:
+def remove_folded(
+    storage: Storage, layout: Layout, name: str, base: Callable[[], CheckpointSource]
+) -> Catalog:
     """Take a task out of the catalog, its steps folded into those of the tasks that start from it.
 
     Their revisions change, so those that start from them are written anew, too: with the same
     objects, but for the document that names the parent. All appear at once.
+
+    Args:
+        storage: holds the bank.
+        layout: of the bank.
+        name: of the task.
+        base: says where the base's weights are; asked only if entries are given what they start
+            from.
 
     Raises:
         TaskNotFoundError: the bank has no task of that name.
@@ -130,10 +143,14 @@ def remove_folded(storage: Storage, layout: Layout, name: str) -> Catalog:
         tasks = read_root_to_change(storage)[0].tasks
         find_task(storage, tasks, name)
         entries: dict[str, CatalogEntry] = {}
+        weights: Weights | None = None
+        if any(GIVEN_BASE in tasks[each].features for each in (name, *children(tasks, name))):
+            checkpoint = stack.enter_context(borrow_checkpoint(base()))
+            weights = _start_of(storage, layout, tasks, name, BaseModel(layout, checkpoint), pool)
         for child in children(tasks, name):
             both = Task(storage, layout, child, tasks[child], ancestors={name: tasks[name]})
             spool = stack.enter_context(Spool())
-            prepared = fold(layout, both, spool, tasks[name].parent, pool)
+            prepared = fold(layout, both, spool, tasks[name].parent, pool, weights)
             put_prepared(storage, child, prepared)
             entries[child] = prepared.entry
             _follow(storage, layout, tasks, child, entries)
@@ -144,6 +161,24 @@ def remove_folded(storage: Storage, layout: Layout, name: str) -> Catalog:
             return {n: entries.get(n, entry) for n, entry in newest.items() if n != name}
 
         return replace_root(storage, layout, edit)
+
+
+def _start_of(
+    storage: Storage,
+    layout: Layout,
+    tasks: Mapping[str, CatalogEntry],
+    name: str,
+    base: BaseModel,
+    pool: Executor,
+) -> Weights:
+    """What the entries of a task start from: its parent's weights, or the base's."""
+    if tasks[name].parent is None:
+        return lambda unit: base.read(unit).reshape(-1)
+    *above, parent = ancestors(tasks, name)
+    entries = {each: tasks[each] for each in above}
+    task = Task(storage, layout, parent, tasks[parent], ancestors=entries)
+    state = ParentState(base, task, pool)
+    return lambda unit: state.read_unchecked(unit).reshape(-1)
 
 
 def _follow(

@@ -196,9 +196,10 @@ def remove(
         bool,
         typer.Option("--fold", help="Put its steps into those of the tasks that start from it."),
     ] = False,
+    base: BaseOption = None,
 ) -> None:
     """Remove a task from the catalog; `tvbank gc` frees its bytes."""
-    tvbank.open(bank).remove(task, fold=fold)
+    tvbank.open(bank).remove(task, fold=fold, base=base)
     say(f"removed {task}; `tvbank gc {bank}` frees its bytes")
 
 

@@ -262,3 +262,23 @@ def test_a_chain_that_the_revision_does_not_state_is_refused(bank):
     forged(bank, lambda _: tasks)
     with pytest.raises(CorruptionError, match="contradicts"):
         tvbank.open(bank.storage)["step-5"].document  # noqa: B018
+
+
+def test_steps_given_their_start_fold_beside_the_base(tmp_path):
+    rng = np.random.default_rng(0)
+    states = [{"w": rng.standard_normal((256, 256), dtype=np.float32)}]
+    for _ in range(4):
+        noise = rng.standard_normal((256, 256), dtype=np.float32)
+        states.append({"w": states[-1]["w"] + np.float32(3e-7) * noise})
+    bank = tvbank.create(tmp_path / "bank", states[0])
+    for number in range(1, 5):
+        parent = f"step-{number - 1}" if number > 1 else None
+        compressor = tvbank.Exact(standalone=False)
+        task = bank.add(f"step-{number}", states[number], compressor, parent=parent)
+        assert task.needs_base
+    for gone in ("step-2", "step-1"):
+        bank.remove(gone, fold=True)
+        assert bank.verify() == []
+        for number in (3, 4):
+            found = chained.exported(bank, f"step-{number}", tmp_path, states[0])
+            chained.assert_state(found, states[number])
