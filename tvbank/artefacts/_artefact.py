@@ -105,6 +105,11 @@ class Artefact(ABC):
             UsageError: something must be given that is not; or is given and of no use.
         """
 
+    @property
+    def refusal(self) -> str:
+        """Why it cannot be added to any base, and what to do; empty if it can."""
+        return ""
+
     def needs(self) -> Mapping[str, str]:
         """What must be given so that it can be added: those of ``takes`` that it lacks."""
         return {}

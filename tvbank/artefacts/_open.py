@@ -93,6 +93,8 @@ def refuse_as_base(source: CheckpointSource) -> None:
     """
     found = None if isinstance(source, Checkpoint) else find_artefact(source)
     if found is not None and not isinstance(found, ResearchDict):
+        if found.refusal:  # a quantised model, for one: not even a change
+            raise CheckpointError(found.refusal)
         raise CheckpointError(
             f"{found.source} is {found.title}, which changes a base and is none: give the base's "
             "weights, and add this to its bank"

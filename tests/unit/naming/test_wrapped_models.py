@@ -7,6 +7,7 @@ import peft
 import pytest
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import Chunk, Transpose, WeightConverter
 
@@ -198,26 +199,30 @@ def test_a_frozen_module_says_so(tmp_path):
         bank.add("t", frozen)
 
 
-def test_a_quantised_base_says_so(tmp_path):
-    """As bitsandbytes and GPTQ write them: packed integers and scales in place of floats."""
-    base = families.make("llama")
-    base.save_pretrained(tmp_path / "base")
-    tuned = families.tuned(base)
-    from safetensors.torch import load_file, save_file
-
-    folder = tmp_path / "base"
-    packed = {}
+def packed(folder, parts):
+    """A folder whose linear layers have packed integers, and what quantisers keep beside them."""
+    weights = {}
     for name, tensor in load_file(folder / "model.safetensors").items():
         if name.endswith("proj.weight"):
-            packed[name.replace(".weight", ".qweight")] = tensor.to(torch.int32)
-            packed[name.replace(".weight", ".scales")] = torch.ones(2)
+            kept = {part: torch.ones(2, dtype=torch.int32) for part in parts}
+            weights |= {name.removesuffix("weight") + part: t for part, t in kept.items()}
         else:
-            packed[name] = tensor
-    save_file(packed, folder / "model.safetensors", {"format": "pt"})
-    bank = tvbank.create(tmp_path / "bank", folder)
-    with pytest.raises(UnitMismatchError, match="the bank's base is quantised"):
-        bank.add("t", tuned)
-    with pytest.raises(BaseMismatchError, match="the bank's base is quantised"):
+            weights[name] = tensor
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def test_a_quantised_base_says_so(tmp_path):
+    base = families.make("llama")
+    for kind in ("gptq", "bnb"):
+        base.save_pretrained(tmp_path / kind)
+    packed(tmp_path / "gptq", ["qweight", "qzeros", "scales", "g_idx"])
+    with pytest.raises(CheckpointError, match="quantised model"):
+        tvbank.create(tmp_path / "bank", tmp_path / "gptq")
+    packed(tmp_path / "bnb", ["weight", "weight.absmax", "weight.quant_map"])
+    bank = tvbank.create(tmp_path / "bank", tmp_path / "bnb")
+    with pytest.raises(UnitMismatchError, match=r"bank's base is quantised.*weight\.absmax"):
+        bank.add("t", families.tuned(base))
+    with pytest.raises(BaseMismatchError, match=r"bank's base is quantised|int32 .* in the base"):
         tvbank.attach(base, bank)
 
 
