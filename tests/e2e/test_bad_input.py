@@ -198,7 +198,9 @@ def test_files_of_unknown_kinds(shell, name):
 def test_a_file_of_another_kind_than_its_name_says(shell):
     path = shell.folder / "weights.gguf"
     path.write_bytes(shell.dogs.read_bytes())
-    refused(shell, AT_FAULT, "add", shell.bank, "new", path, words=[str(path), "is no GGUF file"])
+    refused(
+        shell, AT_FAULT, "add", shell.bank, "new", path, words=[str(path), "called a GGUF file"]
+    )
 
 
 def test_a_pickle_that_would_run_code(shell):

@@ -157,7 +157,7 @@ class _Work:
                         raise _ChangedError
 
                 self._write(restored, pool, prove)
-        except (_ChangedError, CheckpointError) as error:
+        except CheckpointError as error:
             if replace:
                 return self.from_base()
             raise UsageError(
@@ -195,7 +195,7 @@ class _Work:
         )
 
 
-class _ChangedError(Exception):
+class _ChangedError(CheckpointError):
     """A file is not what its follower wrote."""
 
 

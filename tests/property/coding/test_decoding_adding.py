@@ -38,7 +38,7 @@ def one_by_one(base, weights, frames):
 
 
 def compare(base, weights, frames):
-    found = sum_at_once(base, weights, frames, LENGTH)
+    found = sum_at_once(base, weights, frames, LENGTH, is_float=True)
     try:
         expected = one_by_one(base, weights, frames)
     except (FrameError, NonFiniteError):
@@ -82,4 +82,5 @@ def test_what_is_not_valid_is_left_to_the_slow_way(kind, flips, cut):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_not_finite_is_left_to_the_slow_way(dtype):
     base = np.full(LENGTH, np.inf, np.float32).astype(dtype)
-    assert sum_at_once(base, np.ones(1, np.float32), [frame(1, 0.4, "sign")], LENGTH) is None
+    frames = [frame(1, 0.4, "sign")]
+    assert sum_at_once(base, np.ones(1, np.float32), frames, LENGTH, is_float=True) is None

@@ -75,7 +75,7 @@ class Odd(servers.Recording):
                     self.answer(404, {}, b"")
                     return
                 suffix = (asked or "").startswith("bytes=-")
-                part = servers._part(content, asked) if content else None
+                part = servers.part_of(content, asked) if content else None
                 whole = {} if part is None else {
                     "Content-Range": f"bytes {part[0]}-{part[1] - 1}/{len(content)}"
                 }  # fmt: skip
@@ -247,7 +247,7 @@ class Endless(servers.Recording):
             def do_GET(self):
                 path, asked = folder / self.path.lstrip("/"), self.headers.get("Range")
                 data = path.read_bytes() if path.is_file() else b""
-                start, stop = servers._part(data, asked)
+                start, stop = servers.part_of(data, asked)
                 self.send_response(206 if asked else 200)
                 self.send_header("Content-Length", str(stop - start + more))
                 if asked:

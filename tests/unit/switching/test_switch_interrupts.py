@@ -20,6 +20,9 @@ from tvbank.switching._threads import Crew
 
 FOLDER = str(Path(switching.__file__).parent)
 
+#: Sums of models with units in float64, which stay as in the base.
+pytestmark = pytest.mark.filterwarnings("ignore:the sum leaves units")
+
 
 class Interrupter:
     """Raises once, at the n-th line that runs in the package on this thread; lists the lines."""

@@ -42,6 +42,7 @@ def test_a_task_is_what_export_writes_and_off_is_the_base(model, tmp_path):
     assert switch.active is None
 
 
+@pytest.mark.filterwarnings("ignore:the sum leaves units")  # those in float64
 @pytest.mark.usefixtures("reach")
 def test_a_sum_is_what_merge_returns(model):
     state = live.state_of(model)
