@@ -211,10 +211,11 @@ class Bank(Mapping[str, Task]):
         self._refuse_existing(name, replace=replace)
         if (adapter := open_adapter(checkpoint)) is not None:
             with adapter:
-                if given:
+                options = {"given": given, "missing": missing, "names": names}
+                if beside := [option for option, value in options.items() if value]:
                     raise UsageError(
-                        f"{adapter.source} is an adapter: nothing need be given beside it (got "
-                        f"{', '.join(given)})"
+                        f"{adapter.source} is an adapter, which says itself what it changes: "
+                        f"{', '.join(beside)} is for other fine-tunes"
                     )
                 return self._add_adapter(
                     name, adapter, compressor, metadata, base=base, replace=replace,

@@ -32,7 +32,7 @@ from tvbank.bank.snapshot import missing, read_stored
 from tvbank.bank.zarr_documents import products_document
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError
-from tvbank.layout import Layout, UnitRecord
+from tvbank.layout import Layout
 from tvbank.storage import ObjectNotFoundError, Storage
 
 #: Entries that are made at a time where only some are kept.
@@ -277,8 +277,3 @@ def encode_products(
     ordered = [by_unit[unit.name] for unit in layout.units if unit.name in by_unit]
     records = tuple(product.record for product in ordered)
     return records, b"".join(product.to_bytes() for product in ordered)
-
-
-def check_unit(unit: UnitRecord, product: Product) -> bool:
-    """Whether a product has the form of a unit."""
-    return (product.b.shape, product.a.shape) == product.record.shapes(unit.shape)

@@ -11,7 +11,7 @@ from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 import tvbank
-from tvbank.errors import CheckpointError, NonFiniteError, UnitMismatchError
+from tvbank.errors import CheckpointError, NonFiniteError, UnitMismatchError, UsageError
 
 CONFIG = LoraConfig(r=2, target_modules=["q_proj"])
 A = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
@@ -60,6 +60,13 @@ def test_of_another_base_by_names(folder, tmp_path):
 def test_of_another_base_by_shapes(bank, folder):
     retensor(folder, lambda w: w.update({A: torch.zeros(2, 31)}))
     refused(bank, folder, UnitMismatchError, r"adds \[32, 31\]", r"\[32, 32\]", "someone/llama")
+
+
+@pytest.mark.parametrize(
+    "options", [{"missing": "base"}, {"names": {"a": "b"}}, {"given": {"scale": 1}}]
+)
+def test_what_is_of_other_fine_tunes(bank, folder, options):
+    refused(bank, folder, UsageError, *options, "other fine-tunes", **options)
 
 
 def test_of_a_quantised_base(folder, tmp_path):
