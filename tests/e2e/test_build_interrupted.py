@@ -23,6 +23,32 @@ TASKS = {
 }
 
 
+#: In a worker process: a job of the second task ends the process as it looks at its checkpoint.
+DYING = """
+import importlib.machinery, os, sys
+
+class Dying:
+    def find_spec(self, name, path=None, target=None):
+        if name != "tvbank.building._jobs":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+        def run_and_change(module):
+            run(module)
+            check = module.Tuned.check_identity
+            def die(self):
+                if "t1" in self.checkpoint:
+                    os._exit(7)
+                check(self)
+            module.Tuned.check_identity = die
+        spec.loader.exec_module = run_and_change
+        return spec
+
+if "_worker" in " ".join(sys.orig_argv):
+    sys.meta_path.insert(0, Dying())
+"""
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(_task, "_GRAIN", 100)
@@ -86,19 +112,7 @@ def test_a_worker_process_that_is_killed_in_mid_job(folder):
 def test_a_worker_that_dies_of_a_job_every_time(folder, monkeypatch):
     """It fails its task, after so many tries; the other task is built."""
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    (folder / "sitecustomize.py").write_text(
-        "import os, sys, threading, time\n"
-        "def watch():\n"
-        "    while 'tvbank.building._jobs' not in sys.modules: time.sleep(0.01)\n"
-        "    from tvbank.building import _jobs\n"
-        "    check = _jobs.Tuned.check_identity\n"
-        "    def die(self):\n"
-        "        if 't1' in self.checkpoint: os._exit(7)\n"
-        "        check(self)\n"
-        "    _jobs.Tuned.check_identity = die\n"
-        "if '_worker' in ' '.join(sys.orig_argv):\n"
-        "    threading.Thread(target=watch, daemon=True).start()\n"
-    )
+    (folder / "sitecustomize.py").write_text(DYING)
     report = tvbank.build(manifests.write(folder, TASKS), workers=1)
     assert report.built == ("half",)
     assert "its worker process ended with status 7" in report.failed["exact"]

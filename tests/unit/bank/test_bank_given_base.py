@@ -16,7 +16,7 @@ import tvbank
 from tvbank.checkpoint import open_checkpoint
 from tvbank.cli import app
 from tvbank.compress.registry import compressor_named
-from tvbank.errors import BaseMismatchError, BaseNeededError, CorruptionError
+from tvbank.errors import BaseMismatchError, BaseNeededError, CorruptionError, UsageError
 from tvbank.storage import MemoryStorage
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
@@ -233,11 +233,18 @@ def test_whoever_writes_may_choose_on_the_command_line():
 def test_a_parent_given_the_base_is_folded_into_a_child_only_beside_it():
     base = model("bfloat16")
     bank = tvbank.create(MemoryStorage(), base, chunk_length=4096)
-    bank.add("s1", model("bfloat16", moves=1), GIVEN, base=base)
-    bank.add("s2", model("bfloat16", moves=2), GIVEN, base=base, parent="s1")
-    with pytest.raises(BaseNeededError, match="stored given the base"):
-        bank.remove("s1", fold=True)
-    assert set(bank) == {"s1", "s2"}
+    bank.add("s1", model("bfloat16", moves=1), GIVEN)
+    bank.add("s2", model("bfloat16", moves=2), GIVEN, parent="s1")
+    wanted = bank.state_dict("s2")
+    with pytest.raises(UsageError, match="base"):
+        tvbank.open(bank.storage).remove("s1", fold=True)
+    assert set(tvbank.open(bank.storage)) == {"s1", "s2"}
+    bank.remove("s1", fold=True)
+    assert set(bank) == {"s2"}
+    found = bank.state_dict("s2")
+    assert all(
+        torch.equal(wanted[n].view(torch.int16), t.view(torch.int16)) for n, t in found.items()
+    )
     assert bank.verify(base=base) == []
 
 
