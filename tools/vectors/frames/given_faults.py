@@ -43,6 +43,14 @@ def given_faults() -> list[FrameFault]:
         ("mask-encoding", made(element=0), "base-blocks are for int32 only"),
         ("mask-encoding", made(mask=10), "mask encoding 10"),
         ("value-encoding", made(value=10), "value encoding 10"),
+        (
+            "value-encoding",
+            frame(
+                "int32", 16, POSITIONS, ("bitmap", 0), b"\x12\x02", ("base-magnitudes", 0), values,
+                element=0,
+            ),
+            "base-magnitudes are for int32 only",
+        ),
         ("mask-parameter", made(mask_parameter=15), "base-blocks: rows of 15"),
         ("value-parameter", made(value_parameter=1), "base-magnitudes: 1"),
         ("mask-section", made(mask[:-2]), "base-blocks: a word is missing"),
