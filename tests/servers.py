@@ -126,6 +126,9 @@ def part_of(data: bytes | None, asked: str | None) -> tuple[int, int] | None:
     return (start, stop) if start < stop else None
 
 
+#: Its earlier name, by which programs outside of the tests import it.
+_part = part_of
+
 #: Called with a request's number, its method and path: what goes wrong, or None.
 Plan = Callable[[int, str, str], str | None]
 
