@@ -34,15 +34,26 @@ class Result(NamedTuple):
     crash: str | None
 
 
-def fuzz(name: str, seconds: int, corpus: Path, crashes: Path, runs: int | None = None) -> Result:
+class Limits(NamedTuple):
+    """How long a target runs: ``seconds``, or ``runs`` inputs if these come first.
+
+    ``seed`` makes the inputs those of every other run with that seed.
+    """
+
+    seconds: int
+    runs: int | None = None
+    seed: int | None = None
+
+
+def fuzz(name: str, limits: Limits, corpus: Path, crashes: Path) -> Result:
     """Run one target in processes of a few minutes, each from what the ones before found.
 
     The arguments are those of ``_run``.
     """
-    total = _run(name, min(seconds, _SLICE), corpus, crashes, runs)
-    while not total.crash and runs is None and total.seconds < seconds:
-        left = max(1, round(seconds - total.seconds))
-        more = _run(name, min(left, _SLICE), corpus, crashes, runs)
+    total = _run(name, limits._replace(seconds=min(limits.seconds, _SLICE)), corpus, crashes)
+    while not total.crash and limits.runs is None and total.seconds < limits.seconds:
+        left = max(1, round(limits.seconds - total.seconds))
+        more = _run(name, limits._replace(seconds=min(left, _SLICE)), corpus, crashes)
         total = more._replace(
             seconds=total.seconds + more.seconds,
             executions=total.executions + more.executions,
@@ -51,24 +62,31 @@ def fuzz(name: str, seconds: int, corpus: Path, crashes: Path, runs: int | None 
     return total
 
 
-def _run(name: str, seconds: int, corpus: Path, crashes: Path, runs: int | None) -> Result:
+def _run(name: str, limits: Limits, corpus: Path, crashes: Path) -> Result:
     """One process; its output goes through if it fails.
 
     Args:
         name: of ``TARGETS``.
-        seconds: how long, after a start of some seconds.
+        limits: its seconds count after a start of some seconds.
         corpus: a folder, of inputs that are kept and begun with.
         crashes: a folder for the input that a crash came of.
-        runs: stop after so many inputs.
     """
     flags = [
-        f"-max_total_time={seconds}", f"-timeout={_SECONDS}", f"-rss_limit_mb={_MEGABYTES}",
-        f"-artifact_prefix={crashes / name}-", "-print_final_stats=1", f"-runs={runs or -1}",
+        f"-max_total_time={limits.seconds}", f"-timeout={_SECONDS}", f"-rss_limit_mb={_MEGABYTES}",
+        f"-artifact_prefix={crashes / name}-", "-print_final_stats=1", f"-runs={limits.runs or -1}",
+        f"-seed={limits.seed or 0}",
     ]  # fmt: skip
-    jit = {"NUMBA_DISABLE_JIT": "1"} if TARGETS[name].interpreted else {}
+    settings = {"NUMBA_DISABLE_JIT": "1"} if TARGETS[name].interpreted else {}
+    if limits.seed is not None:
+        settings["PYTHONHASHSEED"] = str(limits.seed)
     command = [sys.executable, "-m", "tools.fuzz._child", name, str(corpus / name), *flags]
     ran = subprocess.run(
-        command, cwd=_ROOT, env=os.environ | jit, capture_output=True, text=True, errors="replace"
+        command,
+        cwd=_ROOT,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        errors="replace",
     )
     output = ran.stderr
     found = re.findall(r"^#(\d+)\s+\w+\s+cov: (\d+) ft: \d+ corp: (\d+)/\S+ .*$", output, re.M)
@@ -82,7 +100,7 @@ def _run(name: str, seconds: int, corpus: Path, crashes: Path, runs: int | None)
     peak = re.search(r"stat::peak_rss_mb:\s+(\d+)", output)
     took = re.search(r"Done \d+ runs in (\d+) second", output)
     return Result(
-        name, float(took[1]) if took else seconds, int(number[1] if number else executed),
+        name, float(took[1]) if took else limits.seconds, int(number[1] if number else executed),
         int(coverage), int(inputs), int(peak[1]) if peak else 0, crash,
     )  # fmt: skip
 
@@ -106,6 +124,7 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=int, default=60, help="shared out among the targets")
     parser.add_argument("--runs", type=int, help="stop each target after so many inputs")
+    parser.add_argument("--seed", type=int, help="the same inputs at every run")
     parser.add_argument("--corpus", type=Path, help="folder of inputs to begin with and to keep")
     parser.add_argument("--crashes", type=Path, default=Path(), help="folder for crashing inputs")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -119,7 +138,8 @@ def main() -> int:
         corpus = arguments.corpus or Path(temporary)
         crashes = arguments.crashes.resolve()
         crashes.mkdir(parents=True, exist_ok=True)
-        results = [fuzz(name, seconds, corpus, crashes, arguments.runs) for name in names]
+        limits = Limits(seconds, arguments.runs, arguments.seed)
+        results = [fuzz(name, limits, corpus, crashes) for name in names]
     if arguments.json:
         print(json.dumps([each._asdict() for each in results], indent=1))
     else:

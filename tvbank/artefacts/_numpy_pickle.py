@@ -50,6 +50,8 @@ def load_pickled_dict(path: Path) -> dict[str, NDArray[Any]] | None:
         )
     try:
         content = _plain(_Unpickler(io.BytesIO(pickled), path).load())
+        if isinstance(content, dict):
+            content = {name: _plain(value) for name, value in content.items()}
     except CheckpointError:
         raise
     except Exception as error:  # what an unpickler raises on hostile bytes has no common class
@@ -61,16 +63,13 @@ def load_pickled_dict(path: Path) -> dict[str, NDArray[Any]] | None:
         raise CheckpointError(
             f"{str(path)!r} holds a {type(content).__name__}; a dict was expected"
         )
-    found = {}
     for name, value in content.items():
-        array = _plain(value)
-        if not isinstance(name, str) or not isinstance(array, np.ndarray):
+        if not isinstance(name, str) or not isinstance(value, np.ndarray):
             raise CheckpointError(
                 f"{str(path)!r}: entry {name!r} is no array but a {type(value).__name__}; it is "
                 "no file of masks"
             )
-        found[name] = array
-    return found
+    return content
 
 
 @final

@@ -158,3 +158,20 @@ def test_research_dicts_are_no_fine_tunes(tmp_path, content):
     assert found.kind == "research"
     assert not found.how
     assert "no fine-tune" in found.remark
+
+
+def test_damaged_pickles_of_numpy(tmp_path):
+    masks, _, vector = tall(base_model())
+    base = base_model()
+    np.save(tmp_path / "m.npy", masks)
+    sound = bytearray((tmp_path / "m.npy").read_bytes())
+    refused = 0
+    for place in range(128, len(sound)):
+        damaged = sound.copy()
+        damaged[place] = (damaged[place] + 1) % 256
+        (tmp_path / "m.npy").write_bytes(damaged)
+        try:
+            restored(base, tmp_path / "m.npy", dataset="cats", vector=vector)
+        except TvbankError:
+            refused += 1
+    assert refused > (len(sound) - 128) // 2
