@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from tvbank.bank.repair import RepairReport as RepairReport
     from tvbank.bank.repair import repair as repair
     from tvbank.bank.task import Task as Task
-    from tvbank.bank.task import Unit as Unit
+    from tvbank.bank.unit import Unit as Unit
     from tvbank.bank.verify import Fault as Fault
     from tvbank.building import BuildReport as BuildReport
     from tvbank.building import build as build
@@ -129,7 +129,7 @@ _OWNERS = {
     "Task": "bank.task",
     "TaskArithmetic": "merging",
     "Ties": "merging",
-    "Unit": "bank.task",
+    "Unit": "bank.unit",
     "attach": "switching",
     "build": "building",
     "copy": "bank.copying",

@@ -21,11 +21,16 @@
 ``placing.py``            what a writer finds in place: sound, or written anew
 ``snapshot.py``           reads the documents of one generation, and checked objects
 ``whole.py``              fetches whole shards, and checks their digests
-``reader.py``             reads frames by unit or by shard
+``frames.py``             frames as they are stored, of a unit or all of a task
+``reader.py``             reads them by unit or by shard
 ``room.py``               asks for memory before anything is decoded into it
 ``limits.py``             how much there is: of the machine, its groups, the process
 ``entries.py``            puts their entries together, sparse or dense
-``task.py``               ``Task`` and ``Unit``, the mappings users hold; ``inspect``
+``revision.py``           reads a revision document, and holds it against the catalog
+``unit.py``               ``Unit``: the entries of one unit of a task
+``task.py``               ``Task``, a mapping of units; ``summary.py`` what is stored of each
+``contents.py``           one generation of a bank, task by task, object by object
+``adding.py``             compresses what is given and publishes it as a task
 ``routers.py``            routers as they are stored; ``router_documents.py`` their documents,
                          ``router_names.py`` the mapping of them
 ``bank.py``               ``Bank``, ``create`` and ``open``

@@ -3,46 +3,37 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from tvbank._lazy import from_above
 from tvbank._progress import Counter, Listener, listener
-from tvbank.artefacts import borrow_fine_tune, refuse_as_base
-from tvbank.bank.ahead import all_cores
-from tvbank.bank.chains import ancestors as ancestors_of
+from tvbank.artefacts import refuse_as_base
+from tvbank.bank.contents import Contents
 from tvbank.bank.documents import Catalog, decode_layout
 from tvbank.bank.gc import GRACE, GcReport, collect_garbage
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
-from tvbank.bank.names import check_metadata, check_task_name
-from tvbank.bank.noting import note_config
-from tvbank.bank.publish import publish_task, refuse_existing, refuse_other_bank, remove_task
+from tvbank.bank.publish import refuse_other_bank, remove_task
 from tvbank.bank.router_names import NamedRouters
 from tvbank.bank.snapshot import (
     check_shards,
-    find_task,
     read_layout,
     read_root,
     read_root_if_changed,
-    read_root_to_change,
-    refuse_later_minor,
 )
 from tvbank.bank.task import Task
 from tvbank.bank.verify import Fault, verify
 from tvbank.bank.versions import newest
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
-from tvbank.errors import TaskExistsError, UsageError
+from tvbank.errors import UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
 from tvbank.naming import Names
 from tvbank.storage import Location, Storage, is_url, open_storage
-from tvbank.vector import BaseModel, FineTune, Missing, sort_tensors
+from tvbank.vector import BaseModel, Missing
 
 if TYPE_CHECKING:
     import torch
 
-    from tvbank.adapters import Adapter
-    from tvbank.bank.chains import ParentRecord
     from tvbank.bank.routers import StoredRouter
     from tvbank.compress import Compressor
     from tvbank.routing import Router
@@ -199,136 +190,18 @@ class Bank(Mapping[str, Task]):
             StorageError: the store; the bank is what it was, unless the disk failed just after the
                 new catalog took its place: then it has the task, whole.
         """
-        from tvbank.adapters import open_adapter
-        from tvbank.bank.encoder import Draft  # numba, with the codec
-        from tvbank.bank.starting import start_from
-        from tvbank.bank.writer import Spool, prepare
-        from tvbank.compress import Exact
-        from tvbank.compress.registry import COMPRESSORS
+        from tvbank.bank.adding import Addition, add_task
 
-        check_task_name(name)
-        self.storage.refuse_read_only()
-        self._refuse_existing(name, replace=replace)
-        if (adapter := open_adapter(checkpoint)) is not None:
-            with adapter:
-                options = {"given": given, "missing": missing, "names": names}
-                if beside := [option for option, value in options.items() if value]:
-                    raise UsageError(
-                        f"{adapter.source} is an adapter, which says itself what it changes: "
-                        f"{', '.join(beside)} is for other fine-tunes"
-                    )
-                return self._add_adapter(
-                    name, adapter, compressor, metadata, base=base, replace=replace,
-                    replace_mismatched=replace_mismatched, parent=parent, anchor_every=anchor_every,
-                    progress=progress,
-                )  # fmt: skip
-        if compressor is None and parent is not None:
-            chosen: Compressor = Exact()
-        else:
-            chosen = COMPRESSORS.resolve(compressor)
-        described = check_metadata({} if metadata is None else metadata)
-        source = self.base_source(base)
-        described = note_config(described, source, checkpoint)
-        start = self._start(name, parent, chosen, anchor_every)
-        with (
-            borrow_checkpoint(source) as base_checkpoint,
-            borrow_fine_tune(checkpoint, base_checkpoint, given) as tuned,
-            Spool() as spool,
-            all_cores() as pool,
-        ):
-            model = BaseModel(self.layout, base_checkpoint)
-            fine_tune = FineTune(self.layout, model, tuned, names=names, missing=missing)
-            vector = sort_tensors(
-                fine_tune, chosen.accepts,
-                lossy=chosen.element == "float32", replace_mismatched=replace_mismatched,
-            )  # fmt: skip
-            if vector.remark:
-                warnings.warn(vector.remark, UserWarning, stacklevel=2)
-            total = sum(spec.nbytes for spec in tuned.tensors.values())
-            draft = Draft(
-                self.layout, model, vector, chosen, pool, described,
-                counter=Counter(listener(progress), total),
-            )  # fmt: skip
-            if start is not None:
-                draft = start_from(draft, model, self[start.task], start)
-            prepared = prepare(draft, spool)
-            self._catalog = publish_task(self.storage, self.layout, name, prepared, replace=replace)
+        addition = Addition(
+            name, compressor, {} if metadata is None else metadata, replace, replace_mismatched,
+            given, missing, names, parent, anchor_every, progress,
+        )  # fmt: skip
+        contents = Contents(self.storage, self._catalog, self.layout)
+        added = add_task(contents, addition, checkpoint, lambda: self.base_source(base))
+        self._catalog, remarks = added
         task = self[name]
-        task.remarks = fine_tune.remarks
+        task.remarks = remarks
         return task
-
-    def _add_adapter(
-        self,
-        name: str,
-        adapter: Adapter,
-        compressor: Compressor | str | None,
-        metadata: Mapping[str, Any] | None,
-        *,
-        base: CheckpointSource | None,
-        replace: bool,
-        replace_mismatched: bool,
-        parent: str | None,
-        anchor_every: int | None,
-        progress: Listener,
-    ) -> Task:
-        """As ``add``: its products as they are, else base and adapter as one fine-tune."""
-        from tvbank.adapters import MergedAdapter, bind
-        from tvbank.bank.adapting import prepare_products
-        from tvbank.bank.writer import Spool
-        from tvbank.compress.registry import COMPRESSORS
-
-        bound = bind(adapter, self.layout, lambda: borrow_checkpoint(self.base_source(base)))
-        if compressor is None and parent is None and bound.products is not None:
-            described = check_metadata({} if metadata is None else metadata)
-            counter = Counter(listener(progress), adapter.nbytes)
-            with Spool() as spool:
-                prepared = prepare_products(self.layout, bound, spool, described, counter)
-                self._catalog = publish_task(
-                    self.storage, self.layout, name, prepared, replace=replace
-                )
-            task = self[name]
-            task.remarks = adapter.remarks
-            return task
-        if compressor is None:
-            exact = parent is not None
-        else:
-            exact = COMPRESSORS.resolve(compressor).element == "int32"
-        with MergedAdapter(bound, self.base_source(base), rounded=exact) as merged:
-            return self.add(
-                name, merged, compressor, metadata, base=base, replace=replace,
-                replace_mismatched=replace_mismatched, parent=parent, anchor_every=anchor_every,
-                progress=progress,
-            )  # fmt: skip
-
-    def _start(
-        self, name: str, parent: str | None, compressor: Compressor, anchor_every: int | None
-    ) -> ParentRecord | None:
-        """What a new task starts from: its parent, or the base."""
-        from tvbank.bank.starting import parent_record
-
-        if parent is None:
-            if anchor_every is not None:
-                raise UsageError("anchor_every is of chains: give a parent, too")
-            return None
-        if compressor.element != "int32":
-            raise UsageError(
-                f"only an exact task can be steps from the state of another ({parent!r}): give "
-                "compressor=Exact() (--method exact), or no parent"
-            )
-        if name == parent:
-            raise UsageError(f"task {name!r} cannot be its own parent")
-        if parent not in self._catalog.tasks:  # unless it was published since
-            self._catalog = read_root(self.storage)[0]
-        find_task(self.storage, self._catalog.tasks, parent)
-        return parent_record(self._catalog.tasks, parent, anchor_every)
-
-    def _refuse_existing(self, name: str, *, replace: bool) -> None:
-        """Refuse before any work what publishing would refuse; only a doubt asks the store."""
-        refuse_later_minor(self.storage, self._catalog)
-        try:
-            refuse_existing(self._catalog.tasks, name, replace=replace)
-        except TaskExistsError:  # unless it was removed since
-            refuse_existing(read_root_to_change(self.storage)[0].tasks, name, replace=replace)
 
     def remove(
         self, name: str, *, fold: bool = False, base: CheckpointSource | None = None
@@ -481,10 +354,7 @@ class Bank(Mapping[str, Task]):
         return self._base if self._base is not None else recall_base(self.storage)
 
     def __getitem__(self, name: str) -> Task:
-        entry = find_task(self.storage, self._catalog.tasks, name)
-        tasks = self._catalog.tasks
-        ancestors = {each: tasks[each] for each in ancestors_of(tasks, name)}
-        return Task(self.storage, self.layout, name, entry, ancestors=ancestors)
+        return Contents(self.storage, self._catalog, self.layout).task(name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._catalog.tasks

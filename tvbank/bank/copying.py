@@ -1,7 +1,4 @@
-"""Copying tasks from one bank to another, object by object: nothing is decoded or encoded.
-
-``Contents`` lists the objects that a catalog reaches; ``packing.py`` uses it as well.
-"""
+"""Copying tasks from one bank to another, object by object: nothing is decoded or encoded."""
 
 from __future__ import annotations
 
@@ -14,8 +11,9 @@ from typing import final
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores, run_ahead
-from tvbank.bank.chains import refuse_needed, with_ancestors
-from tvbank.bank.documents import LAYOUT, Catalog, CatalogEntry, ObjectRecord, documents_first
+from tvbank.bank.chains import refuse_needed
+from tvbank.bank.contents import Contents, contents_of
+from tvbank.bank.documents import LAYOUT, Catalog, CatalogEntry, ObjectRecord
 from tvbank.bank.gc import GRACE
 from tvbank.bank.making import make_bank, refuse_occupied
 from tvbank.bank.placing import is_sound, mend
@@ -29,10 +27,9 @@ from tvbank.bank.publish import (
     replace_root,
 )
 from tvbank.bank.routers import StoredRouter
-from tvbank.bank.snapshot import find_task, read_layout, read_root, read_root_to_change, read_stored
-from tvbank.bank.task import Task
+from tvbank.bank.snapshot import read_layout, read_root_to_change
 from tvbank.bank.zarr_documents import MARKER, markers
-from tvbank.errors import BankNotFoundError, BaseMismatchError, CorruptionError, name_some
+from tvbank.errors import BankNotFoundError, BaseMismatchError, name_some
 from tvbank.layout import Layout
 from tvbank.storage import Location, Storage, open_storage
 
@@ -336,81 +333,3 @@ class _Work:
                 with suppress(Exception):
                     pool.shutdown(cancel_futures=True)
                 raise
-
-
-@dataclass(frozen=True)
-class Contents:
-    """One generation of a bank, to be copied object by object."""
-
-    storage: Storage
-    catalog: Catalog
-    layout: Layout
-
-    def chosen(self, tasks: Iterable[str] | None) -> dict[str, CatalogEntry]:
-        """The catalog's entries of some tasks and of all their ancestors, or of all tasks.
-
-        Each comes after the one that it starts from.
-
-        Raises:
-            TaskNotFoundError: the bank has no such task.
-        """
-        names = sorted(self.catalog.tasks) if tasks is None else list(dict.fromkeys(tasks))
-        for name in names:
-            find_task(self.storage, self.catalog.tasks, name)
-        return with_ancestors(self.catalog.tasks, names)
-
-    def task(self, name: str) -> Task:
-        """A task, with those that it starts from."""
-        entries = with_ancestors(self.catalog.tasks, [name])
-        own = entries.pop(name)
-        return Task(self.storage, self.layout, name, own, ancestors=entries)
-
-    def objects(self, name: str) -> dict[str, ObjectRecord]:
-        """All objects of a task's revision by their keys: documents first, its own last.
-
-        Raises:
-            CorruptionError: the revision document is missing or damaged.
-        """
-        entry = self.catalog.tasks[name]
-        task = Task(self.storage, self.layout, name, entry)
-        folder = f"tasks/{name}/{entry.revision}"
-        objects = documents_first(task.document.objects)
-        records = {f"{folder}/{key}": record for key, record in objects}
-        for number, shard in enumerate(entry.shards):
-            if shard is not None:
-                records[f"{folder}/delta/c/{number}"] = shard
-        return records | {f"{folder}/zarr.json": ObjectRecord(entry.size, entry.revision)}
-
-    def is_sound(self, name: str) -> bool:
-        """Whether every object of a task has its size and digest; all of them are read."""
-        try:
-            objects = self.objects(name)
-        except CorruptionError:
-            return False
-        return all(is_sound(self.storage, key, record) for key, record in objects.items())
-
-    def routers(self, tasks: Collection[str]) -> dict[str, StoredRouter]:
-        """The routers that know no other tasks than these.
-
-        Raises:
-            CorruptionError: a router's document is missing or damaged.
-        """
-        routers = {
-            name: StoredRouter(self.storage, self.catalog, name)
-            for name in sorted(self.catalog.routers)
-        }
-        return {name: router for name, router in routers.items() if set(router.tasks) <= set(tasks)}
-
-    def read(self, key: str, record: ObjectRecord, task: str | None = None) -> bytes:
-        """An object, if it is what was recorded; see ``read_stored``."""
-        return read_stored(self.storage, key, record, task)
-
-
-def contents_of(storage: Storage) -> Contents:
-    """The newest generation of a bank: two requests.
-
-    Raises:
-        BankNotFoundError, CorruptionError, UnsupportedError: see ``read_root``.
-    """
-    catalog = read_root(storage)[0]
-    return Contents(storage, catalog, read_layout(storage, catalog))

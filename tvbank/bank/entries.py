@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.bank.reader import DeltaReader, StoredFrame, TaskFrames
+from tvbank.bank.frames import StoredFrame, TaskFrames
+from tvbank.bank.reader import DeltaReader
 from tvbank.bank.room import room, rooms, working_bytes
 from tvbank.layout import UnitRecord
 

@@ -20,8 +20,8 @@ from tvbank.bank.ahead import all_cores
 from tvbank.bank.chains import ParentRecord, ancestors, children
 from tvbank.bank.documents import Catalog, CatalogEntry, encode_document, record_of
 from tvbank.bank.encoder import encode_chunk
+from tvbank.bank.frames import StoredFrame
 from tvbank.bank.publish import put_prepared, refuse_changed, replace_root
-from tvbank.bank.reader import StoredFrame
 from tvbank.bank.snapshot import find_task, read_root_to_change
 from tvbank.bank.starting import ParentState
 from tvbank.bank.task import Task

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.entries import Sparse, fill
-from tvbank.bank.reader import DeltaReader, StoredFrame
+from tvbank.bank.frames import StoredFrame
+from tvbank.bank.reader import DeltaReader
 from tvbank.bank.room import room, working_bytes
 from tvbank.compress.exact import steps_between, take_steps
 from tvbank.dtypes import DTYPES

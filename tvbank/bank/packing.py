@@ -11,7 +11,7 @@ import msgspec
 
 from tvbank._atomic import ReplacedFile
 from tvbank._progress import Counter, Listener, Progress, listener
-from tvbank.bank.copying import Contents, contents_of
+from tvbank.bank.contents import Contents, contents_of
 from tvbank.bank.documents import LAYOUT, ROOT, CatalogEntry, encode_root
 from tvbank.bank.outputs import refuse_within
 from tvbank.bank.routers import StoredRouter

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.documents import ObjectRecord, Revision
+from tvbank.bank.frames import StoredFrame
 from tvbank.bank.product_records import (
     CHECKSUM,
     FEATURE,
@@ -25,7 +26,6 @@ from tvbank.bank.product_records import (
     product_places,
     products_bytes,
 )
-from tvbank.bank.reader import StoredFrame
 from tvbank.bank.room import room, working_bytes
 from tvbank.bank.shard import crc32c
 from tvbank.bank.snapshot import missing, read_stored

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tvbank.bank.chains import MAX_ANCESTORS, Linked, ParentRecord, ancestors
 from tvbank.bank.encoder import Draft
-from tvbank.bank.reader import StoredFrame
+from tvbank.bank.frames import StoredFrame
 from tvbank.bank.task import Task
 from tvbank.checkpoint import TensorSpec
 from tvbank.errors import UsageError

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeVar, final
 
@@ -14,142 +13,34 @@ from tvbank._lazy import from_above
 from tvbank.bank.ahead import all_cores
 from tvbank.bank.documents import (
     CatalogEntry,
-    ObjectRecord,
     Revision,
     decode_layout,
-    decode_revision,
     documents_first,
 )
-from tvbank.bank.entries import Sparse, fill, fill_all, join, join_all
-from tvbank.bank.extras import Extras, check_extras
+from tvbank.bank.entries import Sparse, fill_all, join_all
+from tvbank.bank.extras import Extras
+from tvbank.bank.frames import StoredFrame, TaskFrames
 from tvbank.bank.lineage import (
     ChainedFrame,
     chained_frames,
     decode_chained,
-    dense_over,
-    sparse_over,
     weights_after,
 )
 from tvbank.bank.making import recall_base
 from tvbank.bank.product_records import FEATURE
-from tvbank.bank.products import Products, check_revision
-from tvbank.bank.reader import DeltaReader, StoredFrame, TaskFrames
-from tvbank.bank.room import room, working_bytes
-from tvbank.bank.shard import CHECKSUM_BYTES
+from tvbank.bank.products import Products
+from tvbank.bank.reader import DeltaReader
+from tvbank.bank.revision import read_revision
 from tvbank.bank.snapshot import read_stored
+from tvbank.bank.unit import Unit
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.coding.header import GIVEN_BASE, FrameHeader
-from tvbank.errors import BaseMismatchError, CorruptionError, FormatError, UnitNotFoundError
-from tvbank.layout import Layout, UnitRecord, fingerprint
+from tvbank.errors import UnitNotFoundError
+from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import Storage
 from tvbank.vector import BaseModel
 
 _Read = TypeVar("_Read")
-
-
-@final
-class Unit:
-    """The entries of one unit of one task; nothing is read before it is asked for."""
-
-    def __init__(
-        self,
-        task: Task,
-        reader: DeltaReader,
-        record: UnitRecord,
-        lineage: Sequence[DeltaReader] = (),
-    ) -> None:
-        self._task, self._reader, self._record, self._lineage = task, reader, record, lineage
-
-    @property
-    def name(self) -> str:
-        """The parameter's name."""
-        return self._record.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the parameter."""
-        return self._record.shape
-
-    @property
-    def size(self) -> int:
-        """Number of the parameter's entries."""
-        return self._record.size
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Element type of the entries: float32 differences, or int32 steps of an exact task."""
-        return self._reader.dtype
-
-    def to_sparse(self, base: NDArray[Any] | None = None) -> Sparse:
-        """Positions and values of the entries that are not zero.
-
-        Args:
-            base: the unit's weights in the base, for a task that ``needs_base``.
-
-        Returns:
-            positions: int64 [nonzeros], ascending, in the flattened unit.
-            values: float32 or int32 [nonzeros].
-
-        Raises:
-            CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
-            BaseNeededError: the task needs the base, and there is none.
-            BaseMismatchError: other weights than the base's were given.
-        """
-        if self._task.needs_base and base is not None:
-            dense = self._beside(base)
-            positions = np.flatnonzero(dense)
-            return positions, dense[positions]
-        if self._lineage:
-            return sparse_over(self._lineage, self._record)
-        if (product := self._task.products.get(self.name)) is not None:
-            return product.to_sparse()
-        return join(self._reader, self._reader.frames(self._record))
-
-    def to_dense(self, base: NDArray[Any] | None = None) -> NDArray[Any]:
-        """All entries, in the unit's shape, float32 or int32.
-
-        Args:
-            base: the unit's weights in the base, for a task that ``needs_base``.
-
-        Raises:
-            CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
-            BaseNeededError: the task needs the base, and there is none.
-            BaseMismatchError: other weights than the base's were given.
-        """
-        if self._task.needs_base and base is not None:
-            return self._beside(base).reshape(self.shape)
-        if self._lineage:
-            return dense_over(self._lineage, self._record).reshape(self.shape)
-        if (product := self._task.products.get(self.name)) is not None:
-            return product.to_dense()
-        what = f"unit {self.name!r}, dense,"
-        dense = room(
-            self.size, self.dtype, what, "to_sparse() reads only what is not zero",
-            working_bytes(self._reader.chunk_length, self.size, threads=1),
-        )  # fmt: skip
-        fill(self._reader, self._reader.frames(self._record), dense)
-        return dense.reshape(self.shape)
-
-    def _beside(self, base: NDArray[Any]) -> NDArray[np.int32]:
-        """All entries, [size], decoded beside the base's weights."""
-        what = f"unit {self.name!r}, dense,"
-        dense = room(
-            self.size, self.dtype, what, "read frame by frame: Task.frames",
-            working_bytes(self._reader.chunk_length, self.size, threads=1),
-        )  # fmt: skip
-        if fingerprint(base) != self._record.sha256:
-            raise BaseMismatchError(
-                f"these are not the base's weights of unit {self.name!r}", [self.name]
-            )
-        flat, length = np.ascontiguousarray(base).reshape(-1), self._reader.chunk_length
-        for frame in self._task.frames(self.name):
-            block = flat[frame.first : frame.first + length]
-            positions, steps = self._task.decode(frame, block)
-            dense[frame.first + positions.astype(np.intp)] = steps
-        return dense
-
-    def __repr__(self) -> str:
-        return f"Unit({self.name!r}, shape={self.shape}, dtype={self.dtype})"
 
 
 @final
@@ -261,36 +152,7 @@ class Task(Mapping[str, Unit]):
         Raises:
             CorruptionError: it is missing, damaged, or contradicts the catalog.
         """
-        key = f"{self._folder}/zarr.json"
-        record = ObjectRecord(self._entry.size, self.revision)
-        data = read_stored(self._storage, key, record, self.name)
-        revision = decode_revision(data, key, self.name)
-        self._check_agreement(revision, key)
-        try:
-            check_revision(self._layout, revision)
-        except FormatError as error:
-            raise CorruptionError(
-                error.reason, f"task {self.name!r}: {key}: {error}", key=key, task=self.name
-            ) from error
-        check_extras(revision, key, self.name)
-        return revision
-
-    def _check_agreement(self, revision: Revision, key: str) -> None:
-        entry = self._entry
-        replaced = tuple(e.name for e in revision.extras if e.name in self._layout.by_name)
-        agreed = (
-            entry.element, entry.shards, entry.nonzeros, entry.replaced, entry.compressor,
-            entry.features, entry.parent,
-        )  # fmt: skip
-        stated = (
-            revision.element, revision.shards, revision.nonzeros, replaced, revision.compressor,
-            revision.features, revision.parent,
-        )  # fmt: skip
-        if stated != agreed or revision.layout != self._layout.sha256:
-            raise CorruptionError(
-                "layout", f"task {self.name!r}: {key} contradicts the catalog",
-                key=key, task=self.name,
-            )  # fmt: skip
+        return read_revision(self._storage, self._layout, self.name, self._entry)
 
     @cached_property
     def extras(self) -> Extras:
@@ -535,64 +397,3 @@ _NO_PRODUCTS = Revision(
     layout="", element="float32", shards=(), nonzeros=0, objects={}, extras=(), compressor={},
     metadata={},
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class UnitSummary:
-    """One unit of one task.
-
-    Attributes:
-        name: the unit.
-        shape: its shape.
-        nonzeros: entries that are kept.
-        density: share of entries that are kept.
-        bits: stored bits per entry, checksums included.
-        masks: mask encodings of its frames, most frequent first; "product" of a product.
-        values: value encodings of its frames, most frequent first; of a product the element type
-            and rank of its factors.
-        bytes: stored bytes, checksums included.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    nonzeros: int
-    density: float
-    bits: float
-    masks: tuple[str, ...]
-    values: tuple[str, ...]
-    bytes: int
-
-
-def inspect(task: Task) -> Iterator[UnitSummary]:
-    """Summarise every unit of a task, one request a shard.
-
-    Raises:
-        CorruptionError: a shard is missing, or an index or frame is damaged; says where.
-    """
-    by_shard = task.own_steps().by_shard()
-    for name, unit in by_shard.items():
-        if name in by_shard.products:
-            record, size = by_shard.products.record(name), by_shard.products.stored_bytes(name)
-            bits, factors = 8 * size / unit.size, f"{record.dtype}, rank {record.rank}"
-            yield UnitSummary(
-                name, unit.shape, unit.size, 1.0, bits, ("product",), (factors,), size
-            )
-            continue
-        frames = list(by_shard.frames(name))
-        headers = [by_shard.header(frame) for frame in frames]
-        size = sum(len(frame.data) + CHECKSUM_BYTES for frame in frames)
-        nonzeros = sum(header.nonzeros for header in headers)
-        yield UnitSummary(
-            name,
-            unit.shape,
-            nonzeros,
-            nonzeros / unit.size if unit.size else 0.0,
-            8 * size / unit.size if unit.size else 0.0,
-            _by_frequency([header.mask for header in headers]),
-            _by_frequency([header.values for header in headers]),
-            size,
-        )
-
-
-def _by_frequency(names: list[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(names), key=lambda name: (-names.count(name), name)))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tvbank._progress import Listener, listener
-from tvbank.bank.copying import Contents
+from tvbank.bank.contents import Contents
 from tvbank.bank.documents import Catalog, CatalogEntry
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
 from tvbank.bank.noting import note_config

@@ -122,7 +122,7 @@ def _show_bank(bank: tvbank.Bank, as_json: bool) -> None:
 
 
 def _show_task(task: tvbank.Task, as_json: bool) -> None:
-    from tvbank.bank.task import inspect
+    from tvbank.bank.summary import inspect
 
     units = list(inspect(task))
     extras = {name: task.extras.record(name) for name in task.extras}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tvbank._version import __version__
-from tvbank.bank.copying import Contents
+from tvbank.bank.contents import Contents
 from tvbank.folders import describe, front_matter, inline
 
 BEGIN, END = "<!-- tvbank push -->", "<!-- /tvbank push -->"

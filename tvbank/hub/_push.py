@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tvbank._atomic import replace_file
 from tvbank._progress import Counter, Listener, Progress, listener
-from tvbank.bank.copying import Contents, contents_of
+from tvbank.bank.contents import Contents, contents_of
 from tvbank.bank.documents import (
     LAYOUT,
     MAX_DOCUMENT_BYTES,

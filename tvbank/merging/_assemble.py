@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.ahead import LARGE
-from tvbank.bank.reader import StoredFrame
+from tvbank.bank.frames import StoredFrame
 from tvbank.bank.task import Task
 from tvbank.layout import Layout, UnitRecord, fingerprint
 

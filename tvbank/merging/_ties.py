@@ -17,7 +17,7 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.bank.reader import StoredFrame
+from tvbank.bank.frames import StoredFrame
 from tvbank.bank.task import Task
 from tvbank.coding.kernel import kernel
 from tvbank.compress.selection import Digit, count, locate

@@ -8,8 +8,8 @@ from typing import Any, NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.frames import TaskFrames
 from tvbank.bank.products import Product
-from tvbank.bank.reader import TaskFrames
 from tvbank.coding.decoding.elements import SHIFTS
 from tvbank.coding.decoding.table import (
     KIND,

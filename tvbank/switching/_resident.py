@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tvbank.bank.bank import Bank
 from tvbank.bank.folding import folded
-from tvbank.bank.reader import TaskFrames
+from tvbank.bank.frames import TaskFrames
 from tvbank.bank.task import Task
 from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT, address_of

@@ -9,7 +9,7 @@ from adapted import BERT, LLAMA, base_of, check_merged, saved
 from peft import LoraConfig
 
 import tvbank
-from tvbank.bank.task import inspect
+from tvbank.bank.summary import inspect
 
 PLAIN = LoraConfig(r=3, lora_alpha=5, target_modules=["q_proj", "down_proj"])
 Q = "model.layers.1.self_attn.q_proj.weight"

@@ -9,7 +9,7 @@ from banks import small_objects
 
 import tvbank
 from tvbank.bank.shard import build_shard, check_frame, index_bytes, parse_index
-from tvbank.bank.task import inspect
+from tvbank.bank.summary import inspect
 from tvbank.bank.verify import verify
 from tvbank.coding import encode_frame
 from tvbank.errors import CorruptionError

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import tvbank
-from tvbank.bank.task import inspect
+from tvbank.bank.summary import inspect
 from tvbank.storage import MemoryStorage
 
 #: One unit fills several shards, others share one.

@@ -10,7 +10,7 @@ import torch
 
 import tvbank
 from tvbank.bank.shard import build_shard
-from tvbank.bank.task import inspect
+from tvbank.bank.summary import inspect
 from tvbank.errors import CorruptionError
 from tvbank.storage import MemoryStorage
 
