@@ -10,6 +10,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,19 @@ def appearing(path: Path) -> Iterator[Path]:
     coming = path.with_name(f"coming-{path.name}")
     yield coming
     coming.replace(path)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Drop what C code writes to standard output."""
+    with tempfile.TemporaryFile() as sink:
+        kept = os.dup(1)
+        os.dup2(sink.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def options(about: str) -> argparse.ArgumentParser:

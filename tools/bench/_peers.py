@@ -6,15 +6,13 @@ exact storage the two checkpoints. What it stores is restored and compared befor
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import tempfile
 from collections.abc import Callable
 
 import numpy as np
 
 from tools.bench._codes import Kept
+from tools.bench._measure import silence
 
 #: Below every magnitude that a task has.
 _TINY = 1e-30
@@ -112,7 +110,7 @@ def _zipnn(arrays: dict[str, np.ndarray]) -> int:
         total = 0
         for dtype in {array.dtype for array in arrays.values()}:
             data = b"".join(a.tobytes() for a in arrays.values() if a.dtype == dtype)
-            with _silence():
+            with silence():
                 coder = ZipNN(method=method, bytearray_dtype=dtype.name, input_format="byte")
                 packed = coder.compress(bytearray(data))  # it reorders what it is given in place
                 restored = ZipNN(
@@ -143,19 +141,6 @@ def _refuse_inexact_sums(pairs: Pairs, why: str) -> None:
             total += new.size
     if wrong:
         raise CannotError(f"{why}(tuned - base) is not the fine-tune in {wrong / total:.1%} of it")
-
-
-@contextlib.contextmanager
-def _silence():
-    """Drop what C code writes to standard output."""
-    with tempfile.TemporaryFile() as sink:
-        kept = os.dup(1)
-        os.dup2(sink.fileno(), 1)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 1)
-            os.close(kept)
 
 
 #: Package, the job as tvbank's T-Switch does it, function.

@@ -13,6 +13,7 @@ from tools.bench._checkpoints import Checkpoints
 from tools.bench.multitask import _routed
 from tools.bench.multitask._trial import bank_of, trial_of
 from tools.bench.realtasks import load
+from tools.bench.updates import _child as updates
 
 
 def numbers(value):
@@ -45,13 +46,18 @@ def test_bytes_of_tiny_fine_tunes(run, tiny):
     assert sound(rows, "blocks", "u8 gaps + zstd-19", "ratio")
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated", "ignore:The given buffer is")
 def test_updates_are_measured(run, tiny, tmp_path):
     weights = {"w": np.random.default_rng(0).standard_normal((64, 64)).astype(np.float16)}
     save_file(weights, tmp_path / "old.safetensors")
     save_file({"w": weights["w"] + np.float16(1e-3)}, tmp_path / "new.safetensors")
     pair = [tmp_path / "old.safetensors", tmp_path / "new.safetensors"]
-    rows = run("bench", "updates", "--pair", *pair, "--json")
-    assert sound(rows.values(), "xor + zstd-1", "alone", "given the base")
+    rows = run("bench", "updates", "--pair", *pair, "--ways", "update", "--rounds", 0, "--json")
+    assert sound(rows["old to new"], "bytes", "encode, s", "restore, s")
+    found = updates.measure(*pair, 1, list(updates.WAYS))  # what is restored is compared in it
+    there = {name: row for name, row in found.items() if "note" not in row}
+    assert sound(there.values(), "bytes")
+    assert there.keys() >= {"update", "alone", "xor", "planes", "sparse"}  # peers: where installed
 
 
 def test_frames_are_measured():

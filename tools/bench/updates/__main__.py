@@ -1,80 +1,112 @@
-"""Updates of a training run: bytes as exact tasks, alone and given the base, against XOR + zstd."""
+"""Updates of a training run: tvbank beside what else stores one, in bytes, seconds and memory.
+
+    python -m tools.bench updates --pairs FOLDER [--build] [--minilm FOLDER] [--chance]
+    python -m tools.bench updates --pair OLD NEW [--ways update xor arc] [--rounds 3]
+
+Each way stores and restores each pair in a process of its own, on two cores and with two threads
+where it has threads, to files that are not synced; what it restores is compared. tvbank's way
+and XOR + zstd-1 then do the same in one process by turns. Peers that are not installed say so.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numcodecs.zstd import Zstd
-
-import tvbank
+from tools import ROOT
+from tools.bench._measure import options, report
+from tools.bench.updates._child import WAYS
 from tools.bench.updates._gemma import PAIRS, build
-from tvbank.checkpoint import open_checkpoint
-from tvbank.storage import MemoryStorage
+from tools.bench.updates._pairs import MINILM, minilm, synthetic
+
+_SLOW = ("xor19",)
+_CHANCES = (0.01, 0.003)
+_MIB = 2**20
 
 
-def measure(old: Path, new: Path) -> dict[str, float]:
-    """Bytes of a pair, and seconds of ``add``; what is stored is read back and compared.
+def measure(old: Path, new: Path, ways: list[str], rounds: int) -> list[dict[str, Any]]:
+    """A row a way, and two that compare tvbank's with XOR + zstd-1 by turns."""
+    found: dict[str, Any] = {}
+    for name in ways:
+        found |= _run(old, new, 1, [name])
+    rows = [_row(name, found[name], found) for name in ways]
+    if rounds and {"update", "xor"} <= set(ways):
+        turns = _run(old, new, rounds, ["update", "xor"])
+        rows += [
+            {
+                "way": f"{what}: {WAYS['update'].label} over {WAYS['xor'].label}, by turns",
+                f"{what}, s": turns["update"][f"{what}, s"],
+                "by turns": turns["update"][f"{what}, s"] / turns["xor"][f"{what}, s"],
+            }
+            for what in ("encode", "restore")
+        ]
+    return rows
 
-    Args:
-        old: a checkpoint.
-        new: the same after some updates.
-    """
-    row: dict[str, float] = {"xor + zstd-1": xored(old, new)}
-    for name, standalone in (("alone", True), ("given the base", False)):
-        bank = tvbank.create(MemoryStorage(), old)
-        begun = time.perf_counter()
-        task = bank.add("new", new, tvbank.Exact(standalone=standalone))
-        row[f"{name}, seconds"] = time.perf_counter() - begun
-        row[name] = task.stored_bytes
-        parameters = sum(unit.size for unit in bank.layout.units)
-        row["changed"] = task.nonzeros / parameters
-        assert bank.verify(base=old) == []
-        restored = bank.state_dict("new", base=old)
-        with open_checkpoint(new) as checkpoint:
-            for spec in checkpoint.tensors:
-                now = open_checkpoint({spec: restored[spec]}).read(spec)
-                assert now.tobytes() == checkpoint.read(spec).tobytes(), spec
+
+def _run(old: Path, new: Path, rounds: int, names: list[str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tools.bench.updates._child", old.absolute(), new.absolute()]
+    command += [rounds, *names]
+    done = subprocess.run(
+        list(map(str, command)), check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _row(name: str, found: dict[str, Any], all_found: dict[str, Any]) -> dict[str, Any]:
+    ours = all_found.get("update", {}).get("bytes")
+    row = {"way": WAYS[name].label, **found}
+    if "bytes" in found:
+        row["MiB"] = found["bytes"] / _MIB
+        row["tvbank's over it"] = ours / found["bytes"] if ours else None
     return row
 
 
-def xored(old: Path, new: Path) -> int:
-    """Bytes of the difference of raw bytes, zstd-1, a tensor at a time."""
-    codec, total = Zstd(1), 0
-    with open_checkpoint(old) as before, open_checkpoint(new) as after:
-        for name in after.tensors:
-            start, end = (
-                np.ascontiguousarray(each.read(name)).reshape(-1).view(np.uint8)
-                for each in (before, after)
-            )
-            total += len(codec.encode(start ^ end))
-    return total
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m tools.bench updates", description=__doc__)
-    parser.add_argument("--build", type=Path, metavar="FOLDER", help="make the Gemma pairs there")
-    parser.add_argument("--pairs", type=Path, metavar="FOLDER", help="where they are")
+    parser = options(__doc__)
+    parser.add_argument("--pairs", type=Path, metavar="FOLDER", help="where the Gemma pairs are")
+    parser.add_argument("--build", action="store_true", help="make them there first: 5 GB")
+    parser.add_argument("--minilm", type=Path, metavar="FOLDER", help="pairs of MiniLM; made first")
+    parser.add_argument("--chance", action="store_true", help="1 and .3 %% changed at random")
     parser.add_argument("--pair", type=Path, nargs=2, metavar=("OLD", "NEW"), help="two files")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="by default all quick ones")
+    parser.add_argument("--rounds", type=int, default=3, help="of turns; 0 leaves them out")
     arguments = parser.parse_args()
-    if arguments.build:
-        build(arguments.build)
-    pairs = [arguments.pair] if arguments.pair else []
-    if folder := arguments.pairs or arguments.build:
-        pairs += [[folder / f"{name}.safetensors" for name in pair] for pair in PAIRS]
-    if not pairs:
-        sys.exit("give --build, --pairs or --pair")
-    rows = {f"{old.stem} to {new.stem}": measure(old, new) for old, new in pairs}
-    if arguments.json:
-        print(json.dumps(rows))
-        return
-    for name, row in rows.items():
-        print(name, ", ".join(f"{key} {value:.4g}" for key, value in row.items()))
+    ways = arguments.ways or [name for name in WAYS if name not in _SLOW]
+    with tempfile.TemporaryDirectory(prefix="tvbank-pairs-") as folder:
+        pairs = list(_pairs(arguments, Path(folder)))
+        if not pairs:
+            sys.exit("give --pairs, --minilm, --chance or --pair")
+        tables = {
+            f"{old.stem} to {new.stem}": measure(old, new, ways, arguments.rounds)
+            for old, new in pairs
+        }
+    report(arguments, {"rounds": arguments.rounds}, tables)
+
+
+def _pairs(arguments: argparse.Namespace, made: Path) -> list[tuple[Path, Path]]:
+    """The pairs that were asked for; those that are not there are made."""
+    pairs = [tuple(arguments.pair)] if arguments.pair else []
+    if folder := arguments.pairs:
+        if arguments.build:
+            build(folder)
+        pairs += [_files(folder, *pair) for pair in PAIRS]
+    if folder := arguments.minilm:
+        if not all(path.exists() for pair in MINILM for path in _files(folder, *pair)):
+            minilm(folder)
+        pairs += [_files(folder, *pair) for pair in MINILM]
+    if arguments.chance:
+        pairs += [synthetic(made, share) for share in _CHANCES]
+    return pairs
+
+
+def _files(folder: Path, old: str, new: str) -> tuple[Path, Path]:
+    return folder / f"{old}.safetensors", folder / f"{new}.safetensors"
 
 
 if __name__ == "__main__":
