@@ -1,8 +1,9 @@
-"""What measures tvbank, what makes its test vectors, and what tries to break it.
+"""What measures tvbank, makes its test vectors and its site, and what tries to break it.
 
 ============  ==============================================================================
 ``bench/``    every benchmark, and the recipes of the data: ``python -m tools.bench NAME``
 ``vectors/``  the generator of spec/vectors: ``python -m tools.vectors``
+``docs/``     the documentation site: ``python -m tools.docs build``
 ``fuzz/``     every reader of a stranger's bytes, with coverage: ``python -m tools.fuzz``
 ``soak/``     kills, flips, writers, switching, memory, scale: ``python -m tools.soak NAME``
 ============  ==============================================================================
