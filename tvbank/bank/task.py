@@ -82,7 +82,6 @@ class Task(Mapping[str, Unit]):
         self.name = name
         self._storage, self._layout, self._entry = storage, layout, entry
         self._by_shard, self._ancestors = by_shard, dict(ancestors or {})
-        self._reader = DeltaReader(storage, layout, name, entry, by_shard=by_shard)
 
     @property
     def parent(self) -> str | None:
@@ -344,6 +343,12 @@ class Task(Mapping[str, Unit]):
     def chunk_length(self) -> int:
         """Entries of a chunk."""
         return self._layout.chunk_length
+
+    @cached_property
+    def _reader(self) -> DeltaReader:
+        return DeltaReader(
+            self._storage, self._layout, self.name, self._entry, by_shard=self._by_shard
+        )
 
     @cached_property
     def _readers(self) -> tuple[DeltaReader, ...]:

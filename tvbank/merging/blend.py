@@ -41,8 +41,11 @@ def kept_buffers(layout: Layout, tasks: Iterable[Task]) -> set[str]:
     Raises:
         UnitMismatchError: a task keeps a unit whole in another shape or element type.
     """
+    with_extras = [task for task in tasks if task.extras]
+    if not with_extras:
+        return set()
     named, kept = named_buffers(layout), set()
-    for task in tasks:
+    for task in with_extras:
         for name in task.extras:
             record = layout.by_name.get(name) or named.get(name)
             if record is None:

@@ -328,7 +328,7 @@ class Switch:
                 tasks = {name: self._cache.get(name) for name in revisions}
                 summed = [(tasks[name], weight) for name, weight in request.tasks]
             weighted = [(task, weight) for task, weight in summed if weight is not None]
-            kept = self._blends.kept(weighted)
+            kept = self._blends.kept(weighted) if weighted else set()
             if unknown := self._blends.unknown(kept):
                 self._weights.back_to_base()
                 self._blends.remember(unknown)
