@@ -62,7 +62,8 @@ def real(
         "euclidean": {"metric": "euclidean"}, "discriminant": {}, "centres": {"centres": 20},
     }  # fmt: skip
     if learned:
-        metrics["learned"] = {"centres": 20, "rank": 32}
+        metrics["learned"] = {"metric": "learned", "centres": 20, "rank": 32}
+        metrics["paper"] = {"metric": "paper", "centres": 20}
     by_layer = []
     for layer, pooling in [(layer, pooling) for layer in layers for pooling in POOLINGS]:
         row: dict[str, Any] = {"layer": layer or "(last)", "pooling": pooling}

@@ -1,6 +1,6 @@
 """The metric of a router: shrinkage LDA, the directions in which tasks differ most; or others.
 
-``FitOptions`` says which metric, between which keys; ``_learned`` refines it on request.
+``FitOptions`` says which metric, between which keys; ``_learned`` has those that are learned.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tvbank.errors import UsageError
 from tvbank.routing._examples import Doubles, Examples, Floats, cluster
 
 #: Ways to measure how near two features are.
-METRICS = ("discriminant", "euclidean", "learned")
+METRICS = ("discriminant", "euclidean", "learned", "paper")
 
 #: The least share of shrinkage, and how many shares are tried from there to one.
 _LEAST, _TRIED = 1e-6, 50
@@ -70,10 +70,10 @@ class FitOptions:
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise UsageError(f"metric= is one of {', '.join(METRICS)}, got {self.metric!r}")
-        if self.metric == "learned" and self.centres is None:
-            raise UsageError("the learned metric is one between centres: give centres= too")
+        if self.metric in ("learned", "paper") and self.centres is None:
+            raise UsageError(f"metric={self.metric!r} is one between centres: give centres= too")
         if self.metric == "euclidean" and self.rank is not None:
-            raise UsageError("rank= belongs to the metrics discriminant and learned")
+            raise UsageError("rank= belongs to the metrics discriminant, learned and paper")
         for name, value in (("centres", self.centres), ("rank", self.rank)):
             if value is not None and value < 1:
                 raise UsageError(f"{name}= is 1 or more, got {value}")
@@ -84,16 +84,13 @@ class FitOptions:
 
     @classmethod
     def of(cls, metric: str | None = None, **options: Any) -> FitOptions:
-        """Options of ``Router.fit``; without a metric, centres and rank mean the learned one.
+        """Options of ``Router.fit``.
 
         Raises:
             UsageError: an option that is not known, or out of its range.
         """
-        if metric is None:
-            both = options.get("centres") is not None and options.get("rank") is not None
-            metric = "learned" if both else "discriminant"
         try:
-            return cls(metric, **options)
+            return cls(metric or "discriminant", **options)
         except TypeError as error:
             raise UsageError(f"not an option of a router: {error}") from error
 
@@ -106,8 +103,15 @@ class FitOptions:
             return keys, None
         if self.metric == "discriminant":
             return keys, discriminant(examples, self.rank)
-        from tvbank.routing._learned import refined  # torch
+        from tvbank.routing._learned import PAPER_RANK, from_the_paper, refined  # torch
 
+        if self.metric == "paper":
+            centre = task_means(examples.points.astype(np.float64), examples.counts).mean(0)
+            middle = centre.astype(np.float32)
+            seen, centres = (replace(e, points=e.points - middle) for e in (examples, keys))
+            rank = self.rank or PAPER_RANK
+            matrix = from_the_paper(rank, seen, centres, self.neighbours, self.seed)
+            return keys, Metric(middle, matrix)
         start = discriminant(examples)
         further = _further_rows(examples, start)
         matrix = np.concatenate([start.matrix, further])[: self.rank or len(examples.tasks) - 1]

@@ -73,8 +73,9 @@ class Router:
                 as good, and a task with a hundred examples takes a fifth of the bytes.
             rank: rows of L.
             metric: ``"discriminant"``: shrinkage LDA, features centred, the default;
-                ``"euclidean"``: [F] Eq. 5 to the letter; ``"learned"``: LDA refined by [F] Eq. 19,
-                which needs ``centres``, and is what ``centres`` and ``rank`` together mean.
+                ``"euclidean"``: [F] Eq. 5 to the letter; ``"learned"``: LDA refined by [F] Eq. 19;
+                ``"paper"``: [F] Eq. 19 to the letter, 32 rows unless ``rank`` says otherwise. The
+                last two are between ``centres`` (20 in [F]).
             reject: share of inputs of known tasks that may be rejected, to find those of unknown
                 ones; None to give every input to some task.
             seed: of every choice at random.

@@ -179,13 +179,53 @@ def test_centres_stand_for_examples():
 
 def test_the_learned_metric_is_reproducible_and_no_worse_than_its_start():
     fitted, queries, owners = held_out(clouds((60, 60, 60), spread=2.0))
-    one, two = (tvbank.Router.fit(fitted, centres=5, rank=4, seed=2, reject=None) for _ in "ab")
+    options = {"metric": "learned", "centres": 5, "rank": 4, "seed": 2, "reject": None}
+    one, two = (tvbank.Router.fit(fitted, **options) for _ in "ab")
     assert one.metric.matrix.tobytes() == two.metric.matrix.tobytes()
     assert one.metric.matrix.shape == (4, 12)
     assert one.method.metric == "learned"
     plain = tvbank.Router.fit(fitted, centres=5, reject=None)
     right = [(router.top(queries) == owners).mean() for router in (one, plain)]
     assert right[0] >= right[1] - 0.05
+
+
+def test_centres_and_rank_choose_no_other_metric():
+    fitted, _, _ = held_out(clouds((60, 60, 60)))
+    router = tvbank.Router.fit(fitted, centres=5, rank=2)
+    assert router.method.metric == "discriminant"
+    assert router.metric.matrix.shape == (2, 12)
+
+
+def equation_19(matrix, points, owners, centres, of, neighbours):
+    """[F] Eq. 19 example by example, with the nearest own centre where N(x) has none."""
+    losses = []
+    for point, owner in zip(points.astype("f8"), owners, strict=True):
+        near = np.linalg.norm(matrix.astype("f8") @ (point - centres.astype("f8")).T, axis=0)
+        chosen = list(np.argsort(near)[:neighbours])
+        if owner not in of[chosen]:
+            chosen.append(min(np.flatnonzero(of == owner), key=lambda z: near[z]))
+        own = [1 / near[z] for z in chosen if of[z] == owner]
+        losses.append(-np.log(sum(own) / sum(1 / near[z] for z in chosen)))
+    return np.mean(losses)
+
+
+def test_the_metric_of_the_paper_descends_on_equation_19():
+    features = clouds((60, 60, 60), spread=2.0)
+    one, two = (
+        tvbank.Router.fit(features, metric="paper", centres=5, neighbours=4, reject=None)
+        for _ in "ab"
+    )
+    assert one.metric.matrix.tobytes() == two.metric.matrix.tobytes()
+    assert one.metric.matrix.shape == (32, 12)
+    points = np.concatenate(list(features.values())).astype("f4")
+    owners = np.repeat(np.arange(3), 60)
+    start = torch.randn(32, 12, generator=torch.Generator().manual_seed(0)).numpy()
+    before, after = (
+        equation_19(matrix, points, owners, one.keys, one.owners, 4)
+        for matrix in (start, one.metric.matrix)
+    )
+    assert after < before - 0.1
+    assert np.abs(one.metric.matrix - start).max() > 1  # by steps of .5
 
 
 def test_inputs_of_other_tasks_are_rejected():
@@ -264,6 +304,7 @@ def test_the_metric_is_that_of_the_shrunk_covariance(width, apart):
     ("error", "what", "change"),
     [
         (UsageError, "centres= too", lambda: tvbank.Router.fit(GOOD, metric="learned", rank=2)),
+        (UsageError, "centres= too", lambda: tvbank.Router.fit(GOOD, metric="paper", rank=2)),
         (UsageError, "rank= belongs", lambda: tvbank.Router.fit(GOOD, metric="euclidean", rank=2)),
         (UsageError, "centres= is 1", lambda: tvbank.Router.fit(GOOD, centres=0)),
         (TaskExistsError, "'task0' already", lambda: SMALL.with_task("task0", np.zeros((1, 3)))),
