@@ -82,12 +82,7 @@ Path = tuple[tuple[str, str], ...]
 
 
 def path_of(task: Task) -> Path:
-    """The tasks that lead from the base to a task; it is the last.
-
-    Of one that needs the base to be read it alone: its chain is folded into it.
-    """
-    if task.needs_base:
-        return ((task.name, task.revision),)
+    """The tasks that lead from the base to a task; it is the last."""
     return tuple((each.name, each.revision) for each in task.lineage)
 
 

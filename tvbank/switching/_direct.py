@@ -122,7 +122,7 @@ class Addition(ABC):
     def _refuse(self, row: int, invalid: bool) -> NoReturn:
         task, own = self._owner(row)
         if invalid:
-            task.explain(own)
+            task.explain(own, task.start(own))
         kind = KINDS[int(task.places[own, KIND])]
         raise NonFiniteError(
             f"unit {task.unit(own)!r}: a weight would become NaN or too large for {kind}; use "

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tvbank.coding.decoding.decode import decode_frames
 from tvbank.coding.decoding.positions import run_tables_address
-from tvbank.coding.decoding.table import NONZEROS, address_of
+from tvbank.coding.decoding.table import NONZEROS, address_of, give_base
 from tvbank.merging.apply import WeightedSum, restore
 from tvbank.merging.tensor import to_torch
 from tvbank.switching._memory import Target, memory_offsets, span, writing
@@ -89,12 +89,21 @@ def indexed_additions(
     by_target: dict[Target, list[tuple[_Sparse, float | None]]] = {}
     for task, weight in tasks:
         for target, rows, firsts in task.indirect:
-            by_target.setdefault(target, []).append((_decode(task, rows, firsts), weight))
+            sparse = _decode(task, target, rows, firsts)
+            by_target.setdefault(target, []).append((sparse, weight))
     return by_target
 
 
-def _decode(task: ResidentTask, rows: NDArray[np.int64], firsts: NDArray[np.int64]) -> _Sparse:
+def _decode(
+    task: ResidentTask, target: Target, rows: NDArray[np.int64], firsts: NDArray[np.int64]
+) -> _Sparse:
     frames = task.frames
+    start = target.weights().reshape(-1) if task.is_given else np.empty(0)
+    if task.is_given:  # the target is in the state that the frames start from
+        table = frames.table[rows]
+        width = start.dtype.itemsize
+        give_base(table, firsts * width + np.int64(address_of(start)), width)
+        frames.table[rows] = table
     counts = frames.table[rows, NONZEROS]
     positions = np.empty(int(counts.sum()), np.uint32)
     patterns = np.empty_like(positions)
@@ -103,7 +112,8 @@ def _decode(task: ResidentTask, rows: NDArray[np.int64], firsts: NDArray[np.int6
         run_tables_address(),
     )  # fmt: skip
     if row >= 0:
-        task.explain(int(row))
+        first = int(firsts[np.flatnonzero(rows == row)[0]])
+        task.explain(int(row), start[first:] if task.is_given else None)
     entries: NDArray[Any] = patterns.view(np.float32 if task.is_float else np.int32)
     return positions.astype(np.int64) + np.repeat(firsts, counts), entries
 

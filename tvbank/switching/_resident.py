@@ -17,11 +17,22 @@ from tvbank.bank.folding import folded
 from tvbank.bank.frames import TaskFrames
 from tvbank.bank.task import Task
 from tvbank.coding.decoding.positions import run_tables_address
-from tvbank.coding.decoding.table import FIRST, LAST, MASK_AT, NONZEROS, VALUES_AT, address_of
+from tvbank.coding.decoding.table import (
+    FIRST,
+    KIND,
+    LAST,
+    MASK_AT,
+    NONZEROS,
+    VALUES_AT,
+    WEIGHTS_AT,
+    address_of,
+    give_base,
+)
 from tvbank.coding.faults import raise_stopped
+from tvbank.errors import CorruptionError
 from tvbank.merging.blend import values_of
 from tvbank.merging.tensor import to_torch
-from tvbank.switching._bindings import Bindings, assign_slots
+from tvbank.switching._bindings import WIDTHS, Bindings, assign_slots
 from tvbank.switching._memory import Target
 from tvbank.switching._threads import Crew, cut, thread_count
 from tvbank.switching.loops.recode import pack_frames, packed_limit
@@ -48,6 +59,9 @@ class FrameSet:
 class ResidentTask:
     """A task whose frames stay in memory, first as they were stored, then packed.
 
+    Frames that are given what they start from stay as they were stored: they are decoded beside the
+    weights that they are about to change, which are those of the state before.
+
     Attributes:
         name: of the task.
         revision: of the task.
@@ -59,6 +73,7 @@ class ResidentTask:
             position within the unit of each row's chunk.
         record_size: positions, and bytes of old weights, that a record of the direct frames holds.
         most: non-zeros of the largest frame.
+        is_given: whether frames are decoded beside the weights of the state before.
         extra_names: names of the units that the task keeps whole.
         stored: the task as it is in the bank, read shard by shard.
         products: of the task, by unit; they have no frames.
@@ -90,6 +105,12 @@ class ResidentTask:
         size = sum(map(len, stored.shards))
         self.frames = FrameSet(stored.table[self._rows], stored.shards, size, stored)
         self.places = bindings.places(stored, rows[now], targets[now], orders[now])
+        self.is_given = task.needs_base
+        self._homes = [bindings.targets[number] for number in targets[now].tolist()]
+        self._firsts = bindings.firsts(stored, rows[now])
+        if self.is_given:
+            table = self.frames.table[: len(now)]
+            give_base(table, self.places[:, WEIGHTS_AT], WIDTHS[self.places[:, KIND]])
         counts = self.frames.table[: len(now), NONZEROS]
         self.record_size = assign_slots(self.places, counts)
         self.most = int(self.frames.table[:, NONZEROS].max(initial=0))
@@ -119,6 +140,14 @@ class ResidentTask:
         """The name of the unit that a row of ``frames`` belongs to."""
         return self._layout.units[int(self._unit_of[row])].name
 
+    def start(self, row: int) -> NDArray[Any] | None:
+        """The weights of a direct row's chunk now, [n]; ``None`` if its frame is not given them."""
+        if not self.is_given:
+            return None
+        weights: NDArray[Any] = self._homes[row].weights().reshape(-1)
+        first = int(self._firsts[row])
+        return weights[first : first + self._layout.chunk_length]
+
     def extra(self, name: str) -> torch.Tensor:
         """A unit that the task keeps whole, on the CPU; read once.
 
@@ -139,28 +168,45 @@ class ResidentTask:
             self._values[name] = values_of(self.stored, name, base)
         return self._values[name]
 
-    def explain(self, row: int) -> NoReturn:
+    def explain(self, row: int, start: NDArray[Any] | None = None) -> NoReturn:
         """Say what is wrong with a row of ``frames`` that the fused loops refused.
 
+        Args:
+            row: which.
+            start: the weights of the chunk that the frame is given, [n], if it is.
+
         Raises:
-            CorruptionError: the frame violates the spec.
+            CorruptionError: the frame violates the spec, or the weights that it is given are others
+                than it was made beside.
             MemoryError: the frame is valid, but there was not enough memory to decode it.
         """
         raise_stopped()
         stored = self.frames.stored
         if stored is None:
             raise AssertionError(f"a frame of {self.unit(row)!r} that was valid no longer is")
-        self._task.decode(stored[int(self._rows[row])])
+        try:
+            self._task.decode(stored[int(self._rows[row])], start)
+        except CorruptionError as error:
+            if not self.is_given:
+                raise
+            raise CorruptionError(
+                error.reason,
+                f"{error}; or others have written to {self.unit(row)!r} of the model, beside "
+                "whose weights the frame is decoded",
+                key=error.key, task=error.task, unit=error.unit, start=error.start, stop=error.stop,
+            ) from error  # fmt: skip
         raise MemoryError(f"there is not enough memory to decode a frame of {self.unit(row)!r}")
 
     def pack(self) -> None:
         """Decode and check every frame, and keep it in an encoding that is quick to decode.
 
+        Frames that are given what they start from are left as they are.
+
         Raises:
             CorruptionError: a frame violates the spec.
         """
         frames = self.frames
-        if frames.stored is None:
+        if frames.stored is None or self.is_given:
             return
         table = frames.table.copy()
         limits = packed_limit(table)
@@ -212,7 +258,8 @@ class Cache:
     def get(self, name: str) -> ResidentTask:
         """A task, read from the bank unless it is in memory in the bank's present revision.
 
-        Of a task that starts from another one: all steps from the base on, folded into one task.
+        Of a task that starts from another one: all steps from the base on, folded into one task,
+        for which the model has to be the base if it ``lacks_base``.
 
         Raises:
             TaskNotFoundError: the bank has no such task.
@@ -220,12 +267,10 @@ class Cache:
             UnitMismatchError: as ``ResidentTask``.
         """
         stored = self._bank[name]
-        return self._get(stored, folding=stored.parent is not None or stored.needs_base)
+        return self._get(stored, folding=stored.parent is not None)
 
     def path(self, name: str, skip: int) -> list[ResidentTask]:
         """The tasks that lead from the base to a task, by their own steps; the task itself last.
-
-        A chain with a task that needs the base is one folded task.
 
         Args:
             name: of the task.
@@ -234,10 +279,7 @@ class Cache:
         Raises:
             TaskNotFoundError, CorruptionError, StorageError, UnitMismatchError: as ``get``.
         """
-        task = self._bank[name]
-        if task.needs_base:  # decoded once, beside the base, and kept as one that needs it no more
-            return [] if skip else [self._get(task, folding=True)]
-        return [self._get(each, folding=False) for each in task.lineage[skip:]]
+        return [self._get(each, folding=False) for each in self._bank[name].lineage[skip:]]
 
     def _get(self, stored: Task, *, folding: bool) -> ResidentTask:
         key = stored.name, folding
@@ -257,8 +299,10 @@ class Cache:
         return task
 
     def lacks_base(self, name: str) -> bool:
-        """Whether the model has to be the base when a task is read, and it is not in memory yet."""
+        """Whether the model has to be the base when ``get`` reads a task, not in memory yet."""
         stored = self._bank[name]
+        if stored.parent is None:
+            return False
         with self._lock:
             revision, _ = self._tasks.get((name, True), ("", None))
         return stored.needs_base and revision != stored.revision

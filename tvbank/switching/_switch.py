@@ -246,11 +246,12 @@ class Switch:
     def prefetch(self, *tasks: str) -> None:
         """Read tasks into memory, check every frame, and make them quick to apply.
 
-        Of a chain that the model has the first steps of already, the others.
+        Of a chain that the model has the first steps of already, the others. Frames that were
+        stored given the base are decoded when they are applied, beside the weights of the model;
+        until then only their bytes and headers are checked.
 
         Those beyond the budget push out the least recently used ones. Other threads can go on
-        using the switch; of a task that was stored given the base, the model becomes the base
-        meanwhile.
+        using the switch.
 
         Raises:
             TaskNotFoundError, UnitMismatchError, CorruptionError, StorageError: as ``to``.
@@ -258,12 +259,11 @@ class Switch:
         self._refuse_closed()
         for name in tasks:
             read_request(self._bank, name, None)
-        with self._at_base(tasks):
-            for name in tasks:
-                shared = self._weights.shared(path_of(self._bank[name]))
-                for task in self._cache.path(name, shared):
-                    task.pack()
-                self._cache.trim()
+        for name in tasks:
+            shared = self._weights.shared(path_of(self._bank[name]))
+            for task in self._cache.path(name, shared):
+                task.pack()
+            self._cache.trim()
 
     def __repr__(self) -> str:
         return f"Switch({self._bank.location!r}, active={self.active!r})"
@@ -290,21 +290,6 @@ class Switch:
         self._refuse_closed()
         self._weights.check(force)
 
-    @contextmanager
-    def _at_base(self, names: Collection[str]) -> Iterator[None]:
-        """Within, the model is the base, if a task is to be read that was stored given it."""
-        if not any(self._cache.lacks_base(name) for name in names):
-            yield
-            return
-        with self._turn():
-            before = self._weights.request
-            self._check()
-            self._weights.back_to_base()
-            try:
-                yield
-            finally:
-                self._go(before)
-
     def _go(self, request: Request) -> None:
         self._check()
         revisions = {name: self._bank[name].revision for name in request.names}
@@ -315,9 +300,10 @@ class Switch:
             return
         try:
             self._weights.recover()
-            if any(self._cache.lacks_base(name) for name in request.names):
-                self._weights.back_to_base()
             path = self._path(request)
+            alone = path[-1][0] if path else None
+            if any(self._cache.lacks_base(name) for name in request.names if name != alone):
+                self._weights.back_to_base()
             if path:
                 last = request.tasks[0][0]
                 steps = self._cache.path(last, self._weights.shared(path))

@@ -89,9 +89,10 @@ def report_of(
 class Follower:
     """Keeps a live model at the newest version in a bank, by a switch of its own.
 
-    A version is read and checked whole before the model is touched, so a model has one version or
-    the next; if one cannot be read, it keeps the one it has. Between versions of a chain only the
-    steps between them are read and written; where the chain begins anew, the anchor is.
+    All bytes of a version are read and compared with their digests before the model is touched; if
+    one cannot be read, or turns out to be wrong, the model has the version before. Between versions
+    of a chain only the steps between them are read and written; where the chain begins anew, the
+    anchor is.
 
     Attributes:
         switch: of the model; ``switch.off()`` gives the base back.
@@ -129,15 +130,24 @@ class Follower:
         if path == self._held and active:
             return FollowReport(name, before, "none", seconds=time.monotonic() - begun)
         common = 0
-        apart = active and not task.needs_base  # else the whole chain is folded
-        for ours, theirs in zip(self._held if apart else (), path, strict=False):
+        for ours, theirs in zip(self._held if active else (), path, strict=False):
             if ours != theirs:
                 break
             common += 1
-        self.switch.prefetch(name)
-        self.switch.to(name)
+        self._change(name, before)
         self._held = path
         return report_of(before, task, task.lineage[common:], common > 0, begun)
+
+    def _change(self, name: str, before: str | None) -> None:
+        """Change the model to a version; to the one before if that cannot be."""
+        try:
+            self.switch.to(name)
+        except BaseException:
+            if before is not None and self.switch.active != before:
+                held, self._held = self._held, ()
+                self.switch.to(before)
+                self._held = held
+            raise
 
     def run(
         self,
