@@ -4,7 +4,7 @@ import { readExtra } from "./extras.js";
 import { Fault } from "./fault.js";
 import { decodeFrame, exponentBytes, type Frame, type Header, isGivenBase, readHeader } from "./frame.js";
 import { parseJson } from "./json.js";
-import { chunksAShard, chunksOf, indexBytes, type Layout, readLayout, type Unit, WIDTHS } from "./layout.js";
+import { chunksAShard, chunksOf, indexBytes, type Layout, readLayout, type Unit, unitOfChunk, WIDTHS } from "./layout.js";
 import { productPatterns } from "./products.js";
 import { readRevision, type Revision } from "./revision.js";
 import { readRouter, type Router } from "./routers.js";
@@ -115,6 +115,21 @@ export class Bank {
       if (this.indices.size > 63) this.indices.clear();
       this.indices.set(key, found);
       found.catch(() => this.indices.delete(key));
+    }
+    return found;
+  }
+
+  /** What the frames of each unit take in a task, by one request a shard; units without frames are left out. */
+  async storedBytes(task: string): Promise<Map<string, number>> {
+    const units = [...this.layout.units.values()];
+    const found = new Map<string, number>();
+    for (const [shard, recorded] of this.entry(task).shards.entries()) {
+      if (!recorded) continue;
+      const { places } = await this.index(task, shard);
+      places.forEach((place, i) => {
+        const unit = place && unitOfChunk(this.layout, units, shard * chunksAShard(this.layout) + i);
+        if (unit) found.set(unit.name, (found.get(unit.name) ?? 0) + place.end - place.start);
+      });
     }
     return found;
   }

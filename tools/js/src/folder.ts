@@ -3,10 +3,11 @@ import { open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Bank } from "./bank.js";
 import type { Store } from "./store.js";
+import { openZip } from "./zip.js";
 
 const missing = (error: unknown) => ["ENOENT", "ENOTDIR", "ENAMETOOLONG"].includes((error as NodeJS.ErrnoException).code ?? "");
 
-export async function readPart(path: string, start: number, end: number): Promise<Uint8Array | undefined> {
+async function readPart(path: string, start: number, end: number): Promise<Uint8Array | undefined> {
   try {
     if (!(await stat(path)).isFile()) return undefined;
     const file = await open(path);
@@ -41,4 +42,9 @@ export class FolderStore implements Store {
   }
 }
 
-export const openFolder = (path: string): Promise<Bank> => Bank.open(new FolderStore(path));
+/** Opens a bank on a disk: a folder, or one zip file. */
+export async function openPath(path: string): Promise<Bank> {
+  const found = await stat(path);
+  if (found.isDirectory()) return Bank.open(new FolderStore(path));
+  return Bank.open(await openZip({ size: found.size, range: (start, end) => readPart(path, start, end) }));
+}

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Fault } from "../src/fault.js";
-import { openFolder } from "../src/folder.js";
+import { openPath } from "../src/folder.js";
 import { verify } from "../src/verify.js";
 import { unhex, VECTORS, vectors } from "./vectors.js";
 
@@ -36,7 +36,7 @@ const digestOf = (bytes: ArrayBufferView) => createHash("sha256").update(new Uin
 
 for (const vector of vectors<Valid>("banks/valid")) {
   test(`bank ${vector.name}`, async () => {
-    const bank = await openFolder(join(VECTORS, "banks/valid", vector.name));
+    const bank = await openPath(join(VECTORS, "banks/valid", vector.name));
     assert.deepEqual(await verify(bank), []);
     const base = new Map(Object.entries(vector.base).map(([name, hex]) => [name, unhex(hex)]));
     assert.deepEqual([...bank.catalog.tasks.keys()], Object.keys(vector.tasks));
@@ -79,7 +79,7 @@ test("every invalid bank is refused with its reason", async () => {
   for (const vector of all) {
     let reasons: string[];
     try {
-      const bank = await openFolder(join(VECTORS, "banks/invalid", vector.name));
+      const bank = await openPath(join(VECTORS, "banks/invalid", vector.name));
       reasons = (await verify(bank)).map(({ fault }) => fault.reason);
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
