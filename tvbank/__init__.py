@@ -28,7 +28,7 @@
 ``switching/``        a live model to a task and back: attach, ``Switch``
 ``routing/``          which task an input belongs to: features, ``Router``
 ``autoswitch/``       a model that picks its task: ``AutoSwitch``
-``report/``           what a fine-tune scores in many sizes: table, picture
+``reporting/``        what a fine-tune scores in many sizes: table, picture
 ``cli/``, ``demo/``   the command line, and its demonstration
 ``testing/``          hypothesis strategies
 ``errors.py``         every error that tvbank raises; ``dtypes.py`` element types by name

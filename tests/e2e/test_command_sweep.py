@@ -41,8 +41,10 @@ def test_a_table_and_a_picture(scored, tmp_path):
     assert said == ["budget 2 KiB", "budget 4 KiB", *rest]
     assert "budget 2 KiB" in ended.out
     assert "tswitch drop=0.5 knob=norm" in ended.out
-    assert "fine-tuned 1.0000" in ended.out
-    assert b"frontier" in (tmp_path / "f.svg").read_bytes()
+    assert "fine-tuned 1.0000; base -" in ended.out
+    picture = (tmp_path / "f.svg").read_bytes()
+    for drawn in (b"frontier", b"tswitch knob=rms", b"tswitch knob=norm", b"-- base --"):
+        assert drawn in picture
 
 
 def test_json(scored):
@@ -52,6 +54,7 @@ def test_json(scored):
     assert ended.status == 0
     found = json.loads(ended.out)
     assert found["tuned_score"] == 1
+    assert found["base_score"] < 1
     assert [point["compressor"]["knob"] for point in found["points"]] == ["rms", "norm"]
     assert all(point["stored_bytes"] > 0 for point in found["points"])
     assert any(point["on_frontier"] for point in found["points"])

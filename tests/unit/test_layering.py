@@ -82,9 +82,9 @@ ALLOWED = {
         "compress", "merging", "switching", "naming",
     },
     "inspection": {"errors", "_files", "checkpoint", "adapters", "artefacts", "bank"},
-    "report": {
-        "errors", "_atomic", "_progress", "_lazy", "dtypes", "checkpoint", "compress", "bank",
-        "merging",
+    "reporting": {
+        "errors", "_atomic", "_progress", "_lazy", "_version", "dtypes", "checkpoint", "layout",
+        "vector", "naming", "coding", "compress", "bank", "merging", "routing",
     },
     "testing": {"errors", "dtypes", "checkpoint", "coding", "vector"},
 }  # fmt: skip

@@ -23,7 +23,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "hub": (),
     "inspection": (),
     "naming": ("units_of",),
-    "report": ("Point", "Sweep", "sweep"),
+    "reporting": ("Point", "Sweep", "sweep"),
     "storage": ("Storage", "ByteRange", "StoredObject", "MemoryStorage", "ObjectNotFoundError"),
     "testing": (),
 }

@@ -30,7 +30,7 @@ from tvbank.folders import describe
 
 if TYPE_CHECKING:
     from tvbank.compress import Compressor
-    from tvbank.report import Failure, Point, Sweep
+    from tvbank.reporting import Failure, Point, Sweep
 
 #: What a sweep tries if flags say nothing else.
 _SIZES = COMPRESSORS.rows["budget"].grid["budget"]
@@ -105,8 +105,8 @@ def sweep(
 
     tvbank sweep cats.safetensors --base base.safetensors --evaluate scores:accuracy --picture c.svg
     """
-    from tvbank.report import check_picture, draw
-    from tvbank.report import sweep as run_sweep
+    from tvbank.reporting import check_picture, draw
+    from tvbank.reporting import sweep as run_sweep
 
     function = find_named("--evaluate", evaluate, "scores:accuracy")
     if not callable(function):
@@ -147,6 +147,8 @@ def sweep(
         _print(found)
     if picture is not None and found.points:
         levels = {"fine-tuned": found.tuned_score}
+        if found.base_score is not None:
+            levels["base"] = found.base_score
         draw(found.points, picture, levels=levels, score=evaluate, title=Path(checkpoint).name)
         if not as_json:
             say(f"wrote {picture}")
@@ -156,7 +158,7 @@ def sweep(
 
 def _say(each: Point | Failure) -> None:
     """Say a score as soon as it is known, whatever becomes of the others."""
-    from tvbank.report import Point
+    from tvbank.reporting import Point
 
     how = f"{each.score:.4f}" if isinstance(each, Point) else f"failed: {each.error}"
     say(f"{describe(each.compressor)}: {how}", err=True)
@@ -195,11 +197,12 @@ def _compressors(
 
 
 def _facts(result: Sweep) -> dict[str, Any]:
-    from tvbank.report import frontier
+    from tvbank.reporting import frontier
 
     best = frontier(result.points)
     return {
         "tuned_score": result.tuned_score,
+        "base_score": result.base_score,
         "points": [
             {**dataclasses.asdict(point), "on_frontier": point in best} for point in result.points
         ],
@@ -208,7 +211,7 @@ def _facts(result: Sweep) -> dict[str, Any]:
 
 
 def _print(result: Sweep) -> None:
-    from tvbank.report import frontier
+    from tvbank.reporting import frontier
 
     best = frontier(result.points)
     print_table(
@@ -229,4 +232,7 @@ def _print(result: Sweep) -> None:
     )
     for failure in result.failures:
         say(f"{describe(failure.compressor)}  failed: {failure.error}")
-    say(f"fine-tuned {result.tuned_score:.4f}; * no smaller one scores as well")
+    base = "the base has no score"
+    if result.base_score is not None:
+        base = f"base {result.base_score:.4f}"
+    say(f"fine-tuned {result.tuned_score:.4f}; {base}; * no smaller one scores as well")

@@ -14,7 +14,7 @@ from tvbank.cli import app
 from tvbank.cli import building as _building  # noqa: F401 - registers its verbs
 from tvbank.cli import inspecting as _inspecting  # noqa: F401
 from tvbank.errors import CheckpointError, UsageError
-from tvbank.report import sweep
+from tvbank.reporting import sweep
 
 SCALE = 0.5
 

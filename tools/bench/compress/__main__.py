@@ -15,7 +15,7 @@ from tools.bench.compress import __doc__ as description
 from tools.bench.compress._measure import Bench
 from tools.bench.compress._methods import LAMBDAS, METHODS, Learning, settings
 from tools.bench.compress._record import Record, lines, rows_of, summarise
-from tvbank.report import draw
+from tvbank.reporting import draw
 
 _USUAL = [name for name in METHODS if not name.startswith("flexswitch")]
 

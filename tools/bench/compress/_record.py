@@ -11,7 +11,7 @@ from typing import final
 
 from tools.bench._measure import appearing, machine
 from tools.bench.compress._measure import Measured
-from tvbank.report import Point
+from tvbank.reporting import Point
 
 _Scores = dict[tuple[str, str], float]
 

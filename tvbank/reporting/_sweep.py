@@ -16,7 +16,7 @@ from tvbank.checkpoint import CheckpointSource
 from tvbank.compress import Compressor, Exact
 from tvbank.errors import CheckpointError, TvbankError
 from tvbank.merging import export
-from tvbank.report._points import Point, setting_of
+from tvbank.reporting._points import Point, setting_of
 
 #: Called with the path of a full checkpoint, a safetensors file; a finite number, more is better.
 Evaluate = Callable[[Path], Any]
@@ -49,6 +49,7 @@ class Sweep:
 
     Attributes:
         tuned_score: of the fine-tune itself.
+        base_score: of the base itself; None if it has none, as where it lacks a head.
         points: one a compressor that has a score, in their order.
         failures: likewise, those that have none.
     """
@@ -56,6 +57,7 @@ class Sweep:
     tuned_score: float
     points: tuple[Point, ...]
     failures: tuple[Failure, ...] = ()
+    base_score: float | None = None
 
 
 def sweep(
@@ -70,7 +72,8 @@ def sweep(
     """Store a fine-tune with each compressor, read it back, and score it.
 
     Every score is that of weights exported from a bank, that of the fine-tune itself too, which
-    comes first. A compressor that fails, or whose score is no finite number, holds up no other.
+    comes first, and that of the base, which comes last. A compressor that fails, or whose score is
+    no finite number, holds up no other; nor does the base.
 
     Args:
         base: the base's weights.
@@ -89,6 +92,7 @@ def sweep(
         TvbankError: of the fine-tune itself: as ``Bank.add``.
     """
     steps: list[Compressor] = [Exact(), *compressors]
+    total = len(steps) + 1
     points: list[Point] = []
     failures: list[Failure] = []
     shown = listener(progress, "compressors")
@@ -96,7 +100,7 @@ def sweep(
         bank = create(Path(folder) / "bank", base=base)
         for done, compressor in enumerate(steps):
             detail = " ".join(map(str, compressor.describe().values()))
-            shown.report("", done, len(steps), "compressors", detail)
+            shown.report("", done, total, "compressors", detail)
             try:
                 point = _point(bank, tuned, compressor, evaluate, Path(folder), given)
             except TvbankError as error:
@@ -108,8 +112,13 @@ def sweep(
             points.append(point)
             if done:
                 scored(point)
-        shown.report("", len(steps), len(steps), "compressors")
-    return Sweep(points[0].score, tuple(points[1:]), tuple(failures))
+        shown.report("", len(steps), total, "compressors", "base")
+        try:
+            base_score = _point(bank, base, Exact(), evaluate, Path(folder), None).score
+        except TvbankError:  # it may lack what the evaluation looks for: a head, mostly
+            base_score = None
+        shown.report("", total, total, "compressors")
+    return Sweep(points[0].score, tuple(points[1:]), tuple(failures), base_score)
 
 
 def _point(

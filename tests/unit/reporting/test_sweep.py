@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from tvbank import Budget, TSwitch
 from tvbank.errors import CheckpointError, UsageError
-from tvbank.report import Point, draw, frontier, sweep
+from tvbank.reporting import Point, by_knob, draw, frontier, sweep
 
 
 def point(size, score, name="one"):
@@ -47,8 +47,37 @@ def test_a_sweep_scores_what_was_read_back():
     assert found.points[0].score < found.points[1].score < 0
     assert found.points[0].stored_bytes <= 1024
     assert found.points[0].share == found.points[0].stored_bytes / 8000
-    assert [step[:2] for step in steps] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [step[:2] for step in steps] == [(number, 5) for number in range(6)]
     assert not any(path.exists() for path in paths)
+    assert found.base_score == -np.square(base["w"] - tuned["w"]).sum()
+
+
+def test_a_base_without_a_score_holds_up_nothing():
+    base, tuned = pair()
+
+    def picky(path):
+        if (load_file(path)["w"] == base["w"]).all():
+            raise KeyError("head")
+        return 1
+
+    found = sweep(base, tuned, picky, [TSwitch()])
+    assert (found.base_score, found.failures) == (None, ())
+
+
+def test_every_knob_is_a_line_of_its_own():
+    def of(score, **compressor):
+        return Point(compressor, 1, 0.1, 0.1, score, 0.1)
+
+    points = [
+        of(drop, name="tswitch", drop=drop, knob=knob, of="x")
+        for drop in (0.5, 0.9)
+        for knob in ("rms", "norm")
+    ]
+    sizes = [of(1, name="budget", budget=size) for size in ("1 %", "2 %")]
+    lines = by_knob([*points, *sizes])
+    assert list(lines) == ["tswitch knob=rms", "tswitch knob=norm", "budget"]
+    assert lines["tswitch knob=norm"] == [points[1], points[3]]
+    assert lines["budget"] == sizes
 
 
 @pytest.mark.parametrize(

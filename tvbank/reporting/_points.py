@@ -8,10 +8,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 from tvbank._atomic import replace_file
 from tvbank.errors import UsageError
+
+#: The parameter that says how large a task may be, as a text: it makes points of a line, no lines.
+_SIZE: Final = "budget"
 
 #: File names that can be written.
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -101,7 +104,7 @@ def draw(
     """Write a picture.
 
     Args:
-        points: all points, a line for each method; or lines by name.
+        points: all points, a line for each method and each of its knobs; or lines by name.
         out: a ``.png``, ``.svg`` or ``.pdf`` file.
         levels: scores to draw as horizontal lines, by name: the fine-tune's, the base's.
         score: what the upright axis says.
@@ -118,7 +121,7 @@ def draw(
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    lines = points if isinstance(points, Mapping) else _by_method(points)
+    lines = points if isinstance(points, Mapping) else by_knob(points)
     for name, line in lines.items():
         ordered = sorted(line, key=lambda point: point.share)
         shares = [100 * point.share for point in ordered]
@@ -151,8 +154,25 @@ def draw(
     return path
 
 
-def _by_method(points: Sequence[Point]) -> dict[str, list[Point]]:
-    lines: dict[str, list[Point]] = {}
+def by_knob(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """Points in lines: of one method, with the same values of all parameters that are texts.
+
+    Numbers and the size target say where on a line a point lies; a text, such as the ``knob`` of
+    ``TSwitch``, is another way to get there. A line is named by its method, and by those of its
+    texts in which lines of that method differ: ``tswitch knob=rms``.
+    """
+    groups: dict[str, dict[tuple[tuple[str, str], ...], list[Point]]] = {}
     for point in points:
-        lines.setdefault(point.method, []).append(point)
+        texts = tuple(
+            (key, value)
+            for key, value in point.compressor.items()
+            if isinstance(value, str) and key not in ("name", _SIZE)
+        )
+        groups.setdefault(point.method, {}).setdefault(texts, []).append(point)
+    lines: dict[str, list[Point]] = {}
+    for method, group in groups.items():
+        common = set.intersection(*(set(texts) for texts in group))
+        for texts, line in group.items():
+            own = [f"{key}={value}" for key, value in texts if (key, value) not in common]
+            lines[" ".join([method, *own])] = line
     return lines
