@@ -42,7 +42,7 @@ def exponent_byte(upper: Any, shift: Any, position: Any) -> Any:
 
 
 def _comparison(bits: int, low: int) -> Callable[..., Any]:
-    """An instruction that compares 64 weights of so many bits, whose exponents begin at ``low``."""
+    """An instruction that compares 64 words of so many bits, whose exponents begin at ``low``."""
     lane = ir.IntType(bits)
     lanes = ir.VectorType(lane, LANES)
 
@@ -67,6 +67,8 @@ def _comparison(bits: int, low: int) -> Callable[..., Any]:
 
 #: Bit i tells whether the exponent byte of weight i at an address is a bound or more.
 _compare_16, _compare_32 = _comparison(16, 7), _comparison(32, 23)
+#: The same of 64 exponent bytes that lie side by side.
+bytes_at_least = _comparison(8, 0)
 
 
 @kernel

@@ -8,19 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.costs import COST_BITS, entropy, weighted_log
+from tvbank.coding.decoding.given import bytes_at_least
 from tvbank.coding.densities import run_starts
-from tvbank.coding.kernel import kernel
+from tvbank.coding.kernel import kernel, ones_in
 from tvbank.coding.masks.blocks_writer import write_classes, write_runs
 from tvbank.coding.masks.classes import sizes_of
 from tvbank.coding.rans import FIRST_STATE, STATE_WORDS, close_section, write_field
 from tvbank.coding.segments import BYTES, SEGMENTS, segment_ones, shortest_cut
 
 _U = np.uint64
-_LEAST = _U(FIRST_STATE)
+_ONE, _LEAST = _U(1), _U(FIRST_STATE)
 #: Bits that a string costs beside its entries, and a class of rows.
 _STRING_BITS, _CLASS_BITS = 20, 10
 #: Rows are put into bins by how much denser they are than their exponents say: four an octave.
 _BINS = 32
+#: Tables that entries are counted in by turns.
+_LANES = 4
+#: Entries that are cut into strings together.
+_WINDOW = 64
 
 
 @kernel
@@ -29,13 +34,24 @@ def _count(
     cells: Any, ones: Any,
 ) -> None:  # fmt: skip
     """Count entries and non-zeros by class of row and exponent byte."""
+    # Neighbours are often equal: a table each, so that none waits for the count before it.
+    lanes = np.zeros((_LANES, cells.shape[0], BYTES), np.uint32)
+    one = np.uint32(1)
     position: Any = 0
     for row in range(row_class.size):
         stop = min(extent, (row + 1) * width - phase)
         each = row_class[row]
+        while position + _LANES <= stop:
+            for lane in range(_LANES):
+                lanes[lane, each, exponents[position + lane]] += one
+            position += _LANES
         while position < stop:
-            cells[each, exponents[position]] += 1
+            lanes[0, each, exponents[position]] += one
             position += 1
+    for lane in range(_LANES):
+        for each in range(cells.shape[0]):
+            for byte in range(BYTES):
+                cells[each, byte] += np.int64(lanes[lane, each, byte])
     row = 0
     next_row = width - phase
     for position in positions:
@@ -160,6 +176,51 @@ def _choose(
 
 
 @kernel
+def _string(
+    exponents: Any, place: Any, count: Any, ones: Any, bounds: Any, segments: Any, first: Any,
+    sizes: Any, used: Any, cells: Any,
+) -> None:  # fmt: skip
+    """Put 1 to 64 entries of a row into its strings, and list where in these the ones lie.
+
+    Args:
+        exponents: uint8, of all entries.
+        place: of the first of these entries.
+        count: their number.
+        ones: bit i tells whether entry ``place`` + i is not zero.
+        bounds: int64, the first byte of each segment.
+        segments: their number.
+        first: the string of the row's first segment.
+        sizes: int64, the entries that each string has before; counted on.
+        used: int64, where in ``cells`` each string goes on; moved on.
+        cells: uint32, overwritten where the ones belong.
+    """
+    left = (~_U(0)) >> _U(_WINDOW - count)
+    whole = place + _WINDOW <= exponents.size
+    at = _U(exponents.ctypes.data) + _U(place)
+    for segment in range(segments):
+        mask = left
+        if segment + 1 < segments:
+            bound = _U(bounds[segment + 1])
+            if whole:
+                left &= bytes_at_least(at, bound)
+            else:
+                for lane in range(count):
+                    if exponents[place + lane] < bound:
+                        left &= ~(_ONE << _U(lane))
+            mask &= ~left
+        if mask:
+            string = first + segment
+            here = ones & mask
+            while here:
+                lowest = here & (~here + _ONE)
+                rank = np.int64(ones_in(mask & (lowest - _ONE)))
+                cells[used[string]] = np.uint32(sizes[string] + rank)
+                used[string] += 1
+                here ^= lowest
+            sizes[string] += np.int64(ones_in(mask))
+
+
+@kernel
 def _write(
     positions: Any, exponents: Any, extent: Any, width: Any, phase: Any, row_class: Any,
     classes: Any, bounds: Any, segments: Any, starts: Any, words: Any,
@@ -184,14 +245,15 @@ def _write(
     listed = 0
     for row in range(row_class.size):
         end = min(extent, (row + 1) * width - phase)
+        string = np.int64(row_class[row]) * segments
         while place < end:
-            string = row_class[row] * segments + segment_of[exponents[place]]
-            if listed < positions.size and positions[listed] == place:
-                cells[used[string]] = np.uint32(sizes[string])
-                used[string] += 1
+            count = min(_WINDOW, end - place)
+            ones = _U(0)
+            while listed < positions.size and positions[listed] < place + count:
+                ones |= _ONE << _U(positions[listed] - place)
                 listed += 1
-            sizes[string] += 1
-            place += 1
+            _string(exponents, place, count, ones, bounds, segments, string, sizes, used, cells)
+            place += count
     states = np.empty(4, np.uint64)
     states[:] = _LEAST
     at = words.size

@@ -40,13 +40,45 @@ _LAW_TURNS = 4 + 2 * SYMBOLS
 _TRIED = 3
 #: What a symbol costs in a law, about.
 _SYMBOL_BITS = 8
+#: Magnitudes below this are counted one by one, and looked up.
+_SMALL = 256
 
 
 @kernel
-def _ranges(steps: Any, classes: Any, number: Any) -> Any:
-    """Of each class the least and the greatest magnitude, uint64 [number, 2]."""
-    found = np.zeros((number, 2), np.uint64)
+def _tally(steps: Any, classes: Any, small: Any, large: Any) -> Any:
+    """Count steps of small magnitudes by class, magnitude and sign, and list the others.
+
+    Args:
+        steps: uint32 [m].
+        classes: uint8 [m].
+        small: int64 [classes, 2 · ``_SMALL``], zeros; step 2 · magnitude + sign is counted.
+        large: uint32 [m], overwritten with the indices of steps of greater magnitudes.
+
+    Returns:
+        Their number.
+    """
+    listed = 0
     for index in range(steps.size):
+        magnitude, sign = magnitude_of(steps[index])
+        if magnitude < _U(_SMALL):
+            small[classes[index], _U(2) * magnitude + sign] += 1
+        else:
+            large[listed] = np.uint32(index)
+            listed += 1
+    return listed
+
+
+@kernel
+def _ranges(steps: Any, classes: Any, small: Any, large: Any) -> Any:
+    """Of each class the least and the greatest magnitude, uint64 [number, 2]."""
+    found = np.zeros((small.shape[0], 2), np.uint64)
+    for each in range(small.shape[0]):
+        for magnitude in range(_SMALL):
+            if small[each, 2 * magnitude] + small[each, 2 * magnitude + 1]:
+                if found[each, 1] == _U(0):
+                    found[each, 0] = _U(magnitude)
+                found[each, 1] = _U(magnitude)
+    for index in large:
         magnitude, _ = magnitude_of(steps[index])
         each = classes[index]
         if found[each, 1] == _U(0) or magnitude < found[each, 0]:
@@ -65,9 +97,21 @@ def _finest(least: Any, most: Any) -> Any:
 
 
 @kernel
-def _count(steps: Any, classes: Any, scales: Any, origins: Any, counts: Any, low: Any) -> None:
+def _count(
+    steps: Any, classes: Any, small: Any, large: Any, scales: Any, origins: Any, counts: Any,
+    low: Any,
+) -> None:  # fmt: skip
     """Count symbols by class and by each of the scales that are tried, and their low bits."""
-    for index in range(steps.size):
+    for each in range(small.shape[0]):
+        for step in range(2, 2 * _SMALL):
+            if small[each, step]:
+                for tried in range(scales.shape[1]):
+                    bucket, _, bits = bucket_of(
+                        _U(step >> 1), scales[each, tried], origins[each, tried]
+                    )
+                    counts[each, tried, _U(2) * bucket + _U(step & 1)] += small[each, step]
+                    low[each, tried] += np.int64(bits) * small[each, step]
+    for index in large:
         each = classes[index]
         magnitude, sign = magnitude_of(steps[index])
         for tried in range(scales.shape[1]):
@@ -104,7 +148,10 @@ def choose_laws(steps: Any, classes: Any, scales: Any, origins: Any, laws: Any) 
         The number of low bits of all steps.
     """
     number = scales.size
-    ranges = _ranges(steps, classes, number)
+    small = np.zeros((number, 2 * _SMALL), np.int64)
+    indices = np.empty(steps.size, np.uint32)
+    large = indices[: _tally(steps, classes, small, indices)]
+    ranges = _ranges(steps, classes, small, large)
     tried = np.zeros((number, 1 + _TRIED), np.uint64)
     starts = np.zeros((number, 1 + _TRIED), np.uint64)
     for each in range(number):
@@ -115,7 +162,7 @@ def choose_laws(steps: Any, classes: Any, scales: Any, origins: Any, laws: Any) 
             starts[each, 1 + rank] = ranges[each, 0] >> (scale - _U(1))
     counts = np.zeros((number, 1 + _TRIED, SYMBOLS), np.int64)
     low = np.zeros((number, 1 + _TRIED), np.int64)
-    _count(steps, classes, tried, starts, counts, low)
+    _count(steps, classes, small, large, tried, starts, counts, low)
     bits = np.int64(0)
     for each in range(number):
         best, least = 0, _cost(counts[each, 0], low[each, 0])
@@ -132,13 +179,25 @@ def choose_laws(steps: Any, classes: Any, scales: Any, origins: Any, laws: Any) 
 @kernel
 def _cut(steps: Any, classes: Any, scales: Any, origins: Any, symbols: Any, words: Any) -> None:
     """Write the symbol of each step to ``symbols`` (uint8), and low bits to ``words``."""
+    # Of small magnitudes, by class: the even one of its two symbols, and its low bits.
+    known = np.zeros((scales.size, _SMALL, 2), np.uint8)
+    for each in range(scales.size):
+        for magnitude in range(1, _SMALL):
+            bucket, _, bits = bucket_of(_U(magnitude), scales[each], origins[each])
+            known[each, magnitude, 0] = np.uint8(_U(2) * bucket)  # none but the class's own counts
+            known[each, magnitude, 1] = np.uint8(bits)
     pending = filled = _U(0)
     index = 0
     for place in range(steps.size):
         each = classes[place]
         magnitude, sign = magnitude_of(steps[place])
-        bucket, low, bits = bucket_of(magnitude, scales[each], origins[each])
-        symbols[place] = np.uint8(_U(2) * bucket + sign)
+        if magnitude < _U(_SMALL):
+            symbols[place] = np.uint8(known[each, magnitude, 0] | np.uint8(sign))
+            bits = _U(known[each, magnitude, 1])
+            low = magnitude & ((_U(1) << bits) - _U(1))
+        else:
+            bucket, low, bits = bucket_of(magnitude, scales[each], origins[each])
+            symbols[place] = np.uint8(_U(2) * bucket + sign)
         pending |= low << filled
         if filled + bits >= _WORD_BITS:
             words[index] = pending
