@@ -11,11 +11,14 @@ Both are a ``Relaxation``, and are learned by the same loop:
 
 ==================  ====================================================================
 ``_flexswitch.py``  ``FlexSwitch``, the compressor: settings, checks, one run
-``_learn.py``       the loop: the teacher's logits, batches, gradients; ``Step``, its progress
+``_inputs.py``      the examples: tensors, made of texts, data sets and the like
+``_teacher.py``     the fine-tuned model's outputs, kept or made batch by batch
+``_learn.py``       the loop: batches, masks, gradients; ``Step``, its progress
 ``_losses.py``      how far two sets of logits are apart: KL, MSE, CKA
 ``_relaxation.py``  what a half provides; the learned scalars, Adam, the resume file
 ``_resume.py``      reads a resume file as one reads a stranger's
 ``_student.py``     runs the model with other weights, without touching it
+``_recompute.py``   gradient checkpointing with weights that are given to a call
 ``_weights.py``     makes those weights, block by block on all cores
 ==================  ====================================================================
 """

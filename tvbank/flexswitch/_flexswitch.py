@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, final
@@ -21,16 +22,27 @@ from tvbank.compress.budget.target import Target
 from tvbank.compress.lossy import is_float
 from tvbank.compress.protocol import Each
 from tvbank.errors import UsageError
-from tvbank.flexswitch._learn import Learner
+from tvbank.flexswitch._inputs import (
+    Given,
+    Inputs,
+    check_mask,
+    check_vocabulary,
+    count_examples,
+    examples_of,
+)
+from tvbank.flexswitch._learn import Comparison, Learner
 from tvbank.flexswitch._losses import LOSSES
 from tvbank.flexswitch._relaxation import Relaxation, State
-from tvbank.flexswitch._student import Forward, Inputs, Student, call, count_examples
+from tvbank.flexswitch._student import LOGITS, Forward, Student, call
 from tvbank.flexswitch._weights import Weights
 from tvbank.flexswitch.bytes.units import BytesUnits
 from tvbank.flexswitch.paper.units import PaperUnits
 
 #: Counts the changes of what equal settings mean: a resume file belongs to one of them.
-_RULES = 2
+_RULES = 3
+
+#: The input that masks tokens, by its usual name.
+_MASK = "attention_mask"
 
 
 @final
@@ -40,7 +52,9 @@ class FlexSwitch(Compressor):
 
     The compressed model learns to give the logits of the fine-tuned one. Only a few scalars a unit
     are learned; the model itself is not changed. Memory beside the two models and the activations:
-    at most one and a half sets of weights.
+    at most one and a half sets of weights; and the fine-tuned model's outputs for all examples, or
+    where these would take more than 256 MiB, as those of language models do, another set of
+    weights, with which they are made batch by batch.
 
     The paper's objective learns of each unit two thresholds, a scale, and a logit for each of 1, 2,
     4 and 8 bits. The objective of bytes, which every budget uses, draws entries at random as
@@ -56,11 +70,13 @@ class FlexSwitch(Compressor):
     Attributes:
         model: a torch module whose state dict is the bank's base, on any device. Neither its
             weights nor its mode change.
-        inputs: examples along dimension 0: a tensor, or a dict of tensors.
-        forward: called with a model and a batch of inputs; returns logits [batch, classes], or
-            something that has them as ``logits``. By default ``model(batch)``, and for a dict
-            ``model(**batch)``. It may run under ``torch.autocast``: with bfloat16 a step takes
-            half the time on processors that have it.
+        inputs: examples along dimension 0: a tensor, or a dict of tensors; or what they can be made
+            of: a list of texts with ``tokenizer``, a tokenised data set or list of dicts, whose
+            sequences are padded, a ``DataLoader``. Labels are left out.
+        forward: called with a model and a batch of inputs; returns logits [batch, classes] or
+            [batch, tokens, classes], or something that has them as ``logits``. By default
+            ``model(batch)``, and for a dict ``model(**batch)``. It may run under
+            ``torch.autocast``: with bfloat16 a step takes half the time on processors that have it.
         loss: ``"kl"``, ``"mse"`` or ``"cka"`` of the logits.
         lam: weight of the loss against the size, λ; larger keeps more. The paper's grids: kl
             0.1-0.9, mse 0.01-0.17, cka 1-9. It has no effect under a budget.
@@ -72,12 +88,20 @@ class FlexSwitch(Compressor):
         budget: stored size to end at, such as ``"0.3 bits/param"``, ``"1.5 MiB"`` or ``"1 %"`` of
             the base. The objective is then that of bytes, and the exact size is at most 1.5 %
             below, if there is so much to keep.
+        mask: the input [examples, tokens] that says which tokens count, where there is a row of
+            logits for each: the loss is that of an average token. By default ``attention_mask``, if
+            the inputs have it; ``None`` counts all.
+        outputs: names of what the model returns, to be compared instead of ``logits``; or a mapping
+            of names to the weights of their losses.
+        tokenizer: of transformers, for inputs that are texts, or examples to be padded.
+        gradient_checkpointing: whether the activations within the model's blocks are computed again
+            for the gradient instead of kept: a step takes a third longer, and much less memory.
         checkpoint: the resume file: a killed run that is started again with the same arguments
             goes on from it, to the same result.
     """
 
     model: nn.Module
-    inputs: Inputs
+    inputs: Given
     forward: Forward | None = None
     loss: Literal["kl", "mse", "cka"] = "kl"
     lam: float = 0.5
@@ -87,6 +111,10 @@ class FlexSwitch(Compressor):
     objective: Literal["paper", "bytes"] = "paper"
     budget: str | None = None
     checkpoint: str | os.PathLike[str] | None = None
+    mask: str | None = _MASK
+    outputs: Sequence[str] | Mapping[str, float] | None = None
+    tokenizer: Any = None
+    gradient_checkpointing: bool = False
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
@@ -105,7 +133,12 @@ class FlexSwitch(Compressor):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} must be an integer of at least {least}, got {value!r}")
+        object.__setattr__(self, "inputs", examples_of(self.inputs, self.tokenizer))
         examples = count_examples(self.inputs)
+        if (mask := self._mask()) is not None:
+            check_mask(self.inputs, mask)
+        check_vocabulary(self.model, self.inputs)
+        self._weighted_outputs()
         if examples < self.batch:
             raise UsageError(
                 f"{examples} examples are fewer than a batch of {self.batch}: give more, or a "
@@ -116,7 +149,7 @@ class FlexSwitch(Compressor):
 
     def describe(self) -> dict[str, Any]:
         """See ``Compressor.describe``."""
-        described = {
+        described: dict[str, Any] = {
             "name": "flexswitch",
             "loss": self.loss,
             "lam": float(self.lam),
@@ -126,7 +159,34 @@ class FlexSwitch(Compressor):
             "objective": self._charged,
             "examples": count_examples(self.inputs),
         }
+        if (mask := self._mask()) is not None:
+            described["mask"] = mask
+        if self.outputs is not None:
+            described["outputs"] = self._weighted_outputs()
         return described if self.budget is None else described | {"budget": self.budget}
+
+    def _mask(self) -> str | None:
+        """The input that masks tokens; the usual one need not be there."""
+        named = isinstance(self.inputs, dict) and _MASK in self.inputs
+        return None if self.mask == _MASK and not named else self.mask
+
+    def _weighted_outputs(self) -> dict[str, float]:
+        given = self.outputs
+        if given is None:
+            return {LOGITS: 1.0}
+        if isinstance(given, str):
+            given = [given]
+        weights = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, 1.0)
+        for name, weight in weights.items():
+            number = isinstance(weight, int | float) and math.isfinite(weight)
+            if not isinstance(name, str) or not number or weight <= 0:
+                raise UsageError(
+                    f"outputs= names what the model returns, with weights above 0, not {name!r}: "
+                    f"{weight!r}"
+                )
+        if not weights:
+            raise UsageError("outputs= is empty: name at least one")
+        return {name: float(weight) for name, weight in weights.items()}
 
     @property
     def _charged(self) -> str:
@@ -145,7 +205,11 @@ class FlexSwitch(Compressor):
             UsageError: inputs or logits that the loss cannot use; a resume file of another run.
         """
         with torch.inference_mode(False), torch.enable_grad():
-            student = Student(self.model, self.forward or call, pairs)
+            outputs = self._weighted_outputs()
+            student = Student(
+                self.model, self.forward or call, pairs, list(outputs),
+                recompute=self.gradient_checkpointing,
+            )  # fmt: skip
             weights = Weights(pairs, student.units)
             relaxation = self._relaxation(pairs, weights)
             run = self._fingerprint(pairs)
@@ -157,8 +221,9 @@ class FlexSwitch(Compressor):
             if path is not None and os.path.exists(path):
                 start = relaxation.state
                 relaxation.state = State.resume(path, run, start, self.steps)
+            comparison = Comparison(self.loss, outputs, self._mask())
             learner = Learner(
-                student, weights, relaxation, self.inputs, self.loss, self.batch, self.seed
+                student, weights, relaxation, self.inputs, comparison, self.batch, self.seed
             )
 
             def save(state: State) -> None:
@@ -194,7 +259,8 @@ class FlexSwitch(Compressor):
             digest.update(repr((unit.name, unit.shape)).encode())
             for version in pairs.read(unit.name):
                 digest.update(np.ascontiguousarray(version).reshape(-1).view(np.uint8).data)
-        named = self.inputs.items() if isinstance(self.inputs, dict) else [("", self.inputs)]
+        inputs: Inputs = self.inputs
+        named = inputs.items() if isinstance(inputs, dict) else [("", inputs)]
         for name, tensor in named:
             array = tensor.detach().cpu().contiguous()
             digest.update(repr((name, tuple(array.shape), str(array.dtype))).encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -11,9 +11,11 @@ import torch
 
 from tvbank._progress import Progress
 from tvbank.errors import UsageError
-from tvbank.flexswitch._losses import LOSSES, check_logits
+from tvbank.flexswitch._inputs import Inputs, count_examples
+from tvbank.flexswitch._losses import check_logits, compare
 from tvbank.flexswitch._relaxation import SAVE_EVERY, Relaxation, State
-from tvbank.flexswitch._student import Inputs, Student, count_examples
+from tvbank.flexswitch._student import Outputs, Student
+from tvbank.flexswitch._teacher import Teacher
 from tvbank.flexswitch._weights import Weights
 
 #: Called with the gradient in a unit's weights.
@@ -49,6 +51,38 @@ class Step:
 
 
 @final
+@dataclass(frozen=True)
+class Comparison:
+    """How a student is compared with its teacher.
+
+    Attributes:
+        loss: ``"kl"``, ``"mse"`` or ``"cka"``.
+        outputs: names of what the model returns, with the weights of their losses.
+        mask: the input that says which tokens count; ``None`` if all do.
+    """
+
+    loss: str
+    outputs: Mapping[str, float]
+    mask: str | None = None
+
+    def rows(self, output: torch.Tensor, inputs: Inputs, chosen: Any) -> torch.Tensor:
+        """Those rows of an output [examples, rows, classes] that count, [n, classes].
+
+        Raises:
+            UsageError: the mask has another number of tokens.
+        """
+        if self.mask is None or output.shape[1] == 1 or not isinstance(inputs, dict):
+            return output.flatten(0, 1)
+        mask = inputs[self.mask][chosen].to(output.device) != 0
+        if mask.shape != output.shape[:2]:
+            raise UsageError(
+                f"the mask {self.mask!r} has {mask.shape[1]} tokens an example and the model "
+                f"gives {output.shape[1]} rows of logits: name another mask, or none (mask=None)"
+            )
+        return output[mask]
+
+
+@final
 class Learner:
     """One run: the teacher's logits, then steps until there are enough."""
 
@@ -58,25 +92,23 @@ class Learner:
         weights: Weights,
         relaxation: Relaxation,
         inputs: Inputs,
-        loss: str,
+        comparison: Comparison,
         batch: int,
         seed: int,
     ) -> None:
-        """Compute the logits of the fine-tuned model, the teacher, for all examples.
+        """Run the fine-tuned model, the teacher.
 
         Raises:
             UsageError: logits that the loss cannot compare.
         """
         self._student, self._relaxation, self._inputs = student, relaxation, inputs
         self._names, self._examples = weights.names, count_examples(inputs)
-        self._batch, self._seed, self._loss = batch, seed, LOSSES[loss]
-        self._teacher = self._logits(weights.tuned())
-        if len(self._teacher) % self._examples:
-            raise UsageError(
-                f"forward gives {len(self._teacher)} rows of logits for {self._examples} "
-                "examples; it must give [batch, classes]"
-            )
-        check_logits(loss, self._teacher)
+        self._batch, self._seed, self._comparison = batch, seed, comparison
+        self._teacher = Teacher(student, weights, inputs, batch)
+        kept = self._teacher.outputs
+        seen = slice(0, batch) if kept is None else slice(None)
+        for output in self._teacher.of(seen):
+            check_logits(comparison.loss, comparison.rows(output, inputs, seen))
 
     def run(
         self,
@@ -101,18 +133,36 @@ class Learner:
             if state.step % SAVE_EVERY == 0 or state.step == steps:
                 save(state)
 
-    def distance(self, weights: dict[str, torch.Tensor]) -> float:
-        """The loss on all examples with the given weights, by name of the unit."""
-        return float(self._loss(self._logits(weights), self._teacher))
-
     @torch.no_grad()
-    def _logits(self, weights: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logits [rows, classes] for all examples; an example may have several rows."""
-        parts = []
-        for start in range(0, self._examples, self._batch):
-            chosen = slice(start, start + self._batch)
-            parts.append(self._student.run(weights, self._inputs, chosen).float())
-        return torch.cat(parts)
+    def distance(self, weights: dict[str, torch.Tensor]) -> float:
+        """The loss on all examples with the given weights, by name of the unit.
+
+        Where the teacher's outputs are not kept, the mean of the losses of batches.
+        """
+        starts = range(0, self._examples, self._batch)
+        parts = [slice(start, start + self._batch) for start in starts]
+        if self._teacher.outputs is not None:
+            runs = [self._student.run(weights, self._inputs, part) for part in parts]
+            student = tuple(
+                torch.cat([o.float() for o in some]) for some in zip(*runs, strict=True)
+            )
+            return float(self._loss(student, self._teacher.outputs, slice(None)))
+        total = 0.0
+        for part in parts:
+            student = self._student.run(weights, self._inputs, part)
+            share = len(student[0]) / self._examples
+            total += float(self._loss(student, self._teacher.of(part), part)) * share
+        return total
+
+    def _loss(self, student: Outputs, teacher: Outputs, chosen: Any) -> torch.Tensor:
+        """The weighted sum of the losses of all outputs, for some examples."""
+        how, inputs = self._comparison, self._inputs
+        losses = [
+            weight
+            * compare(how.loss, how.rows(mine, inputs, chosen), how.rows(its, inputs, chosen))
+            for mine, its, weight in zip(student, teacher, how.outputs.values(), strict=True)
+        ]
+        return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
 
     def _chosen(self, step: int) -> torch.Tensor:
         """Indices of a step's examples: a new order every epoch, full batches only."""
@@ -123,17 +173,18 @@ class Learner:
     def _backward(self, step: int) -> float:
         """The loss on a step's batch; the relaxation receives its gradient."""
         start = torch.zeros((), requires_grad=True)
+        chosen = self._chosen(step)
+        teacher = self._teacher.of(chosen)
         weights = self._relaxation.weights()
         given = {
             name: _observe(start, weights.pop(name), self._receiver(number))
             for number, name in enumerate(self._names)
         }
-        chosen = self._chosen(step)
         with torch.enable_grad():
-            logits = self._student.run(given, self._inputs, chosen)
+            outputs = self._student.run(given, self._inputs, chosen)
             given.clear()  # the graph alone holds the weights now, and frees them as it goes back
-            teacher = self._teacher.view(self._examples, -1, self._teacher.shape[-1])[chosen]
-            loss = self._loss(logits.float(), teacher.flatten(0, 1))
+            loss = self._loss(outputs, teacher, chosen)
+            del outputs, teacher
         value = float(loss.detach())
         if not np.isfinite(value):
             raise UsageError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -37,6 +37,49 @@ def cka(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 
 LOSSES: Final[dict[str, Loss]] = {"kl": kl, "mse": mse, "cka": cka}
+
+#: Logits that are compared at a time: vocabularies are large, and KL makes several copies.
+_PART: Final = 2**24
+
+
+def compare(loss: str, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """A loss of logits [rows, classes], in float32, in little memory beside them.
+
+    KL and MSE are means over rows, which are compared some at a time where there are many.
+
+    Args:
+        loss: its name.
+        student: logits, in any float type.
+        teacher: logits, float32.
+    """
+    if loss == "cka" or student.numel() <= _PART:
+        return LOSSES[loss](student.float(), teacher)
+    mean: torch.Tensor = _InParts.apply(student, teacher, LOSSES[loss])  # type: ignore[no-untyped-call]
+    return mean
+
+
+class _InParts(torch.autograd.Function):
+    """A loss that is a mean over rows; its gradient is made part by part with the loss itself."""
+
+    @staticmethod
+    def forward(ctx: Any, student: torch.Tensor, teacher: torch.Tensor, loss: Loss) -> torch.Tensor:
+        rows = max(1, _PART // student.shape[-1])
+        gradient = torch.empty_like(student)
+        total = torch.zeros((), dtype=torch.float64, device=student.device)
+        for start in range(0, len(student), rows):
+            part = slice(start, start + rows)
+            given = student[part].detach().float().requires_grad_()
+            with torch.enable_grad():
+                value = loss(given, teacher[part]) * (len(given) / len(student))
+            (gradient[part],) = torch.autograd.grad(value, given)
+            total += value.detach()
+        ctx.save_for_backward(gradient)
+        return total.float()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Any, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0], None, None
 
 
 def check_logits(loss: str, teacher: torch.Tensor) -> None:

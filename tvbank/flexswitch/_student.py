@@ -7,8 +7,8 @@ modules around the same tensors, and other weights are given to each call.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Any, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, final
 
 import torch
 from numpy.typing import NDArray
@@ -16,11 +16,16 @@ from torch import nn
 
 from tvbank.compress import Pairs
 from tvbank.errors import BaseMismatchError, UnitMismatchError, UsageError, name_units
+from tvbank.flexswitch._inputs import Inputs
+from tvbank.flexswitch._recompute import recompute_blocks
 from tvbank.merging.tensor import to_torch
 from tvbank.naming import Located, Part, locate
 
-#: The inputs of a model: a tensor, or tensors by name; examples along dimension 0.
-Inputs = torch.Tensor | dict[str, torch.Tensor]
+#: Outputs of a model for some examples, each [examples, rows, classes].
+Outputs = tuple[torch.Tensor, ...]
+
+#: The output that is compared unless others are named.
+LOGITS: Final = "logits"
 
 #: Runs a model on a batch of inputs; returns logits [batch, …, classes].
 Forward = Callable[[nn.Module, Any], Any]
@@ -43,42 +48,37 @@ def call(model: nn.Module, batch: Any) -> Any:
         ) from error
 
 
-def count_examples(inputs: Any) -> int:
-    """Number of examples.
-
-    Raises:
-        UsageError: not a tensor nor a dict of tensors of equal length.
-    """
-    tensors = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
-    if not tensors or not all(isinstance(t, torch.Tensor) and t.ndim for t in tensors):
-        raise UsageError(
-            "inputs must be a tensor, or a dict of tensors, with the examples along dimension 0"
-        )
-    lengths = {len(tensor) for tensor in tensors}
-    if len(lengths) > 1:
-        shown = ", ".join(f"{name!r}: {len(t)}" for name, t in inputs.items())
-        raise UsageError(f"the inputs have different numbers of examples ({shown})")
-    return lengths.pop()
-
-
 @final
 class _Called(nn.Module):
     """A model and the function that runs it, as one module."""
 
-    def __init__(self, model: nn.Module, forward: Forward) -> None:
+    def __init__(self, model: nn.Module, forward: Forward, outputs: Sequence[str]) -> None:
         super().__init__()
-        self.model, self._forward = model, forward
+        self.model, self._forward, self._outputs = model, forward, tuple(outputs)
 
-    def forward(self, batch: Any) -> torch.Tensor:
+    def forward(self, batch: Any) -> tuple[torch.Tensor, ...]:
         returned = self._forward(self.model, batch)
-        logits = getattr(returned, "logits", returned)
-        if not isinstance(logits, torch.Tensor) or logits.ndim < 1:
+        return tuple(self._output(returned, name) for name in self._outputs)
+
+    def _output(self, returned: Any, name: str) -> torch.Tensor:
+        if isinstance(returned, Mapping):
+            output = returned.get(name)
+        else:
+            alone = returned if self._outputs == (LOGITS,) else None
+            output = getattr(returned, name, alone)
+        if isinstance(output, torch.Tensor) and output.ndim:
+            return output
+        if self._outputs != (LOGITS,):
+            what = "tensors" if not isinstance(returned, Mapping) else ", ".join(returned)
             raise UsageError(
-                "forward must return logits, a tensor [batch, classes], not a "
-                f"{type(returned).__name__}: give FlexSwitch forward=… (--model a callable that "
-                "returns such a module)"
+                f"the model returns no tensor called {name!r} (it returns a "
+                f"{type(returned).__name__} of {what}): outputs= names what it returns"
             )
-        return logits.reshape(len(logits), -1) if logits.ndim < 2 else logits.flatten(0, -2)
+        raise UsageError(
+            "forward must return logits, a tensor [batch, classes], not a "
+            f"{type(returned).__name__}: give FlexSwitch forward=… (--model a callable that "
+            "returns such a module), or outputs= the names of what the model returns"
+        )
 
 
 @final
@@ -89,8 +89,23 @@ class Student:
         units: the model's own tensors, by the bank's name of the unit.
     """
 
-    def __init__(self, model: nn.Module, forward: Forward, pairs: Pairs) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        forward: Forward,
+        pairs: Pairs,
+        outputs: Sequence[str] = (LOGITS,),
+        *,
+        recompute: bool = False,
+    ) -> None:
         """Find the units in a model, and clone it.
+
+        Args:
+            model: the base.
+            forward: runs it.
+            pairs: the base and the fine-tune.
+            outputs: names of what it returns.
+            recompute: whether activations within blocks are computed again for the gradient.
 
         Raises:
             BaseMismatchError: the model lacks units of the base, or has other weights.
@@ -112,16 +127,24 @@ class Student:
         self.units = {unit: places[0].of(tensors) for unit, places in self._places.items()}
         _check(pairs, self.units)
         self._kept = _kept(pairs, tensors, located)
-        self._called = _Called(_clone(model), forward)
+        clone = _clone(model)
+        if recompute:
+            recompute_blocks(clone)
+        self._called = _Called(clone, forward, outputs)
         self._device = next(iter(tensors.values())).device if tensors else torch.device("cpu")
 
-    def run(self, weights: Mapping[str, torch.Tensor], inputs: Inputs, chosen: Any) -> torch.Tensor:
-        """Logits [rows, classes] of some examples with the given weights.
+    def run(self, weights: Mapping[str, torch.Tensor], inputs: Inputs, chosen: Any) -> Outputs:
+        """Outputs of some examples with the given weights, each [examples, rows, classes].
+
+        Rows are tokens, or whatever an example has several of.
 
         Args:
             weights: of every unit, by the bank's name.
             inputs: of all examples.
             chosen: their indices, or a slice.
+
+        Raises:
+            UsageError: an output is no whole number of rows an example.
         """
         given: dict[str, torch.Tensor] = {}
         for unit, parts in self._places.items():
@@ -132,10 +155,23 @@ class Student:
         given |= {f"model.{place}": tensor for place, tensor in self._kept.items()}
         if isinstance(inputs, torch.Tensor):
             batch: Any = inputs[chosen].to(self._device)
+            count = len(batch)
         else:
             batch = {name: tensor[chosen].to(self._device) for name, tensor in inputs.items()}
-        logits: torch.Tensor = torch.func.functional_call(self._called, given, (batch,))
-        return logits
+            count = len(next(iter(batch.values())))
+        outputs = torch.func.functional_call(self._called, given, (batch,))
+        return tuple(_by_example(output, count) for output in outputs)
+
+
+def _by_example(output: torch.Tensor, count: int) -> torch.Tensor:
+    """An output as [examples, rows, classes]; some models return the rows of all in a row."""
+    flat = output.reshape(len(output), -1) if output.ndim < 2 else output.flatten(0, -2)
+    if not count or len(flat) % count:
+        raise UsageError(
+            f"forward gives {len(flat)} rows of logits for {count} examples; it must give "
+            "[batch, classes], or [batch, tokens, classes]"
+        )
+    return flat.view(count, -1, flat.shape[-1])
 
 
 def _clone(model: nn.Module) -> nn.Module:
@@ -148,6 +184,9 @@ def _clone(model: nn.Module) -> nn.Module:
             f"the model cannot be copied ({type(error).__name__}: {error}): give the plain module, "
             "without wrappers that hold locks, files or graphs"
         ) from error
+    configured = getattr(clone, "config", None)
+    if getattr(configured, "use_cache", False):  # of generation: nothing here needs it
+        configured.use_cache = False  # type: ignore[union-attr]
     return clone.eval()
 
 
