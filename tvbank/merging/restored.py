@@ -32,6 +32,7 @@ class Restored:
         layout: Layout,
         pool: ThreadPoolExecutor,
         seen: dict[str, Future[str]] | None = None,
+        checked: bool = True,
     ) -> None:
         """Find out what there is.
 
@@ -41,12 +42,13 @@ class Restored:
             layout: of the bank.
             pool: threads to decode on.
             seen: see ``Assembler``.
+            checked: see ``Assembler``.
 
         Raises:
             CorruptionError: the revision document is missing or damaged.
         """
         self._task, self._layout = task, layout
-        self._units = Assembler(layout, base, [task], pool, seen)
+        self._units = Assembler(layout, base, [task], pool, seen, checked)
         self.specs = self._specs()
 
     def start(self, name: str) -> Finish:

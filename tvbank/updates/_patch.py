@@ -31,6 +31,7 @@ from tvbank.errors import (
     UsageError,
     name_units,
 )
+from tvbank.layout import fingerprint
 from tvbank.merging.restored import Restored
 from tvbank.storage import Location, is_url, local_file
 from tvbank.updates._diff import STATE
@@ -75,10 +76,11 @@ def patch(
 ) -> PatchReport:
     """Bring a checkpoint forward by an update that ``tvbank.diff`` wrote; every bit is proved.
 
-    Every tensor of the model is compared with the digest of the old checkpoint, and the new state
-    with its own, before anything takes its place. In place, a kill at any moment leaves the old
-    checkpoint or the new one: a file is replaced by one rename; of a folder with an index, shards
-    that change are written under new names, and the index is replaced by one rename.
+    The new state is compared with its digest before anything takes its place; if it is another, or
+    if the update has none, every tensor of the model is compared with that of the old checkpoint.
+    In place, a kill at any moment leaves the old checkpoint or the new one: a file is replaced by
+    one rename; of a folder with an index, shards that change are written under new names, and the
+    index is replaced by one rename.
 
     Args:
         model: the old checkpoint; see ``open_checkpoint``.
@@ -110,11 +112,16 @@ def patch(
         work = _Work(bank, task, state if isinstance(state, str) else None, checkpoint, pool)
         output = _output(model, None if out is None else local_file(out), replace)
         try:
-            restored = Restored(task, work.base(), bank.layout, pool)
+            # A new state that is proved needs no proof of the old one.
+            proved = work.expected is not None
+            restored = Restored(task, work.base(), bank.layout, pool, checked=not proved)
             path = output.write(work.state(restored, listener(progress)))
-        except BaseMismatchError as error:
-            if not work.is_new():
+        except (BaseMismatchError, CorruptionError) as caught:
+            error = work.mismatch(caught)
+            if error is None:
                 raise
+            if not work.is_new():
+                raise error from caught
             if in_place:
                 return PatchReport(checkpoint.source, True, 0, work.bytes, True)
             raise BaseMismatchError(
@@ -206,6 +213,23 @@ class _Work:
                 f"has {name_units(further)} besides; give that one", further,
             )  # fmt: skip
         return base
+
+    def mismatch(self, error: BaseMismatchError | CorruptionError) -> BaseMismatchError | None:
+        """What is wrong with the model, where an update led to a fault; None if nothing is."""
+        if isinstance(error, BaseMismatchError):
+            return error
+        base = self.base()
+
+        def seen(name: str) -> str:
+            return fingerprint(base.read_unchecked(name))
+
+        names = [record.name for record in self._bank.layout.records]
+        try:
+            for name, sha256 in zip(names, self._pool.map(seen, names), strict=True):
+                base.check(name, sha256)
+        except BaseMismatchError as wrong:
+            return wrong
+        return None
 
     def is_new(self) -> bool:
         """Whether the model has the new state; reads it, unless its names tell."""
