@@ -54,6 +54,8 @@ def test_updates_are_measured(run, tiny, tmp_path):
     pair = [tmp_path / "old.safetensors", tmp_path / "new.safetensors"]
     rows = run("bench", "updates", "--pair", *pair, "--ways", "update", "--rounds", 0, "--json")
     assert sound(rows["old to new"], "bytes", "encode, s", "restore, s")
+    found = run("bench", "updates", "--live", pair[0], *pair[::-1], "--rounds", 1, "--json")
+    assert sound(found["old"], "ratio")
     found = updates.measure(*pair, 1, list(updates.WAYS))  # what is restored is compared in it
     there = {name: row for name, row in found.items() if "note" not in row}
     assert sound(there.values(), "bytes")

@@ -2,10 +2,13 @@
 
     python -m tools.bench updates --pairs FOLDER [--build] [--minilm FOLDER] [--chance]
     python -m tools.bench updates --pair OLD NEW [--ways update xor arc] [--rounds 3]
+    python -m tools.bench updates --live BASE BEFORE AFTER
 
 Each way stores and restores each pair in a process of its own, on two cores and with two threads
 where it has threads, to files that are not synced; what it restores is compared. tvbank's way
 and XOR + zstd-1 then do the same in one process by turns. Peers that are not installed say so.
+With --live, a model in memory becomes one version and the next, beside adding dense differences
+and loading the file.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from tools import ROOT
 from tools.bench._measure import options, report
 from tools.bench.updates._child import WAYS
 from tools.bench.updates._gemma import PAIRS, build
+from tools.bench.updates._live import live
 from tools.bench.updates._pairs import MINILM, minilm, synthetic
 
 _SLOW = ("xor19",)
@@ -74,14 +78,19 @@ def main() -> None:
     parser.add_argument("--minilm", type=Path, metavar="FOLDER", help="pairs of MiniLM; made first")
     parser.add_argument("--chance", action="store_true", help="1 and .3 %% changed at random")
     parser.add_argument("--pair", type=Path, nargs=2, metavar=("OLD", "NEW"), help="two files")
+    parser.add_argument("--live", type=Path, nargs=3, metavar=("BASE", "BEFORE", "AFTER"))
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="by default all quick ones")
     parser.add_argument("--rounds", type=int, default=3, help="of turns; 0 leaves them out")
     arguments = parser.parse_args()
     ways = arguments.ways or [name for name in WAYS if name not in _SLOW]
+    if arguments.live:
+        rows = [row.figures() for row in live(*arguments.live, arguments.rounds)]
+        report(arguments, {"rounds": arguments.rounds}, {arguments.live[0].stem: rows})
+        return
     with tempfile.TemporaryDirectory(prefix="tvbank-pairs-") as folder:
         pairs = list(_pairs(arguments, Path(folder)))
         if not pairs:
-            sys.exit("give --pairs, --minilm, --chance or --pair")
+            sys.exit("give --pairs, --minilm, --chance, --pair or --live")
         tables = {
             f"{old.stem} to {new.stem}": measure(old, new, ways, arguments.rounds)
             for old, new in pairs
