@@ -1,11 +1,11 @@
 """tvbank: one base model, many fine-tunes, each a small compressed task vector in one bank.
 
-    import tvbank
-
-    bank = tvbank.create("bank", base="base.safetensors")
-    bank.add("cats", "cats.safetensors")
-    bank["cats"]["encoder.weight"].to_dense()
-    tvbank.export(bank, "cats", base="base.safetensors", out="restored.safetensors")
+>>> import tvbank
+>>> bank = tvbank.create("new", base="base.safetensors")
+>>> task = bank.add("cats", "cats.safetensors")
+>>> bank["cats"]["encoder.weight"].to_dense().shape
+(32, 32)
+>>> path = tvbank.export(bank, "cats", out="restored.safetensors")
 
 ====================  ==============================================================
 ``storage/``          bytes under keys: folders, object stores, HTTP, zip files

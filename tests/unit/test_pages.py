@@ -20,7 +20,7 @@ from tools.docs.reference import exported
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-#: Real models and twenty minutes; .ci/run runs it with few steps.
+#: Real models, up to twenty minutes: .ci/run runs it, with few steps of training.
 TUTORIAL = DOCS / "tutorial.md"
 PAGES = [
     *(page for page in sorted(DOCS.rglob("*.md")) if DOCS / "measured" not in page.parents),

@@ -3,7 +3,8 @@
 - ``python`` and ``py`` blocks run in this process; of ``sh`` blocks the commands of ``tvbank``,
   too, unless real ones are asked for, and all else in bash.
 - A ``text`` block right after one is what it printed, ``…`` standing for anything; where it shows
-  an error of the program (``tvbank: …``), the command must fail.
+  an error of the program (``tvbank: …``), the command must fail. One with a title is an example
+  of what may be printed.
 - What installs something runs with real commands only.
 - A line ``*Not run by the tests: why.*`` before a block says that it is not run, on the page, too.
 """
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _NOT_RUN = re.compile(r"^\*Not run by the tests: (.+)\*$")
 _OPERATORS = re.compile(r"[|;&<>$`*(){}]")
 RUN = ("python", "py", "sh")
@@ -67,10 +68,15 @@ def blocks_of(page: Path) -> list[Block]:
         last = before.rstrip().rsplit("\n", 1)[-1]
         reason = _NOT_RUN.match(last)
         shown = None
-        if after and after[1] == "text" and not text[match.end() : after.start()].strip():
-            shown = after[2]
+        if (
+            after
+            and after[1] == "text"
+            and not after[2]
+            and not text[match.end() : after.start()].strip()
+        ):
+            shown = after[3]
         line = before.count("\n") + 2
-        blocks.append(Block(page, line, match[1], match[2], shown, reason and reason[1]))
+        blocks.append(Block(page, line, match[1], match[3], shown, reason and reason[1]))
     return blocks
 
 

@@ -1,8 +1,11 @@
 """A base and a bank as one model that picks the task of every input by itself.
 
-    auto = tvbank.AutoSwitch(model, bank, "router")
-    logits = auto(images)
-    tokens = auto.generate(input_ids, attention_mask=mask)
+>>> with tvbank.AutoSwitch(model, bank, "router") as auto:
+...     logits = auto(inputs)
+>>> logits.shape
+torch.Size([8, 32])
+
+Of a model that generates text, ``auto.generate(input_ids, attention_mask=mask)`` likewise.
 
 ================  =========================================================================
 ``_auto.py``      ``AutoSwitch``: what users hold

@@ -24,6 +24,10 @@ class Exact(Compressor):
 
     Units whose element type differs from the base's are kept whole among the extras.
 
+    >>> task = bank.add("exact", "cats.safetensors", tvbank.Exact())
+    >>> bool((bank.state_dict("exact")["encoder.weight"] == cats["encoder.weight"]).all())
+    True
+
     Attributes:
         standalone: whether entries can be read by themselves. If not, frames are given the weights
             that the entries start from, wherever that makes them smaller: by a third, for updates

@@ -1,8 +1,9 @@
 """Which task an input belongs to: features of the base, neighbours among examples, shares.
 
-    examples = {name: tvbank.routing.features(model, inputs[name]) for name in bank}
-    router = tvbank.Router.fit(examples, neighbours=10, seed=0)
-    weights = router.weights(tvbank.routing.features(model, traffic))
+>>> found = {task: tvbank.routing.features(model, some) for task, some in examples.items()}
+>>> router = tvbank.Router.fit(found, neighbours=10, seed=0)
+>>> router.weights(tvbank.routing.features(model, inputs)).shape
+(8, 2)
 
 ====================  =======================================================================
 ``recipe.py``         ``Recipe``: from where in a model the features come

@@ -1,9 +1,11 @@
 """Live switching: a model in memory takes on a task of a bank, and gives it back bit for bit.
 
-    switch = tvbank.attach(model, bank)
-    switch.to("cats")
-    switch.to({"cats": 0.7, "dogs": 0.3})
-    switch.off()
+>>> switch = tvbank.attach(model, bank)
+>>> switch.to("cats")
+>>> switch.to({"cats": 0.7, "dogs": 0.3})
+>>> switch.active
+{'cats': 0.7, 'dogs': 0.3}
+>>> switch.close()
 
 ================  ===========================================================================
 ``_switch.py``    ``attach``, and ``Switch``: what users hold

@@ -1,7 +1,7 @@
 """Weights on their way to others: one version after another, exact and proved.
 
-    tvbank.diff("old.safetensors", "new.safetensors", out="update.zip")
-    tvbank.patch("model.safetensors", "update.zip", out="new.safetensors")
+>>> report = tvbank.diff("base.safetensors", "cats.safetensors", out="update.zip")
+>>> report = tvbank.patch("base.safetensors", "update.zip", out="patched.safetensors")
 
 ================  ====================================================================
 ``_diff.py``      ``diff``: two checkpoints -> one bank in one file, with one exact task
