@@ -21,7 +21,7 @@ from tools.bench._measure import Row, in_turns
 
 def rows(given: Checkpoints, folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     bank = tvbank.create(folder / "bank", base=given.base)
-    for compressor in (tvbank.TSwitch(drop=0.9), tvbank.Exact()):
+    for compressor in (tvbank.TSwitch(drop=0.9), tvbank.Exact(standalone=True)):
         name = compressor.describe()["name"]
         bank.add(name, given.tuned[0], compressor, replace_mismatched=True)
         yield from _rows(bank, name, arguments.rounds)

@@ -39,7 +39,7 @@ def measure(given: Checkpoints, rounds: int, *, exact: bool) -> dict[str, Any]:
     with servers.s3_server() as port, tempfile.TemporaryDirectory() as folder:
         with servers.environment(servers.s3_environment(port)):
             bank = tvbank.create(MemoryStorage(), base=given.base)
-            compressor = tvbank.Exact() if exact else tvbank.TSwitch(drop=0.9)
+            compressor = tvbank.Exact(standalone=True) if exact else tvbank.TSwitch(drop=0.9)
             bank.add("task", given.tuned[0], compressor, base=given.base)
             tvbank.copy(bank.storage, place)
             zipped = tvbank.pack(bank.storage, Path(folder) / "bank.zip").path

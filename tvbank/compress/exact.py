@@ -29,20 +29,20 @@ class Exact(Compressor):
     True
 
     Attributes:
-        standalone: whether entries can be read by themselves. If not, frames are given the weights
-            that the entries start from, wherever that makes them smaller: by a third, for updates
-            of a training run. Export, merge and switches have these weights; whoever reads entries
-            passes ``base=``.
+        standalone: whether entries can be read by themselves, from zarr too. By default frames are
+            given the weights that the entries start from, wherever that makes them smaller: by a
+            quarter to a third, for updates of a training run. Export, merge and switches have
+            these weights; whoever reads entries passes ``base=``.
     """
 
-    standalone: bool = True
+    standalone: bool = False
 
     element: ClassVar[Literal["float32", "int32"]] = "int32"
     frame_version: ClassVar[int] = 2
 
     def describe(self) -> dict[str, Any]:
         """See ``Compressor.describe``."""
-        return {"name": "exact"} if self.standalone else {"name": "exact", "standalone": False}
+        return {"name": "exact", "standalone": True} if self.standalone else {"name": "exact"}
 
     @property
     def given_base(self) -> bool:

@@ -57,12 +57,19 @@ def _part(contents: Contents, place: str, base_model: str) -> Sequence[str]:
         how = inline(describe(entry.compressor))
         lines.append(f"| {inline(name)} | {how} | {entry.stored_bytes:,} | {bits:.3f} |")
     if tasks:
-        lines += ["", *_how(place, min(tasks), base_model)]
+        needs_base = contents.task(min(tasks)).needs_base
+        lines += ["", *_how(place, min(tasks), base_model, needs_base)]
     return [*lines, "", f"Written by tvbank {__version__}, format {contents.catalog.format}."]
 
 
-def _how(place: str, task: str, base_model: str) -> Sequence[str]:
+def _how(place: str, task: str, base_model: str, needs_base: bool) -> Sequence[str]:
     base = f"hf://{base_model}" if base_model else "BASE"
+    reading = [
+        f'unit = next(iter(bank["{task}"].values()))  # two requests; the whole task: .to_dense()',
+        "print(unit.name, unit.to_dense().shape)",
+    ]
+    if needs_base:
+        reading = [f'steps = bank["{task}"].to_dense(base="{base}")  # stored given the base']
     return [
         "To read it:",
         "",
@@ -70,8 +77,7 @@ def _how(place: str, task: str, base_model: str) -> Sequence[str]:
         "import tvbank",
         "",
         f'bank = tvbank.open("{place}")',
-        f'unit = next(iter(bank["{task}"].values()))  # two requests; the whole task: .to_dense()',
-        "print(unit.name, unit.to_dense().shape)",
+        *reading,
         "```",
         "",
         "The fine-tune as a folder that `from_pretrained` loads"

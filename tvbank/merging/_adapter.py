@@ -169,8 +169,9 @@ def _changes(
         if task.element == "float32":
             change = task[unit.name].to_dense()
         else:
-            positions, steps = task[unit.name].to_sparse()
-            before = base.read(unit.name).reshape(-1)
+            weights = base.read(unit.name)
+            positions, steps = task[unit.name].to_sparse(weights if task.needs_base else None)
+            before = weights.reshape(-1)
             after = restore(unit.name, before, (positions.astype(np.uint32), steps))
             with np.errstate(invalid="ignore", over="ignore"):
                 change = (after.astype(np.float32) - before.astype(np.float32)).reshape(unit.shape)

@@ -99,7 +99,7 @@ def diff(
         task = bank.add(
             TASK,
             after,
-            Exact(standalone=False),
+            Exact(),
             {STATE: state},
             replace_mismatched=True,
             progress=shown,

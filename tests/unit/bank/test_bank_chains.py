@@ -273,7 +273,7 @@ def test_steps_given_their_start_fold_beside_the_base(tmp_path):
     bank = tvbank.create(tmp_path / "bank", states[0])
     for number in range(1, 5):
         parent = f"step-{number - 1}" if number > 1 else None
-        compressor = tvbank.Exact(standalone=False)
+        compressor = tvbank.Exact()
         task = bank.add(f"step-{number}", states[number], compressor, parent=parent)
         assert task.needs_base
     for gone in ("step-2", "step-1"):

@@ -13,14 +13,16 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 import tvbank
+from tvbank.bank.contents import contents_of
 from tvbank.checkpoint import open_checkpoint
 from tvbank.cli import app
 from tvbank.compress.registry import compressor_named
 from tvbank.errors import BaseMismatchError, BaseNeededError, CorruptionError, UsageError
+from tvbank.hub._card import card
 from tvbank.storage import MemoryStorage
 
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
-GIVEN = tvbank.Exact(standalone=False)
+GIVEN = tvbank.Exact()
 
 
 def model(dtype: str, seed: int = 0, moves: int = 0, size: int = 12_000) -> dict:
@@ -40,7 +42,7 @@ def model(dtype: str, seed: int = 0, moves: int = 0, size: int = 12_000) -> dict
 def bank_of(dtype: str) -> tvbank.Bank:
     bank = tvbank.create(MemoryStorage(), model(dtype), chunk_length=4096)
     bank.add("given", model(dtype, moves=1), GIVEN)
-    bank.add("alone", model(dtype, moves=1), tvbank.Exact())
+    bank.add("alone", model(dtype, moves=1), tvbank.Exact(standalone=True))
     return bank
 
 
@@ -104,7 +106,7 @@ def test_merging_is_the_same_as_of_the_task_that_stands_alone(method):
     bank = tvbank.create(MemoryStorage(), base, chunk_length=4096)
     tuned = model("bfloat16", moves=1)["w"]
     tuned[0, :3] = 0
-    for name, how in (("given", GIVEN), ("alone", tvbank.Exact())):
+    for name, how in (("given", GIVEN), ("alone", tvbank.Exact(standalone=True))):
         bank.add(name, {"w": tuned}, how)
     merged = [
         tvbank.merge(bank, {name: 0.5}, base=base, method=method)["w"]
@@ -224,10 +226,11 @@ def test_codecs_that_see_only_the_frame_say_what_is_needed(banks, tmp_path):
 
 
 def test_whoever_writes_may_choose_on_the_command_line():
-    made = compressor_named("exact", standalone=False)
-    assert made == GIVEN
-    assert made.describe() == {"name": "exact", "standalone": False}
-    assert compressor_named("exact") == tvbank.Exact() == tvbank.Exact(standalone=True)
+    assert compressor_named("exact") == GIVEN == tvbank.Exact(standalone=False)
+    assert GIVEN.describe() == {"name": "exact"}
+    made = compressor_named("exact", standalone=True)
+    assert made == tvbank.Exact(standalone=True)
+    assert made.describe() == {"name": "exact", "standalone": True}
 
 
 def test_a_parent_given_the_base_is_folded_into_a_child_only_beside_it():
@@ -261,3 +264,27 @@ def test_an_update_in_one_file_is_given_what_it_is_applied_to(tmp_path):
         open_checkpoint(new) as wanted,
     ):
         assert patched.read("w").tobytes() == wanted.read("w").tobytes()
+
+
+def test_what_lists_and_shows_needs_no_base_and_what_writes_an_adapter_finds_it(tmp_path):
+    torch.save({n: torch.from_numpy(a) for n, a in model("float32").items()}, tmp_path / "base.pt")
+    bank = tvbank.create(tmp_path / "bank", tmp_path / "base.pt", chunk_length=4096)
+    tuned = model("float32", moves=1)
+    tuned["w"][0, :3] = 0
+    bank.add("given", tuned, GIVEN)
+    bank.add("alone", tuned, tvbank.Exact(standalone=True))
+    assert (bank["given"].needs_base, bank["alone"].needs_base) == (True, False)
+    for words in (["ls"], ["show", "given"], ["show", "alone"]):
+        run = CliRunner().invoke(app, [words[0], str(tmp_path / "bank"), *words[1:]])
+        assert run.exit_code == 0, run.output
+    reports = [
+        tvbank.export_adapter(bank, name, out=tmp_path / name, rank=2)
+        for name in ("given", "alone")
+    ]
+    assert reports[0].error == reports[1].error
+    contents = contents_of(bank.storage)
+    text = card(contents, "hf://org/repo", "org/base", None)
+    assert "to_dense()" in text  # of the first task, which stands alone
+    bank.remove("alone")
+    text = card(contents_of(bank.storage), "hf://org/repo", "org/base", None)
+    assert 'bank["given"].to_dense(base="hf://org/base")' in text

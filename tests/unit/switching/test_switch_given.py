@@ -10,7 +10,7 @@ from tvbank.storage import MemoryStorage
 from tvbank.switching import Switch
 from tvbank.switching._model import AttachedModel
 
-GIVEN = tvbank.Exact(standalone=False)
+GIVEN = tvbank.Exact()
 
 
 def state(moves, dtype=torch.bfloat16):
