@@ -56,8 +56,9 @@ class Inspection:
 def inspect(path: str | os.PathLike[str]) -> Inspection:
     """Say what a file or folder is, by what is in it; no weights are read.
 
-    >>> tvbank.inspect("cats.safetensors").kind
-    'checkpoint'
+    Examples:
+        >>> tvbank.inspect("cats.safetensors").kind
+        'checkpoint'
 
     Args:
         path: on this machine.

@@ -98,7 +98,7 @@ def _verb(name: str, verb: Any) -> list[str]:
         record = getattr(parameter, "get_help_record", lambda _: None)(context)
         label = record[0] if record else parameter.human_readable_name
         said = record[1] if record else getattr(parameter, "help", None)
-        rows.append(f"| `{_cell(label)}` | {_cell(said or '')} |")
+        rows.append(f"| `{label}` | {_cell(said or '')} |")
     return [*lines, "", "| argument, option | |", "|---|---|", *rows] if rows else lines
 
 

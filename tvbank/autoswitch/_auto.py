@@ -51,10 +51,11 @@ _OUTPUTS: tuple[Outputs, ...] = ("stack", "list")
 class AutoSwitch(LikeModel):
     """Routes each input to the tasks it needs, and runs it under their merged weights.
 
-    >>> with tvbank.AutoSwitch(model, bank, "router") as auto:
-    ...     logits = auto(inputs)
-    ...     auto.last
-    Routing(8 examples in 2 runs; cats: 4, dogs: 4)
+    Examples:
+        >>> with tvbank.AutoSwitch(model, bank, "router") as auto:
+        ...     logits = auto(inputs)
+        ...     auto.last
+        Routing(8 examples in 2 runs; cats: 4, dogs: 4)
 
     Called like the model, it returns the model's outputs in the order of the inputs. Examples that
     need the same weights run together; the weights are changed in place, once for each such group,

@@ -47,11 +47,12 @@ class Bank(Mapping[str, Task]):
     pickled one sees that generation still, in whatever process it is unpickled, and knows the base
     if that is a path or a URL; nothing is read until it is asked for something.
 
-    >>> bank = tvbank.open("bank")
-    >>> sorted(bank)
-    ['cats', 'dogs']
-    >>> bank.verify()
-    []
+    Examples:
+        >>> bank = tvbank.open("bank")
+        >>> sorted(bank)
+        ['cats', 'dogs']
+        >>> bank.verify()
+        []
 
     Attributes:
         storage: the store that holds the bank.

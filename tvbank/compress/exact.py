@@ -24,9 +24,10 @@ class Exact(Compressor):
 
     Units whose element type differs from the base's are kept whole among the extras.
 
-    >>> task = bank.add("exact", "cats.safetensors", tvbank.Exact())
-    >>> bool((bank.state_dict("exact")["encoder.weight"] == cats["encoder.weight"]).all())
-    True
+    Examples:
+        >>> task = bank.add("exact", "cats.safetensors", tvbank.Exact())
+        >>> bool((bank.state_dict("exact")["encoder.weight"] == cats["encoder.weight"]).all())
+        True
 
     Attributes:
         standalone: whether entries can be read by themselves, from zarr too. By default frames are

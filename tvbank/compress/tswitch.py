@@ -28,9 +28,10 @@ class TSwitch(Compressor):
     dropped from the end, so the count is exact; since ``drop < 1``, a sign that occurs keeps at
     least one entry, and one that does not occur keeps none.
 
-    >>> task = bank.add("half", "cats.safetensors", tvbank.TSwitch(drop=0.5))
-    >>> 512 <= len(task["encoder.weight"].to_sparse()[0]) <= 514  # of 1,024, half of each sign
-    True
+    Examples:
+        >>> task = bank.add("half", "cats.safetensors", tvbank.TSwitch(drop=0.5))
+        >>> 512 <= len(task["encoder.weight"].to_sparse()[0]) <= 514  # of 1,024, half of each sign
+        True
 
     Attributes:
         drop: share of entries to drop, alpha in the paper, 0 <= drop < 1; taken as the decimal

@@ -138,9 +138,10 @@ def merge(
     counters, scales) are averaged instead, whatever the method; see ``tvbank.merging.blend``. Heads
     that the base lacks are not merged; they are in ``bank[task].extras``.
 
-    >>> state = tvbank.merge(bank, {"cats": 0.7, "dogs": 0.3}, method=tvbank.Ties(density=0.2))
-    >>> state["encoder.weight"].dtype
-    torch.float32
+    Examples:
+        >>> state = tvbank.merge(bank, {"cats": 0.7, "dogs": 0.3}, method=tvbank.Ties(density=0.2))
+        >>> state["encoder.weight"].dtype
+        torch.float32
 
     Args:
         bank: an open bank, or its place.

@@ -42,9 +42,10 @@ class Budget(Compressor):
     Entries of zero stay zero, and no entry changes its sign. Which entries are kept is chance, but
     the same chance every time: the same task takes the same bytes.
 
-    >>> task = bank.add("small", "cats.safetensors", tvbank.Budget("8 bits/param"))
-    >>> task.bits_per_parameter <= 8
-    True
+    Examples:
+        >>> task = bank.add("small", "cats.safetensors", tvbank.Budget("8 bits/param"))
+        >>> task.bits_per_parameter <= 8
+        True
 
     Attributes:
         budget: the size, as a person writes it: ``"0.3 bits/param"``, ``"1.5 MiB"``, or ``"1 %"``
