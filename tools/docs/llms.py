@@ -10,6 +10,8 @@ import yaml
 
 from tools import ROOT
 
+_SENTENCE = r"(?<=[.?]) "
+
 
 def navigation() -> list[Any]:
     """The sections and pages that mkdocs.yml lists."""
@@ -19,10 +21,12 @@ def navigation() -> list[Any]:
 def write_llms(out: Path) -> None:
     """Write llms.txt (llmstxt.org) beside the pages."""
     lines = ["# tvbank", ""]
-    lines += ["> One base model, many fine-tunes, each a small compressed task vector in one bank."]
+    lines += [
+        "> One base model, many fine-tunes, each a small compressed task vector in one bank.", "",
+    ]  # fmt: skip
     for entry in navigation():
         ((title, content),) = entry.items()
-        lines += ["", f"## {title}", ""] if isinstance(content, list) else [""]
+        lines += ["", f"## {title}", ""] if isinstance(content, list) else []
         lines += [_line(name, page, out) for name, page in flat(title, content)]
     (out / "llms.txt").write_text("\n".join(lines) + "\n")
 
@@ -40,8 +44,11 @@ def flat(title: str, content: Any) -> list[tuple[str, str]]:
 
 
 def _line(title: str, page: str, out: Path) -> str:
-    paragraphs = (out / page).read_text().split("\n\n")
-    prose = (part for part in paragraphs if part.strip() and part.lstrip()[0] not in "#|`<!:-*")
-    text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", " ".join(next(prose, "").split()))
-    first = re.split(r"(?<=[.:?]) ", text, maxsplit=1)[0].rstrip(":")
-    return f"- [{title}]({page})" + (f": {first}" if first else "")
+    text = re.sub(r"^```.*?^```$", "", (out / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+    paragraphs = [part.strip() for part in text.split("\n\n") if part.strip()]
+    goals = [part.removeprefix("**Goal:** ") for part in paragraphs if part.startswith("**Goal:**")]
+    prose = [part for part in paragraphs if part[0].isalpha()]
+    about = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", " ".join((goals or prose or [""])[0].split()))
+    return f"- [{title}]({page})" + (
+        f": {re.split(_SENTENCE, about)[0].rstrip(':')}" if about else ""
+    )
