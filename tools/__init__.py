@@ -5,6 +5,7 @@
 ``vectors/``  the generator of spec/vectors: ``python -m tools.vectors``
 ``docs/``     the documentation site: ``python -m tools.docs build``
 ``fuzz/``     every reader of a stranger's bytes, with coverage: ``python -m tools.fuzz``
+``release/``  the wheel, the smallest install, other Pythons: ``python -m tools.release NAME``
 ``soak/``     kills, flips, writers, switching, memory, scale: ``python -m tools.soak NAME``
 ============  ==============================================================================
 

@@ -34,11 +34,13 @@
 ``errors.py``         every error that tvbank raises; ``dtypes.py`` element types by name
 ====================  ==============================================================
 
-``_imports.py`` keeps the current folder off the import path, ``_lazy.py`` exports names without
-importing, ``_atomic.py`` replaces files, ``_atomic_folder.py`` folders, ``_files.py`` reads files,
+``_imports.py`` keeps the current folder off the import path and knows which extra brings what,
+``_lazy.py`` exports names without importing, ``_atomic.py`` replaces files, ``_atomic_folder.py``
+folders, ``_files.py`` reads files,
 ``_json.py`` reads what others wrote, ``_progress.py`` says how far work has come, ``_registry.py``
 finds methods by name, ``_version.py`` holds the version.
-Importing tvbank imports neither torch nor numba nor zarr; what needs them does.
+Importing tvbank imports neither torch nor numba nor zarr; what needs them does. Torch need not be
+installed for banks of arrays and safetensors files: reading, writing, ``export``, ``verify``.
 """
 
 from __future__ import annotations

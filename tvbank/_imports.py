@@ -1,7 +1,9 @@
-"""Where Python looks for modules: never in the current folder, which may be a stranger's.
+"""What is imported from where: optional packages, and never a module of the current folder.
 
 A Python file beside a downloaded model must not run because ``tvbank`` was started there. Options
 that name the user's own module (``--evaluate``, ``--model``) put the folder back for its import.
+
+Torch is a package that only some of tvbank needs; what needs it says so where it is missing.
 """
 
 from __future__ import annotations
@@ -11,6 +13,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tvbank.errors import MissingPackageError
+
+#: The extra of tvbank that brings each package which only some of it needs.
+_EXTRAS = {"torch": "torch"}
 
 #: numba reads ``.numba_config.yaml`` of the current folder, unless the environment says otherwise;
 #: these two members name a folder of pickles and classes to import. Empty is numba's own default.
@@ -67,3 +74,29 @@ def importing_from(folder: str) -> Iterator[None]:
     finally:
         if folder in sys.path:
             sys.path.remove(folder)
+
+
+@contextmanager
+def needed_by(what: str) -> Iterator[None]:
+    """Import within the block what only some of tvbank needs.
+
+    Args:
+        what: needs it, in words that begin the error.
+
+    Raises:
+        MissingPackageError: a package is not installed that an extra of tvbank brings.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise missing_package(error, what) or error from None
+
+
+def missing_package(error: ModuleNotFoundError, what: str) -> MissingPackageError | None:
+    """The error to show in another's place, if an extra of tvbank brings what is missing."""
+    package = (error.name or "").partition(".")[0]
+    if package not in _EXTRAS:
+        return None
+    return MissingPackageError(
+        f"{what} needs {package}, which is not installed: pip install 'tvbank[{_EXTRAS[package]}]'"
+    )

@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tvbank._imports import needed_by
+
 
 def lazy_exports(package: str, owners: Mapping[str, str]) -> Callable[[str], Any]:
     """Build a module's ``__getattr__`` from a table of its public names.
@@ -15,13 +17,15 @@ def lazy_exports(package: str, owners: Mapping[str, str]) -> Callable[[str], Any
         owners: public name -> the submodule, relative to ``package``, that defines it.
 
     Returns:
-        A function for the module's ``__getattr__``; it imports a name's owner at its first use.
+        A function for the module's ``__getattr__``; it imports a name's owner at its first use,
+        and raises ``MissingPackageError`` where that needs a package that is not installed.
     """
 
     def resolve(name: str) -> Any:
         if name not in owners:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{owners[name]}"), name)
+        with needed_by(f"{package}.{name}"):
+            return getattr(importlib.import_module(f"{package}.{owners[name]}"), name)
 
     return resolve
 
@@ -35,4 +39,5 @@ def from_above(owner: str, name: str) -> Any:
         owner: the module, relative to ``tvbank``.
         name: of what it defines.
     """
-    return getattr(importlib.import_module(f"tvbank.{owner}"), name)
+    with needed_by(f"tvbank.{owner}.{name}"):
+        return getattr(importlib.import_module(f"tvbank.{owner}"), name)

@@ -21,6 +21,7 @@ __all__ = [
     "FormatError",
     "FrameError",
     "InvalidNameError",
+    "MissingPackageError",
     "NonFiniteError",
     "PluginError",
     "RouterExistsError",
@@ -87,6 +88,10 @@ class UsageError(TvbankError, ValueError):
 
 class PluginError(TvbankError, ImportError):
     """A compressor or merge method of another package cannot be loaded, or two have one name."""
+
+
+class MissingPackageError(TvbankError, ImportError):
+    """What was asked for needs a package that is not installed; the message names the extra."""
 
 
 class InvalidNameError(TvbankError, ValueError):

@@ -25,18 +25,18 @@ def parts_of(folder):
 #: Stores of bytes know nothing of banks, and checkpoints live in them, too.
 ALLOWED = {
     "errors": set(),
-    "_lazy": set(),
+    "_lazy": {"_imports"},
     "_atomic": {"errors", "_files"},
     "_atomic_folder": {"_atomic"},
     "_files": set(),
-    "_imports": set(),
+    "_imports": {"errors"},
     "_progress": {"errors"},
     "_registry": {"errors", "_imports"},
     "_version": set(),
     "_json": set(),
     "dtypes": set(),
     "storage": {"errors", "_atomic", "_files", "_version"},
-    "checkpoint": {"errors", "_atomic", "_json", "dtypes", "storage"},
+    "checkpoint": {"errors", "_atomic", "_imports", "_json", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
     "naming": {"errors", "_lazy", "dtypes", "checkpoint", "layout", "folders"},
     "vector": {"errors", "dtypes", "checkpoint", "layout", "naming"},
@@ -64,8 +64,8 @@ ALLOWED = {
         "bank",
     },
     "merging": {
-        "errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout", "vector",
-        "adapters", "naming", "storage", "coding", "compress", "bank", "folders",
+        "errors", "_imports", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout",
+        "vector", "adapters", "naming", "storage", "coding", "compress", "bank", "folders",
     },
     "switching": {
         "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "vector", "coding", "bank",
@@ -75,7 +75,7 @@ ALLOWED = {
         "errors", "_atomic", "_atomic_folder", "_progress", "_lazy", "dtypes", "checkpoint",
         "layout", "vector", "storage", "artefacts", "compress", "bank", "merging", "switching",
     },
-    "routing": {"errors", "_lazy"},
+    "routing": {"errors", "_imports", "_lazy"},
     "autoswitch": {"errors", "_lazy", "storage", "bank", "switching", "routing"},
     "flexswitch": {
         "errors", "_atomic", "_files", "_progress", "_lazy", "dtypes", "checkpoint", "coding",

@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any, final
 
+from tvbank._imports import needed_by
+
 __all__ = ["LeftOut", "load_beside_numpy"]
 
 #: What training scripts keep beside weights, and the restricted unpickler does not know.
@@ -56,9 +58,11 @@ def load_beside_numpy(path: Path, mapped: bool) -> object:
         mapped: whether its weights stay in the file until they are read.
 
     Raises:
+        MissingPackageError: torch is not installed.
         Exception: whatever torch raises.
     """
-    import torch
+    with needed_by(f"{str(path)!r}, which torch.save wrote,"):
+        import torch
 
     def load() -> object:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

@@ -19,7 +19,7 @@ from tvbank.checkpoint._numpy_beside import load_beside_numpy
 from tvbank.checkpoint._pickle_bounds import objection_to
 from tvbank.checkpoint._state_dict import StateDictCheckpoint, is_torch_tensor
 from tvbank.checkpoint._zip_directory import directory_bytes
-from tvbank.errors import CheckpointError
+from tvbank.errors import CheckpointError, MissingPackageError
 
 __all__ = ["TORCH_SUFFIXES", "load_torch_file", "open_torch_file", "state_dict_in"]
 
@@ -76,6 +76,7 @@ def load_torch_file(path: Path) -> object:
 
     Raises:
         CheckpointError: missing, truncated, or refused by the restricted unpickler.
+        MissingPackageError: torch is not installed.
     """
     regular_file_size(path)
     mapped = _is_mappable(path)
@@ -83,6 +84,8 @@ def load_torch_file(path: Path) -> object:
         with warnings.catch_warnings():  # the unpickler warns of protocols newer than torch's own
             warnings.simplefilter("ignore")
             return load_beside_numpy(path, mapped)
+    except MissingPackageError:
+        raise
     except OSError as error:
         raise unreadable(path, error) from error
     except Exception as error:  # what an unpickler raises on hostile bytes has no common class

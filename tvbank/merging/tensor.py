@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 
+from tvbank._imports import needed_by
 from tvbank.dtypes import ELEMENT_TYPES
+
+with needed_by("giving weights as torch tensors"):
+    import torch
 
 
 def to_torch(array: NDArray[Any]) -> torch.Tensor:

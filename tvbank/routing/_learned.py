@@ -7,9 +7,12 @@ stands.
 from __future__ import annotations
 
 import numpy as np
-import torch
 
+from tvbank._imports import needed_by
 from tvbank.routing._examples import Examples, Floats
+
+with needed_by("a router whose metric is learned"):
+    import torch
 
 EPOCHS = 100
 

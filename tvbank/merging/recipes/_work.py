@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank._imports import needed_by
 from tvbank.checkpoint import TensorSpec
 from tvbank.dtypes import ELEMENT_TYPES
 from tvbank.errors import NonFiniteError, PluginError, UnitMismatchError, UsageError
@@ -145,7 +146,8 @@ def _layers(units: Sequence[str], planned: Sequence[PlannedTensor]) -> tuple[int
 
 def promoted(names: Sequence[str]) -> str:
     """The element type that several have in common, as torch says."""
-    import torch
+    with needed_by("merging by a recipe"):
+        import torch
 
     found: torch.dtype = getattr(torch, names[0])
     for name in names[1:]:
