@@ -17,6 +17,7 @@ Standard library and ``bitarray`` only; it imports nothing from tvbank and it is
 ``shards.py``     the index of a shard and the frames it points at
 ``extras.py``     tensors kept whole; zstd is undone by ``numcodecs``, imported when needed
 ``products.py``   units that are a product of two thin matrices (products.md)
+``levels.py``     the levels of packed ones
 ``weights.py``    base weights + entries -> tuned weights, bit for bit
 ``folder.py``     objects as files
 ``bank.py``       ``open_bank``, and a task's entries, extras and weights

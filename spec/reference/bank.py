@@ -80,7 +80,7 @@ class Bank(NamedTuple):
         require_layout(listed == found, f"catalog and revision of task {name!r} differ")
         sizes = {key: stored.size for key, stored in revision.objects.items()}
         kept = {extra.name for extra in revision.extras}
-        check_products(self.layout, revision.products, sizes, kept)
+        check_products(self.layout, revision.products, sizes, kept, revision.features)
         others = {"delta/zarr.json"} | ({DOCUMENT, CHUNK} if revision.products else set())
         if revision.products:
             allowed = FEATURE in revision.features and revision.element == "float32"

@@ -11,12 +11,12 @@ from .invalid import require
 from .json_text import MAX_BYTES, Object, checked_text, group_attributes
 from .layout import DTYPE_BYTES, MAX_LENGTH, MAX_UNITS, Tensor, require_layout, tensor
 from .names import check_task_name, check_unit_name
-from .products import FEATURE, ProductRecord, product_record
+from .products import FEATURE, PACKED_FEATURE, ProductRecord, product_record
 
 DIGEST_PREFIX = b'{"attributes":{"tvbank":{"digest":"'
 MARKER = b'{"attributes":{},"node_type":"group","zarr_format":3}'
 ELEMENT = "float32|int32"
-FEATURES = frozenset({CHAINS, "frame-2", "given-base", FEATURE})
+FEATURES = frozenset({CHAINS, "frame-2", "given-base", FEATURE, PACKED_FEATURE})
 
 _VERSION = r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
 _NUMBER = "(0|[1-9][0-9]{0,14})"

@@ -39,6 +39,7 @@ TARGETS: Final = {
     "revision": Target("a revision document and the objects that its extras call for"),
     "router": Target("a router's document and the objects that its arrays call for"),
     "extra": Target("the chunk of an extra: zstd"),
+    "packed": Target("packed factors of a product"),
     "zip": Target("the directory of a zip file that holds a bank"),
     "artefact": Target("files that others wrote for a fine-tune: wdelta, GGUF, numpy's dicts"),
     "bank": Target("a whole bank with one object forged: open, verify, read everything"),

@@ -11,7 +11,8 @@
 ``extras.py``             units kept whole beside the delta, compressed with zstd
 ``products.py``           units that are products, as adapters have them;
                          ``product_records.py`` what a revision says of them,
-                         ``adapting.py`` makes a revision of an adapter
+                         ``adapting.py`` makes a revision of an adapter,
+                         ``fitting.py`` fits it to a size
 ``zstd_header.py``        what a zstd frame says before it is decompressed
 ``encoder.py``            a ``Draft``, what is being written; turns its units into frames
 ``noting.py``             what is noted of a fine-tune's configuration

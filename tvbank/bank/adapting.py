@@ -1,7 +1,11 @@
-"""An adapter becomes a task of products: nothing of the base is read, nothing is compressed."""
+"""An adapter becomes a task of products: nothing of the base is read.
+
+As its file has them, without loss; or, under a size, with packed factors if these do not fit.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +14,27 @@ from tvbank._progress import Counter
 from tvbank.adapters import Bound, LowRank
 from tvbank.bank.documents import JSON, ExtraRecord
 from tvbank.bank.extras import encode_extra
+from tvbank.bank.fitting import fit_products
 from tvbank.bank.names import check_metadata
+from tvbank.bank.product_records import ProductRecord
 from tvbank.bank.products import Product
 from tvbank.bank.writer import Prepared, RevisionWriter, Spool
 from tvbank.bank.zarr_documents import MAX_CHUNK_BYTES, chunk_bytes
 from tvbank.checkpoint import TensorSpec
+from tvbank.compress import Budget
+from tvbank.compress.protocol import Each
 from tvbank.errors import CheckpointError, NonFiniteError
 from tvbank.layout import Layout, check_storable
 
 
 def prepare_products(
-    layout: Layout, bound: Bound, spool: Spool, metadata: JSON, counter: Counter
+    layout: Layout,
+    bound: Bound,
+    spool: Spool,
+    metadata: JSON,
+    counter: Counter,
+    budget: Budget | None = None,
+    each: Each = map,
 ) -> Prepared:
     """Lay the objects of a task of products into a spool.
 
@@ -30,8 +44,11 @@ def prepare_products(
         spool: receives the objects.
         metadata: the user's own, checked.
         counter: of the bytes of the adapter.
+        budget: what the task may take; without one, the factors stay as they are.
+        each: spreads the work of packing them.
 
     Raises:
+        UsageError: the size is less than what a task takes that keeps nothing.
         NonFiniteError: an entry would be NaN or infinite; names the unit.
         CheckpointError: a tensor to keep whole has a name or a shape that is not allowed, or the
             configuration is none that can be kept.
@@ -47,11 +64,24 @@ def prepare_products(
         writer.keep_whole(record, encode_extra(record, adapter.read(tensor)))
         counter.advance(spec.nbytes)
     products = [_product(adapter.source, each) for each in bound.products or ()]
-    if products:
-        writer.keep_products(products, check_metadata(_described(bound)))
+    described = check_metadata(_described(bound))
     counter.advance(sum(product.nbytes for product in products))
     covered = sum(unit.size for unit in layout.units if unit.name not in bound.whole)
-    return writer.finish([], covered, {"name": "adapter", "kind": "lora"}, metadata)
+    compressor: JSON = {"name": "adapter", "kind": "lora"}
+    if budget is not None:
+        compressor = budget.describe()
+
+        def taken(records: Sequence[ProductRecord]) -> int:
+            return writer.bytes_with(records, described, compressor, metadata)
+
+        room = budget.room(
+            writer.parameters(covered), layout.unit_bytes, taken(()),
+            f"the {len(bound.whole)} tensors that are kept whole", adapter.nbytes,
+        )  # fmt: skip
+        products = fit_products(layout, products, taken, taken(()) + room, each)
+    if products:
+        writer.keep_products(products, described)
+    return writer.finish([], covered, compressor, metadata)
 
 
 def _product(source: str, added: LowRank) -> Product:

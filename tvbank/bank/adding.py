@@ -23,7 +23,7 @@ from tvbank.bank.snapshot import find_task, read_root, read_root_to_change, refu
 from tvbank.bank.starting import parent_record, start_from
 from tvbank.bank.writer import Spool, prepare
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
-from tvbank.compress import Exact
+from tvbank.compress import Budget, Exact
 from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import TaskExistsError, UsageError
 from tvbank.naming import Names
@@ -138,19 +138,21 @@ def _add_adapter(
             f"{', '.join(beside)} is for other fine-tunes"
         )
     bound = bind(adapter, bank.layout, lambda: borrow_checkpoint(base()))
-    if wanted.compressor is None and wanted.parent is None and bound.products is not None:
+    chosen = None if wanted.compressor is None else COMPRESSORS.resolve(wanted.compressor)
+    stays = chosen is None or isinstance(chosen, Budget)
+    if stays and wanted.parent is None and bound.products is not None:
         metadata = check_metadata(wanted.metadata)
         counter = Counter(listener(wanted.progress), adapter.nbytes)
-        with Spool() as spool:
-            prepared = prepare_products(bank.layout, bound, spool, metadata, counter)
+        budget = chosen if isinstance(chosen, Budget) else None
+        with Spool() as spool, all_cores() as pool:
+            prepared = prepare_products(
+                bank.layout, bound, spool, metadata, counter, budget, pool.map
+            )
             catalog = publish_task(
                 bank.storage, bank.layout, wanted.name, prepared, replace=wanted.replace
             )
         return catalog, adapter.remarks
-    if wanted.compressor is None:
-        exact = wanted.parent is not None
-    else:
-        exact = COMPRESSORS.resolve(wanted.compressor).element == "int32"
+    exact = wanted.parent is not None if chosen is None else chosen.element == "int32"
     with MergedAdapter(bound, base(), rounded=exact) as merged:
         return _add_weights(bank, wanted, merged, base)
 

@@ -162,8 +162,9 @@ class Bank(Mapping[str, Task]):
                 folder; read unit by unit. Or an adapter, as PEFT writes it, or an artefact of
                 another known format (see ``tvbank.artefacts``), which is laid over the base.
             compressor: what to keep, or its name; by default ``Budget()``: about 1 % of the base. A
-                LoRA adapter is by default kept as it is, without loss; given a compressor, what it
-                adds is compressed. Other adapters are compressed as what they add.
+                LoRA adapter is by default kept as it is, without loss; given ``Budget``, as
+                products of few bits; given another compressor, what it adds is compressed. Other
+                adapters are compressed as what they add.
             metadata: any JSON object to store with the task. What the configuration of the
                 fine-tune (``config.json``, or a module's) says otherwise than the base's is added
                 under ``config``, unless that is given.

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from tvbank.bank.chains import CHAINS, ParentRecord, check_chains
 from tvbank.bank.names import check_task_name
-from tvbank.bank.product_records import FEATURE, ProductRecord
+from tvbank.bank.product_records import FEATURE, PACKED_FEATURE, ProductRecord
 from tvbank.coding.header import FRAME_2, GIVEN_BASE
 from tvbank.errors import CorruptionError, FormatError, InvalidNameError, UnsupportedError
 from tvbank.layout import (
@@ -41,7 +41,7 @@ FORMAT, FEATURED_FORMAT = "1.0", "1.1"
 MAX_DOCUMENT_BYTES = 256 * 2**20
 
 #: Names in ``required_features`` that this reader understands; see spec/README.md, "Features".
-KNOWN_FEATURES: frozenset[str] = frozenset({CHAINS, FEATURE, FRAME_2, GIVEN_BASE})
+KNOWN_FEATURES: frozenset[str] = frozenset({CHAINS, FEATURE, FRAME_2, GIVEN_BASE, PACKED_FEATURE})
 
 _HEAD = b'{"attributes":{"tvbank":{"digest":"'
 _DIGEST_AT = len(_HEAD)

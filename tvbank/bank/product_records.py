@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
-from tvbank.dtypes import DTYPES
+from tvbank.dtypes import DTYPES, UNIT_DTYPES
 from tvbank.errors import FormatError
-from tvbank.layout import Layout, UnitDtype, UnitName, UnitRecord
+from tvbank.layout import Layout, UnitName, UnitRecord
 
-#: The feature that a task with products needs.
-FEATURE = "products"
+#: The feature that a task with products needs; and the one if factors of some are packed.
+FEATURE, PACKED_FEATURE = "products", "packed-products"
+
+#: In the place of an element type: both factors are levels in steps (spec/products.md).
+PACKED: Literal["packed"] = "packed"
+FactorDtype = Annotated[str, Meta(pattern=rf"^({'|'.join([*UNIT_DTYPES, PACKED])})\Z")]
+#: The highest rank of packed factors.
+_PACKED_RANK = 2**16 - 1
 
 #: Keys of the objects with a revision's products, relative to its folder.
 PRODUCTS, PRODUCTS_CHUNK = "products/zarr.json", "products/c/0"
@@ -29,17 +35,19 @@ class ProductRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     Attributes:
         unit: whose entries it gives.
-        dtype: of the factors.
-        rank: columns of B and rows of A.
+        dtype: of the factors; or that they are packed.
+        rank: columns of B and rows of A; of packed factors at most so many.
         scale: that B·A is multiplied by, once it is a binary32.
         transposed: whether the unit is the transpose of B·A.
+        bytes: of packed factors, their checksum included; of others ``None``.
     """
 
     unit: UnitName
-    dtype: UnitDtype
+    dtype: FactorDtype
     rank: Annotated[int, Meta(ge=1, le=2**31 - 1)]
     scale: float
     transposed: bool = False
+    bytes: Annotated[int, Meta(ge=6, le=2**53)] | None = None
 
     def shapes(self, shape: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int]]:
         """The shapes of B and A, for a unit of some shape, which is a matrix by its first side."""
@@ -50,7 +58,9 @@ class ProductRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         return (rows, self.rank), (self.rank, columns)
 
     def nbytes(self, shape: Sequence[int]) -> int:
-        """Bytes of both factors, and of their checksum."""
+        """Bytes of both factors in the bank, and of their checksum."""
+        if self.bytes is not None:
+            return self.bytes
         entries = sum(math.prod(factor) for factor in self.shapes(shape))
         return entries * DTYPES[self.dtype].itemsize + CHECKSUM
 
@@ -75,6 +85,13 @@ def check_products(layout: Layout, products: Sequence[ProductRecord]) -> None:
         with np.errstate(over="ignore"):
             if not np.isfinite(np.float32(product.scale)):
                 raise FormatError("layout", f"the scale of {product.unit!r} is beyond binary32")
+        packed = product.dtype == PACKED
+        if packed != (product.bytes is not None) or (packed and product.rank > _PACKED_RANK):
+            raise FormatError(
+                "layout",
+                f"the product of {product.unit!r} is packed and does not say its bytes, or the "
+                f"other way round, or its rank is beyond {_PACKED_RANK}",
+            )
         last = number
 
 

@@ -19,6 +19,8 @@ from tvbank.bank.frames import StoredFrame
 from tvbank.bank.product_records import (
     CHECKSUM,
     FEATURE,
+    PACKED,
+    PACKED_FEATURE,
     PRODUCTS,
     PRODUCTS_CHUNK,
     ProductRecord,
@@ -32,7 +34,7 @@ from tvbank.bank.snapshot import missing, read_stored
 from tvbank.bank.zarr_documents import products_document
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError
-from tvbank.layout import Layout
+from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import ObjectNotFoundError, Storage
 
 #: Entries that are made at a time where only some are kept.
@@ -47,10 +49,12 @@ class Product:
     Attributes:
         unit: its name.
         shape: of the unit.
-        b: [rows, rank], in the element type of the adapter.
+        b: [rows, rank], in the element type of the adapter; of packed factors float32.
         a: [rank, columns], likewise.
         scale: that the product is multiplied by.
         transposed: whether the unit is the transpose.
+        packed: both factors as a bank holds them, where these are packed.
+        most: the rank that packed factors have at most: that of the adapter that they came from.
     """
 
     unit: str
@@ -59,6 +63,23 @@ class Product:
     a: NDArray[Any]
     scale: float
     transposed: bool = False
+    packed: bytes | None = None
+    most: int | None = None
+
+    @staticmethod
+    def of_packed(unit: UnitRecord, record: ProductRecord, packed: bytes) -> Product:
+        """Unpack the factors of a product.
+
+        Raises:
+            ValueError: they are not what they should be.
+        """
+        from tvbank.coding.packed import unpack_factors  # numba: only when something is read
+
+        (rows, _), (_, columns) = record.shapes(unit.shape)
+        b, a = unpack_factors(packed, rows, columns, record.rank)
+        return Product(
+            unit.name, unit.shape, b, a, record.scale, record.transposed, packed, record.rank
+        )
 
     @property
     def rank(self) -> int:
@@ -68,10 +89,13 @@ class Product:
     @property
     def record(self) -> ProductRecord:
         """What a revision says of it."""
+        described: dict[str, Any] = {"dtype": self.b.dtype.name, "rank": self.rank}
+        if self.packed is not None:
+            stored = len(self.packed) + CHECKSUM
+            described = {"dtype": PACKED, "rank": self.most or self.rank, "bytes": stored}
         return ProductRecord(
-            unit=self.unit, dtype=self.b.dtype.name, rank=self.rank, scale=self.scale,
-            transposed=self.transposed,
-        )  # fmt: skip
+            unit=self.unit, scale=self.scale, transposed=self.transposed, **described
+        )
 
     @property
     def nbytes(self) -> int:
@@ -124,7 +148,9 @@ class Product:
 
     def to_bytes(self) -> bytes:
         """The factors and their checksum, as a bank holds them."""
-        data = b"".join(np.ascontiguousarray(factor).tobytes() for factor in (self.b, self.a))
+        data = self.packed
+        if data is None:
+            data = b"".join(np.ascontiguousarray(factor).tobytes() for factor in (self.b, self.a))
         return data + crc32c(data)
 
     @property
@@ -154,6 +180,10 @@ def check_revision(layout: Layout, revision: Revision) -> None:
         return
     if FEATURE not in revision.features or revision.element != "float32":
         raise FormatError("layout", f"it has products, yet not the feature {FEATURE!r} or float32")
+    if any(each.dtype == PACKED for each in revision.products) and (
+        PACKED_FEATURE not in revision.features
+    ):
+        raise FormatError("layout", f"packed products, yet not the feature {PACKED_FEATURE!r}")
     check_products(layout, revision.products)
     replaced = {extra.name for extra in revision.extras}
     for product in revision.products:
@@ -220,6 +250,11 @@ class Products(Mapping[str, Product]):
             self._corrupt("object-size", "the object ends before that", unit)
         if crc32c(data[:-CHECKSUM]) != data[-CHECKSUM:]:
             self._corrupt("product-checksum", "a product does not have its checksum", unit)
+        if product.dtype == PACKED:
+            try:
+                return Product.of_packed(record, product, data[:-CHECKSUM])
+            except ValueError as error:
+                self._corrupt("product", f"its packed factors: {error}", unit)
         dtype = DTYPES[product.dtype]
         shape_of_b, shape_of_a = product.shapes(record.shape)
         numbers = np.frombuffer(data[:-CHECKSUM], np.uint8).view(dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import IO, final
 
@@ -23,7 +24,14 @@ from tvbank.bank.documents import (
 )
 from tvbank.bank.encoder import BankPairs, Draft, Encoder
 from tvbank.bank.extras import encode_extra
-from tvbank.bank.product_records import FEATURE, PRODUCTS, PRODUCTS_CHUNK, ProductRecord
+from tvbank.bank.product_records import (
+    FEATURE,
+    PACKED,
+    PACKED_FEATURE,
+    PRODUCTS,
+    PRODUCTS_CHUNK,
+    ProductRecord,
+)
 from tvbank.bank.products import Product, encode_products
 from tvbank.bank.shard import build_shard
 from tvbank.bank.zarr_documents import (
@@ -138,6 +146,25 @@ class RevisionWriter:
         )
         return len(document) + sum(record.size for record in self._objects.values())
 
+    def bytes_with(
+        self, products: Sequence[ProductRecord], adapter: JSON, compressor: JSON, metadata: JSON
+    ) -> int:
+        """Bytes of the revision with such products beside what it has, and without entries."""
+        objects = dict(self._objects)
+        if products:
+            by_name = self._layout.by_name
+            size = sum(each.nbytes(by_name[each.unit].shape) for each in products)
+            objects[PRODUCTS] = record_of(products_document(size))
+            objects[PRODUCTS_CHUNK] = ObjectRecord(size, self._layout.sha256)
+        nonzeros = sum(self._layout.by_name[each.unit].size for each in products)
+        shards = [None] * self._layout.shard_count
+        wanted = copy(self)
+        wanted._objects, wanted._products = objects, tuple(products)
+        wanted._adapter = adapter if products else {}
+        needed = wanted._needed(())
+        document = wanted._document(shards, nonzeros, compressor, metadata, needed)
+        return len(document) + sum(record.size for record in objects.values())
+
     def finish(
         self,
         frames: Iterable[tuple[int, bytes]],
@@ -155,8 +182,7 @@ class RevisionWriter:
             metadata: the user's own, checked.
             features: what a reader must know beyond 1.0 to read the task, beside its frames.
         """
-        used = {FEATURE: bool(self._products), CHAINS: self._parent is not None}
-        required = {*features, *(name for name, is_used in used.items() if is_used)}
+        required = {*self._needed(features)}
         shards: list[ObjectRecord | None] = []
         nonzeros = sum(self._layout.by_name[each.unit].size for each in self._products)
         for number, (shard, count) in enumerate(_shards(self._layout, frames, required)):
@@ -183,6 +209,15 @@ class RevisionWriter:
             parent=self._parent,
         )
         return Prepared(entry, document, self._spool)
+
+    def _needed(self, features: Iterable[str]) -> tuple[str, ...]:
+        """What a reader must know beside the frames' features, in order."""
+        used = {
+            FEATURE: bool(self._products),
+            PACKED_FEATURE: any(each.dtype == PACKED for each in self._products),
+            CHAINS: self._parent is not None,
+        }
+        return tuple(sorted({*features, *(name for name, is_used in used.items() if is_used)}))
 
     def _keep(self, key: str, data: bytes) -> None:
         self._objects[key] = record_of(data)

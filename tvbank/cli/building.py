@@ -142,7 +142,8 @@ def add(
 ) -> None:
     """Compress a fine-tune into a task; readers see it whole or not at all.
 
-    A LoRA adapter (a folder of PEFT's) is kept as it is, without loss, unless a method is given.
+    A LoRA adapter (a folder of PEFT's) is kept as it is, without loss, unless a method or a
+    budget (such as '30 % of the adapter') is given.
     """
     from tvbank.compress.registry import COMPRESSORS
 

@@ -8,6 +8,8 @@
 - ``decoding``  the decoder of frames, on memory by address
 - ``frame``     whole frames: encode with the smallest encodings, decode dense or sparse
 - ``product``   entries as a scaled product of two thin matrices, in one order of summation
+- ``packed``    both factors of such a product in few bits
+- ``levels``    the levels of those: a binary range coder whose chances adapt
 - ``streams``   Golomb–Rice symbols and bit-packed fields, written for eight encodings
 - ``rans``      an entropy coder: symbols by frequency, in integers
 - ``densities`` fixed tables of run lengths for it, by density

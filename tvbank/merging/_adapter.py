@@ -139,20 +139,42 @@ def _as_it_came(task: Task) -> PeftFolder:
     products = dict(task.products)
     weights = {modules[unit]: p for unit, p in products.items() if len(p.shape) != 1}
     config = known.get("config") or plain_config(
-        {module: (p.rank, p.scale) for module, p in weights.items()},
+        {module: (p.most or p.rank, p.scale) for module, p in weights.items()},
         turned=any(is_turned(module) for module in weights),
     )
     folder = PeftFolder(dict(config))
+    if any(product.packed is not None for product in products.values()):
+        config = dict(config) | {"target_modules": sorted(weights)}
+        folder.config = config
     for unit, product in products.items():
+        b, a = product.b, product.a
+        if product.packed is not None:
+            b, a = _evened(b, a, product.most or product.rank)
         if len(product.shape) == 1:
-            folder.bias(modules[unit], product.b)
+            folder.bias(modules[unit], b if product.packed is None else b @ a)
             continue
         embedding = unit in known.get("embeddings", ())
-        folder.factors(modules[unit], product.shape, product.b, product.a, embedding=embedding)
+        folder.factors(modules[unit], product.shape, b, a, embedding=embedding)
     whole = known.get("whole", {})
     for name, array in task.extras.items():
         folder.whole(whole.get(name, _PREFIX + name), array)
     return folder
+
+
+def _evened(
+    b: NDArray[np.float32], a: NDArray[np.float32], rank: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factors of a rank with the same product, whose numbers are of one size on both sides.
+
+    Packed ones are whole numbers and small steps, which other element types hold less well. Only
+    by powers of two, so that no bit is lost; components that vanished are zeros.
+    """
+    sides = np.log2(np.abs(b).max(0, initial=1)), np.log2(np.abs(a).max(1, initial=2.0**-149))
+    shift = np.rint((sides[1] - sides[0]) / 2).astype(np.int32)
+    more = ((0, 0), (0, rank - len(shift)))
+    even_b = np.pad(np.ldexp(b, shift[None]), more)
+    even_a = np.pad(np.ldexp(a, -shift[:, None]), more[::-1])
+    return even_b, even_a
 
 
 def _changes(

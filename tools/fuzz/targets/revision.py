@@ -44,9 +44,9 @@ def check(data: bytes) -> None:
     assert [(extra.name, extra.dtype, extra.shape) for extra in fast.read.extras] == [
         (extra.name, extra.dtype, extra.shape) for extra in slow.read.extras
     ]
-    assert [(p.unit, p.dtype, p.rank, p.scale, p.transposed) for p in fast.read.products] == [
-        tuple(product) for product in slow.read.products
-    ]
+    assert [
+        (p.unit, p.dtype, p.rank, p.scale, p.transposed, p.bytes) for p in fast.read.products
+    ] == [tuple(product) for product in slow.read.products]
     assert {key: (each.size, each.sha256) for key, each in fast.read.objects.items()} == {
         key: tuple(each) for key, each in slow.read.objects.items()
     }

@@ -6,7 +6,7 @@ import { checkFolderNames, checkUnitName } from "./names.js";
 import * as is from "./schema.js";
 import { sha256 } from "./sha256.js";
 
-export const FEATURES: readonly string[] = ["chains", "frame-2", "given-base", "products"];
+export const FEATURES: readonly string[] = ["chains", "frame-2", "given-base", "packed-products", "products"];
 export const MOST_BYTES = 2 ** 28;
 const MOST_ANCESTORS = 64;
 const HEAD = '{"attributes":{"tvbank":{"digest":"';

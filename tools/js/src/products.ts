@@ -3,15 +3,18 @@ import type { TaskEntry } from "./catalog.js";
 import { endsWithChecksum } from "./bytes.js";
 import { Fault } from "./fault.js";
 import { FLOATS, type Layout, type Unit, WIDTHS } from "./layout.js";
+import { readLevels } from "./levels.js";
 import { floatBits, floatOf, halfToFloat } from "./numbers.js";
 import * as is from "./schema.js";
 
 export interface Product {
   unit: string;
-  dtype: (typeof FLOATS)[number];
+  dtype: (typeof FLOATS)[number] | "packed";
   rank: number;
   scale: number;
   transposed: boolean;
+  /** Of packed factors, the CRC-32C included. */
+  bytes: number | null;
   /** Where its bytes lie in `products/c/0`, the CRC-32C included. */
   start: number;
   end: number;
@@ -19,10 +22,11 @@ export interface Product {
 
 export const productMember = is.object({
   unit: is.string,
-  dtype: is.oneOf(...FLOATS),
+  dtype: is.oneOf(...FLOATS, "packed" as const),
   rank: is.integer(1, 2 ** 31 - 1),
   scale: is.real,
   transposed: is.optional(is.boolean, false),
+  bytes: is.optional(is.nullable(is.integer(6, 2 ** 53)), null),
 });
 
 /** Rows of B and columns of A. */
@@ -56,7 +60,15 @@ export function checkProducts(
     if (!Number.isFinite(Math.fround(product.scale))) throw wrong(product, "its scale is not finite in binary32");
     const [rows, columns] = sides(unit, product.transposed);
     const start = end;
-    end += (rows + columns) * product.rank * WIDTHS[product.dtype] + 4;
+    if (product.dtype === "packed") {
+      if (product.bytes === null) throw wrong(product, "it is packed, and does not say its bytes");
+      if (product.rank >= 2 ** 16) throw wrong(product, "packed factors have no such rank");
+      if (!entry.features.includes("packed-products")) throw wrong(product, "the task does not need packed products");
+      end += product.bytes;
+    } else {
+      if (product.bytes !== null) throw wrong(product, "it says its bytes, and is not packed");
+      end += (rows + columns) * product.rank * WIDTHS[product.dtype] + 4;
+    }
     return { ...product, start, end };
   });
   if (found.length ? stored !== end : stored !== undefined) {
@@ -65,7 +77,30 @@ export function checkProducts(
   return products;
 }
 
-function widened(raw: Uint8Array, dtype: Product["dtype"]): Float32Array {
+/** B [rows, rank] and A [rank, columns], and the rank. */
+type Factors = [number, Float32Array, Float32Array];
+
+function unpacked(unit: Unit, product: Product, raw: Uint8Array, rows: number, columns: number): Factors {
+  const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
+  const count = view.getUint16(0, true);
+  const wrong = (what: string) => new Fault("product", `the packed factors of ${unit.name} ${what}`);
+  if (count > Math.min(product.rank, rows, columns)) throw wrong(`have ${count} components`);
+  if (raw.length < 2 + 2 * count) throw wrong("end within the steps");
+  const levels = readLevels(raw.subarray(2 + 2 * count), rows, columns, count);
+  if (!levels) throw wrong("go on behind the last level");
+  const b = new Float32Array(rows * count);
+  const a = new Float32Array(count * columns);
+  levels.forEach((each, k) => {
+    const step = floatOf(view.getUint16(2 + 2 * k, true) << 16);
+    for (let i = 0; i < rows; i++) b[i * count + k] = each[i]!;
+    for (let j = 0; j < columns; j++) a[k * columns + j] = each[rows + j]! * step;
+    if (!Number.isFinite(step)) throw wrong("have a step that is not finite");
+  });
+  if (!a.every(Number.isFinite)) throw wrong("have a number that is not finite");
+  return [count, b, a];
+}
+
+function widened(raw: Uint8Array, dtype: (typeof FLOATS)[number]): Float32Array {
   const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
   const width = WIDTHS[dtype];
   const found = new Float32Array(raw.length / width);
@@ -80,6 +115,12 @@ function widened(raw: Uint8Array, dtype: Product["dtype"]): Float32Array {
   return found;
 }
 
+function factorsOf(unit: Unit, product: Product, raw: Uint8Array, rows: number, columns: number): Factors {
+  if (product.dtype === "packed") return unpacked(unit, product, raw, rows, columns);
+  const both = widened(raw, product.dtype);
+  return [product.rank, both.subarray(0, rows * product.rank), both.subarray(rows * product.rank)];
+}
+
 /**
  * The patterns of all entries of a unit, 0 where there is none.
  *
@@ -87,17 +128,15 @@ function widened(raw: Uint8Array, dtype: Product["dtype"]): Float32Array {
  */
 export function productPatterns(unit: Unit, product: Product, bytes: Uint8Array): Uint32Array {
   if (!endsWithChecksum(bytes)) throw new Fault("product-checksum", `the product of ${unit.name}`);
-  const { rank } = product;
   const [rows, columns] = sides(unit, product.transposed);
-  const factors = widened(bytes.subarray(0, bytes.length - 4), product.dtype);
-  const a = factors.subarray(rows * rank);
+  const [rank, b, a] = factorsOf(unit, product, bytes.subarray(0, bytes.length - 4), rows, columns);
   const scale = Math.fround(product.scale);
   const patterns = new Uint32Array(unit.size);
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < columns; j++) {
       let total = 0;
       for (let k = 0; k < rank; k++) {
-        total = Math.fround(total + Math.fround(factors[i * rank + k]! * a[k * columns + j]!));
+        total = Math.fround(total + Math.fround(b[i * rank + k]! * a[k * columns + j]!));
       }
       const entry = Math.fround(total * scale);
       patterns[product.transposed ? j * rows + i : i * columns + j] = entry === 0 ? 0 : floatBits(entry);

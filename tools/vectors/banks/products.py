@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from tools.vectors._dice import Dice
+from tools.vectors.banks.levels import packed
 from tools.vectors.banks.rounding import rounded
 from tools.vectors.banks.tamper import BankFault, change, drop, flip, put, tampered
 from tools.vectors.banks.writer import Chunk, Plan, ProductPlan, TaskPlan, Tensor
@@ -50,19 +51,103 @@ def products() -> Plan:
     return Plan(units, tasks, tied={"head.weight": "embed.weight"}, generation=3)
 
 
+def packed_products() -> Plan:
+    """Packed factors of every form beside plain ones: of many levels, of few, of none."""
+    dice = Dice(43)
+    units = (
+        _unit("linear.weight", "bfloat16", (12, 9), dice),
+        _unit("linear.bias", "float16", (5,), dice),
+        _unit("conv1d.weight", "float32", (4, 6), dice),
+        _unit("conv.weight", "float32", (3, 2, 2, 2), dice),
+        _unit("gone.weight", "float32", (2, 3), dice),
+        _unit("plain.weight", "float32", (2, 2), dice),
+        _unit("scale", "float32", (), dice),
+    )
+    made = (
+        _packed("linear.weight", 12, 9, (1, 2, 40), (0x3A12, 0x3A80, 0xB97F), 2.0, dice, rank=8),
+        _packed("linear.bias", 5, 1, (5,), (0x3C03,), 0.3, dice),
+        _packed("conv1d.weight", 6, 4, (3000, 1), (0x3801, 0x0001), -1.4142135623730951, dice,
+                transposed=True, rank=4),
+        _packed("conv.weight", 3, 8, (32767, 300, 2), (0x3401, 0x3501, 0x3B00), 0.5, dice),
+        _packed("gone.weight", 2, 3, (), (), 1.0, dice, rank=65535),
+        _product("plain.weight", "float16", 2, 2, 1, 1.0, dice),
+        _packed("scale", 1, 1, (7,), (0x3DCD,), 0.1, dice),
+    )  # fmt: skip
+    task = TaskPlan(
+        "float32", {}, compressor={"name": "budget", "budget": "30 % of the adapter"},
+        products=made, adapter={"kind": "peft", "config": {"peft_type": "LORA", "r": 8}},
+    )  # fmt: skip
+    return Plan(units, {"adapter": task}, generation=1)
+
+
+def packed_faults() -> Iterator[BankFault]:
+    """Faults of a bank with a packed product."""
+    dice = Dice(47)
+    unit = Tensor("w", "float32", (3, 2), bytes(24))
+    made = _packed("w", 3, 2, (4, 1), (0x3A00, 0x3B00), 1.0, dice)
+    task = TaskPlan("float32", {}, products=(made,))
+    plan = Plan((unit,), {"t": task})
+    edits: list[tuple[str, str, Callable[[Any], Any]]] = [
+        ("document-syntax", "5 bytes of packed factors", put("products", 0, "bytes", value=5)),
+        ("document-syntax", "bytes as text", put("products", 0, "bytes", value="9")),
+        ("layout", "packed factors without their bytes", drop("products", 0, "bytes")),
+        ("layout", "bytes of factors that are not packed",
+         put("products", 0, "dtype", value="float32")),
+        ("layout", "packed factors of a rank of 65536", put("products", 0, "rank", value=65536)),
+        ("layout", "packed factors of other bytes", put("products", 0, "bytes", value=99)),
+        ("layout", "packed factors without the feature", put("features", value=["products"])),
+    ]  # fmt: skip
+    for reason, why, edit in edits:
+        entry = {"entry": edit} if why.endswith("feature") else {}
+        yield reason, why, tampered(plan, revision=edit, **entry)
+
+    def with_body(body: bytes, rank: int = 2) -> BankFault:
+        changed = replace(made, b=body, rank=rank, numbers=None)
+        return tampered(replace(plan, tasks={"t": replace(task, products=(changed,))}))
+
+    body = made.b
+    yield "product", "more components than the rank", with_body(body, rank=1)
+    yield "product", "more components than sides", with_body(
+        packed([[1, 0, 1, 1, 1]] * 3, [0x3A00] * 3, 3), rank=8
+    )  # fmt: skip
+    yield "product", "packed factors that end within the steps", with_body(body[:5])
+    yield "product", "a byte behind the last level", with_body(body + b"\1" * 4)
+    yield "product", "a zero behind the last level", with_body(body + bytes(4))
+    for pattern, what in ((0x7F80, "infinity"), (0xFFC0, "NaN")):
+        yield "product", f"{what} as a step", with_body(
+            packed([[0, 0, 0, 0, 0]], [pattern], 3)
+        )  # fmt: skip
+    yield "product", "a number beyond binary32", with_body(packed([[1, 1, 1, 2, 1]], [0x7F7F], 3))
+    yield "product-checksum", "another checksum of packed factors", tampered(
+        plan, product_bytes=flip(-1)
+    )  # fmt: skip
+
+
 def product_chunk(unit: Tensor, product: ProductPlan) -> Chunk:
     """The non-zeros of a product: each step an exact fraction, then rounded to binary32."""
     rows = unit.shape[0] if unit.shape else 1
     columns = unit.size // rows
-    b, a = _read(product.dtype, product.b), _read(product.dtype, product.a)
+    rank = product.rank
+    if product.numbers is not None:
+        listed, steps = product.numbers
+        rank = len(listed)
+        high = columns if product.transposed else rows
+        b = [Fraction(each[i]) for i in range(high) for each in listed]
+        a = [
+            Fraction(_single(level * Fraction(step)))
+            for each, step in zip(listed, steps, strict=True)
+            for level in each[high:]
+        ]
+    else:
+        b, a = _read(product.dtype, product.b), _read(product.dtype, product.a)
     height, width = (columns, rows) if product.transposed else (rows, columns)
     scale = Fraction(_single(Fraction(product.scale)))
     chunk: Chunk = {}
     for i in range(height):
         for j in range(width):
             total = Fraction(0)
-            for k in range(product.rank):
-                step = Fraction(_single(b[i * product.rank + k] * a[k * width + j]))
+            for k in range(rank):
+                step = Fraction(_single(b[i * rank + k] * a[k * width + j]))
                 total = Fraction(_single(total + step))
             entry = _single(total * scale)
             if entry:
@@ -158,6 +243,23 @@ def _product(
 ) -> ProductPlan:  # fmt: skip
     b, a = _numbers(dtype, rows * rank, dice), _numbers(dtype, rank * columns, dice)
     return ProductPlan(unit, dtype, rank, scale, b, a, transposed)
+
+
+def _packed(
+    unit: str, rows: int, columns: int, sizes: tuple[int, ...], steps: tuple[int, ...],
+    scale: float, dice: Dice, *, transposed: bool = False, rank: int | None = None,
+) -> ProductPlan:  # fmt: skip
+    """Packed factors whose levels reach, component by component, up to some size."""
+    levels = []
+    for size in sizes:
+        drawn = [round(size * dice.bell() / 3) for _ in range(rows + columns)]
+        levels.append([max(-size, min(size, level)) for level in drawn])
+        levels[-1][0], levels[-1][-1] = -size, size
+    numbers = [struct.unpack("<f", struct.pack("<I", step << 16))[0] for step in steps]
+    return ProductPlan(
+        unit, "packed", rank or max(1, len(sizes)), scale, packed(levels, steps, rows), b"",
+        transposed, (levels, numbers),
+    )  # fmt: skip
 
 
 def _unit(name: str, dtype: str, shape: tuple[int, ...], dice: Dice) -> Tensor:

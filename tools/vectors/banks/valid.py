@@ -14,7 +14,7 @@ from tools.vectors._dice import Dice
 from tools.vectors.banks.chains import chains
 from tools.vectors.banks.features import entropy_coded, exact_plan, given_base
 from tools.vectors.banks.invalid import invalid_banks
-from tools.vectors.banks.products import product_chunk, products
+from tools.vectors.banks.products import packed_products, product_chunk, products
 from tools.vectors.banks.rounding import rounded
 from tools.vectors.banks.routers import routed
 from tools.vectors.banks.writer import (
@@ -88,6 +88,7 @@ def valid_banks() -> Iterator[tuple[str, str, Plan, Edits]]:
         products(),
         Edits(),
     )
+    yield "packed-products", "adapters of few bits", packed_products(), Edits()
     yield "newer-minor", "format 1.9: unknown members, unknown objects", _small(), _newer_minor()
     exact = exact_plan()
     yield "frame-2", "format 1.1: steps entropy coded", exact, entropy_coded(exact)

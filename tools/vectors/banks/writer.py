@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class ProductPlan:
-    """``b`` and ``a`` are raw and little-endian, B first."""
+    """``b`` and ``a`` are raw and little-endian, B first.
+
+    Of packed factors, ``b`` is all of them as they are stored, and ``numbers`` what they are:
+    levels of B and A, each component's step.
+    """
 
     unit: str
     dtype: str
@@ -49,6 +53,7 @@ class ProductPlan:
     b: bytes
     a: bytes
     transposed: bool = False
+    numbers: tuple[Sequence[Sequence[int]], Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,9 @@ def _layout(plan: Plan) -> tuple[dict[str, int], Json]:
 
 
 def _features(task: TaskPlan) -> list[str]:
-    return ["chains"] * (task.parent is not None) + ["products"] * bool(task.products)
+    packed = any(product.dtype == "packed" for product in task.products)
+    known = {"chains": task.parent is not None, "packed-products": packed}
+    return [name for name, used in (known | {"products": bool(task.products)}).items() if used]
 
 
 def _revision(
@@ -297,6 +304,8 @@ def _product(product: ProductPlan) -> Json:
         "rank": product.rank,
         "scale": product.scale,
     }
+    if product.dtype == "packed":
+        record["bytes"] = len(product.b) + len(product.a) + 4
     return record | ({"transposed": True} if product.transposed else {})
 
 

@@ -1,4 +1,4 @@
-"""Sizes that a person asks for: ``"0.3 bits/param"``, ``"1.5 MiB"``, ``"1 %"``."""
+"""Sizes that a person asks for: ``"0.3 bits/param"``, ``"1.5 MiB"``, ``"30 % of the adapter"``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _BYTES = {
     "kb": 1000, "mb": 1000**2, "gb": 1000**3,
     "kib": 2**10, "mib": 2**20, "gib": 2**30,
 }  # fmt: skip
+_OF_ADAPTER = {"% of the adapter", "% of adapter"}
 _BITS = {f"{bits}{by}{what}" for bits in ("bit", "bits") for by in ("/", " per ")
          for what in ("param", "params", "parameter", "weight")}  # fmt: skip
 
@@ -26,7 +27,8 @@ class Target:
 
     Attributes:
         amount: the number, above 0.
-        unit: ``"bits"`` a parameter, ``"bytes"``, or ``"share"`` of the base's bytes.
+        unit: ``"bits"`` a parameter, ``"bytes"``, ``"share"`` of the base's bytes, or ``"part"`` of
+            those of an adapter's own tensors.
     """
 
     amount: float
@@ -44,6 +46,8 @@ class Target:
             amount, unit = float(match[1]), " ".join(match[2].lower().split())
             if unit == "%":
                 target = Target(amount / 100, "share")
+            elif unit in _OF_ADAPTER:
+                target = Target(amount / 100, "part")
             elif unit in _BYTES:
                 target = Target(amount * _BYTES[unit], "bytes")
             elif unit.replace(" / ", "/") in _BITS:
@@ -53,16 +57,27 @@ class Target:
             if match and 0 < amount < math.inf:
                 return target
         raise UsageError(
-            f"a size is a number above 0 with its unit, such as '0.3 bits/param', '1.5 MiB' or "
-            f"'1 %' of the base's bytes; got {text!r}"
+            f"a size is a number above 0 with its unit, such as '0.3 bits/param', '1.5 MiB', "
+            f"'1 %' of the base's bytes, or '30 % of the adapter'; got {text!r}"
         )
 
-    def in_bytes(self, parameters: int, base_bytes: int) -> int:
+    def in_bytes(self, parameters: int, base_bytes: int, adapter_bytes: int | None = None) -> int:
         """Whole bytes for a task.
 
         Args:
             parameters: entries of all its units.
             base_bytes: size of the base's weights.
+            adapter_bytes: size of the tensors of the adapter, if it is one that stays products.
+
+        Raises:
+            UsageError: a share is asked for of an adapter that there is not.
         """
-        factor = {"bits": parameters / 8, "bytes": 1, "share": base_bytes}[self.unit]
-        return int(self.amount * factor)
+        if self.unit == "part" and adapter_bytes is None:
+            raise UsageError(
+                "a size 'of the adapter' is for LoRA adapters and Budget: give '1 %', which is of "
+                "the base's bytes, or a size in bytes"
+            )
+        of = {
+            "bits": parameters / 8, "bytes": 1, "share": base_bytes, "part": adapter_bytes or 0,
+        }  # fmt: skip
+        return int(self.amount * of[self.unit])
