@@ -114,6 +114,15 @@ function showTask(bank: Bank, url: string, task: string): Promise<void> {
   });
 }
 
+/** A number in as few digits as tell it apart in its type. */
+function digits(value: number): string {
+  for (let precision = 1; precision < 9; precision++) {
+    const short = Number(value.toPrecision(precision));
+    if (Math.fround(short) === value) return Object.is(value, -0) ? "-0" : String(short);
+  }
+  return String(value);
+}
+
 /** A histogram of numbers that are finite, from the least to the greatest. */
 function histogram(numbers: Float32Array | Int32Array): HTMLElement[] {
   let [least, most] = [Infinity, -Infinity];
@@ -133,10 +142,10 @@ function histogram(numbers: Float32Array | Int32Array): HTMLElement[] {
     bar.style.height = `${(100 * count) / highest}%`;
     return bar;
   });
-  const label = `Histogram of the entries from ${least} to ${most}`;
+  const label = `Histogram of the entries from ${digits(least)} to ${digits(most)}`;
   return [
     element("div", { class: "bars", role: "img", "aria-label": label }, ...bars),
-    element("div", { class: "ends" }, element("span", {}, least), element("span", {}, most)),
+    element("div", { class: "ends" }, element("span", {}, digits(least)), element("span", {}, digits(most))),
   ];
 }
 
@@ -158,7 +167,7 @@ function showUnit(bank: Bank, task: string, name: string): Promise<void> {
       }
       return `[${at.join(", ")}]`;
     };
-    const rows = Array.from(positions.subarray(0, FIRST), (position, i) => [place(position), String(numbers[i])]);
+    const rows = Array.from(positions.subarray(0, FIRST), (position, i) => [place(position), kind === "int32" ? String(numbers[i]) : digits(numbers[i]!)]);
     const all = numbers.length <= FIRST ? "all" : `the first ${FIRST}`;
     section(
       2,

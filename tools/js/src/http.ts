@@ -8,12 +8,12 @@ export class ServerError extends Error {
   override readonly name = "ServerError";
 }
 
-/** The body of an answer, at most `limit` bytes; the connection is closed where there are more. */
+/** The body of an answer, at most `limit` bytes; the connection is closed once more have come. */
 async function body(answer: Response, limit: number): Promise<Uint8Array> {
   const reader = answer.body?.getReader();
   const parts: Uint8Array[] = [];
   let length = 0;
-  while (reader && length < limit) {
+  while (reader && length <= limit) {
     const { done, value } = await reader.read();
     if (done) break;
     parts.push(value);
