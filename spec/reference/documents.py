@@ -110,6 +110,9 @@ def read_root(data: bytes) -> Catalog:
             check_task_name(name)
         distinct = len({name.lower() for name in names}) == len(names)
         require(distinct, "name", "two names differ in case only")
+    for task in catalog.tasks.values():
+        for unit in task.replaced:
+            check_unit_name(unit)
     for name, task in catalog.tasks.items():
         required = set(task.features) <= set(features)
         require_layout(required, f"{name!r} needs features that the root does not require")

@@ -13,8 +13,11 @@ spec/reference is reported with a file that holds the input, which becomes a vec
 - ``_agreement``    two readers on one input
 - ``_frames``       frames: seeds, mutations, and the fused loops between guarded pages
 - ``_documents``    JSON documents: seeds and mutations that keep them JSON
-- ``_mutate``       libFuzzer's own mutations
+- ``_mutate``       libFuzzer's own mutations, or plain ones where it does not run
 - ``_interpreted``  the compiled loops as plain Python, with every load and store checked
+
+``against_javascript`` is a command of its own, without coverage: the reader in TypeScript against
+the reference reader.
 """
 
 from __future__ import annotations

@@ -7,5 +7,6 @@
 ==============  ======================================================================
 
 Written from the spec's pages; it shares no code with the library or the reference decoder.
-``frozen.py`` is another command: banks as the library writes them today, for ``tests/compat``.
+``archive.py`` is a command of its own: the spec, schemas and vectors as one zip file. ``frozen.py``
+is another: banks as the library writes them today, for ``tests/compat``.
 """

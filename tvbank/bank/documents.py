@@ -211,6 +211,12 @@ def decode_root(data: bytes) -> Catalog:
     _check_names(catalog.tasks, "task")
     _check_names(catalog.routers, "router")
     for name, entry in catalog.tasks.items():
+        try:
+            for unit in entry.replaced:
+                check_unit_name(unit)
+        except FormatError as error:
+            raise CorruptionError(error.reason, f"{ROOT}: {error}", key=ROOT, task=name) from error
+    for name, entry in catalog.tasks.items():
         if not {*entry.features} <= {*catalog.required_features}:
             raise CorruptionError(
                 "layout",

@@ -224,4 +224,5 @@ document.querySelector("#open")!.addEventListener("submit", (event) => {
   else location.hash = link;
 });
 addEventListener("hashchange", () => void show());
+document.documentElement.dataset["ready"] = "";
 void show();

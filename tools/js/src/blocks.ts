@@ -65,9 +65,10 @@ function readClasses(coder: Coder, classes: number): Slots {
   for (let i = 1; i < classes; i++) {
     const count = coder.field(10);
     left -= count;
-    if (count === 0 || left < 1) throw new Fault("mask-parameter", "a class has no slots");
+    if (count === 0 || left < 0) throw new Fault("mask-parameter", "a class has no slots, or more than there are");
     counts.push(count);
   }
+  if (left === 0) throw new Fault("mask-parameter", "the last class has no slots");
   return slotsOf([...counts, left]);
 }
 
@@ -92,16 +93,17 @@ function byClass(classOf: Uint8Array, classes: number): { order: Uint32Array; st
   return { order, start };
 }
 
-function readPhase(coder: Coder, width: number): number {
+/** The phase and two numbers of classes: three reads before the phase is judged. */
+function readForm(coder: Coder, width: number): [phase: number, first: number, second: number] {
   const phase = coder.field(16);
+  const first = coder.field(4) + 1;
+  const second = coder.field(4) + 1;
   if (phase >= width) throw new Fault("mask-parameter", `the phase ${phase} is not below the row's ${width}`);
-  return phase;
+  return [phase, first, second];
 }
 
 function readPlain(coder: Coder, width: number, marks: Marks): void {
-  const phase = readPhase(coder, width);
-  const rowClasses = coder.field(4) + 1;
-  const columnClasses = coder.field(4) + 1;
+  const [phase, rowClasses, columnClasses] = readForm(coder, width);
   const rows = byClass(readLines(coder, rowClasses, Math.ceil((phase + marks.extent) / width)), rowClasses);
   const columns = byClass(readLines(coder, columnClasses, width), columnClasses);
   for (let r = 0; r < rowClasses; r++) {
@@ -119,8 +121,7 @@ function readPlain(coder: Coder, width: number, marks: Marks): void {
 }
 
 /** Segments of exponent bytes: the segment of each of the 256; undefined if they do not ascend. */
-export function readSegments(coder: Coder): { segment: Uint8Array; count: number } | undefined {
-  const count = coder.field(4) + 1;
+export function readSegments(coder: Coder, count: number): { segment: Uint8Array; count: number } | undefined {
   const segment = new Uint8Array(256);
   let before = 0;
   for (let i = 1; i < count; i++) {
@@ -133,9 +134,8 @@ export function readSegments(coder: Coder): { segment: Uint8Array; count: number
 }
 
 function readBeside(coder: Coder, width: number, marks: Marks, exponents: Uint8Array): void {
-  const phase = readPhase(coder, width);
-  const rowClasses = coder.field(4) + 1;
-  const segments = readSegments(coder);
+  const [phase, rowClasses, count] = readForm(coder, width);
+  const segments = readSegments(coder, count);
   if (!segments) throw new Fault("mask-parameter", "the segments do not ascend");
   const rows = readLines(coder, rowClasses, Math.ceil((phase + marks.extent) / width));
   const blockOf = new Uint8Array(marks.extent);

@@ -47,7 +47,7 @@ interface Coded {
 
 function readCoded(part: Uint8Array, count: number, exponents?: Uint8Array): Coded {
   const coder = new Coder(part);
-  const segments = exponents ? readSegments(coder) : { segment: new Uint8Array(256), count: 1 };
+  const segments = exponents ? readSegments(coder, coder.field(4) + 1) : { segment: new Uint8Array(256), count: 1 };
   if (!segments) throw new Fault("table", "the segments do not ascend");
   const laws: Law[] = [];
   for (let i = 0; i < segments.count; i++) laws.push(readLaw(coder));

@@ -9,7 +9,7 @@ export interface File {
 }
 
 /** Where an object's bytes lie in the file. */
-interface Place {
+export interface Place {
   start: number;
   end: number;
 }
@@ -67,17 +67,18 @@ function findDirectory(tail: DataView, size: number): Directory {
     const record = locator - END64;
     const fits = tail.getUint32(record, true) === 0x06064b50 && number64(tail, record + 4) === END64 - 12;
     end = size - END - LOCATOR - END64;
-    const disks = [tail.getUint32(locator + 4, true), tail.getUint32(record + 16, true), tail.getUint32(record + 20, true)];
-    if (!fits || number64(tail, locator + 8) !== end || tail.getUint32(locator + 16, true) !== 1 || disks.some(Boolean)) {
+    const [diskOfRecord, disks] = [tail.getUint32(locator + 4, true), tail.getUint32(locator + 16, true)];
+    if (!fits || number64(tail, locator + 8) !== end || diskOfRecord !== 0 || disks !== 1) {
       throw wrong("the records at its end contradict each other");
     }
+    [disk, diskOfDirectory] = [tail.getUint32(record + 16, true), tail.getUint32(record + 20, true)];
     [onDisk, entries, bytes, start] = [24, 32, 40, 48].map((offset) => number64(tail, record + offset)) as [
       number, number, number, number,
     ]; // prettier-ignore
   }
   if (disk || diskOfDirectory || onDisk !== entries) throw wrong("the file has several disks");
   if (bytes > MOST_DIRECTORY) throw wrong("the directory has more than 64 MiB");
-  if (start + bytes !== end) throw wrong("the directory does not end at the end record");
+  if (start < 0 || start + bytes !== end) throw wrong("the directory does not end at the end record");
   return { start, end, entries };
 }
 
@@ -155,6 +156,7 @@ function tile(entries: Entry[], end: number): Map<string, Place> {
     if (places.has(name)) throw wrong(`${name} stands twice`);
     places.set(name, { start: next - size, end: next });
   });
+  for (const name of places.keys()) if (name.endsWith("/")) places.delete(name);
   return places;
 }
 
@@ -186,10 +188,15 @@ async function withTail(file: File): Promise<File> {
   };
 }
 
-/** The objects of a zip file, from its directory alone. */
-export async function openZip(whole: File): Promise<Store> {
-  const file = await withTail(whole);
+/** Where every object lies in a zip file, from its directory alone. */
+export async function findPlaces(file: File): Promise<Map<string, Place>> {
   const end = await read(file, Math.max(0, file.size - END - LOCATOR - END64), file.size);
   const directory = findDirectory(viewOf(end), file.size);
-  return new ZipStore(file, readDirectory(await read(file, directory.start, directory.end), directory));
+  return readDirectory(await read(file, directory.start, directory.end), directory);
+}
+
+/** The objects of a zip file. */
+export async function openZip(whole: File): Promise<Store> {
+  const file = await withTail(whole);
+  return new ZipStore(file, await findPlaces(file));
 }

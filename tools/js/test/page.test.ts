@@ -1,61 +1,64 @@
 import assert from "node:assert/strict";
-import { execFile, execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { promisify } from "node:util";
 import { buildPage } from "../tool/page.js";
+import { CHROMIUM, Page } from "./chromium.js";
 import { serve, type Server } from "./server.js";
 import { VECTORS } from "./vectors.js";
 
-const found = ["chromium", "chromium-browser", "google-chrome"].find((name) => {
-  try {
-    execFileSync(name, ["--version"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-});
-const skip = found ? false : "there is no Chromium here";
+const skip = CHROMIUM ? false : "there is no Chromium here";
 
-let page: Server;
+let site: Server;
 let banks: Server;
+let page: Page;
 let folder: string;
 
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "tvbank-page-"));
   buildPage(folder);
-  page = await serve(folder);
+  site = await serve(folder);
   banks = await serve(join(VECTORS, "banks"));
+  if (CHROMIUM) page = await Page.open(join(folder, "profile"));
 });
 
-after(() => {
-  page.close();
+after(async () => {
+  await page?.close();
+  site.close();
   banks.close();
   rmSync(folder, { recursive: true });
 });
 
-/** What the page is once it has done what its address says, and what it said on the console. */
-async function visit(shown: Record<string, string>): Promise<{ document: string; console: string[] }> {
-  const url = `${page.url}/index.html#${new URLSearchParams(shown)}`;
-  const options = ["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${join(folder, "profile")}`];
-  const watched = ["--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom", url];
-  const { stdout, stderr } = await promisify(execFile)(found!, [...options, ...watched], { timeout: 60_000 });
-  return { document: stdout, console: stderr.split("\n").filter((line) => line.includes("CONSOLE")) };
-}
+const link = (shown: Record<string, string>) => `${site.url}/index.html#${new URLSearchParams(shown)}`;
 
-test("the page shows a bank, a task and a unit of another site, and says nothing on the console", { skip }, async () => {
-  const shown = { bank: `${banks.url}/valid/mixed`, task: "lossy", unit: "scale" };
-  const { document, console } = await visit(shown);
-  assert.deepEqual(console, []);
-  assert.match(document, /<a [^>]*>Resized_1\.0-rc<\/a>/);
-  assert.match(document, /<h2>Task lossy<\/h2>/);
-  assert.match(document, /<h2>lossy: scale<\/h2>/);
-  assert.match(document, /<td[^>]*>-0\.125<\/td>/);
+test("one goes from a bank to a task to a unit, on a page of another site that says nothing on the console", { skip }, async () => {
+  await page.visit(`${site.url}/index.html`);
+  await page.text("html[data-ready] h1", /A tvbank bank/);
+  await page.run(`document.querySelector("#url").value = ${JSON.stringify(`${banks.url}/valid/mixed`)}`);
+  await page.run(`document.querySelector("#open button").click()`);
+  await page.text("section h2", /^mixed$/);
+  assert.match(await page.text("section table", /Resized_1\.0-rc/), /lossy/);
+  await page.run(`[...document.querySelectorAll("a")].find((each) => each.textContent === "lossy").click()`);
+  await page.text("section[data-level='1'] h2", /^Task lossy$/);
+  await page.run(`[...document.querySelectorAll("a")].find((each) => each.textContent === "scale").click()`);
+  await page.text("section[data-level='2'] h2", /^lossy: scale$/);
+  assert.match(await page.text("section[data-level='2'] table", /value/), /-0\.125/);
+  await page.run(`document.querySelector("#main button").click()`);
+  await page.text("#status", /^Every byte is as the root document says\.$/);
+  assert.deepEqual(page.said, []);
+  const asked = site.asked.map((each) => each.split(" ")[1]!);
+  assert.ok(asked.every((path) => /^\/(index\.html|page\/|src\/)/.test(path)), "nothing but the page's own files");
 });
 
-test("the page names what is wrong with a bank", { skip }, async () => {
-  const { document } = await visit({ bank: `${banks.url}/invalid/feature-an-unknown-required-feature` });
-  assert.match(document, /<p id="status" [^>]*class="wrong">feature: /);
+test("a link leads to a unit at once", { skip }, async () => {
+  await page.visit(link({ bank: `${banks.url}/valid/mixed`, task: "exact", unit: "scale" }));
+  await page.text("section[data-level='2'] h2", /^exact: scale$/);
+});
+
+test("the page names what is wrong with a bank, and what is not there", { skip }, async () => {
+  await page.visit(link({ bank: `${banks.url}/invalid/feature-an-unknown-required-feature` }));
+  await page.text("#status.wrong", /^feature: the bank requires x/);
+  await page.visit(link({ bank: `${banks.url}/valid/mixed`, task: "nobody" }));
+  await page.text("#status.wrong", /no task nobody/);
 });

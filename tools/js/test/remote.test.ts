@@ -12,7 +12,7 @@ import { verify } from "../src/verify.js";
 import { SassCodec } from "../src/zarrita.js";
 import { openZip } from "../src/zip.js";
 import { serve, type Server } from "./server.js";
-import { VECTORS } from "./vectors.js";
+import { ROOT, VECTORS } from "./vectors.js";
 import { objectsOf, zipOf } from "./zips.js";
 
 const MIXED = join(VECTORS, "banks/valid/mixed");
@@ -82,6 +82,22 @@ test("zarrita reads a task as any array, sharded over HTTP", async () => {
       const bits = (each: ArrayBufferView) => Buffer.from(each.buffer, each.byteOffset, each.byteLength).toString("hex");
       assert.equal(bits(data as Float32Array), bits(dense), unit.name);
     }
+  }
+});
+
+test("zarrita reads the samples of the codec's registration", async () => {
+  zarr.registry.set("tvbank.sass", async () => SassCodec as never);
+  const spec = await serve(join(ROOT, "spec/zarr-extensions/codecs/tvbank.sass/sample_data"));
+  try {
+    const listed = { float32: [7, 12, 39], int32: [0, 3, 6, 9], sharded: [7, 12, 39] };
+    for (const [name, expected] of Object.entries(listed)) {
+      const array = await zarr.open(new zarr.FetchStore(`${spec.url}/${name}.zarr`), { kind: "array" });
+      const { data } = await zarr.get(array);
+      const nonzeros = Array.from(data as Float32Array, (value, i) => (value ? i : -1)).filter((i) => i >= 0);
+      assert.deepEqual(nonzeros, expected, name);
+    }
+  } finally {
+    spec.close();
   }
 });
 

@@ -151,6 +151,9 @@ def name_faults() -> Iterator[BankFault]:
     yield "name", "extra: a newline", tampered(
         WITH_EXTRA, revision=put("extras", 0, "name", value="a\nb")
     )  # fmt: skip
+    yield "name", "replaced: a null character", opened(
+        root=put("tasks", "t", "replaced", value=["a\0"])
+    )  # fmt: skip
 
 
 def _renamed(names: dict[str, str]) -> Callable[[Any], Any]:
