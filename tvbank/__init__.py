@@ -28,7 +28,7 @@
 ``switching/``        a live model to a task and back: attach, ``Switch``
 ``routing/``          which task an input belongs to: features, ``Router``
 ``autoswitch/``       a model that picks its task: ``AutoSwitch``
-``reporting/``        what a fine-tune scores in many sizes: table, picture
+``reporting/``        what is in a bank: ``report``; what a fine-tune scores in many sizes
 ``cli/``, ``demo/``   the command line, and its demonstration
 ``testing/``          hypothesis strategies
 ``errors.py``         every error that tvbank raises; ``dtypes.py`` element types by name
@@ -88,6 +88,8 @@ if TYPE_CHECKING:
     from tvbank.merging import export_adapter as export_adapter
     from tvbank.merging import merge as merge
     from tvbank.merging import merge_recipe as merge_recipe
+    from tvbank.reporting import Report as Report
+    from tvbank.reporting import report as report
     from tvbank.routing import Router as Router
     from tvbank.switching import Switch as Switch
     from tvbank.switching import attach as attach
@@ -125,6 +127,7 @@ _OWNERS = {
     "Recipe": "merging",
     "PushReport": "hub",
     "RepairReport": "bank.repair",
+    "Report": "reporting",
     "Router": "routing",
     "Switch": "switching",
     "TSwitch": "compress",
@@ -150,6 +153,7 @@ _OWNERS = {
     "patch": "updates",
     "patches": "updates",
     "repair": "bank.repair",
+    "report": "reporting",
     "write_hf_delta": "updates",
     "write_sparse": "updates",
 }

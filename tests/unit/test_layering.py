@@ -84,7 +84,7 @@ ALLOWED = {
     "inspection": {"errors", "_files", "checkpoint", "adapters", "artefacts", "bank"},
     "reporting": {
         "errors", "_atomic", "_progress", "_lazy", "_version", "dtypes", "checkpoint", "layout",
-        "vector", "naming", "coding", "compress", "bank", "merging", "routing",
+        "vector", "storage", "coding", "compress", "bank", "merging", "routing",
     },
     "testing": {"errors", "dtypes", "checkpoint", "coding", "vector"},
 }  # fmt: skip

@@ -11,6 +11,7 @@
 ``inspecting.py``   ``inspect``
 ``reading.py``      ``ls``, ``show``, ``verify``
 ``repair.py``       ``repair``
+``report.py``       ``report``
 ``routers.py``      ``routers``
 ``weights.py``      ``export``, ``merge``
 ``updates.py``      ``diff``, ``patch``, ``follow``

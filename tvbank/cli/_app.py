@@ -74,8 +74,8 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _warn
     for verbs in (
-        "building", "build", "copying", "inspecting", "reading", "repair", "routers", "weights",
-        "updates", "sweep", "demo",
+        "building", "build", "copying", "inspecting", "reading", "repair", "report", "routers",
+        "weights", "updates", "sweep", "demo",
     ):  # fmt: skip
         importlib.import_module(f"tvbank.cli.{verbs}")
     try:

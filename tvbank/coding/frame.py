@@ -204,6 +204,7 @@ def frame_sizes(
     version: int = 1,
     row: int | None = None,
     phase: int = 0,
+    base: NDArray[Any] | None = None,
 ) -> FrameSizes:
     """Count the exact bytes of a chunk's sections in every encoding.
 
@@ -212,12 +213,13 @@ def frame_sizes(
         version: as for ``encode_frame``; encodings that only newer frames have hold no chunk.
         row: as for ``encode_frame``.
         phase: as for ``encode_frame``.
+        base: as for ``encode_frame``; without it no encoding is tried that needs it.
 
     Raises:
         UsageError: for a chunk that is not float32 or int32 with one axis of 1 to 2^24 entries, or
             a phase outside its row.
     """
-    where, what = _survey(chunk, row, phase)
+    where, what = _survey(chunk, row, phase, base)
     return FrameSizes(_section_sizes(MASKS, where, version), _section_sizes(VALUES, what, version))
 
 

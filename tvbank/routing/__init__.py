@@ -15,6 +15,7 @@
 ``_learned.py``       refines the metric by [F] Eq. 19
 ``_neighbours.py``    the keys nearest to an input, and what they say of it
 ``_held_out.py``      examples held out in turn: the spread, and when an input is of no task
+``_confusion.py``     ``confusion``: which tasks a router takes for each other
 ``_confidence.py``    how likely each task is, for an input or in a whole batch
 ``_fit.py``           ``fit``: a router from inputs, its layer chosen among ``_layers.py``
 ``cascade.py``        ``Cascade``: a deeper router only where a shallow one is unsure
@@ -30,6 +31,8 @@ from typing import TYPE_CHECKING
 from tvbank._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from tvbank.routing._confusion import Confusion as Confusion
+    from tvbank.routing._confusion import confusion as confusion
     from tvbank.routing._features import features as features
     from tvbank.routing._fit import Fitted as Fitted
     from tvbank.routing._fit import LayerScore as LayerScore
@@ -38,12 +41,16 @@ if TYPE_CHECKING:
     from tvbank.routing.recipe import Recipe as Recipe
     from tvbank.routing.router import Router as Router
 
-__all__ = ["Cascade", "Fitted", "LayerScore", "Recipe", "Router", "features", "fit"]
+__all__ = [
+    "Cascade", "Confusion", "Fitted", "LayerScore", "Recipe", "Router", "confusion", "features",
+    "fit",
+]  # fmt: skip
 
 __getattr__ = lazy_exports(
     __name__,
     {
-        "Cascade": "cascade", "Fitted": "_fit", "LayerScore": "_fit", "Recipe": "recipe",
-        "Router": "router", "features": "_features", "fit": "_fit",
+        "Cascade": "cascade", "Confusion": "_confusion", "Fitted": "_fit", "LayerScore": "_fit",
+        "Recipe": "recipe", "Router": "router", "confusion": "_confusion", "features": "_features",
+        "fit": "_fit",
     },
 )  # fmt: skip

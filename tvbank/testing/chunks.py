@@ -109,10 +109,10 @@ def frames(draw: st.DrawFn, largest: int = 1000) -> bytes:
     """
     chunk = draw(chunks(largest))
     hint = draw(hints())
-    sizes = frame_sizes(chunk, version=2, **hint)
+    row, phase = hint.get("row"), hint.get("phase", 0)
+    sizes = frame_sizes(chunk, version=2, row=row, phase=phase)
     mask = draw(st.sampled_from([name for name, size in sizes.masks.items() if size is not None]))
     value = draw(st.sampled_from([name for name, size in sizes.values.items() if size is not None]))
-    row, phase = hint.get("row"), hint.get("phase", 0)
     return encode_frame(chunk, mask=mask, values=value, row=row, phase=phase)
 
 

@@ -1,0 +1,214 @@
+"""``compare``: what a fine-tune changed, from two checkpoints alone."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank._progress import Counter, Listener, listener
+from tvbank._version import __version__
+from tvbank.bank.ahead import all_cores, run_ahead
+from tvbank.checkpoint import Checkpoint, CheckpointSource, borrow_checkpoint
+from tvbank.dtypes import DTYPES
+from tvbank.layout import UnitRecord, build_layout
+from tvbank.reporting._loops import distance
+from tvbank.reporting._places import place_of
+from tvbank.reporting._totals import finite, share
+from tvbank.reporting.facts import Change, UnitChange
+from tvbank.reporting.figures import shown
+from tvbank.vector import BaseModel, FineTune
+
+#: Rows and columns of a matrix that its effective rank is taken of, at most.
+_ROWS, _COLUMNS = 4096, 1024
+
+#: Singular values below this share of the largest are what float32 rounds, and do not count.
+_FLOOR = 1e-3
+
+#: Entries that are compared at a time.
+_BLOCK = 2**18
+
+#: A change whose singular values are spread over less than this share of the directions is of low
+#: rank; over more than that, of full rank.
+_LOW, _FULL = 0.1, 0.5
+
+
+def compare(old: CheckpointSource, new: CheckpointSource, *, progress: Listener = None) -> Change:
+    """Say what of one checkpoint is otherwise in another, unit by unit.
+
+    Args:
+        old: the weights before, the base.
+        new: those after, the fine-tune; its names may differ, see ``tvbank.naming``.
+        progress: a ``Progress``, or a function that is called with bytes done and in all.
+
+    Raises:
+        CheckpointError: a checkpoint cannot be read.
+        UnitMismatchError: the new checkpoint lacks units of the old one; names them.
+    """
+    with borrow_checkpoint(old) as before, borrow_checkpoint(new) as after, all_cores() as pool:
+        layout = build_layout(before)
+        tuned = FineTune(layout, BaseModel(layout, before), after)
+        counter = Counter(listener(progress), layout.unit_bytes)
+        pairs = [
+            unit
+            for unit in layout.units
+            if unit.name not in tuned.absent and tuned.spec(unit.name).shape == unit.shape
+            and tuned.spec(unit.name).dtype == unit.dtype
+        ]  # fmt: skip
+
+        def start(unit: UnitRecord) -> Any:
+            base, other = tuned.base.read_unchecked(unit.name), tuned.read(unit.name)
+            return pool.submit(_changed, unit, base, other).result
+
+        units = []
+        for found in run_ahead(pairs, start, lambda unit: 2 * _bytes(unit)):
+            units.append(found)
+            counter.advance(_bytes(layout.by_name[found[0].unit]))
+        there = {unit.name for unit in pairs}
+        whole = [u.name for u in layout.units if u.name not in there and u.name not in tuned.absent]
+        whole += [record.name for record in layout.whole if tuned.has_changed(record)]
+        whole += [*tuned.pairing.untied(), *tuned.pairing.further()]
+        return _told(before, after, units, whole, tuned.remarks)
+
+
+def _bytes(unit: UnitRecord) -> int:
+    return unit.size * DTYPES[unit.dtype].itemsize
+
+
+def _changed(
+    record: UnitRecord, base: NDArray[Any], tuned: NDArray[Any]
+) -> tuple[UnitChange, tuple[float, float]]:
+    """One unit, and ‖ΔW‖² and ‖W‖² of it; on any thread."""
+    start, end = (array.reshape(-1) for array in (base, tuned))
+    apart = old = 0.0
+    others = 0
+    kind = f"<u{start.dtype.itemsize}"
+    for first in range(0, record.size, _BLOCK):
+        block, other = start[first : first + _BLOCK], end[first : first + _BLOCK]
+        others += int(np.count_nonzero(block.view(kind) != other.view(kind)))
+        single = block.astype(np.float32)
+        apart += float(distance(single, other.astype(np.float32)))
+        old += float(distance(single, np.zeros_like(single)))
+    rank, most = (None, None)
+    if apart > 0 and math.isfinite(apart):
+        rank, most = effective_rank(base, tuned)
+    layer, module = place_of(record.name)
+    change = UnitChange(
+        unit=record.name,
+        shape=record.shape,
+        layer=layer,
+        module=module,
+        size=record.size,
+        changed=others / record.size if record.size else 0.0,
+        norm=math.sqrt(old) if math.isfinite(old) else math.nan,
+        change=math.sqrt(apart) if math.isfinite(apart) else math.nan,
+        relative=finite(share(apart, old)) if old else None,
+        rank=rank,
+        most=most,
+    )
+    return change, (apart, old)
+
+
+def effective_rank(
+    base: NDArray[Any], tuned: NDArray[Any]
+) -> tuple[float, int] | tuple[None, None]:
+    """E to the entropy of the singular values of the difference, over their sum (Roy, Vetterli).
+
+    Of a matrix by its first side; of a larger one 4,096 rows and 1,024 columns, evenly spread.
+
+    Returns:
+        The rank and the largest that it could be; None of what is no matrix, or is the same in
+        what was looked at.
+    """
+    if base.ndim < 2 or min(base.shape[0], math.prod(base.shape[1:])) < 2:
+        return None, None
+    matrices = [array.reshape(array.shape[0], -1) for array in (tuned, base)]
+    rows, columns = matrices[0].shape
+    some = np.ix_(_spread(rows, _ROWS), _spread(columns, _COLUMNS))
+    new, old = (matrix[some].astype(np.float32) for matrix in matrices)
+    delta = new - old
+    if delta.shape[0] < delta.shape[1]:
+        delta = delta.T
+    largest = float(np.abs(delta).max())
+    if largest == 0:
+        return None, None
+    delta = delta / np.float32(largest)
+    squares = np.linalg.eigvalsh((delta.T @ delta).astype(np.float64))
+    singular = np.sqrt(np.clip(squares, 0, None))
+    singular = singular[singular > _FLOOR * singular[-1]]
+    shares = singular / singular.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum())), int(min(delta.shape))
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    """At most so many of some rows, evenly spread."""
+    taken = min(count, most)
+    return np.arange(taken, dtype=np.int64) * count // taken
+
+
+def _told(
+    before: Checkpoint,
+    after: Checkpoint,
+    measured: Sequence[tuple[UnitChange, tuple[float, float]]],
+    whole: Sequence[str],
+    remarks: Sequence[str],
+) -> Change:
+    units = tuple(unit for unit, _ in measured)
+    parameters = sum(unit.size for unit in units)
+    changed = sum(unit.changed * unit.size for unit in units) / parameters if parameters else 0.0
+    apart = math.fsum(a for _, (a, _) in measured if math.isfinite(a))
+    old = math.fsum(o for _, (_, o) in measured if math.isfinite(o))
+    relative = share(apart, old) if old else None
+    ranks = [unit.rank / unit.most for unit in units if unit.rank and unit.most]
+    spread = statistics.median(ranks) if ranks else None
+    return Change(
+        old=before.source,
+        new=after.source,
+        version=__version__,
+        sentence=_sentence(parameters, changed, relative, spread, units, whole),
+        parameters=parameters,
+        changed=changed,
+        relative=relative,
+        rank_share=spread,
+        units=units,
+        whole=tuple(whole),
+        remarks=tuple(remarks),
+    )
+
+
+def _sentence(
+    parameters: int,
+    changed: float,
+    relative: float | None,
+    spread: float | None,
+    units: Sequence[UnitChange],
+    whole: Sequence[str],
+) -> str:
+    """All of it in one plain sentence."""
+    beside = f", and {len(whole)} tensors are new or of another kind" if whole else ""
+    if not changed:
+        return f"None of the {parameters:,} parameters changed{beside}."
+    said = f"Of {parameters:,} parameters {shown(changed, 'percent')} changed"
+    if relative is not None:
+        said += f", together by {shown(relative, 'percent')} of the size of the weights"
+    squares: dict[str, float] = defaultdict(float)
+    for unit in units:
+        if math.isfinite(unit.change):
+            squares[unit.module] += unit.change**2
+    total = math.fsum(squares.values())
+    if total:
+        module = max(squares, key=lambda name: squares[name])
+        part = shown(squares[module] / total, "percent")
+        said += f"; most of it in {module} ({part} of the squared change)"
+    if spread is not None:
+        kind = "low rank" if spread < _LOW else "full rank" if spread > _FULL else "middling rank"
+        said += (
+            f"; half of the matrices that changed spread their change over at least "
+            f"{shown(spread, 'percent')} of their directions, which is {kind}"
+        )
+    return f"{said}{beside}."
