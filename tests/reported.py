@@ -45,10 +45,10 @@ def full_bank(place, chunk_length=128):
     bank.add("cats", fine_tune(1), tvbank.TSwitch(drop=0.5), {"note": HOSTILE})
     bank.add("dogs", fine_tune(2), tvbank.TSwitch(drop=0.8))
     exact = fine_tune(3, 0.3) | {"head": np.ones((3, 16), np.float32)}
-    bank.add("exact", exact, tvbank.Exact())
+    bank.add("exact", exact, tvbank.Exact(standalone=True))
     bank.add("given", fine_tune(4, 0.3), tvbank.Exact(standalone=False))
     child = dict(exact) | {"model.embed.weight": fine_tune(5)["model.embed.weight"]}
-    bank.add("next", child, tvbank.Exact(), parent="exact")
+    bank.add("next", child, tvbank.Exact(standalone=True), parent="exact")
     rng = np.random.default_rng(1)
     features = {
         name: (at + rng.standard_normal((12, 6))).astype(np.float32)
