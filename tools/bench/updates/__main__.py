@@ -46,6 +46,7 @@ def measure(old: Path, new: Path, ways: list[str], rounds: int) -> list[dict[str
                 "way": f"{what}: {WAYS['update'].label} over {WAYS['xor'].label}, by turns",
                 f"{what}, s": turns["update"][f"{what}, s"],
                 "by turns": turns["update"][f"{what}, s"] / turns["xor"][f"{what}, s"],
+                "of CPU": turns["update"][f"{what}, CPU s"] / turns["xor"][f"{what}, CPU s"],
             }
             for what in ("encode", "restore")
         ]

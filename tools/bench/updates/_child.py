@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ WAYS: dict[str, type[Way]] = {
 
 
 def measure(old: Path, new: Path, rounds: int, names: list[str]) -> dict[str, dict[str, object]]:
-    """Bytes, the least seconds, and megabytes of memory beyond what there was, by way."""
+    """Bytes, least seconds, by the clock and of all cores, and megabytes of memory, by way."""
     found: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory(prefix="tvbank-updates-") as folder, patch("os.fsync"):
         ways: dict[str, Way] = {}
@@ -43,9 +44,10 @@ def measure(old: Path, new: Path, rounds: int, names: list[str]) -> dict[str, di
             for name, way in ways.items():
                 row = found.setdefault(name, {})
                 for what, job in (("encode", way.encode), ("restore", way.restore)):
-                    seconds, megabytes, result = _watched(job)
+                    seconds, cpu, megabytes, result = _watched(job)
                     row["bytes"] = row.get("bytes", result)
                     row[f"{what}, s"] = min(seconds, row.get(f"{what}, s", seconds))
+                    row[f"{what}, CPU s"] = min(cpu, row.get(f"{what}, CPU s", cpu))
                     row[f"{what}, MB"] = max(megabytes, row.get(f"{what}, MB", 0))
         for name, way in ways.items():
             found[name]["ratio"] = found[name]["bytes"] / old.stat().st_size
@@ -53,13 +55,13 @@ def measure(old: Path, new: Path, rounds: int, names: list[str]) -> dict[str, di
     return found
 
 
-def _watched(job: Callable[[], object]) -> tuple[float, float, object]:
-    """Seconds, the megabytes by which the process grew meanwhile at most, and the result."""
+def _watched(job: Callable[[], object]) -> tuple[float, float, float, object]:
+    """Seconds, those of all cores, the megabytes by which the process grew, and the result."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak is the present from here on
-    before = _memory("VmRSS")
+    before, cpu = _memory("VmRSS"), time.process_time()
     seconds, result = timed(job)
-    return seconds, max(0.0, _memory("VmHWM") - before), result
+    return seconds, time.process_time() - cpu, max(0.0, _memory("VmHWM") - before), result
 
 
 def _memory(which: str) -> float:

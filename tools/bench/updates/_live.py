@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 import tvbank
 from tools.bench._measure import Job, Row, in_turns
 from tools.bench.switching import module_of
+from tools.bench.updates._way import THREADS
 
 #: Bytes of tasks in memory: all that there are.
 _ALL = 2**40
@@ -26,7 +27,7 @@ def live(base: Path, before: Path, after: Path, rounds: int) -> list[Row]:
         after: the second one, stored as steps from the first.
         rounds: of turns.
     """
-    torch.set_num_threads(2)
+    torch.set_num_threads(min(THREADS, torch.get_num_threads()))
     rows = []
     for how, alone, most in (("alone", True, (2.5, None)), ("given the base", False, (5.0, 3.0))):
         with tempfile.TemporaryDirectory(prefix="tvbank-live-") as folder:
