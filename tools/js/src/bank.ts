@@ -5,7 +5,7 @@ import { Fault } from "./fault.js";
 import { decodeFrame, exponentBytes, type Frame, type Header, isGivenBase, readHeader } from "./frame.js";
 import { parseJson } from "./json.js";
 import { chunksAShard, chunksOf, indexBytes, type Layout, readLayout, type Unit, unitOfChunk, WIDTHS } from "./layout.js";
-import { productPatterns } from "./products.js";
+import { productFactors, productPatterns } from "./products.js";
 import { readRevision, type Revision } from "./revision.js";
 import { readRouter, type Router } from "./routers.js";
 import { checkedFrame, type Place, readIndex } from "./shards.js";
@@ -240,7 +240,7 @@ export class Bank {
     const bytes = await this.store.range(key, product.start, product.end);
     if (!bytes) throw new Fault("object-missing", key);
     if (bytes.length !== product.end - product.start) throw new Fault("object-size", `${key} ends too soon`);
-    const dense = productPatterns(unit, product, bytes);
+    const dense = productPatterns(unit, product, productFactors(unit, product, bytes));
     const positions = new Float64Array(dense.length);
     let count = 0;
     dense.forEach((pattern, i) => pattern && (positions[count++] = i));

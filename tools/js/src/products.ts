@@ -77,8 +77,8 @@ export function checkProducts(
   return products;
 }
 
-/** B [rows, rank] and A [rank, columns], and the rank. */
-type Factors = [number, Float32Array, Float32Array];
+/** The rank, B [rows, rank] and A [rank, columns]. */
+export type Factors = [number, Float32Array, Float32Array];
 
 function unpacked(unit: Unit, product: Product, raw: Uint8Array, rows: number, columns: number): Factors {
   const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
@@ -115,21 +115,23 @@ function widened(raw: Uint8Array, dtype: (typeof FLOATS)[number]): Float32Array 
   return found;
 }
 
-function factorsOf(unit: Unit, product: Product, raw: Uint8Array, rows: number, columns: number): Factors {
+/**
+ * The factors of a product, checked.
+ *
+ * @param bytes B, A and their CRC-32C
+ */
+export function productFactors(unit: Unit, product: Product, bytes: Uint8Array): Factors {
+  if (!endsWithChecksum(bytes)) throw new Fault("product-checksum", `the product of ${unit.name}`);
+  const raw = bytes.subarray(0, bytes.length - 4);
+  const [rows, columns] = sides(unit, product.transposed);
   if (product.dtype === "packed") return unpacked(unit, product, raw, rows, columns);
   const both = widened(raw, product.dtype);
   return [product.rank, both.subarray(0, rows * product.rank), both.subarray(rows * product.rank)];
 }
 
-/**
- * The patterns of all entries of a unit, 0 where there is none.
- *
- * @param bytes B, A and their CRC-32C
- */
-export function productPatterns(unit: Unit, product: Product, bytes: Uint8Array): Uint32Array {
-  if (!endsWithChecksum(bytes)) throw new Fault("product-checksum", `the product of ${unit.name}`);
+/** The patterns of all entries of a unit, 0 where there is none. */
+export function productPatterns(unit: Unit, product: Product, [rank, b, a]: Factors): Uint32Array {
   const [rows, columns] = sides(unit, product.transposed);
-  const [rank, b, a] = factorsOf(unit, product, bytes.subarray(0, bytes.length - 4), rows, columns);
   const scale = Math.fround(product.scale);
   const patterns = new Uint32Array(unit.size);
   for (let i = 0; i < rows; i++) {

@@ -6,7 +6,7 @@ import { Fault } from "./fault.js";
 import { isGivenBase } from "./frame.js";
 import type { Tensor, Unit } from "./layout.js";
 import { shardsOf, unitOfChunk } from "./layout.js";
-import { productPatterns } from "./products.js";
+import { productFactors } from "./products.js";
 import type { Revision } from "./revision.js";
 import { readRouter } from "./routers.js";
 import { readDocument, readObject, type Store } from "./store.js";
@@ -64,13 +64,13 @@ async function checkArrays(
   }
 }
 
-/** Decodes all products of a task. */
+/** Reads the factors of all products of a task. */
 async function checkProducts(bank: Bank, revision: Revision): Promise<void> {
   const recorded = revision.objects.get("products/c/0");
   if (!recorded) return;
   const data = await readObject(bank.store, `${revision.folder}/products/c/0`, recorded);
   for (const product of revision.products) {
-    productPatterns(bank.unit(product.unit), product, data.subarray(product.start, product.end));
+    productFactors(bank.unit(product.unit), product, data.subarray(product.start, product.end));
   }
 }
 

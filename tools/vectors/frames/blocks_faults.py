@@ -43,6 +43,12 @@ def blocks_faults() -> list[FrameFault]:
         fault("mask-section", bytes([1]) + good[1:16], "no words"),
         fault("mask-parameter", changed(plain, 0, field(16, 16)), "phase 16 in a row of 16"),
         fault("mask-parameter", changed(plain, 0, field(65535, 16)), "phase 65535"),
+        fault("mask-section", encoded([field(16, 16)]), "phase 16 and no words behind it"),
+        fault(
+            "mask-section",
+            encoded([field(0, 16), field(3, 4), field(0, 4), field(1000, 10), field(24, 10)]),
+            "two of four classes have all slots and no words follow",
+        ),
         fault("mask-parameter", changed(classed, 3, field(0, 10)), "a class of rows of no slots"),
         fault("mask-parameter", changed(classed, 7, field(0, 10)), "columns of no slots"),
         fault(
