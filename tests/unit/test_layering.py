@@ -38,7 +38,7 @@ ALLOWED = {
     "storage": {"errors", "_atomic", "_files", "_version"},
     "checkpoint": {"errors", "_atomic", "_imports", "_json", "dtypes", "storage"},
     "layout": {"errors", "dtypes", "checkpoint"},
-    "naming": {"errors", "_lazy", "dtypes", "checkpoint", "layout", "folders"},
+    "naming": {"errors", "_files", "_json", "_lazy", "dtypes", "checkpoint", "layout", "folders"},
     "vector": {"errors", "dtypes", "checkpoint", "layout", "naming"},
     "folders": {
         "errors", "_atomic", "_atomic_folder", "_files", "_json", "_version", "storage",
@@ -61,7 +61,7 @@ ALLOWED = {
     "building": {
         "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",
         "storage", "checkpoint", "dtypes", "layout", "vector", "artefacts", "coding", "compress",
-        "bank",
+        "bank", "adapters", "naming",
     },
     "merging": {
         "errors", "_imports", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout",
@@ -76,7 +76,7 @@ ALLOWED = {
         "layout", "vector", "storage", "artefacts", "compress", "bank", "merging", "switching",
     },
     "routing": {"errors", "_imports", "_lazy"},
-    "autoswitch": {"errors", "_lazy", "storage", "bank", "switching", "routing"},
+    "autoswitch": {"errors", "_lazy", "naming", "storage", "bank", "switching", "routing"},
     "flexswitch": {
         "errors", "_atomic", "_files", "_progress", "_lazy", "dtypes", "checkpoint", "coding",
         "compress", "merging", "switching", "naming",

@@ -39,6 +39,7 @@ from tvbank.autoswitch._route import (
 )
 from tvbank.bank.bank import Bank
 from tvbank.errors import TvbankError, UsageError
+from tvbank.naming import Names
 from tvbank.storage import Location
 from tvbank.switching import RESIDENT_BYTES, attach, bank_for
 
@@ -92,6 +93,7 @@ class AutoSwitch(LikeModel):
         reuse: bool = True,
         twin: bool = False,
         prefix: str | None = None,
+        names: Names | None = None,
         resident_bytes: int = RESIDENT_BYTES,
     ) -> None:
         """Attach a bank and a router to a model that holds the bank's base.
@@ -124,6 +126,7 @@ class AutoSwitch(LikeModel):
                 model itself: twice the memory, and no way back to the base before each batch. Pays
                 where the same task follows itself in small batches.
             prefix: see ``tvbank.attach``.
+            names: see ``tvbank.attach``.
             resident_bytes: see ``tvbank.attach``.
 
         Raises:
@@ -142,7 +145,7 @@ class AutoSwitch(LikeModel):
         self._cascade = cascade_of(bank, router, pool)
         self._model, self._bank, self.mode = model, bank, mode
         self._outputs, self._pool = outputs, pool
-        self.switch = attach(model, bank, prefix=prefix, resident_bytes=resident_bytes)
+        self.switch = attach(model, bank, prefix=prefix, names=names, resident_bytes=resident_bytes)
         try:
             self._base = copy.deepcopy(model) if twin else model
             self._reuse = Reuse(model, self._base, bank, self.switch.names_of, enabled=reuse)

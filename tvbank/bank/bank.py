@@ -238,7 +238,7 @@ class Bank(Mapping[str, Task]):
             self._catalog = remove_task(self.storage, self.layout, name)
 
     def state_dict(
-        self, task: str, base: CheckpointSource | None = None
+        self, task: str, base: CheckpointSource | None = None, *, names: Names | None = None
     ) -> dict[str, torch.Tensor]:
         """All weights of a task: base plus delta, and the units it keeps whole, heads among them.
 
@@ -248,6 +248,7 @@ class Bank(Mapping[str, Task]):
             task: its name.
             base: the base's weights, checked against the bank's fingerprints while they are read;
                 by default those that ``create`` was given.
+            names: what they call each of the bank's names, if no way is found; see ``export``.
 
         Returns:
             Torch tensors by name, in the element types of the fine-tune, bit for bit what it was if
@@ -259,7 +260,8 @@ class Bank(Mapping[str, Task]):
             UsageError: nothing is known of the base's weights.
             CorruptionError: what is stored is missing or damaged.
         """
-        state: dict[str, torch.Tensor] = from_above("merging", "state_dict")(self, task, base=base)
+        made = from_above("merging", "state_dict")(self, task, base=base, names=names)
+        state: dict[str, torch.Tensor] = made
         return state
 
     @property

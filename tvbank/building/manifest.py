@@ -43,6 +43,7 @@ from tvbank.compress.protocol import Compressor
 from tvbank.compress.registry import COMPRESSORS
 from tvbank.errors import TvbankError, UsageError
 from tvbank.layout import MAX_CHUNK_LENGTH
+from tvbank.naming import read_names
 from tvbank.storage import is_url, local_file, redact
 from tvbank.vector import patterns_of
 
@@ -64,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     replace: bool | None = None
     replace_mismatched: bool | None = None
     missing: str | list[str] | None = None
-    names: dict[str, str] | None = None
+    names: dict[str, str] | str | None = None
 
 
 class _Task(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,7 +127,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_manifest(source: str | os.PathLike[str] | Mapping[str, Any]) -> Manifest:
-    """Read and check a manifest; nothing that it names is looked at.
+    """Read and check a manifest; of what it names only files of names are looked at.
 
     Args:
         source: path of a ``.toml`` or ``.json`` file; or what such a file would hold, whose
@@ -205,7 +206,7 @@ class _Reader:
                 ),
                 given=tuple((k, self._placed(k, v, *where)) for k, v in task.given.items()),
                 missing=patterns_of(_first(task.missing, defaults.missing)),
-                names=tuple(sorted((_first(task.names, defaults.names) or {}).items())),
+                names=self._names(_first(task.names, defaults.names), *where),
             )
         except _ManifestError:
             raise
@@ -242,6 +243,14 @@ class _Reader:
         if key not in self._compressors:
             self._compressors[key] = COMPRESSORS.make(method, given, prefix="")
         return self._compressors[key]
+
+    def _names(
+        self, names: Mapping[str, str] | str | None, *where: str
+    ) -> tuple[tuple[str, str], ...]:
+        """Names by the bank's, of a table or of a file that holds one."""
+        if isinstance(names, str):
+            names = read_names(self._absolute(names, *where))
+        return tuple(sorted((names or {}).items()))
 
     def _placed(self, name: str, value: Any, *where: str) -> Any:
         """A value given beside an artefact; paths become absolute, a list a tuple."""

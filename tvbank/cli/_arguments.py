@@ -14,7 +14,8 @@ import typer
 from tvbank._files import open_regular
 from tvbank.cli._named import find_named
 from tvbank.compress.registry import COMPRESSORS
-from tvbank.errors import CheckpointError, TvbankError, UsageError
+from tvbank.errors import CheckpointError, TvbankError, UsageError, name_some
+from tvbank.naming import read_names
 from tvbank.storage import words_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,27 @@ def key_values(option: str, texts: list[str]) -> dict[str, str]:
             raise UsageError(f"{option} takes KEY=VALUE, got {text!r}")
         pairs[key] = value
     return pairs
+
+
+def names_given(texts: list[str] | None) -> dict[str, str] | None:
+    """The other side's names by the bank's, of ``--names``; None if it was not given.
+
+    Args:
+        texts: each the path of a JSON or TOML file that holds one flat mapping of text; or one pair
+            ``UNIT=NAME``.
+
+    Raises:
+        UsageError: something else.
+    """
+    if not texts:
+        return None
+    names: dict[str, str] = {}
+    for text in texts:
+        pairs = key_values("--names", [text]) if "=" in text else read_names(text)
+        if twice := [unit for unit in pairs if names.get(unit, pairs[unit]) != pairs[unit]]:
+            raise UsageError(f"--names gives two names for {name_some(twice)}")
+        names |= pairs
+    return names
 
 
 def given_values(texts: list[str]) -> dict[str, str | list[str]]:
@@ -134,6 +156,16 @@ GivenOption = Annotated[
         metavar="KEY=VALUE",
         help="What the fine-tune's file lacks, if it is a compressed delta or the like; "
         "repeatable. `tvbank inspect FILE` says what it needs.",
+    ),
+]
+
+NamesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--names",
+        metavar="FILE|UNIT=NAME",
+        help="What the weights that are given call the bank's units, if no way is found: a .json "
+        "or .toml file, or one unit; repeatable.",
     ),
 ]
 

@@ -26,6 +26,7 @@ from tvbank.cli._arguments import (
     LossOption,
     MethodOption,
     ModelOption,
+    NamesOption,
     ObjectiveOption,
     ResumeOption,
     SeedOption,
@@ -36,6 +37,7 @@ from tvbank.cli._arguments import (
     flexswitch,
     given_values,
     key_values,
+    names_given,
 )
 from tvbank.cli._output import (
     counted,
@@ -116,6 +118,7 @@ def add(
             "('*.pooler.*'), or 'base' for all; repeatable.",
         ),
     ] = None,
+    names: NamesOption = None,
     parent: Annotated[
         str | None,
         typer.Option(
@@ -177,6 +180,7 @@ def add(
             replace_mismatched=replace_mismatched,
             given=given_values(beside or []),
             missing=missing,
+            names=names_given(names),
             parent=parent,
             anchor_every=anchor_every,
             progress=progress,

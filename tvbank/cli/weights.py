@@ -16,10 +16,12 @@ from tvbank.cli._arguments import (
     BankArgument,
     BaseOption,
     JsonOption,
+    NamesOption,
     SetOption,
     TaskArgument,
     complete_task,
     key_values,
+    names_given,
 )
 from tvbank.cli._output import counted, human_bytes, print_json, say
 from tvbank.errors import UsageError, name_some
@@ -88,6 +90,7 @@ def export(
     task: TaskArgument,
     output: WeightsOption,
     base: BaseOption = None,
+    names: NamesOption = None,
     files: FilesOption = None,
     max_shard_size: ShardOption = MAX_SHARD_SIZE,
     base_model: BaseModelOption = None,
@@ -127,9 +130,13 @@ def export(
     if rank is not None and layout != Layout.peft:
         raise UsageError("--rank belongs to adapters: give --as peft")
     if layout == Layout.peft:
-        _export_adapter(bank, task, output, base, rank, force, as_json)
+        _export_adapter(bank, task, output, base, rank, names_given(names), force, as_json)
         return
     if layout is not None:
+        if names:
+            raise UsageError(
+                "--names is of checkpoints and adapters: an update has the bank's names"
+            )
         given = key_values("--set", settings or [])
         _export_update(layout, bank, task, output, base, after, given, force, as_json)
         return
@@ -141,7 +148,8 @@ def export(
     with Bar(f"exporting {task}") as progress:
         path = tvbank.export(
             opened, task, base=base, out=output, files=files, max_shard_size=max_shard_size,
-            overwrite=force, base_model=base_model, progress=progress,
+            overwrite=force, base_model=base_model, names=names_given(names),
+            progress=progress,
         )  # fmt: skip
     _say_written(path, as_json, {"task": task})
 
@@ -152,6 +160,7 @@ def _export_adapter(
     output: str,
     base: str | None,
     rank: int | None,
+    names: dict[str, str] | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -159,8 +168,9 @@ def _export_adapter(
 
     with Bar(f"exporting {task}") as progress:
         report = export_adapter(
-            bank, task, out=output, rank=rank, base=base, overwrite=force, progress=progress
-        )
+            bank, task, out=output, rank=rank, base=base, overwrite=force, names=names,
+            progress=progress,
+        )  # fmt: skip
     if as_json:
         print_json(report)
         return
@@ -250,6 +260,7 @@ def merge(
         ),
     ] = None,
     base: BaseOption = None,
+    names: NamesOption = None,
     files: FilesOption = None,
     max_shard_size: ShardOption = MAX_SHARD_SIZE,
     base_model: BaseModelOption = None,
@@ -269,6 +280,7 @@ def merge(
             raise UsageError(f"--{wrong[0]} is for TASK=WEIGHT; a recipe says it itself")
         written: dict[str, Any] = {"out": output, "files": files, "overwrite": force}
         written |= {"max_shard_size": max_shard_size, "base_model": base_model}
+        written |= {"names": names_given(names)}
         _merge_recipe(bank, weights[0], models or [], base, seed, written, as_json)
         return
     if models:
@@ -283,7 +295,7 @@ def merge(
         path = export_merged(
             opened, parsed, base=base, method=chosen, out=output, files=files,
             max_shard_size=max_shard_size, overwrite=force, base_model=base_model,
-            progress=progress,
+            names=names_given(names), progress=progress,
         )  # fmt: skip
     _say_written(path, as_json, {"method": chosen.describe(), "weights": parsed})
 

@@ -28,6 +28,7 @@ from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import NonFiniteError, UsageError, name_some
 from tvbank.layout import UnitRecord
 from tvbank.merging.apply import restore
+from tvbank.naming import Names
 from tvbank.storage import Location
 from tvbank.vector import BaseModel
 
@@ -64,6 +65,7 @@ def export_adapter(
     rank: int | None = None,
     base: CheckpointSource | None = None,
     overwrite: bool = False,
+    names: Names | None = None,
     progress: Listener = None,
 ) -> AdapterReport:
     """Write a task as a LoRA adapter, in a folder that PEFT loads.
@@ -78,6 +80,7 @@ def export_adapter(
         base: the base's weights, for the differences of an exact task; by default those that
             ``create`` was given.
         overwrite: whether the folder may be there.
+        names: what the base's weights call each of the bank's names; see ``export``.
         progress: a ``Progress``, or a function that is called with units done and in all.
 
     Raises:
@@ -100,7 +103,7 @@ def export_adapter(
         counts = len(chosen.products)
     else:
         with borrow_checkpoint(bank.base_source(base)) as checkpoint:
-            model = BaseModel(bank.layout, checkpoint)
+            model = BaseModel(bank.layout, checkpoint, names=names)
             units = _changes(bank, chosen, model)
             counter = Counter(listener(progress), len(bank.layout.units))
             folder, error, left_out = _nearest(units, rank, counter)

@@ -38,6 +38,7 @@ from tvbank.merging.blend import (
 from tvbank.merging.registry import METHODS
 from tvbank.merging.restored import Restored, base_specs
 from tvbank.merging.weights import checked_weights
+from tvbank.naming import Names
 from tvbank.storage import Location
 from tvbank.vector import BaseModel
 from tvbank.vector.evidence import is_vector
@@ -58,6 +59,7 @@ def export(
     max_shard_size: int | str = MAX_SHARD_SIZE,
     overwrite: bool = False,
     base_model: str | None = None,
+    names: Names | None = None,
     progress: Listener = None,
 ) -> Path:
     """Write a task as a full checkpoint: base plus delta, and the units it keeps whole.
@@ -79,6 +81,8 @@ def export(
         overwrite: whether the folder may have files: weights and files of the same names are
             replaced.
         base_model: for a folder's card, the base's name on the hub; by default what its place says.
+        names: what the base's weights call each of the bank's names, if they name them otherwise
+            and no way is found: a mapping or a function, as ``attach`` takes it.
         progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Returns:
@@ -100,14 +104,20 @@ def export(
         base_model=base_model,
     )  # fmt: skip
     with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
-        restored = Restored(chosen, BaseModel(bank.layout, checkpoint), bank.layout, pool)
+        restored = Restored(
+            chosen, BaseModel(bank.layout, checkpoint, names=names), bank.layout, pool
+        )
         return output.write(
             _origin(chosen), restored.specs, restored.start, progress, kept=set(chosen.extras)
         )
 
 
 def state_dict(
-    bank: Bank | Location, task: str, *, base: CheckpointSource | None = None
+    bank: Bank | Location,
+    task: str,
+    *,
+    base: CheckpointSource | None = None,
+    names: Names | None = None,
 ) -> dict[str, torch.Tensor]:
     """What ``export`` would write, in memory; see ``Bank.state_dict``."""
     from tvbank.merging.tensor import to_torch
@@ -116,7 +126,9 @@ def state_dict(
     chosen = bank[task].by_shard()
     state: dict[str, torch.Tensor] = {}
     with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
-        restored = Restored(chosen, BaseModel(bank.layout, checkpoint), bank.layout, pool)
+        restored = Restored(
+            chosen, BaseModel(bank.layout, checkpoint, names=names), bank.layout, pool
+        )
         named = {spec.name: restored.owner(spec.name) for spec in restored.specs}
         once = [spec for spec in restored.specs if named[spec.name] == spec.name]
         units = run_ahead(once, lambda spec: restored.start(spec.name), lambda spec: spec.nbytes)
@@ -131,6 +143,7 @@ def merge(
     *,
     base: CheckpointSource | None = None,
     method: MergeMethod | str = _ARITHMETIC,
+    names: Names | None = None,
 ) -> dict[str, torch.Tensor]:
     """Merge tasks: for every unit, ``base + sum of weight * (task - base)``, or by another method.
 
@@ -149,6 +162,8 @@ def merge(
         base: the base's weights, checked against the bank's fingerprints while they are read; by
             default those that ``create`` was given.
         method: ``TaskArithmetic()``, ``Ties(density)`` or ``Dare(drop, seed)``, or its name.
+        names: what the base's weights call each of the bank's names, if they name them otherwise
+            and no way is found: a mapping or a function, as ``attach`` takes it.
 
     Returns:
         A state dict of the base's units in its element types; tied names share one tensor.
@@ -166,7 +181,7 @@ def merge(
     bank = as_bank(bank)
     merged: dict[str, torch.Tensor] = {}
     with borrow_checkpoint(bank.base_source(base)) as checkpoint, all_cores() as pool:
-        model = BaseModel(bank.layout, checkpoint)
+        model = BaseModel(bank.layout, checkpoint, names=names)
         start = _merged_units(bank, weights, method, model, pool)
         records = bank.layout.records
         units = run_ahead(records, lambda r: start(r.name), lambda r: model.spec(r).nbytes)
@@ -188,6 +203,7 @@ def export_merged(
     max_shard_size: int | str = MAX_SHARD_SIZE,
     overwrite: bool = False,
     base_model: str | None = None,
+    names: Names | None = None,
     progress: Listener = None,
 ) -> Path:
     """Merge as ``merge`` does and write a file or folder as ``export`` does; errors likewise.
@@ -202,7 +218,9 @@ def export_merged(
     )  # fmt: skip
     chosen = METHODS.resolve(method)
     with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
-        start = _merged_units(bank, weights, chosen, BaseModel(bank.layout, checkpoint), pool)
+        start = _merged_units(
+            bank, weights, chosen, BaseModel(bank.layout, checkpoint, names=names), pool
+        )
         facts = [("method", describe(chosen.describe()))]
         facts += [(f"weight of {task}", f"{weight:g}") for task, weight in weights.items()]
         origin = Origin(" + ".join(weights) or "base", "merge", {}, facts)

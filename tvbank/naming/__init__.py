@@ -5,7 +5,7 @@
 ``_checkpoints.py``   ``named_as``: a checkpoint by the names of a bank's base
 ``_units.py``         ``units_of``: which units a parameter of a live or peft's model is made of
 ``_renamed.py``       that checkpoint: tensors that are parts of others, or made of several
-``_names.py``         ``names=``: what a caller says of names
+``_names.py``         ``names=``: what a caller says of names; ``read_names``: from a file
 ``_conversions.py``   what transformers' own conversion tables say of files and models
 ``_architecture.py``  the model behind a checkpoint, without weights: what its names lead to
 ``_window.py``        ``Part``, ``Window``: a slice of a fused or stacked tensor, a transposition
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from tvbank._lazy import lazy_exports
 from tvbank.naming._names import Names as Names
+from tvbank.naming._names import read_names as read_names
 from tvbank.naming._window import Part as Part
 from tvbank.naming._window import Window as Window
 
@@ -34,7 +35,17 @@ if TYPE_CHECKING:
     from tvbank.naming._locate import locate as locate
     from tvbank.naming._units import units_of as units_of
 
-__all__ = ["Located", "Named", "Names", "Part", "Window", "locate", "named_as", "units_of"]
+__all__ = [
+    "Located",
+    "Named",
+    "Names",
+    "Part",
+    "Window",
+    "locate",
+    "named_as",
+    "read_names",
+    "units_of",
+]
 
 __getattr__ = lazy_exports(
     __name__,

@@ -1,5 +1,7 @@
 """Fine-tunes of a manifest whose names differ from the base's, or which lack something of it."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -45,6 +47,22 @@ def test_a_prefix_is_found_and_the_remark_says_so(weights):
     done, bank = build(folder, {f"module.{name}": array + 1 for name, array in base.items()})
     assert "have 'module.' where the base's do not" in done.remarks["t"]
     assert (bank.state_dict("t")["pooler.bias"].numpy() == base["pooler.bias"] + 1).all()
+
+
+def test_names_from_a_file_beside_the_manifest(weights):
+    base, folder = weights
+    names = {name: f"other {number}" for number, name in enumerate(base)}
+    save_file({names[n]: array + 1 for n, array in base.items()}, folder / "tuned.safetensors")
+    (folder / "names.json").write_text(json.dumps(names))
+    task = {"checkpoint": "tuned.safetensors", "method": "exact", "names": "names.json"}
+    manifest = {"bank": "bank", "base": "base.safetensors", "tasks": {"t": task}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert not tvbank.build(folder / "manifest.json", workers=1).failed
+    state = tvbank.open(folder / "bank").state_dict("t")
+    assert all((state[name].numpy() == array + 1).all() for name, array in base.items())
+    (folder / "names.json").write_text("[]")
+    with pytest.raises(UsageError, match=r"task 't'.*one mapping"):
+        tvbank.build(folder / "manifest.json", workers=1)
 
 
 def test_what_is_missing_must_be_names():

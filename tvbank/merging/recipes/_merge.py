@@ -22,6 +22,7 @@ from tvbank.merging.recipes._models import BASE, Finder, Models
 from tvbank.merging.recipes._plan import plan
 from tvbank.merging.recipes._work import Work
 from tvbank.merging.recipes.recipe import Recipe
+from tvbank.naming import Names
 from tvbank.storage import Location
 from tvbank.vector import BaseModel
 
@@ -60,6 +61,7 @@ def merge_recipe(
     models: Mapping[str, str] | None = None,
     seed: int | None = None,
     note: Note = lambda _: None,
+    names: Names | None = None,
 ) -> dict[str, torch.Tensor]:
     """Merge tasks as a recipe of mergekit says.
 
@@ -75,6 +77,7 @@ def merge_recipe(
             ``base``. Those that have a task's name, or end in one, need not be there.
         seed: of methods that draw; by default the recipe's ``random_seed``, or 0.
         note: called with what has no effect here, and what should be minded.
+        names: what the base's weights call each of the bank's names; see ``merge``.
 
     Returns:
         A state dict, in the element types that the recipe asks for.
@@ -91,7 +94,7 @@ def merge_recipe(
 
     bank, read = as_bank(bank), as_recipe(recipe)
     source = bank.base_source(base)
-    with _begun(bank, read, source, models, seed, note) as work:
+    with _begun(bank, read, source, models, seed, note, names) as work:
         arrays = run_ahead(work.specs, lambda spec: work.start(spec.name), work.size)
         merged = zip(work.specs, arrays, strict=True)
         return {spec.name: to_torch(array) for spec, array in merged}
@@ -110,6 +113,7 @@ def export_recipe(
     max_shard_size: int | str = MAX_SHARD_SIZE,
     overwrite: bool = False,
     base_model: str | None = None,
+    names: Names | None = None,
     progress: Listener = None,
 ) -> Path:
     """Merge as ``merge_recipe`` does; write a file or a folder as ``export`` does; errors likewise.
@@ -122,7 +126,7 @@ def export_recipe(
         bank, source, out, files=files, max_shard_size=max_shard_size, overwrite=overwrite,
         base_model=base_model,
     )  # fmt: skip
-    with _begun(bank, read, source, models, seed, note) as work:
+    with _begun(bank, read, source, models, seed, note, names) as work:
         return output.write(
             work.origin(), work.specs, work.start, progress, kept=work.resized, size=work.size
         )
@@ -133,17 +137,18 @@ def _begun(
     bank: Bank,
     recipe: Recipe,
     source: CheckpointSource,
-    names: Mapping[str, str] | None,
+    called: Mapping[str, str] | None,
     seed: int | None,
     note: Note,
+    names: Names | None,
 ) -> Iterator[Work]:
     """Everything is checked that can be before a weight is read."""
     layout = bank.layout
     units = [*(record.name for record in layout.records), *layout.tied]
-    planned = plan(recipe, units, Finder(bank, source, names))
+    planned = plan(recipe, units, Finder(bank, source, called))
     taking = dict.fromkeys(each.model for tensor in planned for each in tensor.inputs)
     with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
-        base = BaseModel(layout, checkpoint)
+        base = BaseModel(layout, checkpoint, names=names)
         models = Models(bank, [model for model in taking if model != BASE], base, pool)
         chosen = recipe.seed if seed is None else seed
         work = Work(recipe, planned, models, units, chosen or 0)
