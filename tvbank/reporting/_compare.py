@@ -25,7 +25,7 @@ from tvbank.reporting.figures import shown
 from tvbank.vector import BaseModel, FineTune
 
 #: Rows and columns of a matrix that its effective rank is taken of, at most.
-_ROWS, _COLUMNS = 4096, 1024
+_ROWS, _COLUMNS = 2048, 256
 
 #: Singular values below this share of the largest are what float32 rounds, and do not count.
 _FLOOR = 1e-3
@@ -119,7 +119,7 @@ def effective_rank(
 ) -> tuple[float, int] | tuple[None, None]:
     """E to the entropy of the singular values of the difference, over their sum (Roy, Vetterli).
 
-    Of a matrix by its first side; of a larger one 4,096 rows and 1,024 columns, evenly spread.
+    Of a matrix by its first side; of a larger one 2,048 rows and 256 columns, evenly spread.
 
     Returns:
         The rank and the largest that it could be; None of what is no matrix, or is the same in
@@ -194,8 +194,6 @@ def _sentence(
     if not changed:
         return f"None of the {parameters:,} parameters changed{beside}."
     said = f"Of {parameters:,} parameters {shown(changed, 'percent')} changed"
-    if relative is not None:
-        said += f", together by {shown(relative, 'percent')} of the size of the weights"
     squares: dict[str, float] = defaultdict(float)
     for unit in units:
         if math.isfinite(unit.change):
@@ -205,10 +203,16 @@ def _sentence(
         module = max(squares, key=lambda name: squares[name])
         part = shown(squares[module] / total, "percent")
         said += f"; most of it in {module} ({part} of the squared change)"
+    moved = [u.relative for u in units if u.relative and len(u.shape) > 1]
+    if moved:
+        said += "; half of the matrices that changed moved by at least "
+        said += f"{shown(statistics.median(moved), 'percent')} of their size"
+    elif relative is not None:
+        said += f"; together by {shown(relative, 'percent')} of the size of the weights"
     if spread is not None:
         kind = "low rank" if spread < _LOW else "full rank" if spread > _FULL else "middling rank"
         said += (
-            f"; half of the matrices that changed spread their change over at least "
-            f"{shown(spread, 'percent')} of their directions, which is {kind}"
+            f"{' and' if moved else '; half of the matrices that changed'} spread the change over "
+            f"at least {shown(spread, 'percent')} of their directions, which is {kind}"
         )
     return f"{said}{beside}."

@@ -64,7 +64,7 @@ def _summary(report: Report) -> Section:
         ["bytes of the base's units", shown(report.base_bytes, "bytes")],
         ["routers", shown(len(report.routers), "count")],
     ]
-    remarks = [f"Not known or not counted: {remark}." for remark in report.remarks]
+    remarks = [f"Note: {remark}." for remark in report.remarks]
     return Section("Summary", [f"{line}.", *remarks], tables=[Table("The bank", ["", ""], facts)])
 
 
@@ -266,7 +266,7 @@ def _change(change: Change) -> list[Section]:
         ("relative", "relative change", "‖ΔW‖ over ‖W‖.", "percent"),
         ("changed", "entries changed", "Share of the entries that have other bits.", "percent"),
         ("rank", "effective rank", "Of ΔW: e to the entropy of its singular values over their "
-         "sum; of at most 4,096 rows and 1,024 columns, evenly spread.", "number"),
+         "sum; of at most 2,048 rows and 256 columns, evenly spread.", "number"),
         ("change", "size of the change", "‖ΔW‖.", "number"),
     ):  # fmt: skip
         drawn = unit_map(

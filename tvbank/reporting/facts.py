@@ -314,8 +314,8 @@ class UnitChange:
         relative: ‖ΔW‖ over ‖W‖; None if W is zero.
         rank: effective rank of ΔW: e to the entropy of its singular values over their sum; None
             for what is no matrix, or has not changed.
-        most: the largest rank that ``rank`` could be: of what was looked at, at most 4,096 rows and
-            1,024 columns, evenly spread.
+        most: the largest rank that ``rank`` could be: of what was looked at, at most 2,048 rows and
+            256 columns, evenly spread.
     """
 
     unit: str
