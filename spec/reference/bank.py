@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,6 +79,10 @@ class Bank(NamedTuple):
             revision.parent,
         )
         require_layout(listed == found, f"catalog and revision of task {name!r} differ")
+        if revision.state is not None:
+            changeable = self.layout.units.keys() - replaced
+            fits = revision.element == "int32" and revision.state.keys() <= changeable
+            require_layout(fits, f"the state of {name!r} is of what has no steps")
         sizes = {key: stored.size for key, stored in revision.objects.items()}
         kept = {extra.name for extra in revision.extras}
         check_products(self.layout, revision.products, sizes, kept, revision.features)
@@ -198,11 +203,14 @@ class Bank(NamedTuple):
                 return self.extra(name, candidate)
         if owner in self.layout.whole:
             return base
+        state = self.revision(name).state or {}
         for each in (*ancestors(self.catalog.tasks, name), name):
             entries = self.entries(each, owner, base)
             pairs = zip(entries.positions, entries.patterns, strict=True)
             element = self.catalog.tasks[each].element
             base = tuned_weights(self.layout.units[owner].dtype, base, element, pairs)
+        same = owner not in state or hashlib.sha256(base).hexdigest() == state[owner]
+        require(same, "state", f"{name!r} makes other weights of {owner!r} than it records")
         return base
 
     def _stored(self, name: str, task: Task, number: int, within: range) -> list[bytes | None]:

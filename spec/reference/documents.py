@@ -79,6 +79,7 @@ class Revision(NamedTuple):
     features: list[str]
     products: list[ProductRecord]
     parent: Parent | None
+    state: dict[str, str] | None
 
 
 def read_root(data: bytes) -> Catalog:
@@ -161,6 +162,7 @@ def read_revision(data: bytes) -> Revision:
         _features(body),
         _products(body),
         read_parent(body),
+        _state(body),
     )
 
 
@@ -230,6 +232,14 @@ def _products(body: Object) -> list[ProductRecord]:
         return []
     listed = body.array("products", MAX_UNITS)
     return [product_record(Object(each, f"{body.where}.products")) for each in listed]
+
+
+def _state(body: Object) -> dict[str, str] | None:
+    """Digests of the weights that an exact task makes; a missing member is none."""
+    if body.value.get("state") is None:
+        return None
+    state = body.object("state")
+    return {name: state.digest(name) for name in state.value}
 
 
 def _compressor(body: Object) -> dict[str, Any]:

@@ -66,6 +66,9 @@ def _check_entries(bank: Bank, name: str, revision: Revision) -> None:
         require(found[unit] == 0, "address", f"{name!r} has {unit!r} otherwise, and has entries")
     for unit in products:
         bank.entries(name, unit)
+    changed = {unit for unit, count in found.items() if count}
+    same = revision.state is None or set(revision.state) == changed
+    require_layout(same, f"the state of {name!r} is not of the units that it changes")
     total = sum(found.values()) + sum(bank.layout.units[unit].size for unit in products)
     require_layout(total == task.nonzeros, f"{name!r} has {total} non-zeros")
 

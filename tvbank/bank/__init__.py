@@ -28,6 +28,7 @@
 ``limits.py``             how much there is: of the machine, its groups, the process
 ``entries.py``            puts their entries together, sparse or dense
 ``revision.py``           reads a revision document, and holds it against the catalog
+``proved.py``             digests of the weights that exact tasks make
 ``unit.py``               ``Unit``: the entries of one unit of a task
 ``task.py``               ``Task``, a mapping of units; ``summary.py`` what is stored of each
 ``contents.py``           one generation of a bank, task by task, object by object

@@ -321,7 +321,11 @@ class Bank(Mapping[str, Task]):
         self._catalog = remove_router(self.storage, self.layout, name)
 
     def verify(
-        self, progress: Listener = None, base: CheckpointSource | None = None
+        self,
+        progress: Listener = None,
+        base: CheckpointSource | None = None,
+        *,
+        prove: bool = False,
     ) -> list[Fault]:
         """Read and check every byte that the newest catalog names.
 
@@ -329,6 +333,8 @@ class Bank(Mapping[str, Task]):
             progress: a ``Progress``, or a function that is called with bytes checked and in all.
             base: the base's weights, beside which tasks are decoded that were stored given them;
                 without it their frames are checked by checksums and headers.
+            prove: whether the weights that exact tasks make are compared with the digests that they
+                record of them; the base's are then needed, by default where ``create`` found them.
 
         Returns:
             The faults; an empty list if the bank is sound.
@@ -336,10 +342,10 @@ class Bank(Mapping[str, Task]):
         Raises:
             BaseMismatchError: another base; names the units that differ.
         """
-        if base is None:
+        if base is None and not prove:
             return verify(self.storage, progress)
-        with borrow_checkpoint(base) as checkpoint:
-            return verify(self.storage, progress, BaseModel(self.layout, checkpoint))
+        with borrow_checkpoint(self.base_source(base)) as checkpoint:
+            return verify(self.storage, progress, BaseModel(self.layout, checkpoint), prove)
 
     def gc(self, grace: float = GRACE) -> GcReport:
         """Remove what the newest catalog does not name: removed and replaced tasks, debris.

@@ -137,7 +137,8 @@ class ExtraRecord(msgspec.Struct, frozen=True):
 class Revision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All about one revision of one task; ``objects`` are all but the shards.
 
-    ``adapter`` is what it was made from, for whoever writes it out as one again.
+    ``adapter`` is what it was made from, for whoever writes it out as one again; ``state`` of an
+    exact task the SHA-256 of the weights of each unit that it changes, as they are after it.
     """
 
     layout: Digest
@@ -152,6 +153,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     products: Annotated[tuple[ProductRecord, ...], Meta(max_length=MAX_UNITS)] = ()
     adapter: JSON = {}
     parent: ParentRecord | None = None
+    state: dict[UnitName, Digest] | None = None
 
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)

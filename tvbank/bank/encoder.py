@@ -95,9 +95,15 @@ def row_length(shape: tuple[int, ...]) -> int | None:
 
 @final
 class Encoder:
-    """Encodes the units of a draft; while one's frames are taken, the next ones are encoded."""
+    """Encodes the units of a draft; while one's frames are taken, the next ones are encoded.
+
+    Attributes:
+        state: of an exact task, the SHA-256 of the new weights of each unit whose frames have been
+            taken; None of others.
+    """
 
     def __init__(self, draft: Draft) -> None:
+        self.state: dict[str, str] | None = {} if draft.compressor.element == "int32" else None
         self._draft = draft
         self._layout, self._base = draft.layout, draft.base
         self._tuned = draft.vector.fine_tune
@@ -131,6 +137,7 @@ class Encoder:
         base = self._base.read_unchecked(unit.name)
         seen = None if known else self._draft.pool.submit(fingerprint, base)
         tuned = self._tuned.read(unit.name)
+        new = None if self.state is None else self._draft.pool.submit(fingerprint, tuned)
         parts: list[Future[_Frames]]
         if unit.size < LARGE:
             parts = [self._draft.pool.submit(self._encode_unit, unit, base, tuned)]
@@ -145,6 +152,8 @@ class Encoder:
             if seen is not None:
                 self._base.check(unit.name, seen.result())
                 self._base.keep(unit.name, base)
+            if self.state is not None and new is not None:
+                self.state[unit.name] = new.result()
             return [frame for part in parts for frame in part.result()], tuned.nbytes
 
         return finish

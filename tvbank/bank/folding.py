@@ -21,6 +21,7 @@ from tvbank.bank.chains import ParentRecord, ancestors, children
 from tvbank.bank.documents import Catalog, CatalogEntry, encode_document, record_of
 from tvbank.bank.encoder import encode_chunk
 from tvbank.bank.frames import StoredFrame
+from tvbank.bank.proved import state_after
 from tvbank.bank.publish import put_prepared, refuse_changed, replace_root
 from tvbank.bank.snapshot import find_task, read_root_to_change
 from tvbank.bank.starting import ParentState
@@ -68,7 +69,8 @@ def fold(
         writer.keep_whole(task.extras.record(name), task.extras.chunks(name))
     covered = sum(unit.size for unit in layout.units if unit.name in task)
     frames = _frames(layout, task, pool, weights)
-    return writer.finish(frames, covered, task.compressor, task.metadata)
+    state = state_after(task.lineage)
+    return writer.finish(frames, covered, task.compressor, task.metadata, state=state)
 
 
 def _frames(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tvbank.bank.documents import CatalogEntry, ObjectRecord, Revision, decode_revision
 from tvbank.bank.extras import check_extras
 from tvbank.bank.products import check_revision
+from tvbank.bank.proved import check_state
 from tvbank.bank.snapshot import read_stored
 from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout
@@ -26,6 +27,7 @@ def read_revision(storage: Storage, layout: Layout, task: str, entry: CatalogEnt
         )
     try:
         check_revision(layout, revision)
+        check_state(layout, revision)
     except FormatError as error:
         raise CorruptionError(
             error.reason, f"task {task!r}: {key}: {error}", key=key, task=task

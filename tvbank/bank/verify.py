@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Self, final
+from typing import Any, Literal, Self, final
+
+from numpy.typing import NDArray
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.bank.ahead import all_cores
@@ -20,8 +22,10 @@ from tvbank.bank.documents import (
     record_of,
 )
 from tvbank.bank.extras import extras_documents
+from tvbank.bank.frames import StoredFrame
 from tvbank.bank.making import BASE_LOCATION, read_location
 from tvbank.bank.products import products_documents
+from tvbank.bank.proved import refuse_other_state, state_after
 from tvbank.bank.reader import DeltaReader
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.shard import CHECKSUM_BYTES
@@ -67,7 +71,10 @@ class Fault:
 
 
 def verify(
-    storage: Storage, progress: Listener = None, base: BaseModel | None = None
+    storage: Storage,
+    progress: Listener = None,
+    base: BaseModel | None = None,
+    prove: bool = False,
 ) -> list[Fault]:
     """Find the faults of a bank.
 
@@ -79,6 +86,8 @@ def verify(
         progress: a ``Progress``, or a function that is called with bytes checked and in all.
         base: the base's weights, beside which entries are decoded that were stored given them.
             Without it such frames are checked by their checksums and headers.
+        prove: whether the weights that exact tasks make of the base's are compared with the digests
+            that they record.
 
     Returns:
         The faults of what the catalog named at the start, without tasks that others removed since.
@@ -99,7 +108,7 @@ def verify(
         faults += _marker(storage, key)
     for name, entry in catalog.tasks.items():
         begun = counter.done
-        check = partial(_task_faults, storage, layout, counter, base)
+        check = partial(_task_faults, storage, layout, counter, base, prove)
         faults += _settled(storage, catalog, name, "tasks", check)
         counter.advance(max(0, begun + entry.stored_bytes - counter.done))
     for name in catalog.routers:
@@ -139,6 +148,7 @@ def _task_faults(
     layout: Layout,
     counter: Counter,
     base: BaseModel | None,
+    prove: bool,
     catalog: Catalog,
     name: str,
 ) -> Iterator[Fault]:
@@ -149,8 +159,32 @@ def _task_faults(
     yield from found
     before = {each: catalog.tasks[each] for each in ancestors(catalog.tasks, name)}
     whole = Task(storage, layout, name, entry, by_shard=True, ancestors=before)
-    if base is not None and whole.needs_base and not found:
+    if base is None or found:
+        return
+    if prove and whole.element == "int32":
+        yield from _state_faults(whole, layout, base)
+    elif whole.needs_base:
         yield from _faults_beside(whole, layout, base)
+
+
+def _state_faults(task: Task, layout: Layout, base: BaseModel) -> Iterator[Fault]:
+    """Units whose weights after an exact task are not those that it records, or do not decode."""
+    recorded = state_after(task.lineage)
+    with all_cores() as pool:
+        for name in task:
+            made = base.read(name).copy()
+            flat, length = made.reshape(-1), layout.chunk_length
+
+            def step(frame: StoredFrame, flat: NDArray[Any] = flat, length: int = length) -> None:
+                block = flat[frame.first : frame.first + length]
+                block[:] = task.after(frame, block)
+
+            try:
+                deque(pool.map(step, task.frames(name)), 0)
+                if name in recorded:
+                    refuse_other_state(task.name, name, made, recorded[name])
+            except CorruptionError as error:
+                yield _fault(error, error.key)
 
 
 def _faults_beside(task: Task, layout: Layout, base: BaseModel) -> Iterator[Fault]:
@@ -251,6 +285,7 @@ class _TaskCheck:
         products = self._products()
         nonzeros = sum(self._layout.by_name[name].size for name in products or ())
         broken: set[str] = set()
+        changed: list[str] = []
         required: frozenset[str] = frozenset()
         with all_cores() as pool, _Counting(reader, pool, self._counter) as counting:
             for unit, counted in counting.units(self._layout.units):
@@ -262,6 +297,7 @@ class _TaskCheck:
                         yield _fault(counted, counted.key)
                     continue
                 nonzeros += counted
+                changed += [unit.name] if counted else []
                 required |= counting.required[unit.name]
                 if counted and unit.name in self._entry.replaced:
                     yield self._contradiction(
@@ -273,6 +309,10 @@ class _TaskCheck:
                     )
         if not broken and products is not None and nonzeros != self._entry.nonzeros:
             yield self._contradiction("layout", f"{nonzeros} non-zeros are stored, not as stated")
+        if not broken:
+            state = self._state()
+            if state is not None and set(state) != set(changed):
+                yield self._contradiction("layout", "its state is not of the units that it changes")
         if lacking := sorted(required - {*self._entry.features}):
             yield self._contradiction("layout", f"its frames need {', '.join(lacking)}, unstated")
         yield from self._beyond(reader)
@@ -281,6 +321,13 @@ class _TaskCheck:
         """Units that are products; ``None`` if the document that names them is damaged."""
         try:
             return self._task.products
+        except FormatError:
+            return None
+
+    def _state(self) -> Collection[str] | None:
+        """Units whose new weights are recorded; ``None`` if there is no sound record of them."""
+        try:
+            return self._task.document.state
         except FormatError:
             return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
@@ -33,6 +33,7 @@ from tvbank.bank.product_records import (
     ProductRecord,
 )
 from tvbank.bank.products import Product, encode_products
+from tvbank.bank.proved import recorded_state
 from tvbank.bank.shard import build_shard
 from tvbank.bank.zarr_documents import (
     DELTA,
@@ -84,8 +85,9 @@ def prepare(draft: Draft, spool: Spool) -> Prepared:
         parameters=writer.parameters(covered),
     )
     chosen = replace(draft, compressor=compressor.plan(pairs))
-    frames = Encoder(chosen).frames()
-    return writer.finish(frames, covered, chosen.compressor.describe(), draft.metadata)
+    encoder = Encoder(chosen)
+    how = chosen.compressor.describe()
+    return writer.finish(encoder.frames(), covered, how, draft.metadata, state=encoder.state)
 
 
 @final
@@ -172,6 +174,7 @@ class RevisionWriter:
         compressor: JSON,
         metadata: JSON,
         features: Iterable[str] = (),
+        state: Mapping[str, str] | None = None,
     ) -> Prepared:
         """Add the shards and name the revision.
 
@@ -181,17 +184,21 @@ class RevisionWriter:
             compressor: name and parameters.
             metadata: the user's own, checked.
             features: what a reader must know beyond 1.0 to read the task, beside its frames.
+            state: of an exact task, digests of units after it, of at least those that it changes;
+                complete when ``frames`` end. None if they are not known.
         """
         required = {*self._needed(features)}
         shards: list[ObjectRecord | None] = []
+        chunks: list[int] = []
         nonzeros = sum(self._layout.by_name[each.unit].size for each in self._products)
-        for number, (shard, count) in enumerate(_shards(self._layout, frames, required)):
+        for number, (shard, count) in enumerate(_shards(self._layout, frames, required, chunks)):
             nonzeros += count
             shards.append(None if shard is None else record_of(shard))
             if shard is not None:
                 self._spool.add(f"delta/c/{number}", shard)
         needed = tuple(sorted(required))
-        document = self._document(shards, nonzeros, compressor, metadata, needed)
+        recorded = recorded_state(state, self._layout, chunks)
+        document = self._document(shards, nonzeros, compressor, metadata, needed, recorded)
         decode_document(document, Revision, "zarr.json")  # never publish what cannot be read back
         named = record_of(document)
         stored = [record for record in (*shards, *self._objects.values()) if record is not None]
@@ -230,6 +237,7 @@ class RevisionWriter:
         compressor: JSON,
         metadata: JSON,
         features: tuple[str, ...] = (),
+        state: dict[str, str] | None = None,
     ) -> bytes:
         revision = Revision(
             layout=self._layout.sha256,
@@ -244,6 +252,7 @@ class RevisionWriter:
             products=self._products,
             adapter=self._adapter,
             parent=self._parent,
+            state=state,
         )
         return encode_document(revision)
 
@@ -264,11 +273,12 @@ def encode_whole(fine_tune: FineTune, name: str) -> tuple[ExtraRecord, Iterator[
 
 
 def _shards(
-    layout: Layout, frames: Iterable[tuple[int, bytes]], required: set[str]
+    layout: Layout, frames: Iterable[tuple[int, bytes]], required: set[str], chunks: list[int]
 ) -> Iterator[tuple[bytes | None, int]]:
     """Every shard of the layout in order, with its number of non-zeros.
 
-    What the frames require of readers is added to ``required``.
+    What the frames require of readers is added to ``required``, the numbers of the chunks that have
+    entries to ``chunks``.
     """
     kept: list[tuple[int, bytes]] = []
     number, nonzeros = 0, 0
@@ -280,6 +290,7 @@ def _shards(
         if header.nonzeros:
             kept.append((chunk - number * layout.chunks_per_shard, frame))
             nonzeros += header.nonzeros
+            chunks.append(chunk)
             required |= header.features
     while number < layout.shard_count:
         yield build_shard(layout.chunks_per_shard, kept), nonzeros

@@ -66,10 +66,12 @@ class Encoded(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         frames: number of the chunk and frame, ascending; none that are zero.
         extras: each with its chunks, as ``encode_extra`` makes them.
+        state: of an exact task, the SHA-256 of the new weights of each unit.
     """
 
     frames: list[tuple[int, bytes]]
     extras: list[tuple[ExtraRecord, list[tuple[str, bytes]]]]
+    state: dict[str, str] = {}
 
 
 class Whole(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,17 +168,16 @@ class EncodeUnits(Job):
         with ThreadPoolExecutor(threads) as pool:
             draft = self.tuned.draft(pool, self.units, self.whole)
             draft.vector.fine_tune.expect(self.whole)
+            encoder = Encoder(draft)
             frames = [
-                (chunk, frame)
-                for chunk, frame in Encoder(draft).frames()
-                if read_header(frame).nonzeros
+                (chunk, frame) for chunk, frame in encoder.frames() if read_header(frame).nonzeros
             ]
         extras = []
         for name in self.whole:
             record, chunks = encode_whole(draft.vector.fine_tune, name)
             extras.append((record, list(chunks)))
         self.tuned.check_identity()
-        return pack(Encoded(frames=frames, extras=extras))
+        return pack(Encoded(frames=frames, extras=extras, state=encoder.state or {}))
 
 
 @final

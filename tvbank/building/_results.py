@@ -53,6 +53,9 @@ def check_frames(result: Encoded, layout: Layout, units: Iterable[str], element:
     """
     if result.extras:
         raise FormatError("extra", "extras where there are only frames")
+    units = list(units)
+    if set(result.state) != set(units if element == "int32" else ()):
+        raise FormatError("state", "digests of other units than those of this job")
     unit_of = {
         chunk: unit for unit in map(layout.by_name.__getitem__, units)
         for chunk in layout.chunks(unit)

@@ -160,13 +160,20 @@ class BuiltTask:
                 for record, chunks in self._read(layout, work, number, Encoded).extras:
                     writer.keep_whole(record, chunks)
 
+        state: dict[str, str] = {}
+
         def frames() -> Iterator[tuple[int, bytes]]:
             for number, job in enumerate(self.jobs):
                 if job.units:
-                    yield from self._read(layout, work, number, Encoded).frames
+                    result = self._read(layout, work, number, Encoded)
+                    state.update(result.state)
+                    yield from result.frames
 
         entries = sum(layout.by_name[name].size for name in covered)
-        return writer.finish(frames(), entries, compressor.describe(), self.plan.metadata)
+        return writer.finish(
+            frames(), entries, compressor.describe(), self.plan.metadata,
+            state=state if compressor.element == "int32" else None,
+        )  # fmt: skip
 
     def _read(self, layout: Layout, work: WorkFolder, number: int, kind: type[_Kind]) -> _Kind:
         found = number in self._found

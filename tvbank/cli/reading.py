@@ -81,6 +81,14 @@ def verify(
             "their checksums and headers are checked."
         ),
     ] = None,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove",
+            help="Make the weights of every exact task, and compare them with the digests that "
+            "it records; the base is --base, or where `init` found it.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read and check every byte of a bank; exit status 1 if anything is wrong."""
@@ -88,10 +96,10 @@ def verify(
     from tvbank.storage import open_storage
 
     with Bar("verifying") as progress:
-        if base is None:
+        if base is None and not prove:
             faults = find_faults(open_storage(bank), progress)
         else:
-            faults = tvbank.open(bank).verify(progress, base)
+            faults = tvbank.open(bank).verify(progress, base, prove=prove)
     if as_json:
         print_json([dataclasses.asdict(fault) for fault in faults])
     else:

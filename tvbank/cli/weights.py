@@ -112,6 +112,12 @@ def export(
             "are.",
         ),
     ] = None,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            help="Compare every unit that an exact task changes with the digest that it records."
+        ),
+    ] = True,
     rank: Annotated[
         int | None,
         typer.Option(
@@ -148,7 +154,7 @@ def export(
     with Bar(f"exporting {task}") as progress:
         path = tvbank.export(
             opened, task, base=base, out=output, files=files, max_shard_size=max_shard_size,
-            overwrite=force, base_model=base_model, names=names_given(names),
+            overwrite=force, base_model=base_model, names=names_given(names), prove=prove,
             progress=progress,
         )  # fmt: skip
     _say_written(path, as_json, {"task": task})

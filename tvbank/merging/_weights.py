@@ -60,6 +60,7 @@ def export(
     overwrite: bool = False,
     base_model: str | None = None,
     names: Names | None = None,
+    prove: bool = True,
     progress: Listener = None,
 ) -> Path:
     """Write a task as a full checkpoint: base plus delta, and the units it keeps whole.
@@ -83,6 +84,8 @@ def export(
         base_model: for a folder's card, the base's name on the hub; by default what its place says.
         names: what the base's weights call each of the bank's names, if they name them otherwise
             and no way is found: a mapping or a function, as ``attach`` takes it.
+        prove: whether every unit that an exact task changes is compared with the digest that the
+            task records of it. Tasks that tvbank wrote before there were such have none.
         progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Returns:
@@ -91,7 +94,8 @@ def export(
     Raises:
         TaskNotFoundError: the bank has no such task.
         BaseMismatchError: another base; names the units that differ.
-        CorruptionError: what is stored is missing or damaged.
+        CorruptionError: what is stored is missing or damaged; ``state`` if other weights come out
+            than were added. Nothing is written then.
         UsageError: ``out`` is a file of the base or of the bank, or would be taken for the base, or
             is a folder that has files; or the base is unknown.
         StorageError: the file cannot be written.
@@ -105,7 +109,7 @@ def export(
     )  # fmt: skip
     with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
         restored = Restored(
-            chosen, BaseModel(bank.layout, checkpoint, names=names), bank.layout, pool
+            chosen, BaseModel(bank.layout, checkpoint, names=names), bank.layout, pool, prove=prove
         )
         return output.write(
             _origin(chosen), restored.specs, restored.start, progress, kept=set(chosen.extras)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, final
 
 from numpy.typing import NDArray
 
+from tvbank.bank.proved import refuse_other_state, state_after
 from tvbank.bank.task import Task
 from tvbank.checkpoint import TensorSpec
 from tvbank.layout import Layout
@@ -33,6 +35,7 @@ class Restored:
         pool: ThreadPoolExecutor,
         seen: dict[str, Future[str]] | None = None,
         checked: bool = True,
+        prove: bool = False,
     ) -> None:
         """Find out what there is.
 
@@ -43,6 +46,7 @@ class Restored:
             pool: threads to decode on.
             seen: see ``Assembler``.
             checked: see ``Assembler``.
+            prove: whether what is made is compared with the digests that an exact task records.
 
         Raises:
             CorruptionError: the revision document is missing or damaged.
@@ -50,20 +54,29 @@ class Restored:
         self._task, self._layout = task, layout
         self._units = Assembler(layout, base, [task], pool, seen, checked)
         self.specs = self._specs()
+        self._proved = state_after(task.lineage) if prove and task.element == "int32" else {}
 
     def start(self, name: str) -> Finish:
         """Begin the work on one of ``specs``; what is returned waits for it.
 
         Raises:
-            CorruptionError: now or when waited for; what is stored is missing or damaged.
+            CorruptionError: now or when waited for; what is stored is missing or damaged, or other
+                weights come out than the task records.
             BaseMismatchError, NonFiniteError: when waited for.
         """
         if (kept := self._kept_as(name)) is not None:
             return lambda: self._task.extras[kept]
         owner = self._layout.tied.get(name, name)
-        if owner in self._task:
-            return self._units.start(owner, self._restore)
-        return self._units.unchanged(owner)
+        if owner not in self._task:
+            return self._units.unchanged(owner)
+        finish = self._units.start(owner, self._restore)
+        sha256 = self._proved.get(owner)
+        return finish if sha256 is None else partial(self._prove, owner, finish, sha256)
+
+    def _prove(self, name: str, finish: Finish, sha256: str) -> NDArray[Any]:
+        made = finish()
+        refuse_other_state(self._task.name, name, made, sha256)
+        return made
 
     def owner(self, name: str) -> str:
         """The tensor that a name shares: itself, or what it is tied to."""

@@ -32,7 +32,11 @@ def quantised_base(packed: Collection[str]) -> str:
 
 
 def cause_of_lack(
-    missing: Collection[str], units: Collection[str], further: Collection[str]
+    missing: Collection[str],
+    units: Collection[str],
+    further: Collection[str],
+    *,
+    of_base: bool = False,
 ) -> str:
     """Why names of the base are missing in a checkpoint, and what to do.
 
@@ -40,6 +44,7 @@ def cause_of_lack(
         missing: names of the base that the checkpoint lacks.
         units: names of the base that it has.
         further: names that it has and the base has not.
+        of_base: whether it was given in the base's place, where nothing may be missing.
     """
     if is_adapter(further):
         return (
@@ -57,10 +62,14 @@ def cause_of_lack(
     pairs = other_prefixes(missing, further) if len(missing) > len(units) else []
     if len(pairs) > 1:
         shown = " or ".join(repr(theirs) for _, theirs in pairs[:3])
+        if of_base:
+            return f"it has names of the base several times, below {shown}"
         return (
             f"it has names of the base several times, below {shown}: say which with names=, a "
             "function or a mapping from the base's names to its own"
         )
+    if of_base:
+        return "it is not complete" if units else "it is another model, or has other names"
     if lacks_heads_only(missing, units):
         return f"it has other heads than the base, or none: {_TAKE}"
     if units:

@@ -152,7 +152,10 @@ class _Zip:
 
     def refuse(self, what: str) -> NoReturn:
         raise CorruptionError(
-            "zip", f"{self.location}: {what}; `tvbank pack` makes a sound one", key=self.key
+            "zip",
+            f"{self.location}: {what}; fetch it again, or make it anew: a bank by `tvbank pack`, "
+            "an update by `tvbank diff`",
+            key=self.key,
         )
 
 

@@ -20,6 +20,7 @@
 ``_bindings.py``  which of that memory each unit of a layout is
 ``_resident.py``  tasks in memory, their frames bound to the places that they go to
 ``_change.py``    one change of the weights: complete, or undone
+``_proving.py``   whether the weights are those that an exact task records
 ``_record.py``    what the weights were before: positions and old values
 ``_direct.py``    additions to contiguous memory of the CPU, by ``loops``
 ``loops/``        what writes into weights while it decodes

@@ -10,7 +10,7 @@ from typing import NoReturn, final
 import torch
 
 from tvbank.bank.bank import Bank, as_bank
-from tvbank.errors import UsageError
+from tvbank.errors import CorruptionError, UsageError
 from tvbank.naming import Names
 from tvbank.storage import Location
 from tvbank.switching import _live
@@ -18,6 +18,8 @@ from tvbank.switching._blend import Blends
 from tvbank.switching._change import Path, Request, Tasks, Weights, path_of, read_request
 from tvbank.switching._heads import Swap, plan_swaps
 from tvbank.switching._model import AttachedModel
+from tvbank.switching._proving import provable
+from tvbank.switching._proving import prove as prove_weights
 from tvbank.switching._resident import Cache, ResidentTask
 from tvbank.switching._turns import Block, Held, Turns
 
@@ -160,7 +162,7 @@ class Switch:
         """Bytes of each task in memory, the least recently used one first."""
         return self._cache.sizes()
 
-    def to(self, tasks: Tasks, *, heads: str | None = None) -> None:
+    def to(self, tasks: Tasks, *, heads: str | None = None, prove: bool = False) -> None:
         """Change the model to a task, or to a weighted sum of tasks.
 
         Args:
@@ -168,10 +170,13 @@ class Switch:
                 accumulated in float32 and rounded once.
             heads: the task whose units kept whole (heads, buffers, resized embeddings) take their
                 places: by default the one task, and none for a weighted sum.
+            prove: whether every unit that an exact task changes is hashed and compared with the
+                digest that the task records. If one differs, the model goes back to the base.
 
         Raises:
             TaskNotFoundError: the bank lacks a task.
-            UsageError: a weight is not a finite number; or the model was changed, see ``Switch``.
+            UsageError: a weight is not a finite number; or the model was changed, see ``Switch``;
+                or ``prove`` of what records no digests.
             UnitMismatchError: a task of a sum keeps units of the base whole; tasks disagree with
                 what the model ties; or a head does not fit the model's element type.
             NonFiniteError: a weight would become NaN or too large; names the unit.
@@ -180,7 +185,17 @@ class Switch:
             StorageError: the store refused.
         """
         with self._turn():
-            self._go(read_request(self._bank, tasks, heads))
+            request = read_request(self._bank, tasks, heads)
+            if not prove:
+                self._go(request)
+                return
+            task = provable(request, self._bank)
+            self._go(request)
+            try:
+                prove_weights(self._model, task)
+            except CorruptionError:
+                self._weights.back_to_base()
+                raise
 
     def off(self, *, force: bool = False) -> None:
         """Restore the base.

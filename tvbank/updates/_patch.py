@@ -114,7 +114,9 @@ def patch(
         try:
             # A new state that is proved needs no proof of the old one.
             proved = work.expected is not None
-            restored = Restored(task, work.base(), bank.layout, pool, checked=not proved)
+            restored = Restored(
+                task, work.base(), bank.layout, pool, checked=not proved, prove=not proved
+            )
             path = output.write(work.state(restored, listener(progress)))
         except (BaseMismatchError, CorruptionError) as caught:
             error = work.mismatch(caught)

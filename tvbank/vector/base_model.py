@@ -54,7 +54,7 @@ class BaseModel:
         if wrong:
             how = "missing, or of another shape or element type"
             if not any(name in self._pairing for name in wrong):
-                how = f"missing; {self._pairing.remedy(wrong)}"
+                how = f"missing; {self._pairing.remedy(wrong, of_base=True)}"
             raise self._mismatch(wrong, how)
 
     def read(self, name: str) -> NDArray[Any]:

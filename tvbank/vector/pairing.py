@@ -83,11 +83,11 @@ class Pairing:
         """Whether a unit is a buffer, if the checkpoint knows; see ``Checkpoint.is_buffer``."""
         return self._checkpoint.is_buffer(self._tensors.get(name, name))
 
-    def remedy(self, missing: Collection[str]) -> str:
-        """Why the checkpoint lacks units, and what to do about it."""
+    def remedy(self, missing: Collection[str], *, of_base: bool = False) -> str:
+        """Why the checkpoint lacks units, and what to do about it; see ``cause_of_lack``."""
         known = {*(record.name for record in self._layout.records), *self._layout.tied}
         units = [r.name for r in self._layout.records if r.name in self and r.name not in missing]
-        return cause_of_lack(missing, units, set(self._tensors) - known)
+        return cause_of_lack(missing, units, set(self._tensors) - known, of_base=of_base)
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors

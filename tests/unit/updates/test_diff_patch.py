@@ -152,8 +152,9 @@ def test_a_wrong_model_is_named_by_unit_and_left_alone(models, update, tmp_path)
     assert path.read_bytes() == before
     assert not (tmp_path / "out.safetensors").exists()
     renamed = {name.replace("layer", "block"): array for name, array in models[0].items()}
-    with pytest.raises(BaseMismatchError, match=r"layer\.weight"):
+    with pytest.raises(BaseMismatchError, match=r"layer\.weight") as caught:
         tvbank.patch(renamed, update, out=tmp_path / "out.safetensors")
+    assert "--missing" not in str(caught.value)  # which patch does not have
     with pytest.raises(BaseMismatchError, match="'another' besides"):
         tvbank.patch(models[0] | {"another": np.ones(2)}, update, out=tmp_path / "out.safetensors")
     other = {name: array.astype(np.float32) for name, array in models[0].items()}
@@ -173,7 +174,7 @@ def test_damaged_updates_change_nothing(models, update, tmp_path):
     before, data = path.read_bytes(), update.read_bytes()
     for cut in (0, 1, len(data) // 2, len(data) - 1):
         update.write_bytes(data[:cut])
-        with pytest.raises((FormatError, BankNotFoundError)):
+        with pytest.raises((FormatError, BankNotFoundError), match="tvbank diff"):
             tvbank.patch(path, update, in_place=True)
     flipped = bytearray(data)
     at = data.index(b"/delta/c/0") + len(b"/delta/c/0") + 3

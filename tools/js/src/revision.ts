@@ -33,6 +33,8 @@ export interface Revision {
   metadata: unknown;
   /** What products were made from. */
   adapter: unknown;
+  /** SHA-256 of the weights of each unit that an exact task changes; null if it records none. */
+  state: Map<string, string> | null;
 }
 
 const members = is.object({
@@ -48,6 +50,7 @@ const members = is.object({
   parent,
   products: is.optional(is.array(productMember, 0, 2 ** 20), []),
   adapter: is.optional(free, null),
+  state: is.optional(is.nullable(is.mapping(is.digest)), null),
 });
 
 type Found = ReturnType<typeof members>;
@@ -78,5 +81,11 @@ export function readRevision(document: Json, folder: string, entry: TaskEntry, l
   if (objects.has("products/zarr.json") !== products.length > 0) {
     throw new Fault("layout", `${folder}: products and their document do not go together`);
   }
-  return { folder, objects, extras, products, metadata: plain(found.metadata), adapter: found.adapter && plain(found.adapter) };
+  const replaced = new Set(entry.replaced);
+  for (const unit of found.state?.keys() ?? []) {
+    const fits = entry.element === "int32" && layout.units.has(unit) && !replaced.has(unit);
+    if (!fits) throw new Fault("layout", `${folder}: a state of ${unit}, which has no steps`);
+  }
+  const { state } = found;
+  return { folder, objects, extras, products, metadata: plain(found.metadata), adapter: found.adapter && plain(found.adapter), state };
 }

@@ -78,6 +78,7 @@ async function checkProducts(bank: Bank, revision: Revision): Promise<void> {
 async function checkFrames(bank: Bank, task: string, entry: TaskEntry, revision: Revision): Promise<number> {
   const units = [...bank.layout.units.values()];
   const without = new Set([...entry.replaced, ...revision.products.map((product) => product.unit)]);
+  const changed = new Set<string>();
   let nonzeros = 0;
   for (let shard = 0; shard < shardsOf(bank.layout); shard++) {
     for (const stored of await bank.wholeShard(task, shard)) {
@@ -91,7 +92,12 @@ async function checkFrames(bank: Bank, task: string, entry: TaskEntry, revision:
       if (lacking) throw new Fault("layout", `chunk ${chunk} needs the feature ${lacking}`);
       if (header.nonzeros && without.has(unit.name)) throw new Fault("address", `${unit.name} has entries that it must not`);
       nonzeros += header.nonzeros;
+      if (header.nonzeros) changed.add(unit.name);
     }
+  }
+  const { state } = revision;
+  if (state && (state.size !== changed.size || ![...changed].every((unit) => state.has(unit)))) {
+    throw new Fault("layout", "the state is not of the units that have entries");
   }
   return nonzeros;
 }

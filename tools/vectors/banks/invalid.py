@@ -16,6 +16,7 @@ from tools.vectors.banks.object_faults import (
 )
 from tools.vectors.banks.products import packed_faults, product_faults
 from tools.vectors.banks.routers import router_faults
+from tools.vectors.banks.states import state_faults
 from tools.vectors.banks.writer import Files
 
 
@@ -25,6 +26,7 @@ def invalid_banks() -> Iterator[tuple[str, str, str, Files]]:
         root_faults(), name_faults(), layout_faults(), revision_faults(), shard_faults(),
         extra_faults(), marker_faults(), router_faults(), feature_faults(),
         product_faults(), packed_faults(), chain_faults(),
+        state_faults(),
     )  # fmt: skip
     faults = [fault for source in sources for fault in source]
     names = distinct_names((reason, why) for reason, why, _ in faults)

@@ -93,7 +93,24 @@ def valid_banks() -> Iterator[tuple[str, str, Plan, Edits]]:
     exact = exact_plan()
     yield "frame-2", "format 1.1: steps entropy coded", exact, entropy_coded(exact)
     yield "given-base", "format 1.1: frames that are given the base", exact, given_base(exact)
+    yield "proved", "exact tasks of a chain that record what they make", _proved(), Edits()
     yield "spaced", "documents with white space and escapes, within the rules", _small(), _spaced()
+
+
+def _proved() -> Plan:
+    """The chain, whose tasks but one record their states; a unit comes back to the base's bits."""
+    plan = chains()
+    back = {"w": {5: 2**32 - 1}}
+    tasks = dict(plan.tasks) | {
+        "back": replace(plan.tasks["anchor"], entries=back, parent="anchor")
+    }
+    plan = replace(plan, tasks=tasks)
+    units = {unit.name: unit for unit in plan.units}
+    for name in sorted({*tasks} - {"step-1"}):
+        made = {unit: _state(plan, name, units[unit]) for unit in tasks[name].entries}
+        state = {unit: hashlib.sha256(data).hexdigest() for unit, data in made.items()}
+        tasks[name] = replace(tasks[name], state=state)
+    return replace(plan, tasks=tasks)
 
 
 def _mixed() -> Plan:

@@ -69,6 +69,7 @@ class TaskPlan:
     products: tuple[ProductPlan, ...] = ()
     parent: str | None = None
     adapter: Json = field(default_factory=dict)
+    state: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,8 @@ def _revision(
         revision["products"] = [_product(product) for product in task.products]
     if task.adapter:
         revision["adapter"] = task.adapter
+    if task.state is not None:
+        revision["state"] = task.state
     data = edits.apply("revision_bytes", _group(edits.apply("revision", revision)))
     files |= objects | {"zarr.json": data}
     units = {unit.name for unit in plan.units}
