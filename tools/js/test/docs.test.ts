@@ -1,7 +1,7 @@
 /** The JavaScript of docs/javascript.md runs, and prints what the page shows. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -10,6 +10,13 @@ import { serve } from "./server.js";
 import { ROOT, VECTORS } from "./vectors.js";
 
 const BETWEEN = "--- the next block";
+
+test("the map of the folder names every file", () => {
+  const map = readFileSync(join(ROOT, "tools/js/README.md"), "utf8");
+  const files = readdirSync(join(ROOT, "tools/js/src")).map((file) => file.replace(/\.ts$/, ""));
+  const missing = files.filter((file) => !map.includes(`\`${file.startsWith("zstd_") ? "zstd" : file}\``));
+  assert.deepEqual(missing, []);
+});
 
 test("the page's code prints what it shows", async () => {
   const page = readFileSync(join(ROOT, "docs/javascript.md"), "utf8");
