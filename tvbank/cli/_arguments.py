@@ -118,7 +118,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 
 def _known(name: str | None) -> str | None:
-    """A compressor's name, or the parser's own complaint."""
+    """Check a compressor's name as the parser checks its choices."""
     try:
         if name is not None:
             COMPRESSORS.check(name, "")
@@ -176,7 +176,7 @@ _ALONE = "inputs"
 
 
 class Loss(StrEnum):
-    """What of the logits is compared."""
+    """How two sets of logits are compared."""
 
     kl = "kl"
     mse = "mse"

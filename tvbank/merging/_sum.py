@@ -87,7 +87,9 @@ def _add(
     at = address_of(start)
     give_base(batch.table, int(at), start.dtype.itemsize)
     fault = int(_add_steps(batch.table, weights, total.size, kind, at, *places))
-    return fault + 0 * start.size  # a use after the loop, so that the memory stays
+    return (
+        fault + 0 * start.size
+    )  # used after the loop, or numba would release the memory before it
 
 
 @kernel

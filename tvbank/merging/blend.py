@@ -145,10 +145,10 @@ def blend(base: NDArray[Any], parts: Sequence[Part]) -> NDArray[Any]:
 
 
 def left_domain(base: NDArray[Any], merged: NDArray[Any]) -> bool:
-    """Whether a sum is negative somewhere, while the base is so nowhere."""
+    """Whether a sum has a negative value although the base has none."""
     return bool((merged < 0).any()) and is_never_negative(base)
 
 
 def is_domain(parts: Iterable[Part]) -> bool:
-    """Whether no task is negative anywhere: then what is so is no weight."""
+    """Whether no task has a negative value: then the vector is a buffer, and no weight."""
     return all(values is None or bool((values >= 0).all()) for _, values in parts)

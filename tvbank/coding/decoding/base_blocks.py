@@ -193,7 +193,7 @@ def _mark(
             continue
         total += here
         if here > inside:
-            beyond = True  # judged when the section has been read to its end
+            beyond = True  # the fault is named when the section has been read to its end
             here = inside
         if here == _ZERO:
             continue
@@ -234,4 +234,6 @@ def decode_base_blocks(
     code = _mark(section, size, parameter, extent, count, tables, (upper, shift), ones)
     if not code:
         list_ones(ones, 0, _ZERO, 0, count, count, out, are_many(count, extent))
-    return 1 + code + 0 * room.size  # a use after the loops, so that the memory stays
+    return (
+        1 + code + 0 * room.size
+    )  # used after the loops, or numba would release the memory before them

@@ -143,7 +143,7 @@ def mark_blocks(
                 continue
             total += here
             if here > cells:
-                beyond = True  # judged when the section has been read to its end
+                beyond = True  # the fault is named when the section has been read to its end
                 here = cells
             number, unit = density_step(np.int64(here), np.int64(cells))
             block = (
@@ -177,4 +177,6 @@ def decode_blocks(
     code, phase = mark_blocks(section, size, parameter, extent, count, tables, ones, None)
     if not code:
         list_ones(ones, 0, phase, 0, count, count, out, are_many(count, extent))
-    return 1 + code + 0 * room.size  # a use after the loops, so that the memory stays
+    return (
+        1 + code + 0 * room.size
+    )  # used after the loops, or numba would release the memory before them

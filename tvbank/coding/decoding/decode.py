@@ -110,7 +110,9 @@ def decode_dense(
         count = frames[row, NONZEROS]
         chunk = dense + _U(4 * offsets[row])
         full = frames[row, MASK] == FULL and frames[row, MASK_BYTES] == 0
-        full &= frames[row, VALUES] != BASE_MAGNITUDES  # these need positions
+        full &= (
+            frames[row, VALUES] != BASE_MAGNITUDES
+        )  # only with the positions can these frames be decoded
         code = 0 if full else decode_positions(frames, row, scratch, tables)
         patterns = chunk if full else scratch + _U(4 * count)
         if not code:

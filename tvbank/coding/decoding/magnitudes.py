@@ -225,7 +225,9 @@ def decode_magnitudes(
         (x, y, z, u), at, end, words, law, low, bits, _U(count), out, None
     )
     code = _close(states, at, end, low, bit, bits, beyond, zero)
-    return 1 + code + 0 * room.size  # a use after the loops, so that the memory stays
+    return (
+        1 + code + 0 * room.size
+    )  # used after the loops, or numba would release the memory before them
 
 
 def decode_base_magnitudes(

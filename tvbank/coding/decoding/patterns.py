@@ -156,7 +156,9 @@ def _affine(
     at = _U(levels.ctypes.data)
     patterns = carray(uint32_pointer(out), count)
     code = _look_up(section, size, 64, parameter, at, levels.size, patterns)
-    return 1 + code + 0 * levels.size  # a use after the loop, so that the memory stays
+    return (
+        1 + code + 0 * levels.size
+    )  # used after the loop, or numba would release the memory before it
 
 
 def _halves(

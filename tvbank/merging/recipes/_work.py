@@ -30,7 +30,8 @@ class Work:
 
     Attributes:
         specs: of the result.
-        layers: the base's layers of which those of the result are; empty if they are as many.
+        layers: for each layer of the result the base's layer that it comes from; empty if there are
+            as many.
         layers_before: how many layers the base has.
         resized: names of tensors that are not of the base's shape.
     """
@@ -83,7 +84,7 @@ class Work:
         return dtype
 
     def origin(self) -> Origin:
-        """What a folder says of the result."""
+        """What the files of a folder say of where the result comes from."""
         recipe = self._recipe
         facts = [("method", recipe.method_name)]
         facts += [("merged", name) for name in self._models.tasks]
@@ -132,7 +133,7 @@ class Work:
 
 
 def _layers(units: Sequence[str], planned: Sequence[PlannedTensor]) -> tuple[int, tuple[int, ...]]:
-    """How many layers there were, and which of them are those of the result, if not as many."""
+    """How many layers the base has; and of each of the result's the base's, if not as many."""
     there = {stack.prefix: stack.count for stack in find_layers(units)[0]}
     sources = {tensor.name: tensor.inputs[0].unit for tensor in planned}
     for stack in find_layers(sources)[0]:

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from tvbank.errors import UsageError, name_some
 
-#: A recipe of more values is none: aliases of aliases can make a few lines endless.
+#: A recipe of more values is refused: aliases of aliases can make a few lines endless.
 _MOST = 100_000
 _DEEPEST = 40
 

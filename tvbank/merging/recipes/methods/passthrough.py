@@ -1,4 +1,4 @@
-"""``passthrough``: one model as it is, for slices that put layers of several behind one another."""
+"""``passthrough``: one model as it is, for slices that stack layers of several models."""
 
 from __future__ import annotations
 
