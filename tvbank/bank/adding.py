@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tvbank._progress import Counter, Listener, listener
 from tvbank.artefacts import borrow_fine_tune
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tvbank.adapters import Adapter
     from tvbank.bank.chains import ParentRecord
     from tvbank.compress import Compressor
+
+_Compressor = TypeVar("_Compressor", bound="Compressor")
 
 #: Gives the place of the base's weights; asked only when they are needed.
 Base = Callable[[], CheckpointSource]
@@ -83,7 +85,7 @@ def add_task(
     if adapter is None:
         return _add_weights(bank, wanted, checkpoint, base)
     with adapter:
-        return _add_adapter(bank, wanted, adapter, base)
+        return _add_adapter(bank, wanted, adapter, checkpoint, base)
 
 
 def _add_weights(
@@ -97,6 +99,7 @@ def _add_weights(
     source = base()
     metadata = note_config(metadata, source, checkpoint)
     bank, start = _start(bank, wanted, compressor)
+    compressor = _settled(compressor, bank, wanted, checkpoint, source)
     with (
         borrow_checkpoint(source) as base_checkpoint,
         borrow_fine_tune(checkpoint, base_checkpoint, wanted.given) as tuned,
@@ -122,11 +125,11 @@ def _add_weights(
         catalog = publish_task(
             bank.storage, bank.layout, wanted.name, prepared, replace=wanted.replace
         )
-    return catalog, fine_tune.remarks
+    return catalog, (*fine_tune.remarks, *compressor.remarks)
 
 
 def _add_adapter(
-    bank: Contents, wanted: Addition, adapter: Adapter, base: Base
+    bank: Contents, wanted: Addition, adapter: Adapter, checkpoint: CheckpointSource, base: Base
 ) -> tuple[Catalog, tuple[str, ...]]:
     """Its products as they are; else base and adapter as one fine-tune."""
     from tvbank.adapters import MergedAdapter, bind
@@ -145,6 +148,8 @@ def _add_adapter(
         metadata = check_metadata(wanted.metadata)
         counter = Counter(listener(wanted.progress), adapter.nbytes)
         budget = chosen if isinstance(chosen, Budget) else None
+        if budget is not None and budget.tolerance is not None:
+            budget = _settled(budget, bank, wanted, checkpoint, base())
         with Spool() as spool, all_cores() as pool:
             prepared = prepare_products(
                 bank.layout, bound, spool, metadata, counter, budget, pool.map
@@ -152,7 +157,7 @@ def _add_adapter(
             catalog = publish_task(
                 bank.storage, bank.layout, wanted.name, prepared, replace=wanted.replace
             )
-        return catalog, adapter.remarks
+        return catalog, (*adapter.remarks, *(budget.remarks if budget else ()))
     exact = wanted.parent is not None if chosen is None else chosen.element == "int32"
     with MergedAdapter(bound, base(), rounded=exact) as merged:
         return _add_weights(bank, wanted, merged, base)
@@ -174,6 +179,24 @@ def _base_model(layout: Layout, checkpoint: Checkpoint, names: Names | None) -> 
         except UsageError:  # they are of the fine-tune only
             pass
         raise
+
+
+def _settled(
+    compressor: _Compressor,
+    bank: Contents,
+    wanted: Addition,
+    checkpoint: CheckpointSource,
+    base: CheckpointSource,
+) -> _Compressor:
+    """The compressor, at the size that its tolerance allows if it has one."""
+    options = {
+        "given": wanted.given, "missing": wanted.missing, "names": wanted.names,
+        "replace_mismatched": wanted.replace_mismatched,
+    }  # fmt: skip
+    return compressor.settled(
+        base, checkpoint, chunk_length=bank.layout.chunk_length, options=options,
+        progress=wanted.progress,
+    )  # fmt: skip
 
 
 def _start(

@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, final
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, final
 
 from numpy.typing import NDArray
 
-from tvbank._progress import Progress
+from tvbank._progress import Listener, Progress
 from tvbank.checkpoint import TensorSpec
 
 _Item = TypeVar("_Item")
@@ -105,6 +105,34 @@ class Compressor(ABC):
     def given_base(self) -> bool:
         """Whether frames may be given the weights that the entries, int32, start from."""
         return False
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is worth telling whoever adds a task, in sentences."""
+        return ()
+
+    def settled(
+        self,
+        base: Any,
+        tuned: Any,
+        *,
+        chunk_length: int,
+        options: Mapping[str, Any],
+        progress: Listener = None,
+    ) -> Self:
+        """Find out what depends on how good the outcome is; called once, before anything is read.
+
+        Args:
+            base: where the base's weights are.
+            tuned: the fine-tune's.
+            chunk_length: of the bank.
+            options: further ones of ``Bank.add``, for the fine-tune.
+            progress: as of ``Bank.add``.
+
+        Returns:
+            What then compresses: by default the compressor itself.
+        """
+        return self
 
     def plan(self, pairs: Pairs) -> Compressor:
         """Look at the whole task vector; called once, before any unit is prepared.

@@ -6,19 +6,21 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, Self, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from tvbank._progress import Listener
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress import Compressor, Entries, Pairs
 from tvbank.compress.budget.target import Target
+from tvbank.compress.budget.tolerance import Found, check_search, search
 from tvbank.compress.lossy import is_float
 from tvbank.compress.protocol import Each
 from tvbank.errors import UsageError
@@ -96,6 +98,10 @@ class FlexSwitch(Compressor):
         tokenizer: of transformers, for inputs that are texts, or examples to be padded.
         gradient_checkpointing: whether the activations within the model's blocks are computed again
             for the gradient instead of kept: a step takes a third longer, and much less memory.
+        tolerance: instead of a budget, how much worse than the fine-tune the task may be; see
+            ``Budget``. Each size that is tried is learned anew.
+        evaluate: for a tolerance; see ``Budget``.
+        found: what the search for a tolerance found.
         checkpoint: the resume file: a killed run that is started again with the same arguments
             goes on from it, to the same result.
     """
@@ -115,6 +121,9 @@ class FlexSwitch(Compressor):
     outputs: Sequence[str] | Mapping[str, float] | None = None
     tokenizer: Any = None
     gradient_checkpointing: bool = False
+    tolerance: str | None = None
+    evaluate: Callable[[Path], Any] | None = None
+    found: Found | None = None
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
@@ -127,6 +136,9 @@ class FlexSwitch(Compressor):
             raise UsageError(f"objective must be 'paper' or 'bytes', got {self.objective!r}")
         if self.budget is not None:
             Target.parse(self.budget)
+        check_search(self.budget, self.tolerance, self.evaluate)
+        if self.tolerance is not None and self.checkpoint is not None:
+            raise UsageError("a resume file is of one size: leave checkpoint= out with a tolerance")
         if not (math.isfinite(self.lam) and self.lam > 0):
             raise UsageError(f"lam must be a number above 0, got {self.lam!r}")
         for name, least in (("steps", 1), ("batch", 1), ("seed", 0)):
@@ -165,6 +177,11 @@ class FlexSwitch(Compressor):
             described["outputs"] = self._weighted_outputs()
         return described if self.budget is None else described | {"budget": self.budget}
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """See ``Compressor.remarks``."""
+        return () if self.found is None else (str(self.found),)
+
     def _mask(self) -> str | None:
         """The input that masks tokens; the usual one need not be there."""
         named = isinstance(self.inputs, dict) and _MASK in self.inputs
@@ -196,6 +213,24 @@ class FlexSwitch(Compressor):
         """See ``Compressor.accepts``."""
         return is_float(tuned.dtype)
 
+    def settled(
+        self,
+        base: Any,
+        tuned: Any,
+        *,
+        chunk_length: int,
+        options: Mapping[str, Any],
+        progress: Listener = None,
+    ) -> Self:
+        """Look for the size that the tolerance allows; see ``Compressor.settled``.
+
+        Raises:
+            UsageError, CheckpointError: see ``tvbank.reporting.within_tolerance``.
+        """
+        if self.tolerance is None:
+            return self
+        return search(self, base, tuned, chunk_length, options, progress)
+
     def plan(self, pairs: Pairs) -> Compressor:
         """Learn; see ``Compressor.plan``.
 
@@ -204,6 +239,8 @@ class FlexSwitch(Compressor):
             NonFiniteError: NaN or infinity in a unit.
             UsageError: inputs or logits that the loss cannot use; a resume file of another run.
         """
+        if self.tolerance is not None:
+            raise UsageError("a tolerance is looked for by bank.add: plan knows only sizes")
         with torch.inference_mode(False), torch.enable_grad():
             outputs = self._weighted_outputs()
             student = Student(

@@ -17,6 +17,7 @@
                   of them; ``draw``: all as a picture, PNG, SVG or PDF (needs matplotlib)
 ``_sweep.py``     ``sweep``: a fine-tune in many sizes, each scored by the user's own function;
                   what has no score is a ``Failure``
+``_tolerance.py`` ``within_tolerance``: the smallest size that loses no more than is allowed
 ================  =========================================================================
 """
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tvbank.reporting._sweep import Failure as Failure
     from tvbank.reporting._sweep import Sweep as Sweep
     from tvbank.reporting._sweep import sweep as sweep
+    from tvbank.reporting._tolerance import within_tolerance as within_tolerance
     from tvbank.reporting.facts import Change as Change
     from tvbank.reporting.facts import EncodingCosts as EncodingCosts
     from tvbank.reporting.facts import ExtraFacts as ExtraFacts
@@ -73,6 +75,7 @@ _OWNERS = {
     "frontier": "_points",
     "report": "_bank",
     "sweep": "_sweep",
+    "within_tolerance": "_tolerance",
 }
 
 __all__ = sorted(_OWNERS)

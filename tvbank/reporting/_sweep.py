@@ -102,7 +102,7 @@ def sweep(
             detail = " ".join(map(str, compressor.describe().values()))
             shown.report("", done, total, "compressors", detail)
             try:
-                point = _point(bank, tuned, compressor, evaluate, Path(folder), given)
+                point = score_of(bank, tuned, compressor, evaluate, Path(folder), {"given": given})
             except TvbankError as error:
                 if done == 0:  # no score is lost, and all others would fail likewise
                     raise
@@ -114,23 +114,38 @@ def sweep(
                 scored(point)
         shown.report("", len(steps), total, "compressors", "base")
         try:
-            base_score = _point(bank, base, Exact(), evaluate, Path(folder), None).score
+            base_score = score_of(bank, base, Exact(), evaluate, Path(folder), {}).score
         except TvbankError:  # it may lack what the evaluation looks for: a head, mostly
             base_score = None
         shown.report("", total, total, "compressors")
     return Sweep(points[0].score, tuple(points[1:]), tuple(failures), base_score)
 
 
-def _point(
+def score_of(
     bank: Bank,
     tuned: CheckpointSource,
     compressor: Compressor,
     evaluate: Evaluate,
     folder: Path,
-    given: Mapping[str, Any] | None,
+    options: Mapping[str, Any],
 ) -> Point:
+    """Store a fine-tune in a bank, read it back, and score what was read.
+
+    Args:
+        bank: of its base; a task there is replaced.
+        tuned: the fine-tune's weights.
+        compressor: how it is stored.
+        evaluate: see ``sweep``.
+        folder: for the checkpoint that is scored.
+        options: further ones of ``Bank.add``.
+
+    Raises:
+        CheckpointError: ``evaluate`` raised, or returned no finite number.
+        TvbankError: as ``Bank.add``.
+    """
     start = time.monotonic()
-    task = bank.add(_TASK, tuned, compressor, replace=True, replace_mismatched=True, given=given)
+    mismatched = {"replace_mismatched": True}
+    task = bank.add(_TASK, tuned, compressor, replace=True, **mismatched | dict(options))
     seconds = time.monotonic() - start
     path = export(bank, _TASK, out=folder / "restored.safetensors")
     try:

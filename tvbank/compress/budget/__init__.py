@@ -3,6 +3,7 @@
 ==================  ==================================================================
 ``budget.py``       ``Budget``, the compressor
 ``target.py``       ``Target``: sizes as people write them, such as ``"1 %"``
+``tolerance.py``    ``Tolerance``: losses as people write them, such as ``"1 point"``
 ``drawing.py``      ``draw``: rounding by chance, right on average, row by row
 ``choices.py``      what can be kept of a unit, and its harm
 ``candidates.py``   one unit with its choices, and what they cost in bytes

@@ -8,16 +8,19 @@ predicted sizes, corrected by exact ones until the size is met.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal, final
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, Self, final
 
 from numpy.typing import NDArray
 
-from tvbank._progress import Counter
+from tvbank._progress import Counter, Listener
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress.budget.allocate import ROUNDS, Allowance, allocate
 from tvbank.compress.budget.candidates import choices_of, of_each, survey
 from tvbank.compress.budget.target import Target
+from tvbank.compress.budget.tolerance import Found, check_search, search
 from tvbank.compress.lossy import Planned, is_float
 from tvbank.compress.protocol import Compressor, Each, Entries, Pairs
 from tvbank.errors import UsageError
@@ -56,14 +59,25 @@ class Budget(Compressor):
             of the base's bytes; of a LoRA adapter also ``"30 % of the adapter"``, of the bytes of
             its tensors as its file has them. By default 1 %, and then more where heads and
             documents would leave the entries less than half of that, or than 16 KiB.
+        tolerance: instead of a size, how much worse than the fine-tune the task may be: ``"1
+            point"`` of a score from 0 to 1, ``"0.02 nats"`` of a loss, or a number in the score's
+            own units. The smallest such size is looked for in about eight evaluations; the task's
+            ``remarks`` say what they gave.
+        evaluate: for a tolerance: called with the path of a full checkpoint, a safetensors file;
+            returns a finite number, of which more is better, or less with a tolerance in nats.
+        found: what the search for a tolerance found.
     """
 
     budget: str | None = None
+    tolerance: str | None = None
+    evaluate: Callable[[Path], Any] | None = None
+    found: Found | None = None
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
     def __post_init__(self) -> None:
         Target.parse(self._size)
+        check_search(self.budget, self.tolerance, self.evaluate)
 
     def room(
         self,
@@ -103,9 +117,32 @@ class Budget(Compressor):
         """See ``Compressor.describe``."""
         return {"name": "budget", "budget": self._size}
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """See ``Compressor.remarks``."""
+        return () if self.found is None else (str(self.found),)
+
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""
         return is_float(tuned.dtype)
+
+    def settled(
+        self,
+        base: Any,
+        tuned: Any,
+        *,
+        chunk_length: int,
+        options: Mapping[str, Any],
+        progress: Listener = None,
+    ) -> Self:
+        """Look for the size that the tolerance allows; see ``Compressor.settled``.
+
+        Raises:
+            UsageError, CheckpointError: see ``tvbank.reporting.within_tolerance``.
+        """
+        if self.tolerance is None:
+            return self
+        return search(self, base, tuned, chunk_length, options, progress)
 
     def plan(self, pairs: Pairs) -> Compressor:
         """Choose what to keep of every unit; see ``Compressor.plan``.
@@ -114,6 +151,8 @@ class Budget(Compressor):
             NonFiniteError: a unit has entries that are not finite.
             UsageError: the size is less than what a task takes that keeps nothing.
         """
+        if self.tolerance is not None:
+            raise UsageError("a tolerance is looked for by bank.add: plan knows only sizes")
         kept_whole = f"the {len(pairs.whole)} tensors that are kept whole"
         room = self.room(pairs.parameters, pairs.base_bytes, pairs.fixed_bytes, kept_whole)
         # Units are looked at once to survey them, then in up to so many rounds.
