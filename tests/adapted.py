@@ -66,6 +66,7 @@ _WARNINGS = (
     "Setting `save_embedding_layers` to",
     "Adapter .default.: 1 LoRA tensor",
     "fan_in_fan_out is set to",
+    "Specified to not save vera_A",
     "Model (has|with) `tie_word_embeddings=True`",
 )
 

@@ -109,7 +109,8 @@ def _adapter(path: str) -> Inspection | None:
         ]
         config = adapter.config
         method = config.kind if adapter.style == "peft" else f"LoRA ({adapter.style})"
-        facts = {"method": method, "base": config.base, "modules": len(adapter.modules)}
+        said = {"base": config.base} if config.base else {}
+        facts = {"method": method, **said, "modules": len(adapter.modules)}
         how = [f"tvbank add BANK NAME {shlex.quote(path)}"]
         return Inspection(path, "adapter", "an adapter", adapter.nbytes, tensors, facts, how=how)
 

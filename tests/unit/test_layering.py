@@ -52,7 +52,7 @@ ALLOWED = {
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "adapters": {
         "errors", "_json", "_atomic_folder", "dtypes", "checkpoint", "layout", "vector", "coding",
-        "naming",
+        "naming", "storage",
     },
     "bank": {
         "errors", "_atomic", "_lazy", "_progress", "dtypes", "storage", "checkpoint", "layout",

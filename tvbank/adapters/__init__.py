@@ -7,6 +7,7 @@
 ``_places.py``     which unit of a layout a module's tensors are for
 ``_low_rank.py``   LoRA: products of two thin matrices, and what is kept whole
 ``_dense.py``      the other kinds: how each changes the weights of a unit
+``_vera.py``       VeRA's projections, read or drawn again
 ``_merged.py``     base and adapter as one checkpoint, read unit by unit
 ``_peft.py``       an adapter written as PEFT reads it
 ``_svd.py``        the best adapter of a rank for a difference that was none

@@ -19,7 +19,8 @@ CONFIG = "adapter_config.json"
 #: Kinds that change weights in a way that is known here.
 KINDS = ("LORA", "IA3", "VERA", "OFT", "LOHA", "LOKR", "LN_TUNING")
 
-_MAX_BYTES = 2**20
+#: What it may have in bytes.
+MAX_CONFIG_BYTES = 2**20
 _LONGEST_PATTERN, _MOST_REPEATS = 512, 2
 
 #: Options of LoRA under which an adapter is more than a change of weights, or other than its
@@ -136,15 +137,25 @@ def read_config(path: Path) -> AdapterConfig:
     """
     try:
         with path.open("rb") as file:
-            text = file.read(_MAX_BYTES + 1)
-        body = parse_json(text) if len(text) <= _MAX_BYTES else None
+            text = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise CheckpointError(
             f"{path}: {error.strerror or error}; an adapter needs its {CONFIG} beside its weights"
         ) from error
+    return parse_config(str(path), text)
+
+
+def parse_config(source: str, text: bytes) -> AdapterConfig:
+    """As ``read_config``, of a file's content.
+
+    Raises:
+        CheckpointError: as ``read_config``.
+    """
+    try:
+        body = parse_json(text) if len(text) <= MAX_CONFIG_BYTES else None
     except ValueError as error:
-        raise CheckpointError(f"{path} is no configuration of an adapter: {error}") from error
-    return check_config(str(path), body)
+        raise CheckpointError(f"{source} is no configuration of an adapter: {error}") from error
+    return check_config(source, body)
 
 
 def check_config(source: str, body: Any) -> AdapterConfig:

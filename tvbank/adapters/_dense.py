@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tvbank.adapters._open import Adapter, read_parts
 from tvbank.adapters._places import Places
+from tvbank.adapters._vera import projections
 from tvbank.errors import CheckpointError, UnitMismatchError
 from tvbank.layout import UnitRecord
 
@@ -37,6 +38,10 @@ def changes_of(adapter: Adapter, module: str, places: Places) -> dict[str, Chang
              if part != "trainable_tokens_index"}  # fmt: skip
     parameter = f"{module}.weight"
     unit = places.unit(parameter)
+    if adapter.config.kind == "VERA":
+        if adapter.projections is None:
+            adapter.projections = projections(adapter, places)
+        parts |= dict(zip(("vera_A", "vera_B"), adapter.projections, strict=True))
     make = _FORMULAS[adapter.config.kind]
 
     def change(base: NDArray[Any]) -> _Floats:
@@ -125,14 +130,7 @@ def _ia3(adapter: Adapter, module: str, parts: _Parts, weights: _Floats) -> _Flo
 
 def _vera(adapter: Adapter, module: str, parts: _Parts, weights: _Floats) -> _Floats:
     """W + (b·B)@(d·A), of shared random B and A, as many of their rows and columns as fit."""
-    if set(adapter.shared) != {"vera_A", "vera_B"}:
-        raise CheckpointError(
-            f"{adapter.source} was saved without its projections, so that no file has them: save "
-            "it with save_projection=True"
-        )
-    shared_a, shared_b = (
-        adapter.read(adapter.shared[name]).astype(np.float32) for name in ("vera_A", "vera_B")
-    )
+    shared_a, shared_b = parts["vera_A"], parts["vera_B"]
     out = len(parts["vera_lambda_b"])
     turned = weights.ndim == 2 and weights.shape[0] != out
     if weights.ndim == 2 and weights.shape == (out, out):
@@ -147,14 +145,14 @@ def _vera(adapter: Adapter, module: str, parts: _Parts, weights: _Floats) -> _Fl
 def _oft(adapter: Adapter, module: str, parts: _Parts, weights: _Floats) -> _Floats:
     """(R@Wᵀ)ᵀ, R orthogonal: block by block Cayley's transform of a skew matrix, or a series."""
     body = adapter.config.body
-    if adapter.config.flag("coft"):
-        raise CheckpointError(f"{adapter.source}: a constrained OFT (coft): merge it with PEFT")
     upper = parts["oft_R"]
     size = round((1 + math.sqrt(1 + 8 * upper.shape[1])) / 2)
     skew = np.zeros((len(upper), size, size), np.float32)
     rows, columns = np.triu_indices(size, 1)
     skew[:, rows, columns] = upper
     skew -= skew.transpose(0, 2, 1)
+    if adapter.config.flag("coft"):
+        skew = _constrained(skew, body.get("eps", 6e-5))
     one = np.eye(size, dtype=np.float32)
     if body.get("use_cayley_neumann", True):
         rotations = _series(skew, one, body.get("num_cayley_neumann_terms", 5))
@@ -170,6 +168,16 @@ def _oft(adapter: Adapter, module: str, parts: _Parts, weights: _Floats) -> _Flo
     turned = flat.T.reshape(blocks, size, -1)
     changed: _Floats = (rotations @ turned).reshape(flat.shape[1], -1).T
     return np.ascontiguousarray(changed).reshape(weights.shape)
+
+
+def _constrained(skew: _Floats, most: object) -> _Floats:
+    """Blocks whose norm is too large, scaled down to what a constrained OFT (coft) allows."""
+    if isinstance(most, bool) or not isinstance(most, int | float) or not most > 0:
+        raise ValueError(f"a constraint of {most!r}")
+    allowed = np.float32(most / math.sqrt(len(skew)))
+    norms = np.linalg.norm(skew, axis=(1, 2), keepdims=True)
+    scaled: _Floats = np.where(norms <= allowed, skew, allowed * (skew / np.maximum(norms, 1e-30)))
+    return scaled.astype(np.float32)
 
 
 def _series(skew: _Floats, one: _Floats, terms: object) -> _Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -10,10 +12,24 @@ from typing import Any, Self, final
 
 from numpy.typing import NDArray
 
-from tvbank.adapters._config import CONFIG, AdapterConfig, check_config, read_config
+from tvbank.adapters._config import (
+    CONFIG,
+    MAX_CONFIG_BYTES,
+    AdapterConfig,
+    check_config,
+    parse_config,
+    read_config,
+)
 from tvbank.adapters._files import LORA_FILE, configurations, model_of, split_part, style_of
-from tvbank.checkpoint import Checkpoint, TensorSpec, open_checkpoint
-from tvbank.errors import CheckpointError
+from tvbank.checkpoint import (
+    Checkpoint,
+    TensorSpec,
+    identify_checkpoint,
+    open_checkpoint,
+    place_of,
+)
+from tvbank.errors import CheckpointError, StorageError, UsageError
+from tvbank.storage import ObjectNotFoundError, open_storage, refuse_credentials, split_url
 
 #: Names of the file with an adapter's weights, as PEFT writes it.
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -46,6 +62,7 @@ class Adapter:
         alphas: of modules whose file says it beside their factors.
         style: ``peft``, or who else writes files so.
         remarks: what the user should know of how it was read.
+        projections: VeRA's two matrices, once they are known.
     """
 
     def __init__(self, source: str, config: AdapterConfig, weights: Checkpoint) -> None:
@@ -55,6 +72,7 @@ class Adapter:
         self.shared: dict[str, str] = {}
         self.alphas: dict[str, float] = {}
         self.remarks: tuple[str, ...] = ()
+        self.projections: tuple[NDArray[Any], NDArray[Any]] | None = None
         self.style = style_of(weights) if config.body.get("files") else "peft"
         for tensor in (*weights.tensors, *weights.tied):
             if self.style == "peft":
@@ -128,6 +146,28 @@ class Adapter:
         """Which base it says it is for, as the end of a message; empty if it does not say."""
         return f" (it says that its base is {self.config.base!r})" if self.config.base else ""
 
+    def identity(self) -> str:
+        """A digest that changes when its files are written anew.
+
+        Raises:
+            CheckpointError, StorageError: they cannot be looked at.
+        """
+        said = json.dumps(self.config.body, sort_keys=True)
+        facts = [said, identify_checkpoint(self._weights.source)]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    def refuse_beside(self, **options: object) -> None:
+        """Refuse options of other fine-tunes.
+
+        Raises:
+            UsageError: names those that were given.
+        """
+        if beside := [option for option, value in options.items() if value]:
+            raise UsageError(
+                f"{self.source} is an adapter, which says itself what it changes: "
+                f"{', '.join(beside)} is for other fine-tunes"
+            )
+
     def close(self) -> None:
         """Release its files."""
         self._weights.close()
@@ -145,14 +185,18 @@ def open_adapter(source: object) -> Adapter | None:
     Args:
         source: the path of a folder with an ``adapter_config.json``, or of the file
             ``adapter_model.safetensors`` or ``adapter_model.bin`` beside one; or of a safetensors
-            file of LoRA's factors as diffusers or kohya's scripts write it, or its folder.
+            file of LoRA's factors as diffusers or kohya's scripts write it, or its folder; or the
+            URL of a folder with both of PEFT's files, the weights as safetensors.
 
     Raises:
         CheckpointError: an adapter that is damaged, or of a kind that is no change of weights.
     """
     if not isinstance(source, str | os.PathLike):
         return None
-    path = Path(source)
+    place = place_of(source)
+    if isinstance(place, str):
+        return _open_url(place)
+    path = place
     try:
         folder = path if (path / CONFIG).is_file() else path.parent
         named = path.name in _WEIGHTS and path.is_file()
@@ -169,6 +213,22 @@ def open_adapter(source: object) -> Adapter | None:
         path = found[0]
     config = read_config(folder / CONFIG)
     return Adapter(os.fspath(source), config, open_checkpoint(path))
+
+
+def _open_url(url: str) -> Adapter | None:
+    """PEFT's folder, or its file of weights, in a store."""
+    place = refuse_credentials(url).rstrip("/")
+    folder, name = split_url(place)
+    if name != _WEIGHTS[0]:
+        if name.lower().endswith((".safetensors", ".json", ".bin", ".pt", ".gguf")):
+            return None
+        folder = place
+    try:
+        text = open_storage(folder).get(CONFIG, MAX_CONFIG_BYTES)
+    except (ObjectNotFoundError, StorageError, UsageError):
+        return None  # whoever opens it as a checkpoint says what is wrong
+    config = parse_config(f"{folder}/{CONFIG}", text)
+    return Adapter(place, config, open_checkpoint(f"{folder}/{_WEIGHTS[0]}"))
 
 
 def _open_file(path: Path) -> Adapter | None:

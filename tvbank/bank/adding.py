@@ -135,12 +135,7 @@ def _add_adapter(
     from tvbank.adapters import MergedAdapter, bind
     from tvbank.bank.adapting import prepare_products
 
-    options = {"given": wanted.given, "missing": wanted.missing, "names": wanted.names}
-    if beside := [option for option, value in options.items() if value]:
-        raise UsageError(
-            f"{adapter.source} is an adapter, which says itself what it changes: "
-            f"{', '.join(beside)} is for other fine-tunes"
-        )
+    adapter.refuse_beside(given=wanted.given, missing=wanted.missing, names=wanted.names)
     bound = bind(adapter, bank.layout, lambda: borrow_checkpoint(base()))
     chosen = None if wanted.compressor is None else COMPRESSORS.resolve(wanted.compressor)
     stays = chosen is None or isinstance(chosen, Budget)

@@ -281,7 +281,7 @@ def _refusal(planned: PlannedTask, tasks: Mapping[str, CatalogEntry], *, known: 
     if planned.name not in tasks or known or planned.replace:
         return ""
     there, wanted = tasks[planned.name].compressor, planned.compressor.describe()
-    if there == wanted:
+    if there == wanted or (planned.as_is and there.get("name") == "adapter"):
         return ""
     return (
         f"the bank has a task {planned.name!r} made by {there}, and the manifest asks for "

@@ -10,22 +10,31 @@ from __future__ import annotations
 import hashlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar, final
 
 import msgspec
 
+from tvbank._progress import Counter, listener
 from tvbank._version import __version__
+from tvbank.adapters import Adapter, Bound, MergedAdapter, bind, open_adapter
 from tvbank.artefacts import identify_fine_tune, open_fine_tune, refuse_as_base
+from tvbank.bank.adapting import prepare_products
 from tvbank.bank.documents import JSON, CatalogEntry, ExtraRecord, decode_layout
 from tvbank.bank.encoder import Draft, Encoder
 from tvbank.bank.writer import Spool, encode_whole, prepare
-from tvbank.checkpoint import Checkpoint, identify_checkpoint, open_checkpoint
+from tvbank.checkpoint import (
+    Checkpoint,
+    borrow_checkpoint,
+    identify_checkpoint,
+    open_checkpoint,
+)
 from tvbank.coding import read_header
-from tvbank.compress import Compressor
+from tvbank.compress import Budget, Compressor
 from tvbank.errors import CheckpointError, StorageError, TooLargeError, TvbankError
 from tvbank.layout import Layout, build_layout
 from tvbank.vector import BaseModel, FineTune, TaskVector, sort_tensors
@@ -51,6 +60,7 @@ class Surveyed(msgspec.Struct, frozen=True, kw_only=True):
         whole: likewise, of the tensors to keep whole.
         complete: false if only the identity was looked at, since it was known.
         remark: what the user should know of how it is stored; mostly nothing.
+        at_once: whether one job makes all of the task: of an adapter that is kept as products.
     """
 
     identity: str
@@ -58,6 +68,7 @@ class Surveyed(msgspec.Struct, frozen=True, kw_only=True):
     units: list[tuple[str, int]] = []
     whole: list[tuple[str, int]] = []
     remark: str = ""
+    at_once: bool = False
 
 
 class Encoded(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +147,9 @@ class Survey(Job):
         if identity == self.known:
             return pack(Surveyed(identity=identity, complete=False))
         tuned = replace(self.tuned, identity=identity)
+        with tuned.products() as bound:
+            if bound is not None:
+                return pack(_survey_of(bound, identity))
         vector = tuned.sort()
         spec = vector.fine_tune.spec
         found = Surveyed(
@@ -199,9 +213,18 @@ class EncodeTask(Job):
 
     def run(self, threads: int) -> bytes:
         """See ``Job.run``: ``Whole``."""
-        with Spool() as spool, ThreadPoolExecutor(threads) as pool:
-            draft = self.tuned.draft(pool, self.units, self.whole, self.metadata)
-            made = prepare(draft, spool)
+        with (
+            Spool() as spool,
+            ThreadPoolExecutor(threads) as pool,
+            self.tuned.products() as bound,
+        ):
+            if bound is None:
+                made = prepare(self.tuned.draft(pool, self.units, self.whole, self.metadata), spool)
+            else:
+                counter = Counter(listener(None), bound.adapter.nbytes)
+                made = prepare_products(
+                    bound.layout, bound, spool, self.metadata, counter, self.tuned.budget, pool.map
+                )
             self.tuned.check_identity()
             return pack(Whole(entry=made.entry, document=made.document, objects=list(made.objects)))
 
@@ -308,6 +331,8 @@ class Tuned:
         given: what an artefact's files lack, by name.
         missing: units that it may lack: names and patterns.
         names: its names for some of the bank's.
+        as_is: whether nobody chose the compressor: a LoRA adapter is kept without loss then.
+        exact: whether the compressor is: of what an adapter adds, the base's element type is kept.
     """
 
     checkpoint: str
@@ -318,6 +343,29 @@ class Tuned:
     given: tuple[tuple[str, Any], ...] = ()
     missing: tuple[str, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
+    as_is: bool = False
+    exact: bool = False
+
+    @property
+    def budget(self) -> Budget | None:
+        """What a task of products may take; ``None`` if its factors stay as they are."""
+        return self.compressor if isinstance(self.compressor, Budget) and not self.as_is else None
+
+    @contextmanager
+    def products(self) -> Iterator[Bound | None]:
+        """The adapter that it is, if it is one and is kept as products; see ``Bank.add``.
+
+        Raises:
+            CheckpointError, UnitMismatchError, NonFiniteError, UsageError: as ``Bank.add``.
+        """
+        adapter = open_adapter(self.checkpoint)
+        if adapter is None:
+            yield None
+            return
+        with adapter:
+            bound = _bound(self, adapter)
+            stays = self.as_is or isinstance(self.compressor, Budget)
+            yield bound if stays and bound.products is not None else None
 
     def identify(self) -> str:
         """A digest that changes when its files are written anew.
@@ -325,7 +373,11 @@ class Tuned:
         Raises:
             CheckpointError, StorageError: it cannot be read.
         """
-        return identify_fine_tune(self.checkpoint, dict(self.given))
+        adapter = open_adapter(self.checkpoint)
+        if adapter is None:
+            return identify_fine_tune(self.checkpoint, dict(self.given))
+        with adapter:
+            return adapter.identity()
 
     def sort(self) -> TaskVector:
         """What is stored of the fine-tune; see ``sort_tensors``.
@@ -378,6 +430,24 @@ def _open_weights(base: Base) -> Checkpoint:
 def _open_tuned(tuned: Tuned) -> FineTune:
     layout, base = tuned.base.open()
     weights = _open_weights(tuned.base)
+    if (adapter := open_adapter(tuned.checkpoint)) is not None:
+        merged = MergedAdapter(_bound(tuned, adapter), tuned.base.location, rounded=tuned.exact)
+        return FineTune(layout, base, merged)
     checkpoint = open_fine_tune(tuned.checkpoint, weights, dict(tuned.given))
     names = dict(tuned.names) or None
     return FineTune(layout, base, checkpoint, names=names, missing=tuned.missing)
+
+
+def _bound(tuned: Tuned, adapter: Adapter) -> Bound:
+    """An adapter beside the layout of its base."""
+    adapter.refuse_beside(given=tuned.given, missing=tuned.missing, names=tuned.names)
+    location = tuned.base.location
+    return bind(adapter, tuned.base.open()[0], lambda: borrow_checkpoint(location))
+
+
+def _survey_of(bound: Bound, identity: str) -> Surveyed:
+    """Of an adapter that is kept as products."""
+    units = [(each.unit.name, each.b.nbytes + each.a.nbytes) for each in bound.products or ()]
+    whole = [(name, bound.adapter.spec(tensor).nbytes) for name, tensor in bound.whole.items()]
+    remark = "; ".join(bound.adapter.remarks)
+    return Surveyed(identity=identity, units=units, whole=whole, remark=remark, at_once=True)

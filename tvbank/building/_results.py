@@ -120,7 +120,8 @@ def check_revision(result: Whole, layout: Layout, plan: PlannedTask) -> None:
         raise FormatError("object-digest", "an object twice, or another element")
     if revision.metadata != plan.metadata:
         raise FormatError("document-syntax", "other metadata than the manifest has")
-    if revision.compressor.get("name") != compressor.describe()["name"]:
+    names = {compressor.describe()["name"], *(["adapter"] if plan.as_is else [])}
+    if revision.compressor.get("name") not in names:
         raise FormatError("document-syntax", "made by another compressor")
     storage = MemoryStorage()
     make_bank(storage, layout.document)

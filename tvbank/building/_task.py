@@ -84,7 +84,8 @@ class BuiltTask:
         self.plan = plan
         self.tuned = Tuned(
             plan.checkpoint, base, plan.compressor, plan.replace_mismatched, given=plan.given,
-            missing=plan.missing, names=plan.names,
+            missing=plan.missing, names=plan.names, as_is=plan.as_is,
+            exact=plan.compressor.element == "int32",
         )  # fmt: skip
         self.key = ""
         self.jobs: list[EncodeUnits | EncodeTask] = []
@@ -105,6 +106,7 @@ class BuiltTask:
             "replace_mismatched": self.plan.replace_mismatched,
             "missing": self.plan.missing,
             "names": self.plan.names,
+            "as_is": self.plan.as_is,
             "metadata": self.plan.metadata,
             "grain": _GRAIN,
         }
@@ -114,7 +116,7 @@ class BuiltTask:
         """Divide the task into jobs, and leave out those whose results are there already."""
         self.key = self.key_of(survey.identity)
         self.tuned = replace(self.tuned, identity=survey.identity)
-        if needs_all(self.plan.compressor):
+        if survey.at_once or needs_all(self.plan.compressor):
             names = tuple(dict(survey.units)), tuple(dict(survey.whole))
             self.jobs = [EncodeTask(self.tuned, *names, self.plan.metadata)]
         else:

@@ -21,6 +21,10 @@
     [tasks.birds]
     checkpoint = "output/vit_drop_0.9_group_4/birds"     # an artefact: T-Switch's files
     given = { scale = 0.002 }                           # what they lack
+
+    [tasks.fish]
+    checkpoint = "hf://org/adapter"  # an adapter; kept as it is where neither it nor the defaults
+                                     # say how, and where that is a budget, within it
 """
 
 from __future__ import annotations
@@ -49,6 +53,9 @@ from tvbank.vector import patterns_of
 
 #: What a manifest may have in bytes: more tasks than a bank should have fit into that.
 MAX_BYTES = 64 * 2**20
+
+#: Members that say how a fine-tune is compressed.
+_HOW = ("method", "drop", "knob", "budget", "options")
 
 _Body = TypeVar("_Body")
 _Place = Annotated[str, Meta(min_length=1)]
@@ -95,6 +102,7 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
         given: what an artefact's files lack, by name; every path is absolute.
         missing: units that the fine-tune may lack: names, patterns, or ``base`` for all.
         names: the fine-tune's name for some of the bank's.
+        as_is: whether the manifest says nothing of how: a LoRA adapter is then kept without loss.
     """
 
     name: str
@@ -106,6 +114,7 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     given: tuple[tuple[str, Any], ...] = ()
     missing: tuple[str, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
+    as_is: bool = False
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +208,7 @@ class _Reader:
                 name=name,
                 checkpoint=self._absolute(task.checkpoint, *where),
                 compressor=self._compressor(options),
+                as_is=not any(getattr(options, one) is not None for one in _HOW),
                 metadata=check_metadata(task.metadata),
                 replace=bool(_first(task.replace, defaults.replace)),
                 replace_mismatched=bool(
@@ -280,8 +290,7 @@ class _ManifestError(UsageError):
 
 
 def _merged(task: Settings, defaults: Settings) -> Settings:
-    named = ("method", "drop", "knob", "budget", "options")
-    return Settings(**{one: _first(getattr(task, one), getattr(defaults, one)) for one in named})
+    return Settings(**{one: _first(getattr(task, one), getattr(defaults, one)) for one in _HOW})
 
 
 def _first(mine: Any, usual: Any) -> Any:

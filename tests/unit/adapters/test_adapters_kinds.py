@@ -5,7 +5,18 @@ import copy
 import peft
 import pytest
 import torch
-from adapted import BERT, CONV, GPT2, LLAMA, VIT, base_of, check_merged, model_of, saved
+from adapted import (
+    BERT,
+    CONV,
+    GPT2,
+    LLAMA,
+    VIT,
+    base_of,
+    check_merged,
+    model_of,
+    saved,
+    strangers_warnings,
+)
 from peft import (
     IA3Config,
     LNTuningConfig,
@@ -17,6 +28,13 @@ from peft import (
 )
 
 import tvbank
+
+
+def drawn_again(**options):
+    """VeRA without its projections."""
+    with strangers_warnings():
+        return VeraConfig(save_projection=False, **options)
+
 
 LORA = [
     ("plain", LLAMA, {"target_modules": ["q_proj", "v_proj", "down_proj"]}),
@@ -44,6 +62,11 @@ DENSE = [
     ("ia3 of conv1d", GPT2, IA3Config(target_modules=["c_attn", "mlp.c_proj"], fan_in_fan_out=True,
                                       feedforward_modules=["mlp.c_proj"])),
     ("vera", LLAMA, VeraConfig(r=4, target_modules=["q_proj", "down_proj"])),
+    ("vera drawn again", LLAMA, drawn_again(r=4, target_modules=["q_proj", "down_proj"],
+                                            projection_prng_key=2**31)),
+    ("vera of conv1d", GPT2, drawn_again(r=3, target_modules=["c_attn"], fan_in_fan_out=True)),
+    ("coft", LLAMA, OFTConfig(oft_block_size=8, r=0, target_modules=["q_proj"], coft=True,
+                              eps=0.05)),
     ("oft", LLAMA, OFTConfig(oft_block_size=8, r=0, target_modules=["q_proj", "down_proj"])),
     ("oft solved", LLAMA, OFTConfig(oft_block_size=8, r=0, target_modules=["q_proj"],
                                     use_cayley_neumann=False, block_share=True)),
