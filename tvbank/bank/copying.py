@@ -15,7 +15,7 @@ from tvbank.bank.chains import refuse_needed
 from tvbank.bank.contents import Contents, contents_of
 from tvbank.bank.documents import LAYOUT, Catalog, CatalogEntry, ObjectRecord
 from tvbank.bank.gc import GRACE
-from tvbank.bank.making import make_bank, refuse_occupied
+from tvbank.bank.making import make_bank, recall_base, refuse_occupied
 from tvbank.bank.placing import is_sound, mend
 from tvbank.bank.publish import (
     Routers,
@@ -28,10 +28,13 @@ from tvbank.bank.publish import (
 )
 from tvbank.bank.routers import StoredRouter
 from tvbank.bank.snapshot import read_layout, read_root_to_change
+from tvbank.bank.task import Task
 from tvbank.bank.zarr_documents import MARKER, markers
+from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import BankNotFoundError, BaseMismatchError, name_some
 from tvbank.layout import Layout
 from tvbank.storage import Location, Storage, open_storage
+from tvbank.vector import BaseModel
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def copy(
     *,
     replace: bool = False,
     fold: bool = False,
+    base: CheckpointSource | None = None,
     progress: Listener = None,
 ) -> CopyReport:
     """Copy tasks between two banks of one base, on any stores, as they are stored.
@@ -82,6 +86,8 @@ def copy(
             along.
         fold: whether these stay behind instead, and tasks that start from others are copied as
             tasks that start from the base, with the same weights: they are encoded anew.
+        base: the base's weights, if ``fold`` meets tasks that were stored given what they start
+            from; by default where ``create`` found them.
         replace: whether to replace tasks and routers of the same names. Those that are there in the
             same revision are then read, and what is damaged of them is repaired; otherwise they
             are left alone unread.
@@ -119,7 +125,7 @@ def copy(
     work = _Work(contents, storage, Counter(listener(progress), total))
     for name, entry in looked_at.items():
         work.task(name, entry, replace=replace)
-    made = [name for name in chained if work.folded(name, replace=replace)]
+    made = work.folded(chained, base, replace=replace)
     for router in routers:
         work.router(router, replace=replace)
     new = (*wanted, *made)
@@ -215,14 +221,27 @@ class _Work:
                 sizes = {key: record.size for key, record in objects.items()}
                 replace_root(self._target, self._source.layout, edit, sizes=sizes)
 
-    def folded(self, name: str, *, replace: bool) -> bool:
-        """Write a task without those that it starts from; whether it was not there so already."""
+    def folded(
+        self, names: Iterable[str], base: CheckpointSource | None, *, replace: bool
+    ) -> list[str]:
+        """Write tasks without those that they start from; which were not there so already."""
+        tasks = [self._source.task(name) for name in names]
+        if not any(task.needs_base for task in tasks):
+            return [task.name for task in tasks if self._folded(task, None, replace)]
+        source = recall_base(self._source.storage) if base is None else base
+        with borrow_checkpoint(source) as checkpoint:
+            model = BaseModel(self._source.layout, checkpoint)
+            return [task.name for task in tasks if self._folded(task, model, replace)]
+
+    def _folded(self, task: Task, base: BaseModel | None, replace: bool) -> bool:
         from tvbank.bank.folding import fold  # numba, with the codec
         from tvbank.bank.writer import Spool
 
-        layout = self._source.layout
+        layout, name = self._source.layout, task.name
+        read = base if task.needs_base else None
+        weights = None if read is None else lambda unit: read.read(unit).reshape(-1)
         with Spool() as spool, all_cores() as pool:
-            prepared = fold(layout, self._source.task(name), spool, None, pool)
+            prepared = fold(layout, task, spool, None, pool, weights)
             there = self._catalog().tasks.get(name)
             if there is not None and there.revision == prepared.entry.revision:
                 return False

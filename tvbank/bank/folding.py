@@ -48,8 +48,13 @@ def fold(
     parent: ParentRecord | None,
     pool: Executor,
     weights: Weights | None = None,
+    *,
+    standalone: bool = False,
 ) -> Prepared:
-    """One revision whose own steps are those of a whole lineage, and need no base to be read.
+    """One revision whose own steps are those of a whole lineage.
+
+    If ``weights`` are there, frames are given them where that is smaller and ``standalone`` is not
+    asked for; otherwise they need no base to be read.
 
     Args:
         layout: of the bank.
@@ -57,7 +62,9 @@ def fold(
         spool: receives the objects.
         parent: from whose state that lineage leads; None for the base.
         pool: threads to work on.
-        weights: the base's weights of a unit, [size], for a task that needs them.
+        weights: the weights of a unit that the lineage starts from, [size], for a task that needs
+            them.
+        standalone: whether the frames are to need no base.
 
     Raises:
         CorruptionError: what is stored is missing or damaged.
@@ -68,13 +75,13 @@ def fold(
     for name in task.extras:
         writer.keep_whole(task.extras.record(name), task.extras.chunks(name))
     covered = sum(unit.size for unit in layout.units if unit.name in task)
-    frames = _frames(layout, task, pool, weights)
+    frames = _frames(layout, task, pool, weights, standalone)
     state = state_after(task.lineage)
     return writer.finish(frames, covered, task.compressor, task.metadata, state=state)
 
 
 def _frames(
-    layout: Layout, task: Task, pool: Executor, weights: Weights | None
+    layout: Layout, task: Task, pool: Executor, weights: Weights | None, standalone: bool
 ) -> Iterator[tuple[int, bytes]]:
     """Number of the chunk, and frame, of every chunk that is not zero."""
     given = weights if task.needs_base else None
@@ -84,7 +91,7 @@ def _frames(
         positions, steps = task.decode(frame, block)
         dense = np.zeros(layout.chunk_length, np.int32)
         dense[positions] = steps
-        return _encode(layout, frame.unit, frame.first, dense)
+        return _encode(layout, frame.unit, frame.first, dense, None if standalone else base)
 
     for unit in layout.units:
         frames = task.frames(unit.name) if unit.name in task else iter(())
@@ -95,13 +102,19 @@ def _frames(
             yield from pool.map(partial(encode, base), some)
 
 
-def _encode(layout: Layout, unit: UnitRecord, first: int, dense: NDArray[Any]) -> tuple[int, bytes]:
+def _encode(
+    layout: Layout,
+    unit: UnitRecord,
+    first: int,
+    dense: NDArray[Any],
+    base: NDArray[Any] | None,
+) -> tuple[int, bytes]:
     chunk = (unit.offset + first) // layout.chunk_length
 
     def entries(start: int, stop: int) -> NDArray[Any]:
         return dense[: stop - start]
 
-    return chunk, encode_chunk(layout, unit, entries, chunk, Exact.frame_version)
+    return chunk, encode_chunk(layout, unit, entries, chunk, Exact.frame_version, base)
 
 
 def folded(task: Task, layout: Layout, weights: Weights | None = None) -> Task:
@@ -115,7 +128,7 @@ def folded(task: Task, layout: Layout, weights: Weights | None = None) -> Task:
     """
     storage = MemoryStorage()
     with Spool() as spool, all_cores() as pool:
-        prepared = fold(layout, task, spool, None, pool, weights)
+        prepared = fold(layout, task, spool, None, pool, weights, standalone=True)
         put_prepared(storage, task.name, prepared)
     return Task(storage, layout, task.name, prepared.entry)
 

@@ -10,7 +10,7 @@ import typer
 
 from tvbank._progress import Bar
 from tvbank.cli._app import app
-from tvbank.cli._arguments import BankArgument, ForceOption, JsonOption, complete_task
+from tvbank.cli._arguments import BankArgument, BaseOption, ForceOption, JsonOption, complete_task
 from tvbank.cli._output import counted, human_bytes, print_json, say
 
 _Tasks = Annotated[
@@ -43,6 +43,7 @@ def copy(
             "those others come along.",
         ),
     ] = False,
+    base: BaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a bank or some of its tasks between any two places; interrupted, it goes on again."""
@@ -51,7 +52,7 @@ def copy(
     start = time.monotonic()
     with Bar("copying") as progress:
         report = copy_tasks(
-            bank, target, tasks or None, replace=replace, fold=fold, progress=progress
+            bank, target, tasks or None, replace=replace, fold=fold, base=base, progress=progress
         )
     if as_json:
         print_json(report)

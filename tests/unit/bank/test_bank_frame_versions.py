@@ -35,7 +35,7 @@ def stated(bank: tvbank.Bank) -> tuple[str, list[str]]:
 def test_an_exact_task_is_entropy_coded_and_comes_back_bit_for_bit(dtype, tmp_path):
     base, tuned = pair(dtype)
     bank = tvbank.create(MemoryStorage(), base)
-    task = bank.add("t", tuned, tvbank.Exact())
+    task = bank.add("t", tuned, tvbank.Exact(standalone=True))
     headers = [task.header(frame) for frame in task.frames("w")]
     assert [header.values for header in headers] == ["magnitudes"]
     assert stated(bank) == ("1.1", ["frame-2"])
@@ -58,7 +58,7 @@ def test_a_copy_of_an_exact_task_takes_the_feature_along(tmp_path):
     base, tuned = pair("bfloat16")
     save_file(base, tmp_path / "base.safetensors")
     bank = tvbank.create(tmp_path / "bank", tmp_path / "base.safetensors")
-    bank.add("t", tuned, tvbank.Exact())
+    bank.add("t", tuned, tvbank.Exact(standalone=True))
     copy = MemoryStorage()
     tvbank.copy(bank, copy)
     assert stated(tvbank.open(copy)) == ("1.1", ["frame-2"])

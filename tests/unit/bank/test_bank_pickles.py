@@ -29,7 +29,10 @@ def bank(tmp_path):
     path = tmp_path / "base.pt"
     torch.save(weights, path)
     made = tvbank.create(tmp_path / "bank", path)
-    for name, compressor in (("exact", tvbank.Exact()), ("lossy", tvbank.TSwitch(0.5))):
+    for name, compressor in (
+        ("exact", tvbank.Exact(standalone=True)),
+        ("lossy", tvbank.TSwitch(0.5)),
+    ):
         made.add(name, {n: t + 0.1 * torch.randn_like(t) for n, t in weights.items()}, compressor)
     return made
 

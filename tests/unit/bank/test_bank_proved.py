@@ -163,3 +163,19 @@ def test_a_switch_goes_back_where_the_weights_are_others(wrong):
     assert (switch.active, bits(net)) == (None, before)
     switch.to("s1")
     assert bits(net) != before
+
+
+def test_a_copy_folds_beside_the_base_and_its_frames_are_given_it_again(tmp_path):
+    source = chain(MemoryStorage())
+    assert source["s2"].needs_base
+    with pytest.raises(UsageError, match="base"):
+        tvbank.copy(source.storage, MemoryStorage(), ["s2"], fold=True)
+    target = MemoryStorage()
+    report = tvbank.copy(source.storage, target, ["s2"], fold=True, base=STATES[0])
+    assert report.tasks == ("s2",)
+    copied = tvbank.open(target)
+    assert (copied["s2"].parent, copied["s2"].needs_base) == (None, True)
+    assert copied["s2"].document.state == {n: sha256(STATES[2][n]) for n in STATES[2]}
+    assert copied.verify(base=STATES[0], prove=True) == []
+    again = tvbank.copy(source.storage, target, ["s2"], fold=True, base=STATES[0])
+    assert again.present == ("s2",)
