@@ -6,6 +6,8 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +52,12 @@ def compare(old: CheckpointSource, new: CheckpointSource, *, progress: Listener 
         CheckpointError: a checkpoint cannot be read.
         UnitMismatchError: the new checkpoint lacks units of the old one; names them.
     """
-    with borrow_checkpoint(old) as before, borrow_checkpoint(new) as after, all_cores() as pool:
+    with (
+        borrow_checkpoint(old) as before,
+        borrow_checkpoint(new) as after,
+        all_cores() as pool,
+        _one_thread(),
+    ):
         layout = build_layout(before)
         tuned = FineTune(layout, BaseModel(layout, before), after)
         counter = Counter(listener(progress), layout.unit_bytes)
@@ -63,17 +70,32 @@ def compare(old: CheckpointSource, new: CheckpointSource, *, progress: Listener 
 
         def start(unit: UnitRecord) -> Any:
             base, other = tuned.base.read_unchecked(unit.name), tuned.read(unit.name)
-            return pool.submit(_changed, unit, base, other).result
+            future = pool.submit(_changed, unit, base, other)
+            return lambda: (*future.result(), base, other)
 
         units = []
-        for found in run_ahead(pairs, start, lambda unit: 2 * _bytes(unit)):
-            units.append(found)
-            counter.advance(_bytes(layout.by_name[found[0].unit]))
+        for unit, sums, base, other in run_ahead(pairs, start, lambda unit: 2 * _bytes(unit)):
+            rank, most = effective_rank(base, other) if unit.change else (None, None)
+            units.append((replace(unit, rank=rank, most=most), sums))
+            counter.advance(_bytes(layout.by_name[unit.unit]))
         there = {unit.name for unit in pairs}
         whole = [u.name for u in layout.units if u.name not in there and u.name not in tuned.absent]
         whole += [record.name for record in layout.whole if tuned.has_changed(record)]
         whole += [*tuned.pairing.untied(), *tuned.pairing.further()]
         return _told(before, after, units, whole, tuned.remarks)
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Linear algebra on one thread within, if threadpoolctl is there to say so.
+
+    Its threads wait for each other in loops: on a busy machine ten times the work itself.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return nullcontext()
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def _bytes(unit: UnitRecord) -> int:
@@ -83,7 +105,7 @@ def _bytes(unit: UnitRecord) -> int:
 def _changed(
     record: UnitRecord, base: NDArray[Any], tuned: NDArray[Any]
 ) -> tuple[UnitChange, tuple[float, float]]:
-    """One unit, and ‖ΔW‖² and ‖W‖² of it; on any thread."""
+    """One unit, without its rank, and ‖ΔW‖² and ‖W‖² of it; on any thread."""
     start, end = (array.reshape(-1) for array in (base, tuned))
     apart = old = 0.0
     others = 0
@@ -94,9 +116,6 @@ def _changed(
         single = block.astype(np.float32)
         apart += float(distance(single, other.astype(np.float32)))
         old += float(distance(single, np.zeros_like(single)))
-    rank, most = (None, None)
-    if apart > 0 and math.isfinite(apart):
-        rank, most = effective_rank(base, tuned)
     layer, module = place_of(record.name)
     change = UnitChange(
         unit=record.name,
@@ -105,11 +124,11 @@ def _changed(
         module=module,
         size=record.size,
         changed=others / record.size if record.size else 0.0,
-        norm=math.sqrt(old) if math.isfinite(old) else math.nan,
-        change=math.sqrt(apart) if math.isfinite(apart) else math.nan,
+        norm=math.sqrt(old) if math.isfinite(old) else None,
+        change=math.sqrt(apart) if math.isfinite(apart) else None,
         relative=finite(share(apart, old)) if old else None,
-        rank=rank,
-        most=most,
+        rank=None,
+        most=None,
     )
     return change, (apart, old)
 
@@ -196,7 +215,7 @@ def _sentence(
     said = f"Of {parameters:,} parameters {shown(changed, 'percent')} changed"
     squares: dict[str, float] = defaultdict(float)
     for unit in units:
-        if math.isfinite(unit.change):
+        if unit.change is not None:
             squares[unit.module] += unit.change**2
     total = math.fsum(squares.values())
     if total:

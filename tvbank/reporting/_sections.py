@@ -276,7 +276,7 @@ def _change(change: Change) -> list[Section]:
         )  # fmt: skip
         if drawn is not None:
             figures.append(drawn)
-    ranked = sorted(change.units, key=lambda unit: -unit.change)
+    ranked = sorted(change.units, key=lambda unit: -(unit.change or 0.0))
     rows = [
         [
             unit.unit,

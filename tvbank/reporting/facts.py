@@ -309,8 +309,8 @@ class UnitChange:
         module: as ``UnitFacts.module``.
         size: its entries.
         changed: share of the entries that have other bits.
-        norm: ‖W‖ of the old weights.
-        change: ‖ΔW‖.
+        norm: ‖W‖ of the old weights; None if they are not finite.
+        change: ‖ΔW‖; likewise.
         relative: ‖ΔW‖ over ‖W‖; None if W is zero.
         rank: effective rank of ΔW: e to the entropy of its singular values over their sum; None
             for what is no matrix, or has not changed.
@@ -324,8 +324,8 @@ class UnitChange:
     module: str
     size: int
     changed: float
-    norm: float
-    change: float
+    norm: float | None
+    change: float | None
     relative: float | None
     rank: float | None
     most: int | None

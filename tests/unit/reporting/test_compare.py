@@ -76,6 +76,17 @@ def test_tensors_of_another_kind_are_whole():
     assert "model.embed.weight" not in {unit.unit for unit in found.units}
 
 
+def test_what_is_not_finite_has_no_norm():
+    base, tuned = reported.base_model(), reported.fine_tune(1)
+    tuned["model.embed.weight"][0, 0] = np.nan
+    found = compare(base, tuned)
+    (odd,) = [unit for unit in found.units if unit.unit == "model.embed.weight"]
+    assert (odd.change, odd.relative, odd.rank) == (None, None, None)
+    assert odd.changed == 1
+    assert found.relative > 0
+    assert found.html()
+
+
 def test_another_model_is_refused():
     with pytest.raises(UnitMismatchError, match="lacks"):
         compare(reported.base_model(), {"other": np.zeros(3, np.float32)})
