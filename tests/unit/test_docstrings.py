@@ -48,6 +48,6 @@ def test_many_modules_have_examples():
 def test_examples_run(path, names):
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
-    results = doctest.testmod(module, globs=names, extraglobs={"tvbank": tvbank})
+    results = doctest.testmod(module, globs=vars(module) | names)
     assert results.attempted >= 1
     assert not results.failed
