@@ -67,6 +67,7 @@ _WARNINGS = (
     "Adapter .default.: 1 LoRA tensor",
     "fan_in_fan_out is set to",
     "Specified to not save vera_A",
+    "Input and output embeddings are no longer tied",
     "Model (has|with) `tie_word_embeddings=True`",
 )
 

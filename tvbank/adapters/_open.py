@@ -46,6 +46,9 @@ _PART = re.compile(
 #: What stands around a module that is saved whole.
 _WRAPPED = re.compile(r"\.(modules_to_save|ln_tuning_layers)(\.default)?(?=\.)")
 
+#: Stands in the name of the base's weights of such a module.
+_ORIGINAL = ".original_module."
+
 _SHARED = ("base_model.vera_A", "base_model.vera_B")
 
 
@@ -101,7 +104,7 @@ class Adapter:
         name = tensor.removeprefix(_PREFIX)
         match = _PART.search(name)
         if match is None:
-            self.whole[_WRAPPED.sub("", name)] = tensor
+            self._keep(name, tensor)
             return
         part, rest = match[1], match[2].split(".")[1:]
         if part == "token_adapter":
@@ -115,6 +118,14 @@ class Adapter:
                 "adapters; save each by itself"
             )
         module[part] = tensor
+
+    def _keep(self, name: str, tensor: str) -> None:
+        """Of a module that was saved whole, PEFT may write the base's own weights, too."""
+        if _ORIGINAL in name:
+            return
+        plain = _WRAPPED.sub("", name)
+        if plain != name or plain not in self.whole:
+            self.whole[plain] = tensor
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Keep the modules that are named, which are of one model, under other names."""
