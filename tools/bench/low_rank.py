@@ -1,0 +1,134 @@
+"""A full fine-tune by bytes: sparse entries against products of few bits, in squared error.
+
+    python -m tools.bench low_rank --base FILE --tuned FILE [--rank 64] [--json]
+
+On paper, of matrices alone: products are their first singular values, packed as an adapter's are;
+entries are a bound, those of the largest magnitude, kept exactly for the entropy of their places
+and a bit for each sign. ``Budget`` draws entries by chance, right on average, and loses more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tvbank.checkpoint import borrow_checkpoint
+from tvbank.compress.budget.factors import Components, share_bytes
+
+#: Percent of the base.
+SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
+#: About what a product takes in a document, beside its factors.
+_RECORD = 100
+
+
+def largest(matrix: np.ndarray[Any, Any], rank: int) -> Components:
+    """The first singular values of a matrix, by three rounds of subspace iteration."""
+    wide = matrix.astype(np.float64)
+    sketch = np.random.default_rng(0).normal(size=(wide.shape[1], min(rank + 8, *wide.shape)))
+    for _ in range(3):
+        sketch = wide.T @ np.linalg.qr(wide @ sketch)[0]
+        sketch = np.linalg.qr(sketch)[0]
+    u, values, v = np.linalg.svd(wide @ sketch, full_matrices=False)
+    u, values, v = u[:, :rank], values[:rank], (v @ sketch.T)[:rank]
+    kept = values > 0
+    return Components(u[:, kept], values[kept], v[kept], 1.0)
+
+
+def unpacked(product: Components, packed: bytes | None) -> np.ndarray[Any, Any] | float:
+    """What packed factors say, dense; 0 if there are none."""
+    from tvbank.coding.packed import unpack_factors
+
+    if packed is None:
+        return 0.0
+    rows, columns = len(product.u), product.v.shape[1]
+    b, a = unpack_factors(packed, rows, columns, len(product.values))
+    return b @ a
+
+
+def measure(base: Path, tuned: Path, rank: int) -> list[dict[str, Any]]:
+    """A row a size: the share of the squares that either form loses, of matrices alone."""
+    with borrow_checkpoint(base) as before, borrow_checkpoint(tuned) as after:
+        weights = {name: before.read(name) for name in before.tensors}
+        names = [name for name, each in weights.items() if each.ndim == 2]
+        deltas = {
+            name: after.read(name).astype(np.float32) - weights[name].astype(np.float32)
+            for name in names
+        }
+    size = sum(each.nbytes for each in weights.values())
+    total = sum(float((each.astype(np.float64) ** 2).sum()) for each in deltas.values())
+    products = [largest(deltas[name], rank) for name in names]
+    whole = sum(float((each.values**2).sum()) for each in products)
+    every = np.concatenate([each.reshape(-1) for each in deltas.values()]).astype(np.float64)
+    squares = np.cumsum(np.sort(every**2)[::-1])
+    rows = []
+    for share in SHARES:
+        room = int(size * share / 100)
+        packed = share_bytes(products, _taken, room, map)
+        lost = sum(
+            float(((deltas[name] - unpacked(one, data)).astype(np.float64) ** 2).sum())
+            for name, one, data in zip(names, products, packed, strict=True)
+        )
+        rows.append(
+            {
+                "percent": share, "bytes": room,
+                "entries": 1 - kept_by_entries(squares, room) / total,
+                "products": lost / total, "components": sum(map(_components, packed)),
+                "rank_alone": 1 - whole / total,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def kept_by_entries(squares: np.ndarray[Any, Any], room: int) -> float:
+    """The sum of the most of the largest squares whose places and signs fit.
+
+    Args:
+        squares: running sums of squares, the largest first.
+        room: bytes.
+    """
+    low, high = 0, squares.size // 2
+    while low < high:
+        count = (low + high + 1) // 2
+        share = count / squares.size
+        entropy = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
+        if squares.size * entropy + count <= 8 * room:
+            low = count
+        else:
+            high = count - 1
+    return float(squares[low - 1]) if low else 0.0
+
+
+def _taken(packed: list[bytes | None]) -> int:
+    return sum(_RECORD + len(data) for data in packed if data is not None)
+
+
+def _components(packed: bytes | None) -> int:
+    return 0 if packed is None else int.from_bytes(packed[:2], "little")
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--base", required=True, type=Path)
+    parser.add_argument("--tuned", required=True, type=Path)
+    parser.add_argument("--rank", type=int, default=64, help="most components of a matrix")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    rows = measure(chosen.base, chosen.tuned, chosen.rank)
+    if chosen.json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(f"of the squares, rank {chosen.rank} alone leaves out {rows[0]['rank_alone']:.3f}")
+    for row in rows:
+        print(
+            f"{row['percent']:>5} %  entries lose {row['entries']:.3f}  "
+            f"products {row['products']:.3f} ({row['components']} components)"
+        )
+
+
+if __name__ == "__main__":
+    main()
