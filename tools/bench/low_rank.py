@@ -1,21 +1,27 @@
 """A full fine-tune by bytes: sparse entries against products of few bits, in squared error.
 
-    python -m tools.bench low_rank --base FILE --tuned FILE [--rank 64] [--json]
+    python -m tools.bench low_rank --base FILE --tuned FILE [--rank 64] [--tasks FOLDER --task NAME]
 
 On paper, of matrices alone: products are their first singular values, packed as an adapter's are;
 entries are a bound, those of the largest magnitude, kept exactly for the entropy of their places
-and a bit for each sign. ``Budget`` draws entries by chance, right on average, and loses more.
+and a bit for each sign. With a task of ``realtasks``, products are scored, beside entries as
+``Budget`` stores them, which are drawn by chance, right on average, and lose more squares.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+import tvbank
+from tools.bench.adapters import scores
+from tools.bench.realtasks import load
 from tvbank.checkpoint import borrow_checkpoint
 from tvbank.compress.budget.factors import Components, share_bytes
 
@@ -23,6 +29,8 @@ from tvbank.compress.budget.factors import Components, share_bytes
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 #: About what a product takes in a document, beside its factors.
 _RECORD = 100
+#: What documents and indices of a task of entries may take beside.
+_DOCUMENTS = 6000
 
 
 def largest(matrix: np.ndarray[Any, Any], rank: int) -> Components:
@@ -102,6 +110,38 @@ def kept_by_entries(squares: np.ndarray[Any, Any], room: int) -> float:
     return float(squares[low - 1]) if low else 0.0
 
 
+def scored(base: Path, tuned: Path, rank: int, folder: Path, name: str) -> None:
+    """Print accuracy and loss on a task's test set, of matrices alone, at the smaller sizes."""
+    family = load(folder, "minilm", tuned=False)
+    with borrow_checkpoint(base) as before, borrow_checkpoint(tuned) as after:
+        weights = {unit: before.read(unit) for unit in before.tensors}
+        names = [unit for unit, each in weights.items() if each.ndim == 2]
+        changed = weights | {unit: after.read(unit) for unit in names}
+    products = [largest(changed[unit] - weights[unit], rank) for unit in names]
+    size = sum(each.nbytes for each in weights.values())
+    model = family.architecture().eval()
+
+    def show(what: str, state: dict[str, Any]) -> None:
+        model.load_state_dict({unit: torch.as_tensor(each) for unit, each in state.items()})
+        accuracy, loss = scores(family, family.tasks[name], model)
+        print(f"{what:>24}  accuracy {accuracy:.4f}  loss {loss:.4f}")
+
+    show("whole", changed)
+    with tempfile.TemporaryDirectory() as place:
+        bank = tvbank.create(Path(place) / "bank", base=weights)
+        for share in SHARES[:3]:
+            room = int(size * share / 100)
+            near = dict(weights)
+            packed = share_bytes(products, _taken, room, map)
+            for unit, one, data in zip(names, products, packed, strict=True):
+                near[unit] = (weights[unit] + unpacked(one, data)).astype(np.float32)
+            show(f"products at {share} %", near)
+            budget = tvbank.Budget(f"{room + _DOCUMENTS} bytes")
+            task = bank.add(f"at-{share}", changed, budget, base=weights)
+            state = bank.state_dict(task.name, base=weights)
+            show(f"entries, {task.stored_bytes:,} bytes", state)
+
+
 def _taken(packed: list[bytes | None]) -> int:
     return sum(_RECORD + len(data) for data in packed if data is not None)
 
@@ -117,7 +157,12 @@ def main() -> None:
     parser.add_argument("--tuned", required=True, type=Path)
     parser.add_argument("--rank", type=int, default=64, help="most components of a matrix")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--tasks", type=Path, help="a folder of realtasks: score, too")
+    parser.add_argument("--task", default="wordnet")
     chosen = parser.parse_args()
+    if chosen.tasks:
+        scored(chosen.base, chosen.tuned, chosen.rank, chosen.tasks, chosen.task)
+        return
     rows = measure(chosen.base, chosen.tuned, chosen.rank)
     if chosen.json:
         print(json.dumps(rows, indent=1))
