@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.fuzz._mutate import mutate_bytes
 
@@ -33,6 +34,12 @@ def too_long(data: bytes, most: int) -> bool:
     """Whether a frame is of a chunk that takes the slow decoder too long."""
     entries = int.from_bytes(data[8:12], "little")
     return len(data) >= HEADER_BYTES and most < entries <= 2**24
+
+
+def base_of(data: bytes, most: int) -> tuple[NDArray[np.uint16], list[int]]:
+    """Weights of two bytes that a frame's own bytes make, and the exponent byte of each."""
+    base = np.resize(np.frombuffer(data + bytes(2), "<u2", len(data) // 2 + 1), most)
+    return base, (base >> np.uint16(7) & np.uint16(255)).tolist()
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:

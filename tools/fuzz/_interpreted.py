@@ -54,6 +54,12 @@ def content(address: Any) -> bytes:
     return _regions[(int(address) - _HIGH) >> _REGION_BITS].tobytes()
 
 
+def lend(array: NDArray[Any]) -> NDArray[Any]:
+    """The same array, which loops may now also read by its address."""
+    _made.append(array)
+    return array
+
+
 def forget() -> None:
     """Take all memory back but the first region, which holds tables."""
     for number in [number for number in _regions if number > 1]:
@@ -131,6 +137,18 @@ def _trailing_zeros(word: Any) -> np.uint64:
     return np.uint64((number & -number).bit_length() - 1 if number else 64)
 
 
+def _comparison(bits: int, low: int) -> Any:
+    """Which of 64 words of so many bits have a byte from ``low`` on of a bound or more, as bits."""
+    kind = np.dtype(f"<u{bits // 8}")
+
+    def compare(address: Any, bound: Any) -> np.uint64:
+        words = _part(address, 64 * kind.itemsize).view(kind)
+        found = (words >> kind.type(low) & kind.type(255)) >= int(bound) % 2**bits
+        return np.uint64(int.from_bytes(np.packbits(found, bitorder="little").tobytes(), "little"))
+
+    return compare
+
+
 def _array(pointer: Any, shape: Any) -> NDArray[Any]:
     """``numba.carray``: an array of memory by address."""
     kind, address = pointer
@@ -165,7 +183,11 @@ def interpret() -> None:
     _replace(decoders, {"call_decoder": _call_decoder})
     for name in _WITH_ADDRESSES:
         _replace(importlib.import_module(f"tvbank.coding.{name}"), {"np": _Numpy()})
-    # The loop for processors without that instruction is Python.
+    given = importlib.import_module("tvbank.coding.decoding.given")
+    compared = {"_compare_16": (16, 7), "_compare_32": (32, 23), "bytes_at_least": (8, 0)}
+    _replace(given, {name: _comparison(*how) for name, how in compared.items()})
+    # The loops for processors without those instructions are Python.
+    _replace(given, {"_HAS_DEPOSIT": False})
     _replace(importlib.import_module("tvbank.coding.decoding.bitmap"), {"HAS_COMPRESS": False})
 
 

@@ -31,8 +31,7 @@ def seeds() -> Iterator[bytes]:
 def check(data: bytes) -> None:
     if _frames.too_long(data, MOST):
         return
-    base = np.resize(np.frombuffer(data + bytes(2), "<u2", len(data) // 2 + 1), MOST)
-    exponents = (base >> np.uint16(7) & np.uint16(255)).tolist()
+    base, exponents = _frames.base_of(data, MOST)
     slow = attempt(lambda: slow_decode(data, None, exponents))
     dense, sparse = (
         attempt(lambda decode=decode: decode(data, None, base))

@@ -23,7 +23,7 @@ from guarded import Guarded
 from tvbank.coding import MASK_ENCODINGS, VALUE_ENCODINGS, decode_sparse, read_header
 from tvbank.coding.decoding.elements import ADD, ADD_STEPS, KINDS, STEP
 from tvbank.coding.decoding.positions import run_tables_address
-from tvbank.coding.decoding.table import PART_COLUMNS, PLACE_COLUMNS, TAIL_BYTES
+from tvbank.coding.decoding.table import PART_COLUMNS, PLACE_COLUMNS, TAIL_BYTES, give_base
 from tvbank.coding.header import HEADER_BYTES
 from tvbank.switching.loops.apply import INVALID, apply_frames
 from tvbank.switching.loops.restore import restore_parts
@@ -49,8 +49,8 @@ def check(data: bytes) -> None:
     if _frames.too_long(frame, MOST):
         return
     header = attempt(lambda: read_header(frame))
-    if header.reason is not None or not header.read.nonzeros or header.read.given_base:
-        return  # a switch makes frames that are given the base stand alone first
+    if header.reason is not None or not header.read.nonzeros:
+        return
     head = header.read
     stop = HEADER_BYTES + head.mask_bytes
     if stop > len(frame):
@@ -76,12 +76,16 @@ def check(data: bytes) -> None:
     nothing = (np.empty((0, PLACE_COLUMNS), np.int64), done[:0], np.uint64(0), np.uint64(0))
     parts = np.array([(0, 1, 0, 0)], np.int64).reshape(1, PART_COLUMNS)
     record = (places, done, positions.address, old.address)
+    table = np.array([row], np.int64)
+    give_base(table, int(weights.address), width)  # a switch decodes beside the live weights
     _, fault = apply_frames(
-        np.array([row], np.int64), parts, counter.address, record, nothing, mode,
+        table, parts, counter.address, record, nothing, mode,
         np.ones(1, np.float32), scratch.address, _TABLES,
     )  # fmt: skip
-    sparse = attempt(lambda: decode_sparse(frame))
-    attempt(lambda: slow_decode(frame))  # this one counts coverage
+    base = np.frombuffer(before, f"<u{width}")
+    exponents = (base >> base.dtype.type(7 if width == 2 else 23) & 255).tolist()
+    sparse = attempt(lambda: decode_sparse(frame, None, base))
+    attempt(lambda: slow_decode(frame, None, exponents))  # this one counts coverage
     assert (fault == INVALID) == (sparse.reason is not None), (fault, sparse)
     assert 0 <= done[0] <= head.nonzeros
     if not fault and KINDS[kind] == "float32" and mode == ADD:
