@@ -37,7 +37,8 @@
 ``_imports.py`` keeps the current folder off the import path and knows which extra brings what,
 ``_lazy.py`` exports names without importing, ``_atomic.py`` replaces files, ``_atomic_folder.py``
 folders, ``_files.py`` reads files,
-``_json.py`` reads what others wrote, ``_progress.py`` says how far work has come, ``_registry.py``
+``_json.py`` reads what others wrote, ``_progress.py`` says how far work has come
+(``_notebook.py``: in a notebook), ``_shown.py`` writes sizes and small tables, ``_registry.py``
 finds methods by name, ``_version.py`` holds the version.
 Importing tvbank imports neither torch nor numba nor zarr; what needs them does. Torch need not be
 installed for banks of arrays and safetensors files: reading, writing, ``export``, ``verify``.
@@ -45,6 +46,7 @@ installed for banks of arrays and safetensors files: reading, writing, ``export`
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from tvbank import errors as errors
@@ -54,6 +56,7 @@ from tvbank._version import __version__ as __version__
 from tvbank.errors import TvbankError as TvbankError
 
 if TYPE_CHECKING:
+    from tvbank._progress import Bar as Bar
     from tvbank.autoswitch import AutoSwitch as AutoSwitch
     from tvbank.bank.bank import Bank as Bank
     from tvbank.bank.bank import create as create
@@ -105,10 +108,14 @@ if TYPE_CHECKING:
     from tvbank.updates import write_hf_delta as write_hf_delta
     from tvbank.updates import write_sparse as write_sparse
 
+#: Quiet unless its user asks: `logging.getLogger("tvbank").setLevel(...)` with a handler.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
 _OWNERS = {
     "AdapterReport": "merging",
     "AutoSwitch": "autoswitch",
     "Bank": "bank.bank",
+    "Bar": "_progress",
     "Budget": "compress",
     "BuildReport": "building",
     "Compressor": "compress",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol, Self, final
 
+from tvbank._notebook import NotebookRows
 from tvbank.errors import escaped
 
 if TYPE_CHECKING:
@@ -110,9 +111,10 @@ class Counter:
 
 @final
 class Bar:
-    """A ``Progress`` for terminals: a row for every stage that is under way.
+    """A ``Progress`` for terminals and notebooks: a row for every stage that is under way.
 
-    On the standard error, and gone at the end; where that is no terminal, nothing is shown.
+    On the standard error, or in the notebook's cell, and gone at the end; where there is neither,
+    nothing is shown.
     """
 
     def __init__(self, what: str, console: Console | None = None, *, keep: bool = False) -> None:
@@ -127,11 +129,16 @@ class Bar:
         self._stack = ExitStack()
         self._bar: Rows | None = None
         self._rows: dict[str, TaskID] = {}
+        self._notebook: NotebookRows | None = None
 
     def __enter__(self) -> Self:
         from rich.console import Console
 
         console = Console(stderr=True) if self._console is None else self._console
+        if self._console is None and console.is_jupyter:  # rich needs widgets there
+            self._notebook = NotebookRows(self._what, keep=self._keep)
+            self._stack.callback(self._notebook.close)
+            return self
         shown = self._console is not None or console.is_terminal
         if shown:
             self._bar = self._stack.enter_context(_rows(console, keep=self._keep))
@@ -144,6 +151,8 @@ class Bar:
         self, stage: str, done: int, total: int, unit: str = "bytes", detail: object = ""
     ) -> None:
         """See ``Progress.report``."""
+        if self._notebook is not None:
+            self._notebook.report(stage, done, total, unit, detail)
         if self._bar is None:
             return
         if stage not in self._rows:

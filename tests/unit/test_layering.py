@@ -30,7 +30,9 @@ ALLOWED = {
     "_atomic_folder": {"_atomic"},
     "_files": set(),
     "_imports": {"errors"},
-    "_progress": {"errors"},
+    "_notebook": {"errors"},
+    "_progress": {"_notebook", "errors"},
+    "_shown": {"errors"},
     "_registry": {"errors", "_imports"},
     "_version": set(),
     "_json": set(),
@@ -55,8 +57,9 @@ ALLOWED = {
         "naming", "storage",
     },
     "bank": {
-        "errors", "_atomic", "_lazy", "_progress", "dtypes", "storage", "checkpoint", "layout",
-        "vector", "adapters", "artefacts", "coding", "compress", "routing", "folders", "naming",
+        "errors", "_atomic", "_lazy", "_progress", "_shown", "dtypes", "storage", "checkpoint",
+        "layout", "vector", "adapters", "artefacts", "coding", "compress", "routing", "folders",
+        "naming",
     },
     "building": {
         "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",
@@ -68,14 +71,14 @@ ALLOWED = {
         "vector", "adapters", "naming", "storage", "coding", "compress", "bank", "folders",
     },
     "switching": {
-        "errors", "_lazy", "dtypes", "storage", "checkpoint", "layout", "vector", "coding", "bank",
-        "merging", "naming", "folders",
+        "errors", "_lazy", "_shown", "dtypes", "storage", "checkpoint", "layout", "vector",
+        "coding", "bank", "merging", "naming", "folders",
     },
     "updates": {
         "errors", "_atomic", "_atomic_folder", "_progress", "_lazy", "dtypes", "checkpoint",
         "layout", "vector", "storage", "artefacts", "compress", "bank", "merging", "switching",
     },
-    "routing": {"errors", "_imports", "_lazy"},
+    "routing": {"errors", "_imports", "_lazy", "_shown"},
     "autoswitch": {"errors", "_lazy", "naming", "storage", "bank", "switching", "routing"},
     "flexswitch": {
         "errors", "_atomic", "_files", "_progress", "_lazy", "dtypes", "checkpoint", "coding",

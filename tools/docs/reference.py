@@ -50,8 +50,10 @@ def exported() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {package: [] for package in PACKAGES}
     for name in tvbank.__all__:
         thing = getattr(tvbank, name)
-        if not inspect.ismodule(thing) and name not in ("TvbankError", "__version__"):
-            found.setdefault(thing.__module__.split(".")[1], []).append(name)
+        if inspect.ismodule(thing) or name in ("TvbankError", "__version__"):
+            continue
+        if not (folder := thing.__module__.split(".")[1]).startswith("_"):
+            found.setdefault(folder, []).append(name)
     return found
 
 

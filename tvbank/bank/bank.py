@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from tvbank._lazy import from_above
 from tvbank._progress import Counter, Listener, listener
+from tvbank._shown import html_table, human_bytes
 from tvbank.artefacts import refuse_as_base
 from tvbank.bank.contents import Contents
 from tvbank.bank.documents import Catalog, decode_layout
@@ -26,6 +27,7 @@ from tvbank.bank.verify import Fault, verify
 from tvbank.bank.versions import newest
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import UsageError
+from tvbank.folders import describe
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, build_layout
 from tvbank.naming import Names
 from tvbank.storage import Location, Storage, is_url, open_storage
@@ -384,6 +386,19 @@ class Bank(Mapping[str, Task]):
     def __reduce__(self) -> tuple[object, ...]:
         place = _place(self._base)
         return _unpickled, (self.storage, place, self._catalog, self.layout.document)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows; nothing is read for it."""
+        rows = [
+            (
+                name, describe(task.compressor), human_bytes(task.stored_bytes),
+                f"{task.bits_per_parameter:.3f}", task.parent or "",
+            )
+            for name, task in self.items()
+        ]  # fmt: skip
+        facts = {"tasks": len(self), "routers": len(self.routers), "generation": self.generation}
+        columns = ("task", "compressor", "stored", "bits/param", "parent")
+        return html_table(f"Bank {self.location}", facts, columns, rows)
 
     def __repr__(self) -> str:
         return f"Bank({self.location!r}, {len(self)} tasks, generation {self.generation})"

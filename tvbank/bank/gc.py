@@ -9,6 +9,7 @@ clock that stamps the objects, never by this machine's.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from tvbank.bank.zarr_documents import markers
 from tvbank.errors import UsageError
 from tvbank.layout import Layout
 from tvbank.storage import ObjectNotFoundError, Storage, StoredObject
+
+_log = logging.getLogger(__name__)
 
 #: Seconds by which an object may be younger than the store's clock says it can be.
 _AHEAD = 60.0
@@ -81,9 +84,11 @@ def collect_garbage(
                     removed.append(one)
         storage.tidy("tasks")
         storage.tidy("routers")
-    return GcReport(
+    report = GcReport(
         len(removed), sum(one.size for one in removed), len(kept), sum(one.size for one in kept)
     )
+    _log.info("%s: gc removed %d objects, %d bytes", storage.location, report.objects, report.bytes)
+    return report
 
 
 def _old(objects: Iterable[StoredObject], before: float) -> bool:

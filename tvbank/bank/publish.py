@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -37,6 +38,8 @@ from tvbank.storage import LosesWritesError, ObjectNotFoundError, Storage
 
 if TYPE_CHECKING:
     from tvbank.bank.writer import Prepared  # numba, which removing a task does not need
+
+_log = logging.getLogger(__name__)
 
 _TRIES = 100
 
@@ -76,7 +79,12 @@ def publish_task(
         current = read_root_to_publish(storage, layout)
         edit(current[0].tasks)
         sizes = put_prepared(storage, name, prepared)
-        return replace_root(storage, layout, edit, current=current, sizes=sizes)
+        catalog = replace_root(storage, layout, edit, current=current, sizes=sizes)
+    revision, size = prepared.entry.revision, sum(sizes.values())
+    _log.info(
+        "%s: published task %s, revision %s, %d bytes", storage.location, name, revision, size
+    )
+    return catalog
 
 
 def put_prepared(storage: Storage, name: str, prepared: Prepared) -> dict[str, int]:
@@ -203,7 +211,9 @@ def remove_task(storage: Storage, layout: Layout, name: str) -> Catalog:
         )
         return {other: entry for other, entry in tasks.items() if other != name}
 
-    return replace_root(storage, layout, edit)
+    catalog = replace_root(storage, layout, edit)
+    _log.info("%s: removed task %s", storage.location, name)
+    return catalog
 
 
 def replace_root(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 
 from tvbank.bank.documents import (
@@ -29,6 +30,8 @@ from tvbank.errors import (
 from tvbank.layout import Layout
 from tvbank.storage import ObjectNotFoundError, Storage
 
+_log = logging.getLogger(__name__)
+
 
 def read_root(storage: Storage) -> tuple[Catalog, str]:
     """The catalog and the tag under which the store holds it.
@@ -49,13 +52,15 @@ def read_root(storage: Storage) -> tuple[Catalog, str]:
             )
         ) from error
     try:
-        return decode_root(data), tag
+        catalog = decode_root(data)
     except CorruptionError as error:
         raise CorruptionError(
             error.reason,
             f"{error}; `tvbank repair {storage.location}` restores what can be proved",
             key=ROOT, task=error.task,
         ) from error  # fmt: skip
+    _log.debug("%s: read the catalog, generation %d", storage.location, catalog.generation)
+    return catalog, tag
 
 
 def read_root_if_changed(storage: Storage, tag: str | None) -> tuple[Catalog, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from tvbank.bank.shard import CHECKSUM_BYTES
@@ -35,14 +35,19 @@ class UnitSummary:
     bytes: int
 
 
-def inspect(task: Task) -> Iterator[UnitSummary]:
-    """Summarise every unit of a task, one request a shard.
+def inspect(task: Task, units: Collection[str] | None = None) -> Iterator[UnitSummary]:
+    """Summarise units of a task, one request a shard.
+
+    Args:
+        task: whose.
+        units: their names; by default all.
 
     Raises:
         CorruptionError: a shard is missing, or an index or frame is damaged; says where.
     """
     by_shard = task.own_steps().by_shard()
-    for name, unit in by_shard.items():
+    for name in by_shard if units is None else units:
+        unit = by_shard[name]
         if name in by_shard.products:
             record, size = by_shard.products.record(name), by_shard.products.stored_bytes(name)
             bits, factors = 8 * size / unit.size, f"{record.dtype}, rank {record.rank}"

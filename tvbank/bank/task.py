@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank._lazy import from_above
+from tvbank._shown import html_table, human_bytes
 from tvbank.bank.ahead import all_cores
 from tvbank.bank.documents import (
     CatalogEntry,
@@ -36,6 +37,7 @@ from tvbank.bank.unit import Unit
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.coding.header import GIVEN_BASE, FrameHeader
 from tvbank.errors import UnitNotFoundError
+from tvbank.folders import describe
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import Storage
 from tvbank.vector import BaseModel
@@ -371,6 +373,18 @@ class Task(Mapping[str, Unit]):
     def __reduce__(self) -> tuple[object, ...]:
         given = (self._storage, self._layout.document, self.name, self._entry, self._by_shard)
         return _unpickled, (*given, self._ancestors)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows; nothing is read for it."""
+        facts = {
+            "compressor": describe(self.compressor),
+            "stored": human_bytes(self.stored_bytes),
+            "bits per parameter": f"{self.bits_per_parameter:.3f}",
+            "steps over": self.parent or "",
+            "revision": self.revision[:12],
+        }
+        rows = [(name, "x".join(map(str, unit.shape))) for name, unit in self._units.items()]
+        return html_table(f"Task {self.name}", facts, ("unit", "shape"), rows)
 
     def __repr__(self) -> str:
         return f"Task({self.name!r}, {self.compressor}, {self.stored_bytes} bytes)"

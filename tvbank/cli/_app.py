@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
 import sys
 import warnings
@@ -11,9 +12,10 @@ from typing import Any, NoReturn
 
 import typer
 import typer.core
+import typer.main
 
 from tvbank._imports import shut_out_current_folder
-from tvbank.cli._output import say
+from tvbank.cli._output import say, show_log
 from tvbank.errors import InvalidNameError, TvbankError, UsageError
 
 AT_FAULT = 1
@@ -62,8 +64,29 @@ def _options(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
+    verbose: int = typer.Option(
+        0,
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        metavar="",
+        help="Before the verb: say on the standard error what is done; -vv: every request, too.",
+    ),
 ) -> None:
     """One base model, many fine-tunes: each a small compressed task vector in one bank."""
+    if verbose:
+        show_log(logging.INFO if verbose == 1 else logging.DEBUG)
+
+
+def load_verbs() -> Any:
+    """Import every verb; the whole program, as click's tree of commands."""
+    for verbs in (
+        "building", "build", "copying", "inspecting", "reading", "repair", "report", "routers",
+        "weights", "updates", "sweep", "demo",
+    ):  # fmt: skip
+        importlib.import_module(f"tvbank.cli.{verbs}")
+    return typer.main.get_command(app)
 
 
 def main() -> NoReturn:
@@ -73,11 +96,7 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a name
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _warn
-    for verbs in (
-        "building", "build", "copying", "inspecting", "reading", "repair", "report", "routers",
-        "weights", "updates", "sweep", "demo",
-    ):  # fmt: skip
-        importlib.import_module(f"tvbank.cli.{verbs}")
+    load_verbs()
     try:
         app()
         sys.exit(0)

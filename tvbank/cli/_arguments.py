@@ -1,11 +1,13 @@
 """Arguments and options that several verbs share, with what they name.
 
-That is task names for the shell's tab completion, and for FlexSwitch the model and the examples.
+That is what the shell's tab completion offers, and for FlexSwitch the model and the examples.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -19,18 +21,51 @@ from tvbank.naming import read_names
 from tvbank.storage import words_of
 
 if TYPE_CHECKING:
+    from tvbank import Bank
     from tvbank.flexswitch import FlexSwitch
 
 
 def complete_task(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the bank's tasks that start as typed, for the shell's tab completion."""
+    return _complete(context, incomplete, lambda bank, _: bank)
+
+
+def complete_unit(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of the task's units that start as typed; without a task, of all units of the base."""
+
+    def names(bank: Bank, task: str | None) -> Iterable[str]:
+        return bank.layout.by_name if task is None else [*bank[task], *bank[task].extras]
+
+    return _complete(context, incomplete, names)
+
+
+def complete_router(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of the bank's routers that start as typed."""
+    return _complete(context, incomplete, lambda bank, _: bank.routers)
+
+
+def _complete(
+    context: typer.Context, incomplete: str, names: Callable[[Bank, str | None], Iterable[str]]
+) -> list[str]:
+    """What starts as typed of the names of a bank and maybe a task; nothing of what has none."""
     import tvbank
 
+    given = dict(context.params)
+    if given.get("bank") is None:  # click has not read the arguments before an open option
+        arguments = [
+            each.name for each in context.command.params if each.param_type_name == "argument"
+        ]
+        given |= dict(zip(filter(None, arguments), context.args, strict=False))
     try:
-        bank = tvbank.open(context.params["bank"])
+        found = names(tvbank.open(given["bank"]), given.get("task"))
+        return [name for name in found if name.startswith(incomplete)]
     except (TvbankError, KeyError):
         return []
-    return [name for name in bank if name.startswith(incomplete)]
+
+
+def matches(name: str, patterns: list[str] | None) -> bool:
+    """Whether a name fits one of some patterns (``*``, ``?``, ``[abc]``), if there are any."""
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def key_values(option: str, texts: list[str]) -> dict[str, str]:

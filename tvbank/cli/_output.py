@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from typing import Any
 
 import typer
 
+from tvbank._shown import human_bytes as human_bytes
 from tvbank.errors import escaped
 
 #: Columns of a table that is not printed on a terminal.
@@ -28,6 +31,23 @@ def say(text: str, *, err: bool = False) -> None:
         err: whether it goes to the standard error.
     """
     typer.echo(escaped(text), err=err)
+
+
+class _Said(logging.Handler):
+    """Shows what is logged as errors are shown: a line each on the standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
+        say(f"tvbank: {self.format(record)}", err=True)
+
+
+def show_log(level: int) -> None:
+    """Show what tvbank logs from a level on; its logger is quiet without this."""
+    logger = logging.getLogger("tvbank")
+    for handler in [handler for handler in logger.handlers if isinstance(handler, _Said)]:
+        logger.removeHandler(handler)
+    logger.addHandler(_Said())
+    logger.setLevel(level)
 
 
 def counted(number: int, noun: str) -> str:
@@ -78,7 +98,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int
         return _GAP.join(aligned).rstrip()
 
     lines = list(map(line, shown))
-    if any(columns) and terminal:
+    if any(columns) and terminal and not os.environ.get("NO_COLOR"):
         lines[0] = typer.style(lines[0], bold=True)
     if lines:
         sys.stdout.write("\n".join([*lines, ""]))  # echo chooses an encoding of its own
@@ -95,12 +115,3 @@ def _print_folded(columns: Sequence[str], rows: Sequence[Sequence[str]], text: i
         table.add_row(*row)
     width = None if sys.stdout.isatty() else _WIDE
     Console(width=width, highlight=False, markup=False, emoji=False).print(table)
-
-
-def human_bytes(size: float) -> str:
-    """A size in bytes with a binary unit: ``1.5 MiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.2f} {unit}"
-        size /= 1024
-    return f"{size:.2f} TiB"

@@ -65,10 +65,15 @@ def init(
         str,
         typer.Option("--base", metavar="FILE", help="The base's weights: file, folder or URL."),
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Make an empty bank for the fine-tunes of one base. The base is read, not copied."""
     with Bar("fingerprinting the base") as progress:
         made = tvbank.create(bank, base=base, progress=progress)
+    if as_json:
+        units, parameters = len(made.layout.units), made.layout.parameters
+        print_json({"location": made.location, "units": units, "parameters": parameters})
+        return
     say(
         f"made {made.location}: {counted(len(made.layout.units), 'unit')}, "
         f"{made.layout.parameters:,} parameters"
@@ -142,6 +147,7 @@ def add(
     seed: SeedOption = None,
     objective: ObjectiveOption = None,
     learning: ResumeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compress a fine-tune into a task; readers see it whole or not at all.
 
@@ -185,6 +191,18 @@ def add(
             anchor_every=anchor_every,
             progress=progress,
         )
+    if as_json:
+        print_json(
+            {
+                "task": task,
+                "revision": added.revision,
+                "compressor": added.compressor,
+                "stored_bytes": added.stored_bytes,
+                "bits_per_parameter": added.bits_per_parameter,
+                "remarks": list(added.remarks),
+            }
+        )
+        return
     for remark in added.remarks:
         say(remark, err=True)
     say(
@@ -202,9 +220,13 @@ def remove(
         typer.Option("--fold", help="Put its steps into those of the tasks that start from it."),
     ] = False,
     base: BaseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Remove a task from the catalog; `tvbank gc` frees its bytes."""
     tvbank.open(bank).remove(task, fold=fold, base=base)
+    if as_json:
+        print_json({"removed": task})
+        return
     say(f"removed {task}; `tvbank gc {bank}` frees its bytes")
 
 

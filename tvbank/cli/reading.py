@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,14 @@ import typer
 import tvbank
 from tvbank._progress import Bar
 from tvbank.cli._app import AT_FAULT, app
-from tvbank.cli._arguments import BankArgument, JsonOption, OptionalTask
+from tvbank.cli._arguments import (
+    BankArgument,
+    JsonOption,
+    OptionalTask,
+    complete_task,
+    complete_unit,
+    matches,
+)
 from tvbank.cli._output import (
     counted,
     human_bytes,
@@ -18,11 +26,47 @@ from tvbank.cli._output import (
     print_json,
     say,
 )
+from tvbank.errors import UsageError, name_some
 from tvbank.folders import describe
 
 
+class Sort(StrEnum):
+    """By what tasks are sorted."""
+
+    name = "name"
+    size = "size"
+    bits = "bits"
+    nonzeros = "nonzeros"
+
+
+#: The fields of a row that each sorts by; of numbers the largest comes first.
+_SORTED_BY = {
+    Sort.name: "task",
+    Sort.size: "stored_bytes",
+    Sort.bits: "bits_per_parameter",
+    Sort.nonzeros: "nonzeros",
+}
+
+
 @app.command("ls")
-def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
+def list_tasks(
+    bank: BankArgument,
+    patterns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="GLOB",
+            help="Only tasks whose names match, such as 'step-*'; repeatable.",
+            autocompletion=complete_task,
+        ),
+    ] = None,
+    sort: Annotated[
+        Sort | None,
+        typer.Option(help="By name, or by a number, the largest first."),
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order around.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List a bank's tasks."""
     opened = tvbank.open(bank)
     base_bytes = opened.layout.unit_bytes
@@ -38,7 +82,12 @@ def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
             "parent": task.parent,
         }
         for name, task in opened.items()
+        if matches(name, patterns)
     ]
+    if sort is not None:
+        rows.sort(key=lambda row: row[_SORTED_BY[sort]], reverse=sort is not Sort.name)
+    if reverse:
+        rows.reverse()
     chains = any(row["parent"] for row in rows)
     print_answer(
         as_json,
@@ -62,13 +111,28 @@ def list_tasks(bank: BankArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command("show")
-def show(bank: BankArgument, task: OptionalTask = None, as_json: JsonOption = False) -> None:
+def show(
+    bank: BankArgument,
+    task: OptionalTask = None,
+    patterns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unit",
+            metavar="GLOB",
+            help="Only units whose names match, such as '*.attention.*'; repeatable.",
+            autocompletion=complete_unit,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show a bank, or what is stored of each unit of a task."""
     opened = tvbank.open(bank)
-    if task is None:
-        _show_bank(opened, as_json)
+    if task is not None:
+        _show_task(opened[task], patterns, as_json)
+    elif patterns:
+        raise UsageError("--unit is of a task: name the task, too")
     else:
-        _show_task(opened[task], as_json)
+        _show_bank(opened, as_json)
 
 
 @app.command("verify")
@@ -129,11 +193,16 @@ def _show_bank(bank: tvbank.Bank, as_json: bool) -> None:
     print_answer(as_json, facts, ["", ""], rows)
 
 
-def _show_task(task: tvbank.Task, as_json: bool) -> None:
+def _show_task(task: tvbank.Task, patterns: list[str] | None, as_json: bool) -> None:
     from tvbank.bank.summary import inspect
 
-    units = list(inspect(task))
-    extras = {name: task.extras.record(name) for name in task.extras}
+    units = list(inspect(task, [name for name in task if matches(name, patterns)]))
+    extras = {n: task.extras.record(n) for n in task.extras if matches(n, patterns)}
+    if patterns and not units and not extras:
+        raise UsageError(
+            f"task {task.name!r} has no unit that matches {name_some(patterns)}: "
+            "`tvbank show` without --unit lists them"
+        )
     facts = {
         "task": task.name,
         "revision": task.revision,

@@ -8,8 +8,8 @@ import typer
 
 import tvbank
 from tvbank.cli._app import app
-from tvbank.cli._arguments import BankArgument, JsonOption
-from tvbank.cli._output import human_bytes, print_answer, say
+from tvbank.cli._arguments import BankArgument, JsonOption, complete_router
+from tvbank.cli._output import human_bytes, print_answer, print_json, say
 
 if TYPE_CHECKING:
     from tvbank.bank.routers import StoredRouter
@@ -21,7 +21,10 @@ def routers(
     remove: Annotated[
         str | None,
         typer.Option(
-            "--remove", metavar="NAME", help="Take a router out; `tvbank gc` frees its bytes."
+            "--remove",
+            metavar="NAME",
+            help="Take a router out; `tvbank gc` frees its bytes.",
+            autocompletion=complete_router,
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -30,6 +33,9 @@ def routers(
     opened = tvbank.open(bank)
     if remove is not None:
         opened.remove_router(remove)
+        if as_json:
+            print_json({"removed": remove})
+            return
         say(f"removed router {remove}; `tvbank gc {bank}` frees its bytes")
         return
     stored = [opened.stored_router(name) for name in opened.routers]

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank._shown import html_table
 from tvbank.errors import NonFiniteError, TaskExistsError, TaskNotFoundError, UsageError
 from tvbank.routing._confidence import posterior
 from tvbank.routing._examples import Examples, Floats, checked_rows, cluster, gather
@@ -243,6 +244,17 @@ class Router:
     @property
     def _kept(self) -> Examples:
         return Examples(self.tasks, self.keys, self.owners)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        facts = {
+            "features at": ", ".join(name or "(before the classifier)" for name in self.recipe.at),
+            "width": self.width,
+            "neighbours": self.neighbours,
+            "inputs of no task": "rejected" if self.rejects else "not rejected",
+        }
+        keys = np.bincount(self.owners, minlength=len(self.tasks)).tolist()
+        return html_table("Router", facts, ("task", "keys"), zip(self.tasks, keys, strict=True))
 
     def __repr__(self) -> str:
         return (

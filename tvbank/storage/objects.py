@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import random
 import secrets
 import time
@@ -40,6 +41,8 @@ from tvbank.storage._storage import (
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
+
+_log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
@@ -320,6 +323,7 @@ class ObjectStorage(Storage):
             key_parts(key, self.location)
         check_process()
         for tried in range(_TRIES):
+            _log.debug("%s: %s %s%s", self.location, verb, key, ", again" if tried else "")
             try:
                 if self._before_first is not None:
                     self._before_first()

@@ -9,6 +9,7 @@ from typing import NoReturn, final
 
 import torch
 
+from tvbank._shown import html_table, human_bytes
 from tvbank.bank.bank import Bank, as_bank
 from tvbank.errors import CorruptionError, UsageError
 from tvbank.naming import Names
@@ -279,6 +280,15 @@ class Switch:
             for task in self._cache.path(name, shared):
                 task.pack()
             self._cache.trim()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        active = self.active
+        if isinstance(active, dict):
+            active = ", ".join(f"{task}={weight:g}" for task, weight in active.items())
+        facts = {"bank": self._bank.location, "active": "the base" if active is None else active}
+        rows = [(task, human_bytes(size)) for task, size in self.resident.items()]
+        return html_table("Switch", facts, ("in memory", "bytes") if rows else (), rows)
 
     def __repr__(self) -> str:
         return f"Switch({self._bank.location!r}, active={self.active!r})"
