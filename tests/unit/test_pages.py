@@ -49,8 +49,10 @@ def services(page, folder):
                 "HF_ENDPOINT": hub.url,
                 "HF_TOKEN": TOKEN,
                 "HF_HOME": str(folder / "hf"),
+                "HF_HUB_OFFLINE": "0",  # which tests that make models set
             }
-            stack.enter_context(mock.patch("huggingface_hub.constants.HF_HUB_DISABLE_XET", True))
+            for name, value in (("HF_HUB_DISABLE_XET", True), ("HF_HUB_OFFLINE", False)):
+                stack.enter_context(mock.patch(f"huggingface_hub.constants.{name}", value))
         if "https://models.example.org" in text:
             server = stack.enter_context(servers.FileServer(folder))
             instead["https://models.example.org"] = server.url
