@@ -6,21 +6,20 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tvbank._progress import Listener
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress import Compressor, Entries, Pairs
 from tvbank.compress.budget.target import Target
-from tvbank.compress.budget.tolerance import Found, check_search, search
+from tvbank.compress.budget.tolerance import Evaluate, Found, Searching, check_search
 from tvbank.compress.lossy import is_float
 from tvbank.compress.protocol import Each
 from tvbank.errors import UsageError
@@ -49,7 +48,7 @@ _MASK = "attention_mask"
 
 @final
 @dataclass(frozen=True, eq=False)
-class FlexSwitch(Compressor):
+class FlexSwitch(Searching):
     """Learned sparsity, bit widths and scales ([F] Eq. 6-15), from unlabelled examples.
 
     The compressed model learns to give the logits of the fine-tuned one. Only a few scalars a unit
@@ -122,7 +121,7 @@ class FlexSwitch(Compressor):
     tokenizer: Any = None
     gradient_checkpointing: bool = False
     tolerance: str | None = None
-    evaluate: Callable[[Path], Any] | None = None
+    evaluate: Evaluate | None = None
     found: Found | None = None
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
@@ -177,11 +176,6 @@ class FlexSwitch(Compressor):
             described["outputs"] = self._weighted_outputs()
         return described if self.budget is None else described | {"budget": self.budget}
 
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """See ``Compressor.remarks``."""
-        return () if self.found is None else (str(self.found),)
-
     def _mask(self) -> str | None:
         """The input that masks tokens; the usual one need not be there."""
         named = isinstance(self.inputs, dict) and _MASK in self.inputs
@@ -212,24 +206,6 @@ class FlexSwitch(Compressor):
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""
         return is_float(tuned.dtype)
-
-    def settled(
-        self,
-        base: Any,
-        tuned: Any,
-        *,
-        chunk_length: int,
-        options: Mapping[str, Any],
-        progress: Listener = None,
-    ) -> Self:
-        """Look for the size that the tolerance allows; see ``Compressor.settled``.
-
-        Raises:
-            UsageError, CheckpointError: see ``tvbank.reporting.within_tolerance``.
-        """
-        if self.tolerance is None:
-            return self
-        return search(self, base, tuned, chunk_length, options, progress)
 
     def plan(self, pairs: Pairs) -> Compressor:
         """Learn; see ``Compressor.plan``.

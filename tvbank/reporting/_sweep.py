@@ -14,12 +14,10 @@ from tvbank._progress import Listener, listener
 from tvbank.bank.bank import Bank, create
 from tvbank.checkpoint import CheckpointSource
 from tvbank.compress import Compressor, Exact
+from tvbank.compress.budget.tolerance import Evaluate
 from tvbank.errors import CheckpointError, TvbankError
 from tvbank.merging import export
 from tvbank.reporting._points import Point, setting_of
-
-#: Called with the path of a full checkpoint, a safetensors file; a finite number, more is better.
-Evaluate = Callable[[Path], Any]
 
 _TASK = "task"
 

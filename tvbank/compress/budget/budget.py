@@ -8,19 +8,17 @@ predicted sizes, corrected by exact ones until the size is met.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Self, final
+from typing import Any, ClassVar, Final, Literal, final
 
 from numpy.typing import NDArray
 
-from tvbank._progress import Counter, Listener
+from tvbank._progress import Counter
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress.budget.allocate import ROUNDS, Allowance, allocate
 from tvbank.compress.budget.candidates import choices_of, of_each, survey
 from tvbank.compress.budget.target import Target
-from tvbank.compress.budget.tolerance import Found, check_search, search
+from tvbank.compress.budget.tolerance import Evaluate, Found, Searching, check_search
 from tvbank.compress.lossy import Planned, is_float
 from tvbank.compress.protocol import Compressor, Each, Entries, Pairs
 from tvbank.errors import UsageError
@@ -35,7 +33,7 @@ _LEAST: Final = 2**14
 
 @final
 @dataclass(frozen=True)
-class Budget(Compressor):
+class Budget(Searching):
     """The best that a size allows; a few seconds for a model of some ten million parameters.
 
     A LoRA adapter stays products of two thin matrices: its factors are turned to the singular
@@ -70,7 +68,7 @@ class Budget(Compressor):
 
     budget: str | None = None
     tolerance: str | None = None
-    evaluate: Callable[[Path], Any] | None = None
+    evaluate: Evaluate | None = None
     found: Found | None = None
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
@@ -117,32 +115,9 @@ class Budget(Compressor):
         """See ``Compressor.describe``."""
         return {"name": "budget", "budget": self._size}
 
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """See ``Compressor.remarks``."""
-        return () if self.found is None else (str(self.found),)
-
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""
         return is_float(tuned.dtype)
-
-    def settled(
-        self,
-        base: Any,
-        tuned: Any,
-        *,
-        chunk_length: int,
-        options: Mapping[str, Any],
-        progress: Listener = None,
-    ) -> Self:
-        """Look for the size that the tolerance allows; see ``Compressor.settled``.
-
-        Raises:
-            UsageError, CheckpointError: see ``tvbank.reporting.within_tolerance``.
-        """
-        if self.tolerance is None:
-            return self
-        return search(self, base, tuned, chunk_length, options, progress)
 
     def plan(self, pairs: Pairs) -> Compressor:
         """Choose what to keep of every unit; see ``Compressor.plan``.

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, final
+from pathlib import Path
+from typing import Any, Self, final
 
 from tvbank._lazy import from_above
 from tvbank._progress import Listener
+from tvbank.compress.protocol import Compressor
 from tvbank.errors import UsageError
+
+#: Called with the path of a full checkpoint; returns a finite number.
+Evaluate = Callable[[Path], Any]
 
 _AMOUNT = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([a-z]*)\s*")
 #: What a unit is in those of the evaluation, and whether less of what that returns is better.
@@ -98,19 +103,39 @@ def check_search(budget: str | None, tolerance: str | None, evaluate: Any) -> No
         )
 
 
-_Compressor = TypeVar("_Compressor")
+class Searching(Compressor):
+    """A compressor to a size, which is looked for if there is a tolerance in its place.
 
+    Attributes:
+        tolerance: see ``Budget``.
+        found: what the search found.
+    """
 
-def search(
-    compressor: _Compressor,
-    base: Any,
-    tuned: Any,
-    chunk_length: int,
-    options: Mapping[str, Any],
-    progress: Listener = None,
-) -> _Compressor:
-    """The compressor at the smallest size that its tolerance allows."""
-    found: _Compressor = from_above("reporting", "within_tolerance")(
-        compressor, base, tuned, chunk_length=chunk_length, options=options, progress=progress
-    )
-    return found
+    tolerance: str | None
+    found: Found | None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """See ``Compressor.remarks``."""
+        return () if self.found is None else (str(self.found),)
+
+    def settled(
+        self,
+        base: Any,
+        tuned: Any,
+        *,
+        chunk_length: int,
+        options: Mapping[str, Any],
+        progress: Listener = None,
+    ) -> Self:
+        """The compressor at the smallest size that its tolerance allows.
+
+        Raises:
+            UsageError, CheckpointError: see ``tvbank.reporting.within_tolerance``.
+        """
+        if self.tolerance is None:
+            return self
+        found: Self = from_above("reporting", "within_tolerance")(
+            self, base, tuned, chunk_length=chunk_length, options=options, progress=progress
+        )
+        return found
