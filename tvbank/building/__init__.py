@@ -6,7 +6,8 @@
 ``_director.py``   hands out jobs, gathers results, publishes finished tasks; the report
 ``_task.py``       one task: its jobs, the folder of their results, the revision they make
 ``_results.py``    results that an earlier build left, held to their jobs
-``_jobs.py``       what workers do, and the checkpoints that they keep open meanwhile
+``_sources.py``    the base and the fine-tunes as jobs carry them, kept open by workers
+``_jobs.py``       what workers do
 ``_workers.py``    the interface to workers; processes of this machine
 ``_worker.py``     the program of such a process
 ``_dask.py``       workers of a dask.distributed cluster

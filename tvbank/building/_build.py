@@ -23,7 +23,6 @@ from tvbank.bank.publish import refuse_existing
 from tvbank.bank.snapshot import read_layout, read_root_to_change
 from tvbank.building._director import BuildReport, Director
 from tvbank.building._jobs import (
-    Base,
     CheckBase,
     Failed,
     Job,
@@ -32,6 +31,7 @@ from tvbank.building._jobs import (
     Surveyed,
     unpack,
 )
+from tvbank.building._sources import Base
 from tvbank.building._task import BuiltTask, WorkFolder
 from tvbank.building._workers import LocalWorkers, Lost, Workers
 from tvbank.building.manifest import Manifest, PlannedTask, read_manifest

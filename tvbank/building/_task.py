@@ -30,12 +30,10 @@ from tvbank.bank.ahead import grouped
 from tvbank.bank.documents import FORMAT
 from tvbank.bank.writer import Prepared, RevisionWriter, Spool
 from tvbank.building._jobs import (
-    Base,
     Encoded,
     EncodeTask,
     EncodeUnits,
     Surveyed,
-    Tuned,
     Whole,
     needs_all,
     unpack,
@@ -46,6 +44,7 @@ from tvbank.building._results import (
     check_whole_tensors,
     most_bytes,
 )
+from tvbank.building._sources import Base, Tuned
 from tvbank.building.manifest import PlannedTask
 from tvbank.errors import StorageError, TvbankError
 from tvbank.layout import Digest, Layout

@@ -12,7 +12,8 @@ import tvbank
 from tvbank.bank.documents import ExtraRecord
 from tvbank.bank.writer import Spool
 from tvbank.building import _task, read_manifest
-from tvbank.building._jobs import Base, Encoded, Survey, Surveyed, Whole, pack, unpack
+from tvbank.building._jobs import Encoded, Survey, Surveyed, Whole, pack, unpack
+from tvbank.building._sources import Base
 from tvbank.building._task import BuiltTask, DamagedResultError, WorkFolder
 from tvbank.coding import encode_frame
 from tvbank.errors import StorageError

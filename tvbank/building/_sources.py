@@ -1,0 +1,189 @@
+"""The base and the fine-tunes as jobs carry them; workers keep their weights open between jobs."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from tvbank.adapters import Adapter, Bound, MergedAdapter, bind, open_adapter
+from tvbank.artefacts import identify_fine_tune, open_fine_tune
+from tvbank.bank.documents import JSON, decode_layout
+from tvbank.bank.encoder import Draft
+from tvbank.checkpoint import (
+    Checkpoint,
+    borrow_checkpoint,
+    open_checkpoint,
+)
+from tvbank.compress import Budget, Compressor
+from tvbank.errors import CheckpointError
+from tvbank.layout import Layout
+from tvbank.vector import BaseModel, FineTune, TaskVector, sort_tensors
+
+#: Bytes of the base's units that a worker keeps, so that most bases are read and checked once.
+_KEPT_BASE = 2**28
+
+#: Fine-tunes that a worker keeps open; jobs of one task come together.
+_KEPT_TUNED = 4
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base as every job carries it.
+
+    Attributes:
+        location: path or URL of its weights.
+        layout: the layout document, compressed by zlib.
+        sha256: digest of the layout document.
+        identity: of the weights' files when the build was begun; empty before that.
+    """
+
+    location: str
+    layout: bytes
+    sha256: str
+    identity: str = ""
+
+    @staticmethod
+    def of(location: str, layout: Layout) -> Base:
+        """Compress the layout document."""
+        return Base(location, zlib.compress(layout.document), layout.sha256)
+
+    def open(self) -> tuple[Layout, BaseModel]:
+        """The layout, and the base's weights beside it.
+
+        Raises:
+            CheckpointError: the weights cannot be read here.
+            BaseMismatchError: other names, shapes or element types; names the units.
+        """
+        return _open_base(self)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tune as every job of its task carries it.
+
+    Attributes:
+        checkpoint: path or URL of its weights.
+        base: what it was tuned from.
+        compressor: what to keep of it.
+        replace_mismatched: whether units of another shape than the base's are kept whole.
+        identity: of the checkpoint when its task was begun; empty before that.
+        given: what an artefact's files lack, by name.
+        missing: units that it may lack: names and patterns.
+        names: its names for some of the bank's.
+        as_is: whether nobody chose the compressor: a LoRA adapter is kept without loss then.
+        exact: whether the compressor is: of what an adapter adds, the base's element type is kept.
+    """
+
+    checkpoint: str
+    base: Base
+    compressor: Compressor = field(compare=False)  # its fine-tune is opened once for all
+    replace_mismatched: bool
+    identity: str = ""
+    given: tuple[tuple[str, Any], ...] = ()
+    missing: tuple[str, ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
+    as_is: bool = False
+    exact: bool = False
+
+    @property
+    def budget(self) -> Budget | None:
+        """What a task of products may take; ``None`` if its factors stay as they are."""
+        return self.compressor if isinstance(self.compressor, Budget) and not self.as_is else None
+
+    @contextmanager
+    def products(self) -> Iterator[Bound | None]:
+        """The adapter that it is, if it is one and is kept as products; see ``Bank.add``.
+
+        Raises:
+            CheckpointError, UnitMismatchError, NonFiniteError, UsageError: as ``Bank.add``.
+        """
+        adapter = open_adapter(self.checkpoint)
+        if adapter is None:
+            yield None
+            return
+        with adapter:
+            bound = _bound(self, adapter)
+            stays = self.as_is or isinstance(self.compressor, Budget)
+            yield bound if stays and bound.products is not None else None
+
+    def identify(self) -> str:
+        """A digest that changes when its files are written anew.
+
+        Raises:
+            CheckpointError, StorageError: it cannot be read.
+        """
+        adapter = open_adapter(self.checkpoint)
+        if adapter is None:
+            return identify_fine_tune(self.checkpoint, dict(self.given))
+        with adapter:
+            return adapter.identity()
+
+    def sort(self) -> TaskVector:
+        """What is stored of the fine-tune; see ``sort_tensors``.
+
+        Raises:
+            CheckpointError, BaseMismatchError, UnitMismatchError: as there.
+        """
+        return sort_tensors(
+            _open_tuned(self), self.compressor.accepts, lossy=self.compressor.element == "float32",
+            replace_mismatched=self.replace_mismatched,
+        )  # fmt: skip
+
+    def draft(
+        self,
+        pool: ThreadPoolExecutor,
+        units: Iterable[str],
+        whole: Sequence[str],
+        metadata: JSON | None = None,
+    ) -> Draft:
+        """What a job writes of the fine-tune, as it was sorted; see ``Draft``."""
+        layout, base = self.base.open()
+        vector = TaskVector(_open_tuned(self), [layout.by_name[name] for name in units], whole)
+        return Draft(layout, base, vector, self.compressor, pool, metadata or {})
+
+    def check_identity(self) -> None:
+        """Compare the checkpoint with what it was when its task was begun.
+
+        Raises:
+            CheckpointError: it was written anew meanwhile.
+        """
+        if self.identify() != self.identity:
+            raise CheckpointError(
+                f"{self.checkpoint!r} was written anew while its task was built: leave it alone, "
+                "and build again"
+            )
+
+
+@lru_cache(1)
+def _open_base(base: Base) -> tuple[Layout, BaseModel]:
+    layout = decode_layout(zlib.decompress(base.layout))
+    return layout, BaseModel(layout, _open_weights(base), _KEPT_BASE)
+
+
+@lru_cache(1)
+def _open_weights(base: Base) -> Checkpoint:
+    return open_checkpoint(base.location)
+
+
+@lru_cache(_KEPT_TUNED)
+def _open_tuned(tuned: Tuned) -> FineTune:
+    layout, base = tuned.base.open()
+    weights = _open_weights(tuned.base)
+    if (adapter := open_adapter(tuned.checkpoint)) is not None:
+        merged = MergedAdapter(_bound(tuned, adapter), tuned.base.location, rounded=tuned.exact)
+        return FineTune(layout, base, merged)
+    checkpoint = open_fine_tune(tuned.checkpoint, weights, dict(tuned.given))
+    names = dict(tuned.names) or None
+    return FineTune(layout, base, checkpoint, names=names, missing=tuned.missing)
+
+
+def _bound(tuned: Tuned, adapter: Adapter) -> Bound:
+    """An adapter beside the layout of its base."""
+    adapter.refuse_beside(given=tuned.given, missing=tuned.missing, names=tuned.names)
+    location = tuned.base.location
+    return bind(adapter, tuned.base.open()[0], lambda: borrow_checkpoint(location))
