@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import shlex
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,12 +94,29 @@ def run_page(page: Path, *, instead: Mapping[str, str] | None = None, real: bool
     """
     module = types.ModuleType("__page__")  # where classes of the page say that they are defined
     sys.modules[module.__name__] = module
-    names = vars(module)
+    with _own_logging():
+        _run_blocks(page, vars(module), instead or {}, real)
+
+
+@contextlib.contextmanager
+def _own_logging() -> Iterator[None]:
+    """What a page sets of logging is undone after it."""
+    loggers = [logging.getLogger(), logging.getLogger("tvbank")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, (level, handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.handlers = handlers
+
+
+def _run_blocks(page: Path, names: dict[str, Any], instead: Mapping[str, str], real: bool) -> None:
     for block in blocks_of(page):
         if block.reason is not None or (not real and block.text.startswith("pip install ")):
             continue
         text = block.text
-        for old, new in (instead or {}).items():
+        for old, new in instead.items():
             text = text.replace(old, new)
         try:
             printed = _shell(text, block, real) if block.language == "sh" else _python(
@@ -109,7 +127,7 @@ def run_page(page: Path, *, instead: Mapping[str, str] | None = None, real: bool
         except BaseException as error:
             where = f"{block.page.name}, block at line {block.line}"
             raise BlockError(f"{where}: {type(error).__name__}: {error}") from error
-        for old, new in (instead or {}).items():
+        for old, new in instead.items():
             printed = printed.replace(new, old)
         if real:
             print(text + "\n" + printed, flush=True)
