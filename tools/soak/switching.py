@@ -42,7 +42,7 @@ class Patient:
         self.inputs = torch.randn(3, 3, 8, 8) if kind == "convolution" else torch.randn(3, 64)
         self.base = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
         tunes = {name: live.fine_tune(self.base, seed) for seed, name in enumerate("ab")}
-        self.bank = live.bank_of(self.base, tunes)
+        self.bank = live.bank_of(self.base, tunes, chunk_length=4096)  # exact ones given the base
         self.wanted: dict[str | None, Any] = {None: self.base}
         for name in self.bank:
             self.wanted[name] = live.exported(self.bank, name, self.base, folder)
