@@ -117,6 +117,7 @@ def _thresholds(merge: Merge, density: Fraction, across: Literal["task", "unit"]
 
     Raises:
         CorruptionError: what is stored is missing or damaged.
+        BaseMismatchError: the base has other weights, beside which frames cannot be decoded.
     """
     units = merge.layout.units
     thresholds: _Thresholds = {}
@@ -152,9 +153,10 @@ def _counts(
         block = partial(_block, base, merge.layout.chunk_length)
         job = partial(_count_frame, task, block, digit, prefix)
         frames = task.frames(unit.name)
-        while some := list(islice(frames, _FRAMES_AHEAD)):
-            for part in merge.pool.map(job, some):
-                counts += part
+        with merge.base.blamed(unit.name):
+            while some := list(islice(frames, _FRAMES_AHEAD)):
+                for part in merge.pool.map(job, some):
+                    counts += part
     return counts
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 from typing import Any, final
@@ -152,9 +153,10 @@ class Measurement:
         }
         products = self._products(unit, having)
         chunks = self._chunks(unit, base, products)
-        while some := list(islice(chunks, _AHEAD)):
-            for found in pool.map(self._measure, some):
-                self._take(found, known)
+        with nullcontext() if self._base is None else self._base.blamed(unit.name):
+            while some := list(islice(chunks, _AHEAD)):
+                for found in pool.map(self._measure, some):
+                    self._take(found, known)
         if seen is not None and self._base is not None:
             self._base.check(unit.name, seen.result())
         for number, (counts, squares) in known.items():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import Checkpoint, TensorSpec
-from tvbank.errors import BaseMismatchError, name_units
+from tvbank.errors import BaseMismatchError, CorruptionError, name_units
 from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
 from tvbank.naming import Names, named_as
 from tvbank.vector.pairing import Pairing
@@ -74,6 +75,21 @@ class BaseModel:
         """
         kept = self._kept.get(name)
         return self._pairing.read(name) if kept is None else kept
+
+    @contextmanager
+    def blamed(self, name: str) -> Iterator[None]:
+        """Within, a fault is put down to a unit's weights, which were not checked, if it is theirs.
+
+        Frames that are given the base's weights look damaged beside others.
+
+        Raises:
+            BaseMismatchError: in place of a ``CorruptionError``: the unit has other weights.
+        """
+        try:
+            yield
+        except CorruptionError:
+            self.read(name)
+            raise
 
     def read_early(self, name: str) -> NDArray[Any]:
         """As ``read_unchecked``, of a unit that is to be read again; see ``Pairing.read_early``."""

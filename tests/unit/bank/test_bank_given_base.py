@@ -96,8 +96,22 @@ def test_another_base_is_refused_by_its_digest_before_anything_is_written(banks,
         bank["given"].to_dense(base=other)
     with pytest.raises(BaseMismatchError):
         bank["given"]["w"].to_sparse(other["w"])
-    with pytest.raises(BaseMismatchError):
-        tvbank.merge(bank, {"given": 0.5}, base=other)
+    for method in (tvbank.TaskArithmetic(), tvbank.Ties(density=0.1), tvbank.Dare(drop=0.5)):
+        with pytest.raises(BaseMismatchError):
+            tvbank.merge(bank, {"given": 0.5}, base=other, method=method)
+    for read in (
+        lambda: tvbank.report(bank, base=other),
+        lambda: list(bank["given"].patches(other)),
+        lambda: bank.state_dict("given", base=other),
+        lambda: bank.verify(base=other, prove=True),
+        lambda: bank.add("next", model("bfloat16", moves=2), parent="given", base=other),
+        lambda: tvbank.write_hf_delta(bank, "given", out=tmp_path / "weight_v000001", base=other),
+        lambda: tvbank.write_sparse(bank, "given", out=tmp_path / "sparse", base=other),
+    ):
+        with pytest.raises(BaseMismatchError):
+            read()
+    assert "next" not in bank
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("method", ["arithmetic", "ties", "dare"])
