@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from tvbank.bank.bank import Bank as Bank
     from tvbank.bank.bank import create as create
     from tvbank.bank.bank import open as open
+    from tvbank.bank.checking import Fault as Fault
     from tvbank.bank.copying import CopyReport as CopyReport
     from tvbank.bank.copying import copy as copy
     from tvbank.bank.gc import GcReport as GcReport
@@ -70,7 +71,6 @@ if TYPE_CHECKING:
     from tvbank.bank.repair import repair as repair
     from tvbank.bank.task import Task as Task
     from tvbank.bank.unit import Unit as Unit
-    from tvbank.bank.verify import Fault as Fault
     from tvbank.building import BuildReport as BuildReport
     from tvbank.building import build as build
     from tvbank.compress import Budget as Budget
@@ -123,7 +123,7 @@ _OWNERS = {
     "Dare": "merging",
     "DiffReport": "updates",
     "Exact": "compress",
-    "Fault": "bank.verify",
+    "Fault": "bank.checking",
     "Inspection": "inspection",
     "FlexSwitch": "flexswitch",
     "FollowReport": "updates",

@@ -217,7 +217,7 @@ def decoded(monkeypatch):
 
 
 def test_verifying_says_how_far_it_is_within_a_task(slow, decoded, monkeypatch):
-    monkeypatch.setattr("tvbank.bank.verify._PATIENCE", 0)
+    monkeypatch.setattr("tvbank.bank.checking._PATIENCE", 0)
     seen = []
     slow.verify(lambda done, total: seen.append((done, total)))
     assert len(decoded) == FRAMES
@@ -227,7 +227,7 @@ def test_verifying_says_how_far_it_is_within_a_task(slow, decoded, monkeypatch):
 
 
 def test_an_interrupt_waits_for_no_more_than_the_frames_under_way(slow, decoded, monkeypatch):
-    monkeypatch.setattr("tvbank.bank.verify._PATIENCE", 0)
+    monkeypatch.setattr("tvbank.bank.checking._PATIENCE", 0)
 
     def interrupt(done, total):
         raise KeyboardInterrupt

@@ -36,7 +36,8 @@
 ``routers.py``            routers as they are stored; ``router_documents.py`` their documents,
                          ``router_names.py`` the mapping of them
 ``bank.py``               ``Bank``, ``create`` and ``open``
-``verify.py``, ``gc.py``  finding faults, removing what no catalog names
+``checking.py``          finds the faults of one task; ``verify.py`` those of a bank
+``gc.py``                removes what no catalog names
 ``repair.py``             documents that other tools rewrote or removed, restored if proved;
                          ``rewritten.py`` what they were, ``rebuilt.py`` a lost catalog,
                          ``amended.py`` the bank as it would be

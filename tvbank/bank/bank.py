@@ -10,6 +10,7 @@ from tvbank._lazy import from_above
 from tvbank._progress import Counter, Listener, listener
 from tvbank._shown import html_table, human_bytes
 from tvbank.artefacts import refuse_as_base
+from tvbank.bank.checking import Fault
 from tvbank.bank.contents import Contents
 from tvbank.bank.documents import Catalog, decode_layout
 from tvbank.bank.gc import GRACE, GcReport, collect_garbage
@@ -23,7 +24,7 @@ from tvbank.bank.snapshot import (
     read_root_if_changed,
 )
 from tvbank.bank.task import Task
-from tvbank.bank.verify import Fault, verify
+from tvbank.bank.verify import verify
 from tvbank.bank.versions import newest
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import UsageError

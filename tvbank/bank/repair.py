@@ -21,6 +21,7 @@ from typing import final
 
 from tvbank._progress import Listener
 from tvbank.bank.amended import AmendedStorage
+from tvbank.bank.checking import Fault
 from tvbank.bank.documents import (
     LAYOUT,
     MAX_DOCUMENT_BYTES,
@@ -37,7 +38,7 @@ from tvbank.bank.products import products_documents
 from tvbank.bank.rebuilt import Rebuilder
 from tvbank.bank.rewritten import original_of, original_root
 from tvbank.bank.router_documents import RouterRevision, decode_router
-from tvbank.bank.verify import Fault, verify
+from tvbank.bank.verify import verify
 from tvbank.bank.zarr_documents import DELTA, MARKER, delta_document, markers
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import BankNotFoundError, CorruptionError, FormatError, StorageError, TvbankError
