@@ -164,3 +164,23 @@ def test_zeros_and_a_scale_of_zero_take_nothing():
     none = Components.of(np.ones((4, 2)), np.ones((2, 3)), 0.0)
     packed = share_bytes([zeros, none], lambda tried: len(tried), 10**6, map)
     assert packed == [None, None]
+
+
+def test_a_tolerance_finds_a_size_of_the_adapter(made, tmp_path):
+    from safetensors.torch import load_file
+
+    bank = tvbank.create(tmp_path / "bank", base=base_of(LLAMA))
+    base = {name: weight.detach() for name, weight in base_of(LLAMA).state_dict().items()}
+    wanted = made[0].state_dict("whole", base=base_of(LLAMA))
+
+    def score(path):
+        state = load_file(path)
+        lost = sum(float((wanted[name] - state[name]).square().sum()) for name in state)
+        return 1 - lost / sum(float((wanted[n] - base[n]).square().sum()) for n in state)
+
+    budget = tvbank.Budget(tolerance="5 points", evaluate=score)
+    task = bank.add("t", made[1], budget, base=base_of(LLAMA))
+    assert list(task.products)
+    assert task.stored_bytes < made[0]["whole"].stored_bytes
+    tvbank.export(bank, "t", base=base_of(LLAMA), out=tmp_path / "out.safetensors")
+    assert 0.95 <= score(tmp_path / "out.safetensors") < 1
