@@ -25,7 +25,7 @@ import torch
 import tvbank
 from tools import borrow_tests
 from tools.bench._measure import options, report, timed
-from tvbank.errors import BaseMismatchError, UsageError
+from tvbank.errors import BaseMismatchError, CorruptionError, UsageError
 
 borrow_tests()
 import disturbing  # noqa: E402
@@ -106,6 +106,8 @@ class Patient:
             self.switch.off() if request is None else self.switch.to(request)
         except (UsageError, BaseMismatchError):
             self.expect(written, f"what {what} wrote")
+        except CorruptionError as error:  # noticed too late: some of it was overwritten
+            self.fail("lost", f"{what} under {active} was found while decoding: {error}")
         else:
             self.fail("lost", f"{what} under {active} was not noticed")
         self.counts["writes"] += 1
