@@ -3,24 +3,20 @@
 Skipped where playwright or Chromium is not installed; CONTRIBUTING.md says how to run it.
 """
 
-import os
-import shutil
-
 import pytest
 import reported
 
 import tvbank
+from tools import chromium
 from tvbank.reporting import compare
 from tvbank.storage import MemoryStorage
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install playwright"
 )
-CHROMIUM = os.environ.get("TVBANK_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+CHROMIUM = chromium.find()
 if CHROMIUM is None:
-    pytest.skip("there is no Chromium: set TVBANK_CHROMIUM to one", allow_module_level=True)
+    pytest.skip(chromium.NONE, allow_module_level=True)
 
 
 @pytest.fixture(scope="module")

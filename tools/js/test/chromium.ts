@@ -2,8 +2,9 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 
-/** The name of a Chromium of this machine. */
-export const CHROMIUM = ["chromium", "chromium-browser", "google-chrome"].find((name) => {
+/** A Chromium of this machine: its name, or its path. */
+export const CHROMIUM = [process.env.TVBANK_CHROMIUM, "chromium", "chromium-browser", "google-chrome"].find((name) => {
+  if (!name) return false;
   try {
     execFileSync(name, ["--version"], { stdio: "ignore" });
     return true;

@@ -8,7 +8,7 @@ import { CHROMIUM, Page } from "./chromium.js";
 import { serve, type Server } from "./server.js";
 import { VECTORS } from "./vectors.js";
 
-const skip = CHROMIUM ? false : "there is no Chromium here";
+const skip = CHROMIUM ? false : "there is no Chromium: python -m tools.chromium FOLDER fetches one, TVBANK_CHROMIUM says where it is";
 
 let site: Server;
 let banks: Server;
