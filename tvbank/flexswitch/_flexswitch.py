@@ -89,6 +89,8 @@ class FlexSwitch(Searching):
         budget: stored size to end at, such as ``"0.3 bits/param"``, ``"1.5 MiB"`` or ``"1 %"`` of
             the base. The objective is then that of bytes, and the exact size is at most 1.5 %
             below, if there is so much to keep.
+        ablation: under the paper's objective, what is learned alone: ``"lgs"`` the gates and their
+            scale, over entries as they are, in 32 bits; ``"bas"`` the bit widths, of all entries.
         mask: the input [examples, tokens] that says which tokens count, where there is a row of
             logits for each: the loss is that of an average token. By default ``attention_mask``, if
             the inputs have it; ``None`` counts all.
@@ -123,6 +125,7 @@ class FlexSwitch(Searching):
     tolerance: str | None = None
     evaluate: Evaluate | None = None
     found: Found | None = None
+    ablation: Literal["lgs", "bas"] | None = None
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
@@ -133,6 +136,15 @@ class FlexSwitch(Searching):
             raise UsageError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
         if self.objective not in ("paper", "bytes"):
             raise UsageError(f"objective must be 'paper' or 'bytes', got {self.objective!r}")
+        if self.ablation not in (None, "lgs", "bas"):
+            raise UsageError(f"ablation must be 'lgs' or 'bas', got {self.ablation!r}")
+        if self.ablation is not None and (
+            self.objective != "paper" or self.budget is not None or self.tolerance is not None
+        ):
+            raise UsageError(
+                "ablation= belongs to the paper's objective: leave out budget=, tolerance= and "
+                "objective='bytes'"
+            )
         if self.budget is not None:
             Target.parse(self.budget)
         check_search(self.budget, self.tolerance, self.evaluate)
@@ -170,6 +182,8 @@ class FlexSwitch(Searching):
             "objective": self._charged,
             "examples": count_examples(self.inputs),
         }
+        if self.ablation is not None:
+            described["ablation"] = self.ablation
         if (mask := self._mask()) is not None:
             described["mask"] = mask
         if self.outputs is not None:
@@ -259,7 +273,7 @@ class FlexSwitch(Searching):
     def _relaxation(self, pairs: Pairs, weights: Weights) -> Relaxation:
         lam, described = float(self.lam), self.describe()
         if self._charged == "paper":
-            return PaperUnits(pairs, weights, lam, self.steps, described)
+            return PaperUnits(pairs, weights, lam, self.steps, described, self.ablation)
         goal = None
         if self.budget is not None:
             goal = Target.parse(self.budget).in_bytes(pairs.parameters, pairs.base_bytes)

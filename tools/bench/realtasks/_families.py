@@ -149,7 +149,9 @@ def load(folder: str | os.PathLike[str], family: str, *, tuned: bool = True) -> 
         raise FileNotFoundError(
             f"{base} is missing: python -m tools.bench realtasks build --out {folder}"
         )
-    tasks = {path.parent.name: _task(path.parent) for path in sorted(root.glob("*/data.npz"))}
+    tasks = {
+        path.parent.name: _task(path.parent) for path in sorted(root.glob("*/head.safetensors"))
+    }
     there = {name: task for name, task in tasks.items() if not tuned or task.tuned.is_file()}
     return FAMILIES[family](base, there)
 

@@ -186,7 +186,7 @@ class Levels:
 
 
 def constants(
-    extremes: Extremes, row: NDArray[np.float64], temperature: float
+    extremes: Extremes, row: NDArray[np.float64], temperature: float, gated: bool = True
 ) -> NDArray[np.float32]:
     """What the kernels need of a unit's scalars: float32 [22].
 
@@ -194,12 +194,15 @@ def constants(
         extremes: of a unit that is not empty.
         row: its scalars, float64 [7].
         temperature: ρ and ω, which follow the same schedule.
+        gated: otherwise M is one everywhere, whatever the thresholds.
     """
     table = np.zeros(CONSTANTS)
     for sign, logit in ((0, row[PLUS]), (1, row[MINUS])):
-        length = extremes.range(sign)[1]
+        length = extremes.range(sign)[1] if gated else 0.0
         table[2 * sign] = threshold(extremes, sign, logit) if length else _FAR
         table[2 * sign + 1] = _LOG2E / (temperature * (length or 1.0))
+    if not gated:
+        table[0] = -_FAR  # every entry is above it
     table[4] = extremes.greatest[1]
     table[5] = 2 ** WIDTHS[-1] / sum(extremes.greatest)
     weights = shares(row[LOGITS], temperature)

@@ -149,6 +149,61 @@ def reduce(base: Any, tuned: Any, gradient: Any, row: Any, sums: Any) -> None:
 
 
 @_kernel
+def soften_whole(base: Any, tuned: Any, scale: Any, row: Any, out: Any, sums: Any) -> None:
+    """As ``soften`` without a quantiser, LGS alone: base + softplus(κ)·M⊙τ ([F] Eq. 8)."""
+    t_plus, a_plus, t_minus, a_minus = row[0], row[1], row[2], row[3]
+    for start in range(0, base.size, _BLOCK):
+        old, new = base[start : start + _BLOCK], tuned[start : start + _BLOCK]
+        soft = out[start : start + _BLOCK]
+        gates = plus_slopes = minus_slopes = _ZERO
+        for i in range(old.size):
+            delta = new[i] - old[i]
+            there = _ZERO if delta == _ZERO else _ONE
+            plus = _open(delta - t_plus, a_plus)
+            minus = _open(-t_minus - delta, a_minus)
+            gate = (plus + minus) * there
+            soft[i] = old[i] + gate * delta * scale
+            gates += gate
+            plus_slopes += plus * (_ONE - plus) * there
+            minus_slopes += minus * (_ONE - minus) * there
+        sums[0] += gates
+        sums[1] += plus_slopes
+        sums[2] += minus_slopes
+
+
+@_kernel
+def reduce_whole(base: Any, tuned: Any, gradient: Any, row: Any, sums: Any) -> None:
+    """As ``reduce`` for ``soften_whole``: every Q(b), and Q_M, is τ."""
+    t_plus, a_plus, t_minus, a_minus = row[0], row[1], row[2], row[3]
+    for start in range(0, base.size, _BLOCK):
+        old, new = base[start : start + _BLOCK], tuned[start : start + _BLOCK]
+        slopes = gradient[start : start + _BLOCK]
+        mixed = g_plus = g_minus = _ZERO
+        for i in range(old.size):
+            delta = new[i] - old[i]
+            value = _ZERO if delta == _ZERO else slopes[i] * delta
+            plus = _open(delta - t_plus, a_plus)
+            minus = _open(-t_minus - delta, a_minus)
+            mixed += (plus + minus) * value
+            g_plus += value * plus * (_ONE - plus)
+            g_minus += value * minus * (_ONE - minus)
+        for place in range(4):
+            sums[place] += mixed
+        sums[4] += g_plus
+        sums[5] += g_minus
+
+
+@_kernel
+def harden_whole(delta: Any, row: Any, scale: Any) -> None:
+    """Multiply entries by softplus(κ) where the gate is above ½, and by zero elsewhere."""
+    t_plus, a_plus, t_minus, a_minus = row[0], row[1], row[2], row[3]
+    for i in range(delta.size):
+        entry = delta[i]
+        gate = _open(entry - t_plus, a_plus) + _open(-t_minus - entry, a_minus)
+        delta[i] = entry * scale if gate > _HALF else _ZERO
+
+
+@_kernel
 def count_open(base: Any, tuned: Any, row: Any) -> Any:
     """How many entries have a gate above ½."""
     t_plus, a_plus, t_minus, a_minus = row[0], row[1], row[2], row[3]

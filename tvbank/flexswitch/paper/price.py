@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ _MOST = max(WIDTHS)
 _COOLING: Final = 0.9
 _TIMES: Final = 50
 Rows = NDArray[np.float64]
+
+#: What is learned alone: gates (LGS) over entries as they are, or bit widths (BAS) of all entries;
+#: ``None`` for both.
+Part = Literal["lgs", "bas"] | None
 
 
 def temperature_at(step: int, steps: int) -> float:
@@ -31,8 +35,9 @@ def bits(rows: Rows, temperature: float) -> Rows:
 class PaperPrice:
     """Σ‖M‖₁/Σn + Σ w̄/(L·max W) ([F] Eq. 14); units without changes do not count in L."""
 
-    def __init__(self, sizes: Rows, changed: NDArray[np.bool_]) -> None:
-        """Take the entries of each unit, and which units have changed."""
+    def __init__(self, sizes: Rows, changed: NDArray[np.bool_], part: Part = None) -> None:
+        """Take the entries of each unit, which units have changed, and what alone is priced."""
+        self._gated, self._quantised = part != "bas", part != "lgs"
         self._entries = max(float(sizes.sum()), 1.0)
         self._changed, self._units = changed, max(int(changed.sum()), 1)
 
@@ -44,8 +49,9 @@ class PaperPrice:
             temperature: ρ and ω.
             gates: sums of M and of M±·(1 − M±) over each unit's entries, [units, 3].
         """
-        of_bits = self._changed / (self._units * _MOST)
-        total = float(gates[:, 0].sum()) / self._entries + float(bits(rows, temperature) @ of_bits)
+        of_bits = self._quantised * self._changed / (self._units * _MOST)
+        total = float(bits(rows, temperature) @ of_bits)
+        total += self._gated * float(gates[:, 0].sum()) / self._entries
         gradient = np.zeros((len(rows), SCALARS))
         for number, row in enumerate(rows):
             gradient[number, :2] = (

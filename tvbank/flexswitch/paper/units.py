@@ -28,13 +28,23 @@ from tvbank.flexswitch.paper.gates import (
     softplus,
     survey,
 )
-from tvbank.flexswitch.paper.kernels import count_open, harden, reduce, soften
-from tvbank.flexswitch.paper.price import PaperPrice, bits, bits_of, temperature_at
+from tvbank.flexswitch.paper.kernels import (
+    count_open,
+    harden,
+    harden_whole,
+    reduce,
+    reduce_whole,
+    soften,
+    soften_whole,
+)
+from tvbank.flexswitch.paper.price import PaperPrice, Part, bits, bits_of, temperature_at
 
 #: Adam's rates ([F]): thresholds and scale, then the logits of the widths.
 _RATES: Final = np.array([0.05] * 3 + [0.1] * (SCALARS - 3))
 #: What T-Switch drops of units that the loss does not depend on, if nothing at all was learned.
 _USUAL_DROP: Final = 0.9
+#: Bits of an entry that is kept as it is.
+_WHOLE: Final = 32
 _FINEST = 2 ** WIDTHS[-1]
 _LARGEST = float(np.finfo(np.float32).max)
 _TINIEST = float(np.finfo(np.float32).tiny)
@@ -45,8 +55,9 @@ class PaperUnits(Relaxation):
     """LGS and BAS under Eq. 14: gates that harden, a mixture of bit widths that becomes one."""
 
     def __init__(
-        self, pairs: Pairs, weights: Weights, lam: float, steps: int, described: Mapping[str, Any]
-    ) -> None:
+        self, pairs: Pairs, weights: Weights, lam: float, steps: int, described: Mapping[str, Any],
+        part: Part = None,
+    ) -> None:  # fmt: skip
         """Read every unit once.
 
         Args:
@@ -55,10 +66,12 @@ class PaperUnits(Relaxation):
             lam: λ, the weight of the loss.
             steps: of the run.
             described: name and settings of the compressor.
+            part: what is learned alone ([F]'s ablation); by default both.
 
         Raises:
             NonFiniteError: names the unit.
         """
+        self._part: Part = part
         self._weights, names = weights, weights.names
         surveyed = pairs.each(
             lambda number: survey(names[number], *weights.both(number)), range(len(names))
@@ -66,7 +79,7 @@ class PaperUnits(Relaxation):
         self._extremes: list[Extremes] = list(surveyed)
         self._sizes = np.array(weights.sizes, np.float64)
         self._changed = np.array([not each.empty for each in self._extremes], bool)
-        self._price = PaperPrice(self._sizes, self._changed)
+        self._price = PaperPrice(self._sizes, self._changed, part)
         self._lam, self._steps, self._described = lam, steps, described
         self._fixed_bytes = pairs.fixed_bytes
         self.state = State.start(initial(len(names)))
@@ -74,7 +87,11 @@ class PaperUnits(Relaxation):
         self._gradient = np.zeros((len(names), SCALARS))
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Base plus the soft entries of every unit: θ + M̃⊙Q_M(τ) ([F] Eq. 8, 12)."""
+        """Base plus the soft entries of every unit: θ + M̃⊙Q_M(τ) ([F] Eq. 8, 12).
+
+        θ + M̃⊙τ of LGS alone, θ + Q_M(τ) of BAS alone.
+        """
+        work = soften_whole if self._part == "lgs" else soften
         rows, table = self.state.rows, self._constants(self._heat)
         scales = np.array([softplus(row[KAPPA]) for row in rows], np.float32)
         sums: dict[tuple[int, int], NDArray[np.float64]] = {}
@@ -85,7 +102,7 @@ class PaperUnits(Relaxation):
                 out[:] = base
                 return
             gates = np.zeros(3)
-            soften(base, tuned, scales[number], table[number], out, gates)
+            work(base, tuned, scales[number], table[number], out, gates)
             sums[number, start] = gates
 
         made = self._weights.make(fill)
@@ -100,11 +117,12 @@ class PaperUnits(Relaxation):
             return
         self.state.reached[number] = True
         row, slopes = self.state.rows[number], flattened(gradient)
-        table = constants(self._extremes[number], row, self._heat)
+        table = constants(self._extremes[number], row, self._heat, self._part != "bas")
+        add = reduce_whole if self._part == "lgs" else reduce
 
         def work(start: int, stop: int) -> NDArray[np.float64]:
             sums = np.zeros(6)
-            reduce(*self._weights.block(number, start, stop), slopes(start, stop), table, sums)
+            add(*self._weights.block(number, start, stop), slopes(start, stop), table, sums)
             return sums
 
         parts = self._weights.over_blocks(number, work)
@@ -115,6 +133,8 @@ class PaperUnits(Relaxation):
         _, of_price = self._price.of(self.state.rows, self._heat, self._gates)
         total = self._gradient + of_price / self._lam
         total[~self._changed] = 0
+        if self._part == "bas":
+            total[:, KAPPA] = 0  # the scale is one of the gates'
         check_finite(total, self._weights.names, self.state.step)
         self.state.move(total, _RATES)
         self._gradient[:] = 0
@@ -123,6 +143,8 @@ class PaperUnits(Relaxation):
         """See ``Relaxation.estimate``; a gate that is half open counts as half an entry."""
         kept = np.minimum(self._gates[:, 0], self._sizes)
         widths = bits(self.state.rows, self._heat)
+        if self._part == "lgs":
+            widths = np.full_like(widths, _WHOLE)
         size = bits_of(self._sizes, self._changed, kept, widths).sum() / 8
         return Estimate(
             float(kept.sum()) / max(float(self._sizes.sum()), 1.0),
@@ -138,7 +160,7 @@ class PaperUnits(Relaxation):
         reached = self.state.reached & self._changed
         choices = {
             self._weights.names[number]: HardUnit.of(
-                self._extremes[number], self.state.rows[number], self._end
+                self._extremes[number], self.state.rows[number], self._end, self._part
             ).entries
             for number in np.flatnonzero(reached).tolist()
         }
@@ -160,7 +182,8 @@ class PaperUnits(Relaxation):
         """What the kernels need of all units, float32 [units, 22]."""
         table = np.zeros((len(self._extremes), CONSTANTS), np.float32)
         for number in np.flatnonzero(self._changed).tolist():
-            table[number] = constants(self._extremes[number], self.state.rows[number], heat)
+            row = self.state.rows[number]
+            table[number] = constants(self._extremes[number], row, heat, self._part != "bas")
         return table
 
     def _count_open(self, some: NDArray[np.bool_]) -> float:
@@ -185,21 +208,34 @@ class HardUnit:
         row: its scalars, float64 [7].
         temperature: ρ at the end.
         bits: width of the codes.
+        part: what was learned alone, if not both.
     """
 
     extremes: Extremes
     row: NDArray[np.float64]
     temperature: float
     bits: int
+    part: Part = None
 
     @staticmethod
-    def of(extremes: Extremes, row: NDArray[np.float64], temperature: float) -> HardUnit:
+    def of(
+        extremes: Extremes, row: NDArray[np.float64], temperature: float, part: Part = None
+    ) -> HardUnit:
         """The width with the largest logit; of equal logits the smallest width ([F] Eq. 15)."""
-        return HardUnit(extremes, row, temperature, WIDTHS[int(np.argmax(row[LOGITS]))])
+        return HardUnit(extremes, row, temperature, WIDTHS[int(np.argmax(row[LOGITS]))], part)
 
     def entries(self, delta: Difference) -> Entries:
         """The unit's entries: zero, or a value that has the sign of the difference."""
-        table = constants(self.extremes, self.row, self.temperature)
+        table = constants(self.extremes, self.row, self.temperature, self.part != "bas")
+        scale = np.float32(softplus(self.row[KAPPA]))
+
+        def whole(start: int, stop: int) -> NDArray[np.float32]:
+            block = delta.block(start, stop).copy()
+            harden_whole(block, table, scale)
+            return block
+
+        if self.part == "lgs":
+            return whole
         first, values = self.values()
         divisor = _FINEST // 2**self.bits
 
