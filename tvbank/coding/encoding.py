@@ -21,7 +21,7 @@ AFFINE_LIMIT: Final = 8
 
 
 class Counted(Protocol):
-    """What is known of a chunk, at least."""
+    """The least that facts about a chunk tell: how far it extends and how many non-zeros it has."""
 
     @property
     def extent(self) -> int:

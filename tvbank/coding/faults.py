@@ -40,7 +40,7 @@ REASONS = (
 #: What decoders return of a frame that is to be given the base, where no base is at hand.
 NEEDS_BASE: Final = -2
 
-#: Why a codec, which sees nothing but the frame, cannot decode it.
+#: What the zarr codec, which is handed a frame and no base, says of a frame that needs the base.
 NO_BASE: Final = (
     "the codec tvbank.sass cannot decode this chunk: its task was stored given the base, and needs "
     "the base's weights beside it. Read it with tvbank, bank[task].to_dense(base=...), or store it "
@@ -101,17 +101,17 @@ def raise_fault(code: int) -> None:
         raise fault(code)
 
 
-#: What was raised where only compiled code could have caught it, until it is raised again.
+#: Exceptions raised in Python that compiled code called, kept until ``raise_stopped`` raises one.
 _stopped: list[BaseException] = []
 
 
 def note_stopped(error: BaseException) -> None:
-    """Keep what stopped a decoder, for whoever hears that it did not come to its end."""
+    """Keep the exception that stopped a decoder; ``raise_stopped`` raises it after the loop."""
     _stopped.append(error)
 
 
 def raise_stopped() -> None:
-    """Raise what stopped a decoder since the last call, if anything did."""
+    """Raise the exception that stopped a decoder since the last call, if there is one."""
     if _stopped:
         error = _stopped[0]
         _stopped.clear()

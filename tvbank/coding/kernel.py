@@ -55,7 +55,7 @@ def _instruction(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Where the entry of an array lies: the arguments are the array and the index."""
+    """The address of an entry; the arguments are the array and the index."""
     proxy: Any = cgutils.create_struct_proxy
     array = proxy(signature.args[0])(context, builder, arguments[0])
     return builder.gep(array.data, [arguments[1]])
@@ -74,7 +74,7 @@ def _load_word(typing: Any, data: Any, byte: Any) -> Any:
 
 @_instruction
 def _load_lanes(typing: Any, patterns: Any, index: Any) -> Any:
-    """Which of 64 entries of a uint32 array are not zero, as bits."""
+    """Bit i tells whether entry i of 64 entries of a uint32 array is not zero."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         lanes = ir.VectorType(ir.IntType(32), 64)

@@ -40,7 +40,8 @@ _STATE_BITS = np.uint64(32)
 
 @kernel
 def _spill(state: Any, limit: Any, words: Any, at: Any) -> Any:
-    # Written in any case, and kept if it was due: a branch here would be a guess each time.
+    # The word is always written, and ``at`` moves only if it was due: the processor could not
+    # predict a branch here.
     words[at - 1] = np.uint16(state & _WORD_MASK)
     due = state >= limit
     return state >> _WORD_BITS if due else state, at - np.int64(due)

@@ -236,4 +236,4 @@ def decode_base_blocks(
         list_ones(ones, 0, _ZERO, 0, count, count, out, are_many(count, extent))
     return (
         1 + code + 0 * room.size
-    )  # used after the loops, or numba would release the memory before them
+    )  # uses the array once more, so that numba keeps its memory until here

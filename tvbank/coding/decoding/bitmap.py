@@ -54,7 +54,7 @@ def _store_lanes(first: int, last: int) -> Callable[..., Any]:
 #: Store ``base`` plus the numbers of the 1 bits of a word, the 16 lowest, and the others; as many
 #: uint32 as that are written, whatever the word.
 _store_16, _store_48 = _store_lanes(0, 16), _store_lanes(16, 64)
-#: Whether the processor that numba compiles for can: AVX-512 VBMI2.
+#: Whether the processor that numba compiles for has this instruction (AVX-512 VBMI2).
 HAS_COMPRESS: Final = "+avx512vbmi2" in cpu_target.target_context.codegen().magic_tuple()[2]
 
 
@@ -119,7 +119,7 @@ def list_ones(
         (the word to go on with, ones listed).
     """
     if HAS_COMPRESS:
-        # A word has 64 ones at most, so that what is stored beyond its ones is stored over.
+        # Up to 64 numbers are stored a word; the next word overwrites those beyond its ones.
         while listed < wanted and listed + _BITS <= count:
             word = load_64(ones + _U(8 * word_at))
             here = np.int64(ones_in(word))

@@ -179,4 +179,4 @@ def decode_blocks(
         list_ones(ones, 0, phase, 0, count, count, out, are_many(count, extent))
     return (
         1 + code + 0 * room.size
-    )  # used after the loops, or numba would release the memory before them
+    )  # uses the array once more, so that numba keeps its memory until here

@@ -71,7 +71,8 @@ def decode_entries(
     for row in range(first, last):
         count = frames[row, NONZEROS]
         wide = positions + _U(8 * ends[row])
-        # In the upper half of their memory, from which they are taken before it is overwritten.
+        # Decoded as uint32 to the upper half of the row's int64 memory, then widened from the
+        # front: each is read before it is overwritten.
         narrow = wide + _U(4 * count)
         code = decode_positions(frames, row, narrow, tables)
         if not code:
@@ -112,7 +113,7 @@ def decode_dense(
         full = frames[row, MASK] == FULL and frames[row, MASK_BYTES] == 0
         full &= (
             frames[row, VALUES] != BASE_MAGNITUDES
-        )  # only with the positions can these frames be decoded
+        )  # the values of these frames cannot be decoded without positions
         code = 0 if full else decode_positions(frames, row, scratch, tables)
         patterns = chunk if full else scratch + _U(4 * count)
         if not code:

@@ -34,7 +34,7 @@ _KINDS: Final = (types.uint64, *4 * (types.int64,), *3 * (types.uint64,))
 _PROTOTYPE: Final = ctypes.CFUNCTYPE(
     ctypes.c_int64, ctypes.c_uint64, *4 * (ctypes.c_int64,), *3 * (ctypes.c_uint64,)
 )
-#: What loops have the addresses of must not be released.
+#: The compiled decoders: loops hold nothing but their addresses, so they are kept alive here.
 _kept: Final[list[Any]] = []
 
 
@@ -64,7 +64,7 @@ def _compiled_at_first_call(slot: int, decoder: Decoder) -> Callable[..., int]:
         try:
             _TABLES[slot] = address = compile_for_c(decoder, types.int64(*_KINDS))
             return int(_PROTOTYPE(address)(*arguments))
-        except BaseException as error:  # compiled code called this, and would only print it
+        except BaseException as error:  # compiled code calls this: what it raises would be lost
             note_stopped(error)
             return 0
 

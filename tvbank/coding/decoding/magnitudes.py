@@ -93,7 +93,7 @@ def read_law(x: Any, y: Any, z: Any, u: Any, at: Any, end: Any, words: Any, tabl
     buckets = table + _U(8 * _SLOT_WORDS)
     for bucket in range(BUCKETS):
         least, bits = bucket_start(_U(bucket), scale, origin)
-        # Beyond every int32 one is like another.
+        # A bucket beyond int32 is refused wherever it begins: ``_FAR`` stands for all of them.
         store_64(buckets + _U(8 * bucket), min(least, _FAR) | (bits << _BITS_AT))
     count, x, at = read_field(x, _COUNT, words, at)
     x, y, z, u = y, z, u, x
@@ -227,7 +227,7 @@ def decode_magnitudes(
     code = _close(states, at, end, low, bit, bits, beyond, zero)
     return (
         1 + code + 0 * room.size
-    )  # used after the loops, or numba would release the memory before them
+    )  # uses the array once more, so that numba keeps its memory until here
 
 
 def decode_base_magnitudes(

@@ -158,7 +158,7 @@ def _affine(
     code = _look_up(section, size, 64, parameter, at, levels.size, patterns)
     return (
         1 + code + 0 * levels.size
-    )  # used after the loop, or numba would release the memory before it
+    )  # uses the array once more, so that numba keeps its memory until here
 
 
 def _halves(

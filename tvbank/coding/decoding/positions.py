@@ -120,7 +120,7 @@ def _bitmap(
     ones = _U(0)
     for index in range(extent >> 6):
         ones += ones_in(load_64(section + _U(8 * index)))
-    # The word at the end has bits of what follows the section.
+    # The last word also has bits of what follows the section: they are not counted.
     rest = _U(0)
     if extent & 63:
         rest = load_64(section + _U(8 * (extent >> 6))) & ((_ONE << _U(extent & 63)) - _ONE)

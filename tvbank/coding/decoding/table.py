@@ -86,7 +86,7 @@ LAST: Final = 1
 FIRST_OLD: Final = 2
 LAST_OLD: Final = 3
 PART_COLUMNS: Final = 4
-#: What a counter of parts is set to when there is no point in going on.
+#: A counter of parts is set to this to stop all threads: no part has such a number.
 NO_MORE: Final = 1 << 40
 
 #: Bytes after a section that a load may touch.

@@ -22,9 +22,9 @@ _ONE, _LEAST = _U(1), _U(FIRST_STATE)
 _STRING_BITS, _CLASS_BITS = 20, 10
 #: Rows are put into bins by how much denser they are than their exponents say: four an octave.
 _BINS = 32
-#: Tables that entries are counted in by turns.
+#: Number of tables of counts that entries are counted in, in turn.
 _LANES = 4
-#: Entries that are cut into strings together.
+#: Entries that are put into their strings at once.
 _WINDOW = 64
 
 
@@ -34,7 +34,8 @@ def _count(
     cells: Any, ones: Any,
 ) -> None:  # fmt: skip
     """Count entries and non-zeros by class of row and exponent byte."""
-    # Neighbours are often equal: a table each, so that none waits for the count before it.
+    # Neighbouring entries often go to the same count. Each has a table of its own, so that the
+    # processor need not wait for the count before it.
     lanes = np.zeros((_LANES, cells.shape[0], BYTES), np.uint32)
     one = np.uint32(1)
     position: Any = 0
@@ -81,7 +82,7 @@ def _bin_rows(
         while place < stop:
             expected += shares[exponents[place]]
             place += 1
-        # In sixteenths of a non-zero, with half a one more on either side.
+        # (found + 1/2) / (expected + 1/2), in sixteenths: no division by zero for empty rows.
         ratio = ((16 * found[row] + 8) << 20) // ((expected >> 12) + 8)
         octave = 0
         while octave < 8 and ratio >> (16 + octave + 1):

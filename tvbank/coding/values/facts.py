@@ -181,7 +181,8 @@ class Values:
     @cached_property
     def step_symbols(self) -> NDArray[np.uint32]:
         """|v| − 1 of each int32 value: the symbols of Rice coded steps, uint32 [nonzeros]."""
-        signs = (self.patterns.view(np.int32) >> 31).view(np.uint32)  # all bits of a word, or none
+        # all bits of a negative value's sign word are 1, those of a positive one's 0
+        signs = (self.patterns.view(np.int32) >> 31).view(np.uint32)
         return (self.patterns ^ signs) - (signs + np.uint32(1))
 
     @cached_property

@@ -179,12 +179,13 @@ def choose_laws(steps: Any, classes: Any, scales: Any, origins: Any, laws: Any) 
 @kernel
 def _cut(steps: Any, classes: Any, scales: Any, origins: Any, symbols: Any, words: Any) -> None:
     """Write the symbol of each step to ``symbols`` (uint8), and low bits to ``words``."""
-    # Of small magnitudes, by class: the even one of its two symbols, and its low bits.
+    # Looked up for small magnitudes, [class, magnitude]: the symbol without its sign, and how many
+    # low bits there are.
     known = np.zeros((scales.size, _SMALL, 2), np.uint8)
     for each in range(scales.size):
         for magnitude in range(1, _SMALL):
             bucket, _, bits = bucket_of(_U(magnitude), scales[each], origins[each])
-            known[each, magnitude, 0] = np.uint8(_U(2) * bucket)  # none but the class's own counts
+            known[each, magnitude, 0] = np.uint8(_U(2) * bucket)  # read for this class's steps only
             known[each, magnitude, 1] = np.uint8(bits)
     pending = filled = _U(0)
     index = 0
