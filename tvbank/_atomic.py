@@ -3,7 +3,7 @@
 A temporary file beside the target is written, synced, renamed to the target, and the folder is
 synced. After a kill or a power failure the target is the old file or the new one.
 
-A killed writer leaves its temporary file. Whoever writes the same target next removes it: a writer
+A killed writer leaves its temporary file. The next writer of the same target removes it: a writer
 holds a lock (flock) on its temporary file as long as it lives, so one whose lock is free belongs to
 nobody. Where locks do nothing, a day without a write takes the lock's place.
 """

@@ -141,7 +141,7 @@ class Bank(NamedTuple):
             except NeedsBase:
                 header = read_header(chunk[:-4], length)
                 within = number * length + header.extent <= unit.size
-                require(within, "address", f"a non-zero behind the end of unit {unit.name!r}")
+                require(within, "address", f"a non-zero after the end of unit {unit.name!r}")
                 count += header.nonzeros
                 required |= {"frame-2", "given-base"}
         lacking = sorted(required - {*task.features})

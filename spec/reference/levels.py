@@ -22,7 +22,7 @@ class Chance:
 
 
 class RangeDecoder:
-    """Decisions and plain bits; bytes behind the end are 0."""
+    """Decisions and plain bits; bytes beyond the end are 0."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.used = data, 0

@@ -78,5 +78,5 @@ def unit_entries(unit: Tensor, layout: Layout, frames: Sequence[Frame | None]) -
             found.positions.extend(start + position for position in frame.positions)
             found.patterns.extend(frame.patterns)
     if found.positions and found.positions[-1] >= unit.size:
-        raise Invalid("address", f"a non-zero behind the end of unit {unit.name!r}")
+        raise Invalid("address", f"a non-zero after the end of unit {unit.name!r}")
     return found

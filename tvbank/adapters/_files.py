@@ -48,7 +48,7 @@ def model_of(module: str) -> str:
 
 
 def configurations(path: Path) -> dict[str, Any]:
-    """What diffusers puts into the header: options, each behind its model's name; mostly none.
+    """What diffusers puts into the header: options, each after its model's name; mostly none.
 
     Raises:
         CheckpointError: it is there and no JSON object.

@@ -36,7 +36,7 @@ _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 _PREFIX = "base_model.model."
 
-#: The parts of a module's change, behind its name; an adapter's name may stand in them.
+#: The parts of a module's change, as they follow its name; an adapter's name may stand in them.
 _PART = re.compile(
     r"\.(lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector|ia3_l|vera_lambda_b"
     r"|vera_lambda_d|oft_R|hada_w1_a|hada_w1_b|hada_w2_a|hada_w2_b|hada_t1|hada_t2|lokr_w1|lokr_w2"
@@ -63,7 +63,7 @@ class Adapter:
         whole: names of its tensors that stand instead of one of the base, by that one's name.
         shared: those that belong to no module, by name.
         alphas: of modules whose file says it beside their factors.
-        style: ``peft``, or who else writes files so.
+        style: the tool that writes files so, such as ``peft``.
         remarks: what the user should know of how it was read.
         projections: VeRA's two matrices, once they are known.
     """
@@ -237,7 +237,7 @@ def _open_url(url: str) -> Adapter | None:
     try:
         text = open_storage(folder).get(CONFIG, MAX_CONFIG_BYTES)
     except (ObjectNotFoundError, StorageError, UsageError):
-        return None  # whoever opens it as a checkpoint says what is wrong
+        return None  # opening it as a checkpoint says what is wrong
     config = parse_config(f"{folder}/{CONFIG}", text)
     return Adapter(place, config, open_checkpoint(f"{folder}/{_WEIGHTS[0]}"))
 
@@ -251,7 +251,7 @@ def _open_file(path: Path) -> Adapter | None:
     try:
         weights = open_checkpoint(path)
     except CheckpointError:
-        return None  # whoever opens it as a checkpoint says what is wrong
+        return None  # opening it as a checkpoint says what is wrong
     if not style_of(weights):
         weights.close()
         return None

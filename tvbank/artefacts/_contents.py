@@ -82,7 +82,7 @@ class Contents:
             with zipfile.ZipFile(self.path) as archive:
                 return any(name.endswith("data.pkl") for name in archive.namelist()[:2])
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
-            return True  # who opens it says what is wrong
+            return True  # opening it says what is wrong
 
     @cached_property
     def names(self) -> tuple[str, ...]:

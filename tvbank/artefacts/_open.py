@@ -191,7 +191,7 @@ def _path_of(source: CheckpointSource) -> Path | None:
     try:
         path.stat()
     except (OSError, ValueError):
-        return None  # who opens it says why
+        return None  # opening it as a checkpoint says why
     return path
 
 

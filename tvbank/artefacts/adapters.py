@@ -20,7 +20,7 @@ from tvbank.errors import CheckpointError
 _CONFIG = "adapter_config.json"
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
-#: Names that only adapters have, and who writes them so.
+#: Names that only adapters have, and the tool that writes them so.
 _TELLING = (
     (re.compile(r"\.lora_(down|up)\.weight$"), "LoRA (kohya)"),
     (

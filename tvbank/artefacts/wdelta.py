@@ -261,7 +261,7 @@ class Wdelta(Artefact):
 
     def _take(self, at: int, length: int) -> bytes:
         if length > self._end - at:
-            raise self._damaged("an array ends behind the file")
+            raise self._damaged("an array ends beyond the file")
         return self._data[at : at + length]
 
     def _damaged(self, what: str) -> CheckpointError:

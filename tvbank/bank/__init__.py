@@ -24,7 +24,7 @@
 ``whole.py``              fetches whole shards, and checks their digests
 ``frames.py``             frames as they are stored, of a unit or all of a task
 ``reader.py``             reads them by unit or by shard
-``room.py``               asks for memory before anything is decoded into it
+``allocating.py``         asks for memory before anything is decoded into it
 ``limits.py``             how much there is: of the machine, its groups, the process
 ``entries.py``            puts their entries together, sparse or dense
 ``revision.py``           reads a revision document, and holds it against the catalog

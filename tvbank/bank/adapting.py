@@ -74,11 +74,11 @@ def prepare_products(
         def taken(records: Sequence[ProductRecord]) -> int:
             return writer.bytes_with(records, described, compressor, metadata)
 
-        room = budget.room(
+        left = budget.bytes_beside(
             writer.parameters(covered), layout.unit_bytes, taken(()),
             f"the {len(bound.whole)} tensors that are kept whole", adapter.nbytes,
         )  # fmt: skip
-        products = fit_products(layout, products, taken, taken(()) + room, each)
+        products = fit_products(layout, products, taken, taken(()) + left, each)
     if products:
         writer.keep_products(products, described)
     return writer.finish([], covered, compressor, metadata)

@@ -30,7 +30,7 @@ from tvbank.errors import CorruptionError, FormatError
 from tvbank.layout import Layout, UnitRecord
 from tvbank.storage import Storage
 
-#: Seconds after which whoever waits for a unit hears how far it is.
+#: Seconds between two reports of progress while a unit is counted.
 _PATIENCE = 0.2
 
 
@@ -187,8 +187,8 @@ class TaskCheck:
 class _Counting:
     """The non-zeros of units, each frame decoded on its own, on all cores.
 
-    Whoever waits hears of what is done a few times a second; leaving it early, as by an
-    interrupt, takes no longer than the frames that are being decoded.
+    Progress is reported a few times a second. Leaving it early, as by an interrupt, waits for
+    no more than the frames that are being decoded.
 
     Attributes:
         required: the features that the frames of each unit that has been counted need.

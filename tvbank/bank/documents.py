@@ -137,8 +137,8 @@ class ExtraRecord(msgspec.Struct, frozen=True):
 class Revision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All about one revision of one task; ``objects`` are all but the shards.
 
-    ``adapter`` is what it was made from, for whoever writes it out as one again; ``state`` of an
-    exact task the SHA-256 of the weights of each unit that it changes, as they are after it.
+    ``adapter`` says what adapter it was made from, so that it can be written out again; ``state``,
+    of an exact task, has the SHA-256 of the new weights of each unit that it changes.
     """
 
     layout: Digest

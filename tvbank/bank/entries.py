@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.allocating import working_bytes, zeros, zeros_of_all
 from tvbank.bank.frames import StoredFrame, TaskFrames
 from tvbank.bank.reader import DeltaReader
-from tvbank.bank.room import room, rooms, working_bytes
 from tvbank.layout import UnitRecord
 
 #: Positions within a unit, int64 [nonzeros], ascending, and the entries there.
@@ -99,7 +99,7 @@ def _join(
     count = int(ends[-1])
     unit = repr(frames[0].unit.name) if len(table) else "nothing"
     what, remedy = f"what is not zero, from unit {unit} on,", "read frame by frame: Task.frames"
-    positions, entries = rooms(
+    positions, entries = zeros_of_all(
         [(count, np.dtype(np.int64)), (count, reader.dtype)], what, remedy,
         working_bytes(reader.chunk_length, int(table[:, EXTENT].max(initial=0))),
     )  # fmt: skip
@@ -132,7 +132,7 @@ def fill_all(
     starts = np.concatenate(
         (np.zeros(1, np.int64), np.cumsum([unit.size for unit in units], dtype=np.int64))
     )
-    dense = room(
+    dense = zeros(
         int(starts[-1]), reader.dtype, "all units, dense,", "read unit by unit, or to_sparse()",
         working_bytes(reader.chunk_length, max((unit.size for unit in units), default=0)),
     )  # fmt: skip

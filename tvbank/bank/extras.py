@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.bank.ahead import together
+from tvbank.bank.allocating import zeros
 from tvbank.bank.documents import ExtraRecord, ObjectRecord, Revision
-from tvbank.bank.room import room
 from tvbank.bank.snapshot import read_stored
 from tvbank.bank.zarr_documents import (
     DELTA,
@@ -150,7 +150,7 @@ class Extras(Mapping[str, NDArray[Any]]):
         read = together(self._storage.parallel, [partial(self._read, key) for key in keys])
         what, remedy = f"extra {name!r}", "Task.extras.record has its shape"
         beside = chunk_bytes(record)  # one at a time
-        whole = room(record.size, stored_dtype(record.dtype), what, remedy, beside)
+        whole = zeros(record.size, stored_dtype(record.dtype), what, remedy, beside)
         first = 0
         for key, data in zip(keys, read, strict=True):
             part = self._decode(data, record, key)  # the last one is padded
@@ -245,7 +245,7 @@ def decompress(data: bytes, size: int) -> NDArray[np.uint8]:
     if stated != size or size > len(data) * _LARGEST_RATIO:
         raise FormatError("extra", f"{len(data)} bytes state {stated} where {size} belong")
     what, remedy = "a chunk of an extra", "see Task.extras.record for its shape"
-    out = room(size, np.dtype(np.uint8), what, remedy)
+    out = zeros(size, np.dtype(np.uint8), what, remedy)
     try:
         _zstd().decode(data, out)
     except (RuntimeError, ValueError) as error:

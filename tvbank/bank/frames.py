@@ -42,7 +42,7 @@ class TaskFrames:
         chunks: int64 [frames], the number of each frame's chunk in the layout.
         units: int64 [frames], the index of each frame's unit in the layout.
         keys: the object of each shard.
-        shards: the bytes of each shard; whoever uses the table keeps them.
+        shards: the bytes of each shard, to be kept as long as the table is used.
         shard_of: int64 [frames], which of the shards each frame lies in.
         ranges: int64 [frames, 2], start and stop of each frame in its shard.
     """

@@ -16,15 +16,15 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.allocating import working_bytes, zeros
 from tvbank.bank.entries import Sparse, fill
 from tvbank.bank.frames import StoredFrame
 from tvbank.bank.reader import DeltaReader
-from tvbank.bank.room import room, working_bytes
 from tvbank.compress.exact import steps_between, take_steps
 from tvbank.dtypes import DTYPES
 from tvbank.layout import UnitRecord
 
-#: A frame of one task of a lineage, and who decodes it.
+#: A frame of one task of a lineage, and the reader that decodes it.
 Link = tuple[DeltaReader, StoredFrame]
 
 
@@ -115,7 +115,7 @@ def dense_over(lineage: Sequence[DeltaReader], unit: UnitRecord) -> NDArray[np.i
         CorruptionError: a frame violates the format; says task, unit and byte range.
         TooLargeError: there is not enough memory.
     """
-    total = room(
+    total = zeros(
         2 * unit.size, np.dtype(np.int32), f"unit {unit.name!r}, dense,", "read frame by frame",
         working_bytes(lineage[0].chunk_length, unit.size, threads=1),
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Objects that a writer finds in place: they count only if they are what was recorded.
 
 The key of an immutable object says what it should hold. What a disk, a tool or a person made of it
-since, only its bytes say: whoever would not write an object because it is there reads it first.
+since, only its bytes say: a writer that means to leave an object as it is reads it first.
 """
 
 from __future__ import annotations

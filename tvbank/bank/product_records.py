@@ -26,7 +26,7 @@ _PACKED_RANK = 2**16 - 1
 #: Keys of the objects with a revision's products, relative to its folder.
 PRODUCTS, PRODUCTS_CHUNK = "products/zarr.json", "products/c/0"
 
-#: Bytes of the checksum behind the factors of a product.
+#: Bytes of the checksum after the factors of a product.
 CHECKSUM = 4
 
 

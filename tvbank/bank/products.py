@@ -14,6 +14,7 @@ from typing import Any, NoReturn, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.allocating import working_bytes, zeros
 from tvbank.bank.documents import ObjectRecord, Revision
 from tvbank.bank.frames import StoredFrame
 from tvbank.bank.product_records import (
@@ -28,7 +29,6 @@ from tvbank.bank.product_records import (
     product_places,
     products_bytes,
 )
-from tvbank.bank.room import room, working_bytes
 from tvbank.bank.shard import crc32c
 from tvbank.bank.snapshot import missing, read_stored
 from tvbank.bank.zarr_documents import products_document
@@ -125,7 +125,7 @@ class Product:
         """
         what, remedy = f"unit {self.unit!r}, dense,", "Task.products has its factors"
         float32 = np.dtype(np.float32)
-        dense = room(self.size, float32, what, remedy, working_bytes(_BLOCK, self.size, threads=1))
+        dense = zeros(self.size, float32, what, remedy, working_bytes(_BLOCK, self.size, threads=1))
         for first in range(0, self.size, _BLOCK):
             stop = min(first + _BLOCK, self.size)
             dense[first:stop] = self.entries(first, stop)

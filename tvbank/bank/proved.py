@@ -19,7 +19,7 @@ STATE = "state"
 
 
 class Recording(Protocol):
-    """What of a task says what its weights are; ``Task`` is one."""
+    """A task, as far as it records what its weights are; ``Task`` is one."""
 
     @property
     def document(self) -> Revision:

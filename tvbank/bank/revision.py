@@ -37,7 +37,7 @@ def read_revision(storage: Storage, layout: Layout, task: str, entry: CatalogEnt
 
 
 def _stated(revision: Revision, layout: Layout) -> tuple[object, ...]:
-    """What a revision says of what the catalog says, too."""
+    """The members of a catalog entry that the revision document states as well."""
     replaced = tuple(extra.name for extra in revision.extras if extra.name in layout.by_name)
     return (
         revision.element, revision.shards, revision.nonzeros, replaced, revision.compressor,

@@ -12,6 +12,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.allocating import refuse_too_large
 from tvbank.bank.documents import (
     Catalog,
     ExtraRecord,
@@ -29,7 +30,6 @@ from tvbank.bank.publish import (
     refuse_existing,
     replace_root,
 )
-from tvbank.bank.room import refuse_too_large
 from tvbank.bank.router_documents import (
     CENTRE,
     KEYS,

@@ -104,7 +104,8 @@ class ParentState:
             block = flat[frame.first : frame.first + length]
             block[:] = self._parent.after(frame, block)
 
-        if name in self._parent:  # else it keeps the unit whole, and so does who starts from it
+        # Units that the parent keeps whole are kept whole by tasks that start from it, too.
+        if name in self._parent:
             list(self._pool.map(step, self._parent.frames(name)))
         return state
 

@@ -8,12 +8,12 @@ from typing import Any, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.bank.allocating import working_bytes, zeros
 from tvbank.bank.entries import Sparse, fill, join
 from tvbank.bank.frames import StoredFrame
 from tvbank.bank.lineage import dense_over, sparse_over
 from tvbank.bank.products import Products
 from tvbank.bank.reader import DeltaReader
-from tvbank.bank.room import room, working_bytes
 from tvbank.errors import BaseMismatchError
 from tvbank.layout import UnitRecord, fingerprint
 
@@ -114,7 +114,7 @@ class Unit:
         if (product := self._task.products.get(self.name)) is not None:
             return product.to_dense()
         what = f"unit {self.name!r}, dense,"
-        dense = room(
+        dense = zeros(
             self.size, self.dtype, what, "to_sparse() reads only what is not zero",
             working_bytes(self._reader.chunk_length, self.size, threads=1),
         )  # fmt: skip
@@ -124,7 +124,7 @@ class Unit:
     def _beside(self, base: NDArray[Any]) -> NDArray[np.int32]:
         """All entries, [size], decoded beside the base's weights."""
         what = f"unit {self.name!r}, dense,"
-        dense = room(
+        dense = zeros(
             self.size, self.dtype, what, "read frame by frame: Task.frames",
             working_bytes(self._reader.chunk_length, self.size, threads=1),
         )  # fmt: skip

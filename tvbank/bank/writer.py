@@ -129,7 +129,7 @@ class RevisionWriter:
 
         Args:
             products: of units of the layout that have no frames and are not kept whole.
-            adapter: what they were made from, for whoever writes it out again.
+            adapter: what they were made from, so that it can be written out again.
         """
         self._products, data = encode_products(self._layout, products)
         self._adapter = adapter

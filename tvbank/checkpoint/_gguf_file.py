@@ -160,7 +160,7 @@ class GgufFile:
         tensor = GgufTensor(name, dtype, shape, start + offset)
         nbytes = 0 if tensor.spec is None else tensor.spec.nbytes
         if tensor.start + nbytes > len(self.data):
-            raise self._damaged(f"tensor {name!r} ends behind the file: it is truncated")
+            raise self._damaged(f"tensor {name!r} ends beyond the file: it is truncated")
         return tensor
 
     def _text(self) -> str:
@@ -181,7 +181,7 @@ class GgufFile:
     def _skip(self, length: int) -> None:
         self._at += length
         if self._at > min(len(self.data), _HEADER_BYTES):
-            raise self._damaged("its header ends behind the file: it is truncated")
+            raise self._damaged("its header ends beyond the file: it is truncated")
 
     def _damaged(self, what: str) -> CheckpointError:
         return CheckpointError(f"{str(self._path)!r} is damaged ({what}); fetch it again")

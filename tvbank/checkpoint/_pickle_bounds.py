@@ -55,7 +55,7 @@ def objection_to(stream: IO[bytes], arrays: bool = False) -> str | None:
     """Follow one pickle until it ends, or until torch's unpickler would refuse it.
 
     Args:
-        stream: the pickle; afterwards it stands behind the last instruction that was followed.
+        stream: the pickle; afterwards it stands after the last instruction that was followed.
         arrays: whether it is read by the unpickler of numpy's arrays, which also knows some
             instructions of later protocols; what that does not know is an objection.
 

@@ -11,7 +11,7 @@ _END, _END_BYTES = b"PK\x05\x06", 22
 _LOCATOR, _LOCATOR_BYTES = b"PK\x06\x07", 20
 _LARGE_END, _LARGE_END_BYTES = b"PK\x06\x06", 56
 
-#: The longest comment behind a directory.
+#: The longest comment after a directory.
 _COMMENT_BYTES = 2**16
 
 

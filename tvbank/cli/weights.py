@@ -130,7 +130,7 @@ def export(
 ) -> None:
     """Write a task as a full safetensors checkpoint, or as a folder that from_pretrained loads.
 
-    With --as, as an update for those who have the version before. Of hf-delta, --set version=,
+    With --as, as an update of the version before. Of hf-delta, --set version=,
     base_version=, encoding=overwrite (default xor), checksums=blake3 or adler32 (default xxh3-128).
     """
     if rank is not None and layout != Layout.peft:

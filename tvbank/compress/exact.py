@@ -33,7 +33,7 @@ class Exact(Compressor):
         standalone: whether entries can be read by themselves, from zarr too. By default frames are
             given the weights that the entries start from, wherever that makes them smaller: by a
             quarter to a third, for updates of a training run. Export, merge and switches have
-            these weights; whoever reads entries passes ``base=``.
+            these weights; reading entries then takes ``base=``.
     """
 
     standalone: bool = False

@@ -108,7 +108,7 @@ class Compressor(ABC):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is worth telling whoever adds a task, in sentences."""
+        """What the user who adds a task should know, in sentences."""
         return ()
 
     def settled(

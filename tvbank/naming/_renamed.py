@@ -42,7 +42,7 @@ class RenamedCheckpoint(Checkpoint):
         """Name the tensors.
 
         Args:
-            inner: the checkpoint; it is closed by whoever opened it.
+            inner: the checkpoint; closing it is left to the caller.
             recipes: by new name; names of the checkpoint that none of them reads stay as they are.
         """
         self._inner = inner
@@ -93,4 +93,4 @@ class RenamedCheckpoint(Checkpoint):
         return made
 
     def _close(self) -> None:
-        """The checkpoint within belongs to whoever opened it."""
+        """Close nothing: the checkpoint within belongs to the caller that opened it."""

@@ -1,8 +1,8 @@
 """Whose turn it is: calls of one switch come one after the other, and blocks keep it to their end.
 
-A block belongs to the thread, and under ``asyncio`` to the task, that began it; whoever ends it may
-run elsewhere: generators and exit stacks are also closed by other threads, and by the collector of
-garbage. No lock is held while the code inside a block runs.
+A block belongs to the thread, and under ``asyncio`` to the task, that began it. It may be
+ended elsewhere: generators and exit stacks are also closed by other threads, and by the collector
+of garbage. No lock is held while the code inside a block runs.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def diff(
     those of another element type are in it whole.
 
     Args:
-        old: the checkpoint that those have who are to be brought forward; see ``open_checkpoint``.
+        old: the checkpoint that the update is to be applied to; see ``open_checkpoint``.
         new: the checkpoint that they are to have; it has all tensors of the old one.
         out: the file to write, whose name ends in ``.zip``.
         replace: whether to replace a file that exists.

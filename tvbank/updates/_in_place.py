@@ -1,7 +1,7 @@
 """A folder's shards replaced as one: new ones beside the old, then one rename of the index.
 
-Whoever opens the index meanwhile, or after a kill, finds the old state or the new one, whole. What
-is left over then is named in a journal, and removed when the folder is next patched.
+A reader that opens the index meanwhile, or after a kill, finds the old state or the new one, whole.
+What is left over then is named in a journal, and removed when the folder is next patched.
 """
 
 from __future__ import annotations

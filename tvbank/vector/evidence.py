@@ -72,8 +72,8 @@ def is_bare_difference(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> bo
     """Whether weights are no fine-tune but the difference of one from its base.
 
     The weights of a fine-tune are nearly those of its base. A difference is far smaller, and points
-    elsewhere. Both must hold of most units, and of no matrix the contrary: who prunes layers, or
-    begins them anew, leaves some as they were. No further pair is read after such a matrix.
+    elsewhere. Both must hold of most units, and of no matrix the contrary: a model of which layers
+    were pruned, or begun anew, has some as they were. No pair is read after such a matrix.
 
     Args:
         pairs: base and fine-tune of some units.

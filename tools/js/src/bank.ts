@@ -175,7 +175,7 @@ export class Bank {
   /** The last non-zero of a frame lies within its unit. */
   checkAddresses(unit: Unit, { chunk, header }: StoredFrame): void {
     if (chunk * this.layout.chunkLength + header.extent > unit.offset + unit.size) {
-      throw new Fault("address", `chunk ${chunk} has a non-zero behind the end of ${unit.name}`);
+      throw new Fault("address", `chunk ${chunk} has a non-zero after the end of ${unit.name}`);
     }
   }
 

@@ -22,7 +22,7 @@ class Chance {
   }
 }
 
-/** Decisions and plain bits; bytes behind the end are 0. */
+/** Decisions and plain bits; bytes beyond the end are 0. */
 class RangeDecoder {
   used = 0;
   private range = 2 ** 32 - 1;

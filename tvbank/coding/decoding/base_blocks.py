@@ -43,7 +43,7 @@ def _rows_of(width: Any, extent: Any) -> Any:
 
 
 @kernel
-def _room(width: Any, extent: Any) -> Any:
+def _words(width: Any, extent: Any) -> Any:
     """64-bit words that the decoder works in."""
     bits = 2 * (extent // 64 + 2) + _SLACK * _STRINGS
     return bits + 3 * _STRINGS + SEGMENTS + SLOTS // 2 + _rows_of(width, extent) // 8 + 2
@@ -114,15 +114,22 @@ def _visit(
 
 @kernel
 def _mark(
-    section: Any, size: Any, width: Any, extent: Any, count: Any, tables: Any, base: Any, room: Any
+    section: Any,
+    size: Any,
+    width: Any,
+    extent: Any,
+    count: Any,
+    tables: Any,
+    base: Any,
+    scratch: Any,
 ) -> Any:
-    """Decode a section to a bitmap at ``room``, bit p for position p; returns a code."""
+    """Decode a section to a bitmap at ``scratch``, bit p for position p; returns a code."""
     if size % 2 or size < 2 * STATE_WORDS:
         return MASK_SECTION
     words, end, at = section, _U(size // 2), _U(STATE_WORDS)
     mapped = extent // 64 + 2
-    ones = room
-    cells = room + _U(8 * (2 * mapped + _SLACK * _STRINGS))
+    ones = scratch
+    cells = scratch + _U(8 * (2 * mapped + _SLACK * _STRINGS))
     strings = cells + _U(8 * _STRINGS)
     bounds = strings + _U(8 * _STRINGS)
     table = bounds + _U(8 * (SEGMENTS + 1))
@@ -229,11 +236,11 @@ def decode_base_blocks(
     upper, shift = load_64(given), load_64(given + _EIGHT)
     if upper == _ZERO:
         return 1 + NEEDS_BASE
-    room = np.empty(_room(parameter, extent), np.uint64)
-    ones = _U(room.ctypes.data)
+    scratch = np.empty(_words(parameter, extent), np.uint64)
+    ones = _U(scratch.ctypes.data)
     code = _mark(section, size, parameter, extent, count, tables, (upper, shift), ones)
     if not code:
         list_ones(ones, 0, _ZERO, 0, count, count, out, are_many(count, extent))
     return (
-        1 + code + 0 * room.size
+        1 + code + 0 * scratch.size
     )  # uses the array once more, so that numba keeps its memory until here

@@ -44,7 +44,7 @@ def bitmap_words(width: Any, extent: Any) -> Any:
 
 
 @kernel
-def blocks_room(width: Any, extent: Any) -> Any:
+def blocks_words(width: Any, extent: Any) -> Any:
     """64-bit words that ``mark_blocks`` works in."""
     rows = _rows_of(width, extent)
     lines = 4 * (rows + 1) + 4 * (width + 1) + max(rows, width)
@@ -53,7 +53,7 @@ def blocks_room(width: Any, extent: Any) -> Any:
 
 @kernel
 def mark_blocks(
-    section: Any, size: Any, width: Any, extent: Any, count: Any, tables: Any, room: Any,
+    section: Any, size: Any, width: Any, extent: Any, count: Any, tables: Any, scratch: Any,
     weights: Any,
 ) -> Any:  # fmt: skip
     """Decode a section to a bitmap.
@@ -65,7 +65,7 @@ def mark_blocks(
         extent: entries up to the last non-zero, at least 1.
         count: number of non-zeros, at least 1.
         tables: what ``run_tables_address`` returns.
-        room: address of ``blocks_room`` words; the first ``bitmap_words`` become the bitmap.
+        scratch: address of ``blocks_words`` words; the first ``bitmap_words`` become the bitmap.
         weights: address of the chunk's float32 weights, whose cache lines at the positions are
             asked for, or None.
 
@@ -76,7 +76,7 @@ def mark_blocks(
     if size % 2 or size < 2 * STATE_WORDS:
         return MASK_SECTION, _U(0)
     words, end, at = section, _U(size // 2), _U(STATE_WORDS)
-    ones = room
+    ones = scratch
     mapped = bitmap_words(width, extent)
     for index in range(mapped):
         store_64(ones + _U(8 * index), _U(0))
@@ -172,11 +172,11 @@ def decode_blocks(
     given: Any,
 ) -> Any:  # fmt: skip
     """The decoder of ``blocks``; see ``decoders``."""
-    room = np.empty(blocks_room(parameter, extent), np.uint64)
-    ones = _U(room.ctypes.data)
+    scratch = np.empty(blocks_words(parameter, extent), np.uint64)
+    ones = _U(scratch.ctypes.data)
     code, phase = mark_blocks(section, size, parameter, extent, count, tables, ones, None)
     if not code:
         list_ones(ones, 0, phase, 0, count, count, out, are_many(count, extent))
     return (
-        1 + code + 0 * room.size
+        1 + code + 0 * scratch.size
     )  # uses the array once more, so that numba keeps its memory until here

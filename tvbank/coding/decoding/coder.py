@@ -108,7 +108,7 @@ def read_classes(
         words: their address.
         count: number of classes, int64 from 2.
         lines: their number, int64.
-        table: address of room for a table.
+        table: where the table is written: its address.
         classes: address of as many bytes as there are lines; overwritten.
 
     Returns:

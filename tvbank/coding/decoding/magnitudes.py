@@ -216,17 +216,17 @@ def decode_magnitudes(
         return 1 + code
     words, at = section + _U(_HEAD), _U(STATE_WORDS)
     x, y, z, u = _states(words)
-    room = np.empty(_LAW_WORDS, np.uint64)
-    law = _U(room.ctypes.data)
+    scratch = np.empty(_LAW_WORDS, np.uint64)
+    law = _U(scratch.ctypes.data)
     x, y, z, u, at, shared = read_law(x, y, z, u, at, end, words, law)
     if at > end or not shared:
-        return 1 + (FRAME_TRUNCATED if at > end else TABLE) + 0 * room.size
+        return 1 + (FRAME_TRUNCATED if at > end else TABLE) + 0 * scratch.size
     states, at, bit, beyond, zero = _read_all(
         (x, y, z, u), at, end, words, law, low, bits, _U(count), out, None
     )
     code = _close(states, at, end, low, bit, bits, beyond, zero)
     return (
-        1 + code + 0 * room.size
+        1 + code + 0 * scratch.size
     )  # uses the array once more, so that numba keeps its memory until here
 
 
@@ -243,8 +243,8 @@ def decode_base_magnitudes(
         return 1 + code
     words, at = section + _U(_HEAD), _U(STATE_WORDS)
     x, y, z, u = _states(words)
-    room = np.empty(_BYTES + SEGMENTS * _LAW_WORDS, np.uint64)
-    by_byte = _U(room.ctypes.data)
+    scratch = np.empty(_BYTES + SEGMENTS * _LAW_WORDS, np.uint64)
+    by_byte = _U(scratch.ctypes.data)
     laws = by_byte + _U(8 * _BYTES)
     last, x, at = read_field(x, _FOUR, words, at)
     x, y, z, u = y, z, u, x
@@ -253,7 +253,7 @@ def decode_base_magnitudes(
         bound, x, at = read_field(x, _EIGHT, words, at)
         x, y, z, u = y, z, u, x
         if at > end or np.int64(bound) <= byte:
-            return 1 + (FRAME_TRUNCATED if at > end else TABLE) + 0 * room.size
+            return 1 + (FRAME_TRUNCATED if at > end else TABLE) + 0 * scratch.size
         while byte < np.int64(bound):
             store_64(by_byte + _U(8 * byte), laws + _U(8 * _LAW_WORDS * segment))
             byte += 1
@@ -264,13 +264,13 @@ def decode_base_magnitudes(
         law = laws + _U(8 * _LAW_WORDS * segment)
         x, y, z, u, at, shared = read_law(x, y, z, u, at, end, words, law)
         if at > end or not shared:
-            return 1 + (FRAME_TRUNCATED if at > end else TABLE) + 0 * room.size
+            return 1 + (FRAME_TRUNCATED if at > end else TABLE) + 0 * scratch.size
     states, at, bit, beyond, zero = _read_all(
         (x, y, z, u), at, end, words, laws, low, bits, _U(count), out,
         (positions, upper, shift, by_byte),
     )  # fmt: skip
     code = _close(states, at, end, low, bit, bits, beyond, zero)
-    return 1 + code + 0 * room.size
+    return 1 + code + 0 * scratch.size
 
 
 @kernel

@@ -77,7 +77,7 @@ class Budget(Searching):
         Target.parse(self._size)
         check_search(self.budget, self.tolerance, self.evaluate)
 
-    def room(
+    def bytes_beside(
         self,
         parameters: int,
         base_bytes: int,
@@ -85,7 +85,7 @@ class Budget(Searching):
         kept: str,
         adapter_bytes: int | None = None,
     ) -> int:
-        """Bytes for what is not fixed of a task.
+        """Bytes that the entries of a task may take: the size that is wanted, less what is fixed.
 
         Args:
             parameters: entries of all its units.
@@ -129,14 +129,14 @@ class Budget(Searching):
         if self.tolerance is not None:
             raise UsageError("a tolerance is looked for by bank.add: plan knows only sizes")
         kept_whole = f"the {len(pairs.whole)} tensors that are kept whole"
-        room = self.room(pairs.parameters, pairs.base_bytes, pairs.fixed_bytes, kept_whole)
+        left = self.bytes_beside(pairs.parameters, pairs.base_bytes, pairs.fixed_bytes, kept_whole)
         # Units are looked at once to survey them, then in up to so many rounds.
         work = Counter(pairs.progress, len(pairs.units) * (1 + ROUNDS), "units", "choosing")
         candidates = []
         for candidate in of_each(pairs, pairs.units, survey):
             candidates.append(candidate)
             work.advance()
-        allowance = Allowance.under(room)
+        allowance = Allowance.under(left)
         kept = allocate(candidates, allowance, pairs, work.advance)
         work.end()
         return Planned(self.describe(), choices_of(kept))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tvbank.coding.decoding.bitmap import are_many, list_ones
-from tvbank.coding.decoding.blocks import blocks_room, mark_blocks
+from tvbank.coding.decoding.blocks import blocks_words, mark_blocks
 from tvbank.coding.decoding.elements import (
     ADD,
     FLOAT32,
@@ -234,7 +234,7 @@ def _apply_frame(
         values = (patterns, signed, magnitude)
         if frames[row, MASK] != BLOCKS:
             return _add_all(frames, row, positions, weights, old, values, new, new, tables)
-        bitmap = np.empty(blocks_room(frames[row, MASK_PARAMETER], frames[row, EXTENT]), np.uint64)
+        bitmap = np.empty(blocks_words(frames[row, MASK_PARAMETER], frames[row, EXTENT]), np.uint64)
         ones = _U(bitmap.ctypes.data)
         fault, kept = _add_all(frames, row, positions, weights, old, values, new, ones, tables)
         return fault, kept + 0 * bitmap.size  # numba frees an array after its last use

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import tvbank
-from tvbank.bank import room as module
-from tvbank.bank.room import room, rooms, working_bytes
+from tvbank.bank import allocating as module
+from tvbank.bank.allocating import working_bytes, zeros, zeros_of_all
 from tvbank.errors import TooLargeError
 from tvbank.storage import MemoryStorage
 
@@ -32,17 +32,17 @@ def bank():
 
 def test_arrays_are_counted_together(there):
     there(12_000)
-    arrays = rooms([(1000, LONG), (1000, FLOAT)], "it", "wait")
+    arrays = zeros_of_all([(1000, LONG), (1000, FLOAT)], "it", "wait")
     assert [len(array) for array in arrays] == [1000, 1000]
     with pytest.raises(TooLargeError, match=r"it would take .* GiB, more .*: wait"):
-        rooms([(1000, LONG), (1001, FLOAT)], "it", "wait")
+        zeros_of_all([(1000, LONG), (1001, FLOAT)], "it", "wait")
 
 
 def test_what_is_taken_beside_counts(there):
     there(4100)
-    assert len(room(1000, FLOAT, "it", "wait", 100)) == 1000
+    assert len(zeros(1000, FLOAT, "it", "wait", 100)) == 1000
     with pytest.raises(TooLargeError):
-        room(1000, FLOAT, "it", "wait", 101)
+        zeros(1000, FLOAT, "it", "wait", 101)
 
 
 def test_decoding_takes_a_chunk_at_most():

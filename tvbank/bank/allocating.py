@@ -19,12 +19,12 @@ from tvbank.errors import TooLargeError
 _DECODER_BYTES = 16
 
 
-def room(size: int, dtype: np.dtype[Any], what: str, remedy: str, beside: int = 0) -> NDArray[Any]:
-    """An array of zeros; see ``rooms``."""
-    return rooms([(size, dtype)], what, remedy, beside)[0]
+def zeros(size: int, dtype: np.dtype[Any], what: str, remedy: str, beside: int = 0) -> NDArray[Any]:
+    """An array of zeros; see ``zeros_of_all``."""
+    return zeros_of_all([(size, dtype)], what, remedy, beside)[0]
 
 
-def rooms(
+def zeros_of_all(
     wanted: Sequence[tuple[int, np.dtype[Any]]], what: str, remedy: str, beside: int = 0
 ) -> list[NDArray[Any]]:
     """Arrays of zeros, whose pages cost memory only when they are written to.
@@ -51,7 +51,7 @@ def refuse_too_large(size_in_bytes: int, what: str, remedy: str) -> None:
     """Refuse what takes more memory than there is, of which the system may promise too much.
 
     Raises:
-        TooLargeError: see ``rooms``.
+        TooLargeError: see ``zeros_of_all``.
     """
     if size_in_bytes > _physical():
         raise _refusal(size_in_bytes, what, remedy)
