@@ -232,7 +232,7 @@ class Bank(Mapping[str, Task]):
         """
         self.storage.refuse_read_only()
         if fold:
-            from tvbank.bank.folding import remove_folded  # numba, with the codec
+            from tvbank.bank.folding import remove_folded  # imports numba, for the codec
 
             self._catalog = remove_folded(
                 self.storage, self.layout, name, lambda: self.base_source(base)
@@ -292,7 +292,7 @@ class Bank(Mapping[str, Task]):
         Raises:
             RouterNotFoundError: the bank has no router of that name.
         """
-        from tvbank.bank.routers import StoredRouter  # numcodecs, with the extras
+        from tvbank.bank.routers import StoredRouter  # imports numcodecs, for the extras
 
         return StoredRouter(self.storage, self._catalog, name)
 

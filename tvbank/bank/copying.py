@@ -234,7 +234,7 @@ class _Work:
             return [task.name for task in tasks if self._folded(task, model, replace)]
 
     def _folded(self, task: Task, base: BaseModel | None, replace: bool) -> bool:
-        from tvbank.bank.folding import fold  # numba, with the codec
+        from tvbank.bank.folding import fold  # imports numba, for the codec
         from tvbank.bank.writer import Spool
 
         layout, name = self._source.layout, task.name

@@ -25,7 +25,7 @@ Distance = Callable[[dict[str, torch.Tensor]], float]
 #: Steps after which the state is saved.
 SAVE_EVERY: Final = 25
 
-#: Of Adam.
+#: Adam's decay rates of both moments, and what keeps its divisor above zero.
 _DECAY_1, _DECAY_2, _EPSILON = 0.9, 0.999, 1e-8
 
 #: The arrays of a resume file; two are a SHA-256 in hexadecimal digits.

@@ -1,6 +1,7 @@
-"""Reading a resume file as one reads a stranger's: nothing is executed, nothing grows.
+"""Reading a resume file, which anybody may have made: nothing in it is executed.
 
-The file is what ``numpy.savez`` writes: a zip file of arrays, none of them compressed.
+No more memory is taken than its size. The file is what ``numpy.savez`` writes: a zip file of
+arrays, none of them compressed.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ def _clone(model: nn.Module) -> nn.Module:
             "without wrappers that hold locks, files or graphs"
         ) from error
     configured = getattr(clone, "config", None)
-    if getattr(configured, "use_cache", False):  # of generation: nothing here needs it
+    if getattr(configured, "use_cache", False):  # a cache serves generation only
         configured.use_cache = False  # type: ignore[union-attr]
     return clone.eval()
 

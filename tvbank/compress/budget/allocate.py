@@ -20,7 +20,7 @@ from tvbank.compress.protocol import PairedUnit, Pairs
 
 #: Prices that are tried with exact sizes.
 ROUNDS: Final = 12
-#: Of the logarithm of the price of a byte.
+#: The logarithm of the price of a byte lies between these.
 _CHEAP, _DEAR = -200.0, 200.0
 #: Steps of the bisection of a price.
 _STEPS = 50

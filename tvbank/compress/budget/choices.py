@@ -34,9 +34,9 @@ from tvbank.compress.lossy import Difference
 from tvbank.compress.protocol import Each
 
 # Chosen on the training data of seven fine-tunes of two models (docs/measured/budgets.md).
-#: r.
+#: r above.
 _RATIO: Final = 512.0
-#: How many times more an error harms that is no noise.
+#: How many times more an error that is no noise adds to t.
 _ALIKE: Final = 32.0
 
 #: Levels that are tried: as many as codes of so many bits distinguish, with their sign.
