@@ -76,7 +76,8 @@ ALLOWED = {
     },
     "updates": {
         "errors", "_atomic", "_atomic_folder", "_progress", "_lazy", "dtypes", "checkpoint",
-        "layout", "vector", "storage", "artefacts", "compress", "bank", "merging", "switching",
+        "layout", "naming", "vector", "storage", "artefacts", "compress", "bank", "merging",
+        "switching",
     },
     "routing": {"errors", "_imports", "_lazy", "_shown"},
     "autoswitch": {"errors", "_lazy", "naming", "storage", "bank", "switching", "routing"},
@@ -87,7 +88,7 @@ ALLOWED = {
     "inspection": {"errors", "_files", "checkpoint", "adapters", "artefacts", "bank"},
     "reporting": {
         "errors", "_atomic", "_progress", "_lazy", "_version", "dtypes", "checkpoint", "layout",
-        "vector", "storage", "coding", "compress", "bank", "merging", "routing",
+        "naming", "vector", "storage", "coding", "compress", "bank", "merging", "routing",
     },
     "testing": {"errors", "dtypes", "checkpoint", "coding", "vector"},
 }  # fmt: skip

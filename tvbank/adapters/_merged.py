@@ -12,6 +12,7 @@ from tvbank.adapters._low_rank import Bound
 from tvbank.checkpoint import Checkpoint, CheckpointSource, TensorSpec, borrow_checkpoint
 from tvbank.dtypes import DTYPES
 from tvbank.errors import NonFiniteError
+from tvbank.naming import Names
 from tvbank.vector import BaseModel
 
 
@@ -23,20 +24,23 @@ class MergedAdapter(Checkpoint):
     merging would write, and a lossy one is not coarser than it must be.
     """
 
-    def __init__(self, bound: Bound, base: CheckpointSource, *, rounded: bool) -> None:
+    def __init__(
+        self, bound: Bound, base: CheckpointSource, *, rounded: bool, names: Names | None = None
+    ) -> None:
         """Open the base; read nothing yet.
 
         Args:
             bound: the adapter beside the layout; the caller closes it.
             base: the weights.
             rounded: whether changed units are in the base's element type.
+            names: the base's name for each of the bank's, if the caller knows them.
 
         Raises:
             BaseMismatchError, CheckpointError: it is another base, or none.
         """
         self._opened = ExitStack()
         checkpoint = self._opened.enter_context(borrow_checkpoint(base))
-        self._bound, self._base = bound, BaseModel(bound.layout, checkpoint)
+        self._bound, self._base = bound, BaseModel(bound.layout, checkpoint, names=names)
         layout, adapter = bound.layout, bound.adapter
         tensors = {}
         for record in layout.records:

@@ -22,13 +22,12 @@ from tvbank.bank.publish import publish_task, refuse_existing
 from tvbank.bank.snapshot import find_task, read_root, read_root_to_change, refuse_later_minor
 from tvbank.bank.starting import parent_record, start_from
 from tvbank.bank.writer import Spool, prepare
-from tvbank.checkpoint import Checkpoint, CheckpointSource, borrow_checkpoint
+from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.compress import Budget, Exact
 from tvbank.compress.registry import COMPRESSORS
-from tvbank.errors import BaseMismatchError, TaskExistsError, UsageError
-from tvbank.layout import Layout
+from tvbank.errors import TaskExistsError, UsageError
 from tvbank.naming import Names
-from tvbank.vector import BaseModel, FineTune, Missing, sort_tensors
+from tvbank.vector import FineTune, Missing, base_beside, sort_tensors
 
 if TYPE_CHECKING:
     from tvbank.adapters import Adapter
@@ -106,7 +105,7 @@ def _add_weights(
         Spool() as spool,
         all_cores() as pool,
     ):
-        model = _base_model(bank.layout, base_checkpoint, wanted.names)
+        model = base_beside(bank.layout, base_checkpoint, wanted.names)
         fine_tune = FineTune(bank.layout, model, tuned, names=wanted.names, missing=wanted.missing)
         vector = sort_tensors(
             fine_tune, compressor.accepts,
@@ -156,24 +155,6 @@ def _add_adapter(
     exact = wanted.parent is not None if chosen is None else chosen.element == "int32"
     with MergedAdapter(bound, base(), rounded=exact) as merged:
         return _add_weights(bank, wanted, merged, base)
-
-
-def _base_model(layout: Layout, checkpoint: Checkpoint, names: Names | None) -> BaseModel:
-    """The base by its own names; where they lead nowhere, by those given of the fine-tune.
-
-    Raises:
-        BaseMismatchError: it is another, by either.
-    """
-    try:
-        return BaseModel(layout, checkpoint)
-    except BaseMismatchError:
-        if names is None:
-            raise
-        try:
-            return BaseModel(layout, checkpoint, names=names)
-        except UsageError:  # they are of the fine-tune only
-            pass
-        raise
 
 
 def _settled(

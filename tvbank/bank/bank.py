@@ -215,7 +215,12 @@ class Bank(Mapping[str, Task]):
         return task
 
     def remove(
-        self, name: str, *, fold: bool = False, base: CheckpointSource | None = None
+        self,
+        name: str,
+        *,
+        fold: bool = False,
+        base: CheckpointSource | None = None,
+        names: Names | None = None,
     ) -> None:
         """Take a task out of the catalog; ``gc`` frees its bytes.
 
@@ -225,6 +230,7 @@ class Bank(Mapping[str, Task]):
                 stay what they are, bit for bit; they get new revisions.
             base: the base's weights, to fold what was stored given them; by default those that
                 ``create`` was given.
+            names: what they call each of the bank's names, if no way is found; see ``export``.
 
         Raises:
             TaskNotFoundError: the bank has no task of that name.
@@ -235,7 +241,7 @@ class Bank(Mapping[str, Task]):
             from tvbank.bank.folding import remove_folded  # imports numba, for the codec
 
             self._catalog = remove_folded(
-                self.storage, self.layout, name, lambda: self.base_source(base)
+                self.storage, self.layout, name, lambda: self.base_source(base), names
             )
         else:
             self._catalog = remove_task(self.storage, self.layout, name)
@@ -329,6 +335,7 @@ class Bank(Mapping[str, Task]):
         base: CheckpointSource | None = None,
         *,
         prove: bool = False,
+        names: Names | None = None,
     ) -> list[Fault]:
         """Read and check every byte that the newest catalog names.
 
@@ -338,6 +345,7 @@ class Bank(Mapping[str, Task]):
                 without it their frames are checked by checksums and headers.
             prove: whether the weights that exact tasks make are compared with the digests that they
                 record of them; the base's are then needed, by default where ``create`` found them.
+            names: what they call each of the bank's names, if no way is found; see ``export``.
 
         Returns:
             The faults; an empty list if the bank is sound.
@@ -348,7 +356,8 @@ class Bank(Mapping[str, Task]):
         if base is None and not prove:
             return verify(self.storage, progress)
         with borrow_checkpoint(self.base_source(base)) as checkpoint:
-            return verify(self.storage, progress, BaseModel(self.layout, checkpoint), prove)
+            weights = BaseModel(self.layout, checkpoint, names=names)
+            return verify(self.storage, progress, weights, prove)
 
     def gc(self, grace: float = GRACE) -> GcReport:
         """Remove what the newest catalog does not name: removed and replaced tasks, debris.

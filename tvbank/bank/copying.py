@@ -33,6 +33,7 @@ from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import BankNotFoundError, BaseMismatchError, name_some
 from tvbank.layout import Layout
+from tvbank.naming import Names
 from tvbank.storage import Location, Storage, open_storage
 from tvbank.vector import BaseModel
 
@@ -70,6 +71,7 @@ def copy(
     replace: bool = False,
     fold: bool = False,
     base: CheckpointSource | None = None,
+    names: Names | None = None,
     progress: Listener = None,
 ) -> CopyReport:
     """Copy tasks between two banks of one base, on any stores, as they are stored.
@@ -88,6 +90,7 @@ def copy(
             tasks that start from the base, with the same weights: they are encoded anew.
         base: the base's weights, if ``fold`` meets tasks that were stored given what they start
             from; by default where ``create`` found them.
+        names: what they call each of the bank's names, if no way is found; see ``export``.
         replace: whether to replace tasks and routers of the same names. Those that are there in the
             same revision are then read, and what is damaged of them is repaired; otherwise they
             are left alone unread.
@@ -125,7 +128,7 @@ def copy(
     work = _Work(contents, storage, Counter(listener(progress), total))
     for name, entry in looked_at.items():
         work.task(name, entry, replace=replace)
-    made = work.folded(chained, base, replace=replace)
+    made = work.folded(chained, base, names, replace=replace)
     for router in routers:
         work.router(router, replace=replace)
     new = (*wanted, *made)
@@ -222,16 +225,21 @@ class _Work:
                 replace_root(self._target, self._source.layout, edit, sizes=sizes)
 
     def folded(
-        self, names: Iterable[str], base: CheckpointSource | None, *, replace: bool
+        self,
+        tasks: Iterable[str],
+        base: CheckpointSource | None,
+        names: Names | None,
+        *,
+        replace: bool,
     ) -> list[str]:
         """Write tasks without those that they start from; which were not there so already."""
-        tasks = [self._source.task(name) for name in names]
-        if not any(task.needs_base for task in tasks):
-            return [task.name for task in tasks if self._folded(task, None, replace)]
+        opened = [self._source.task(name) for name in tasks]
+        if not any(task.needs_base for task in opened):
+            return [task.name for task in opened if self._folded(task, None, replace)]
         source = recall_base(self._source.storage) if base is None else base
         with borrow_checkpoint(source) as checkpoint:
-            model = BaseModel(self._source.layout, checkpoint)
-            return [task.name for task in tasks if self._folded(task, model, replace)]
+            model = BaseModel(self._source.layout, checkpoint, names=names)
+            return [task.name for task in opened if self._folded(task, model, replace)]
 
     def _folded(self, task: Task, base: BaseModel | None, replace: bool) -> bool:
         from tvbank.bank.folding import fold  # imports numba, for the codec

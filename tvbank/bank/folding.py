@@ -31,6 +31,7 @@ from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.coding.header import GIVEN_BASE
 from tvbank.compress import Exact
 from tvbank.layout import Layout, UnitRecord
+from tvbank.naming import Names
 from tvbank.storage import MemoryStorage, Storage
 from tvbank.vector import BaseModel
 
@@ -134,7 +135,11 @@ def folded(task: Task, layout: Layout, weights: Weights | None = None) -> Task:
 
 
 def remove_folded(
-    storage: Storage, layout: Layout, name: str, base: Callable[[], CheckpointSource]
+    storage: Storage,
+    layout: Layout,
+    name: str,
+    base: Callable[[], CheckpointSource],
+    names: Names | None = None,
 ) -> Catalog:
     """Take a task out of the catalog, its steps folded into those of the tasks that start from it.
 
@@ -147,6 +152,7 @@ def remove_folded(
         name: of the task.
         base: says where the base's weights are; asked only if entries are given what they start
             from.
+        names: what they call each of the bank's names, if no way is found.
 
     Raises:
         TaskNotFoundError: the bank has no task of that name.
@@ -161,7 +167,8 @@ def remove_folded(
         weights: Weights | None = None
         if any(GIVEN_BASE in tasks[each].features for each in (name, *children(tasks, name))):
             checkpoint = stack.enter_context(borrow_checkpoint(base()))
-            weights = _start_of(storage, layout, tasks, name, BaseModel(layout, checkpoint), pool)
+            model = BaseModel(layout, checkpoint, names=names)
+            weights = _start_of(storage, layout, tasks, name, model, pool)
         for child in children(tasks, name):
             both = Task(storage, layout, child, tasks[child], ancestors={name: tasks[name]})
             spool = stack.enter_context(Spool())

@@ -17,6 +17,7 @@ import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import product
 from typing import final
 
 from tvbank._progress import Listener
@@ -43,6 +44,7 @@ from tvbank.bank.zarr_documents import DELTA, MARKER, delta_document, markers
 from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.errors import BankNotFoundError, CorruptionError, FormatError, StorageError, TvbankError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH, MAX_CHUNK_LENGTH, Layout, build_layout
+from tvbank.naming import by_names
 from tvbank.storage import Location, ObjectNotFoundError, Storage, open_storage
 from tvbank.storage.by_icechunk import IcechunkStorage
 
@@ -85,6 +87,7 @@ def repair(
     bank: Location,
     *,
     base: CheckpointSource | None = None,
+    names: Mapping[str, str] | None = None,
     revisions: Mapping[str, str] | None = None,
     dry_run: bool = False,
     progress: Listener = None,
@@ -97,6 +100,8 @@ def repair(
     Args:
         bank: where it is.
         base: the base's weights, of which a layout that is damaged or lost can be made again.
+        names: what they call each of the bank's names, where they differ. The base that
+            the bank was made of had its tensors in this one's order, or in that of their names.
         revisions: task or router -> the revision to take, or its first digits, where the catalog
             is lost and there are several.
         dry_run: whether to write nothing, and only say what would be done.
@@ -111,7 +116,7 @@ def repair(
     storage = open_storage(bank)
     _refuse_nothing(storage)
     with nullcontext() if dry_run else storage.exclusive():
-        work = _Repair(storage, base, dict(revisions or {}))
+        work = _Repair(storage, base, names, dict(revisions or {}))
         work.plan()
         backups = () if dry_run else work.write()
     faults = verify(work.amended if dry_run else storage, progress) if work.openable else [work.why]
@@ -145,9 +150,14 @@ class _Repair:
     """
 
     def __init__(
-        self, storage: Storage, base: CheckpointSource | None, revisions: dict[str, str]
+        self,
+        storage: Storage,
+        base: CheckpointSource | None,
+        names: Mapping[str, str] | None,
+        revisions: dict[str, str],
     ) -> None:
         self._storage, self._base, self._revisions = storage, base, revisions
+        self._names = names
         self.amended = AmendedStorage(storage)
         self._tag: str | None = None
         self.restored: list[Restored] = []
@@ -269,10 +279,13 @@ class _Repair:
         """The layout with this digest, made again of the base's weights."""
         if self._base is None:
             return None
-        for length in _chunk_lengths(self._storage):
+        # Files are in the order of their names: under others it is another, which is tried, too.
+        orders = (False, True) if self._names else (False,)
+        for length, ordered in product(_chunk_lengths(self._storage), orders):
             try:
                 with borrow_checkpoint(self._base) as checkpoint:
-                    document = build_layout(checkpoint, length).document
+                    renamed = by_names(checkpoint, self._names, ordered=ordered)
+                    document = build_layout(renamed, length).document
             except TvbankError as error:
                 self.unproved.append(f"no layout can be made of the base: {error}")
                 return None

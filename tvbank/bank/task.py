@@ -39,6 +39,7 @@ from tvbank.coding.header import GIVEN_BASE, FrameHeader
 from tvbank.errors import UnitNotFoundError
 from tvbank.folders import describe
 from tvbank.layout import Layout, UnitRecord
+from tvbank.naming import Names
 from tvbank.storage import Storage
 from tvbank.vector import BaseModel
 
@@ -185,11 +186,14 @@ class Task(Mapping[str, Unit]):
         for key, record in records.items():
             yield key, read_stored(self._storage, f"{self._folder}/{key}", record, self.name)
 
-    def to_dense(self, base: CheckpointSource | None = None) -> dict[str, NDArray[Any]]:
+    def to_dense(
+        self, base: CheckpointSource | None = None, *, names: Names | None = None
+    ) -> dict[str, NDArray[Any]]:
         """All entries of all units, by name, each in its shape; decoded on all cores.
 
         Args:
             base: the base's weights, for a task that ``needs_base``.
+            names: what they call each of the bank's names, if no way is found; see ``export``.
 
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
@@ -197,7 +201,7 @@ class Task(Mapping[str, Unit]):
             BaseMismatchError: another base; names the units that differ.
         """
         if self.needs_base and base is not None:
-            return dict(self._beside(base, Unit.to_dense))
+            return dict(self._beside(base, names, Unit.to_dense))
         if self._ancestors:
             with all_cores() as pool:
                 arrays = pool.map(lambda unit: unit.to_dense(), self.by_shard().values())
@@ -209,11 +213,14 @@ class Task(Mapping[str, Unit]):
                 dense[name][...] = product.to_dense()
             return dense
 
-    def to_sparse(self, base: CheckpointSource | None = None) -> dict[str, Sparse]:
+    def to_sparse(
+        self, base: CheckpointSource | None = None, *, names: Names | None = None
+    ) -> dict[str, Sparse]:
         """Positions and values of the entries that are not zero, by unit; see ``Unit.to_sparse``.
 
         Args:
             base: the base's weights, for a task that ``needs_base``.
+            names: what they call each of the bank's names, if no way is found; see ``export``.
 
         Raises:
             CorruptionError: what is stored is missing or damaged; says task, unit, byte range.
@@ -221,7 +228,7 @@ class Task(Mapping[str, Unit]):
             BaseMismatchError: another base; names the units that differ.
         """
         if self.needs_base and base is not None:
-            return dict(self._beside(base, Unit.to_sparse))
+            return dict(self._beside(base, names, Unit.to_sparse))
         if self._ancestors:
             with all_cores() as pool:
                 pairs = pool.map(lambda unit: unit.to_sparse(), self.by_shard().values())
@@ -232,11 +239,14 @@ class Task(Mapping[str, Unit]):
             return sparse | {name: each.to_sparse() for name, each in task.products.items()}
 
     def _beside(
-        self, base: CheckpointSource, read: Callable[[Unit, NDArray[Any]], _Read]
+        self,
+        base: CheckpointSource,
+        names: Names | None,
+        read: Callable[[Unit, NDArray[Any]], _Read],
     ) -> Iterator[tuple[str, _Read]]:
         """What is read of each unit beside its weights in the base."""
         with borrow_checkpoint(base) as checkpoint:
-            model = BaseModel(self._layout, checkpoint)
+            model = BaseModel(self._layout, checkpoint, names=names)
             for name, unit in self.by_shard().items():
                 yield name, read(unit, model.read_unchecked(name))
 
@@ -261,11 +271,14 @@ class Task(Mapping[str, Unit]):
         with all_cores() as pool, reader.ahead(pool):
             return reader.all_frames()
 
-    def patches(self, base: CheckpointSource | None = None) -> Iterator[Any]:
+    def patches(
+        self, base: CheckpointSource | None = None, *, names: Names | None = None
+    ) -> Iterator[Any]:
         """What the task changes of its base, as absolute values; see ``tvbank.patches``.
 
         Args:
             base: the base's weights; by default where ``create`` found them.
+            names: what they call each of the bank's names, if no way is found; see ``export``.
 
         Yields:
             Name, shape, element type, flat indices and values, as torch tensors.
@@ -276,7 +289,8 @@ class Task(Mapping[str, Unit]):
             CorruptionError: what is stored is missing or damaged.
         """
         source = recall_base(self._storage) if base is None else base
-        made: Iterator[Any] = from_above("updates", "patches_of")(self, self._layout, source)
+        patches_of = from_above("updates", "patches_of")
+        made: Iterator[Any] = patches_of(self, self._layout, source, names=names)
         return made
 
     def frames(self, unit: str) -> Iterator[StoredFrame]:

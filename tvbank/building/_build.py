@@ -97,7 +97,7 @@ def build(
         catalog = _open_or_make(storage, plan, hired)
         layout = read_layout(storage, catalog)
         location = plan.base if plan.base is not None else recall_base(storage)
-        base = _checked(Base.of(location, layout), hired)
+        base = _checked(Base.of(location, layout, plan.base_names), hired)
         director = Director(
             storage, layout, catalog.tasks, hired, folder, listener(progress, "tasks")
         )
@@ -214,6 +214,11 @@ def _open_or_make(storage: Storage, plan: Manifest, workers: Workers) -> Catalog
         base = plan.base
         if base is None:
             raise
+    if plan.base_names:
+        raise UsageError(
+            "the manifest's names are those of a base for a bank that is there: one that is made "
+            "has its base's own names: leave them out"
+        )
     refuse_occupied(storage)
     length = DEFAULT_CHUNK_LENGTH if plan.chunk_length is None else plan.chunk_length
     measured = _do(workers, MeasureBase(base, length), Measured)

@@ -40,17 +40,19 @@ class Base:
         layout: the layout document, compressed by zlib.
         sha256: digest of the layout document.
         identity: of the weights' files when the build was begun; empty before that.
+        names: its names for some of the bank's.
     """
 
     location: str
     layout: bytes
     sha256: str
     identity: str = ""
+    names: tuple[tuple[str, str], ...] = ()
 
     @staticmethod
-    def of(location: str, layout: Layout) -> Base:
+    def of(location: str, layout: Layout, names: tuple[tuple[str, str], ...] = ()) -> Base:
         """Compress the layout document."""
-        return Base(location, zlib.compress(layout.document), layout.sha256)
+        return Base(location, zlib.compress(layout.document), layout.sha256, names=names)
 
     def open(self) -> tuple[Layout, BaseModel]:
         """The layout, and the base's weights beside it.
@@ -162,7 +164,8 @@ class Tuned:
 @lru_cache(1)
 def _open_base(base: Base) -> tuple[Layout, BaseModel]:
     layout = decode_layout(zlib.decompress(base.layout))
-    return layout, BaseModel(layout, _open_weights(base), _KEPT_BASE)
+    names = dict(base.names) or None
+    return layout, BaseModel(layout, _open_weights(base), _KEPT_BASE, names=names)
 
 
 @lru_cache(1)
@@ -175,7 +178,10 @@ def _open_tuned(tuned: Tuned) -> FineTune:
     layout, base = tuned.base.open()
     weights = _open_weights(tuned.base)
     if (adapter := open_adapter(tuned.checkpoint)) is not None:
-        merged = MergedAdapter(_bound(tuned, adapter), tuned.base.location, rounded=tuned.exact)
+        merged = MergedAdapter(
+            _bound(tuned, adapter), tuned.base.location, rounded=tuned.exact,
+            names=dict(tuned.base.names) or None,
+        )  # fmt: skip
         return FineTune(layout, base, merged)
     checkpoint = open_fine_tune(tuned.checkpoint, weights, dict(tuned.given))
     names = dict(tuned.names) or None

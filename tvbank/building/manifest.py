@@ -4,6 +4,8 @@
 
     bank = "s3://models/bank"        # a folder or URL; made if nothing is there and base is given
     base = "base.safetensors"        # relative to the manifest; a URL is read by range
+names = "names.json"             # where a base calls the units of a bank that is there otherwise:
+                                 # a table, or a file that holds one; of a task likewise
 
     [defaults]                       # of all tasks that do not say otherwise
     method = "tswitch"
@@ -85,6 +87,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bank: _Place
     tasks: Annotated[dict[str, Any], Meta(min_length=1)]
     base: _Place | None = None
+    names: dict[str, str] | str | None = None
     chunk_length: Annotated[int, Meta(ge=1, le=MAX_CHUNK_LENGTH)] | None = None
     defaults: dict[str, Any] = {}
 
@@ -126,6 +129,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         chunk_length: of a bank that is made; None for the usual one.
         tasks: in the manifest's order.
         path: the manifest's file, if it is one.
+        base_names: the base's name for some of those of a bank that is there.
     """
 
     bank: str
@@ -133,6 +137,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     chunk_length: int | None
     tasks: tuple[PlannedTask, ...]
     path: Path | None
+    base_names: tuple[tuple[str, str], ...] = ()
 
 
 def read_manifest(source: str | os.PathLike[str] | Mapping[str, Any]) -> Manifest:
@@ -195,7 +200,16 @@ class _Reader:
             chunk_length=file.chunk_length,
             tasks=tasks,
             path=self._path,
+            base_names=self._base_names(file),
         )
+
+    def _base_names(self, file: _File) -> tuple[tuple[str, str], ...]:
+        try:
+            return self._names(file.names, "names")
+        except _ManifestError:
+            raise
+        except TvbankError as error:
+            raise self._problem(("names",), str(error)) from error
 
     def _task(self, name: str, content: Any, defaults: Settings) -> PlannedTask:
         where = ("tasks", name)

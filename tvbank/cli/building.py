@@ -220,10 +220,11 @@ def remove(
         typer.Option("--fold", help="Put its steps into those of the tasks that start from it."),
     ] = False,
     base: BaseOption = None,
+    names: NamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Remove a task from the catalog; `tvbank gc` frees its bytes."""
-    tvbank.open(bank).remove(task, fold=fold, base=base)
+    tvbank.open(bank).remove(task, fold=fold, base=base, names=names_given(names))
     if as_json:
         print_json({"removed": task})
         return

@@ -10,7 +10,15 @@ import typer
 
 from tvbank._progress import Bar
 from tvbank.cli._app import app
-from tvbank.cli._arguments import BankArgument, BaseOption, ForceOption, JsonOption, complete_task
+from tvbank.cli._arguments import (
+    BankArgument,
+    BaseOption,
+    ForceOption,
+    JsonOption,
+    NamesOption,
+    complete_task,
+    names_given,
+)
 from tvbank.cli._output import counted, human_bytes, print_json, say
 
 _Tasks = Annotated[
@@ -44,6 +52,7 @@ def copy(
         ),
     ] = False,
     base: BaseOption = None,
+    names: NamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a bank or some of its tasks between any two places; interrupted, it goes on again."""
@@ -52,8 +61,9 @@ def copy(
     start = time.monotonic()
     with Bar("copying") as progress:
         report = copy_tasks(
-            bank, target, tasks or None, replace=replace, fold=fold, base=base, progress=progress
-        )
+            bank, target, tasks or None, replace=replace, fold=fold, base=base,
+            names=names_given(names), progress=progress,
+        )  # fmt: skip
     if as_json:
         print_json(report)
         return

@@ -14,10 +14,12 @@ from tvbank.cli._app import AT_FAULT, app
 from tvbank.cli._arguments import (
     BankArgument,
     JsonOption,
+    NamesOption,
     OptionalTask,
     complete_task,
     complete_unit,
     matches,
+    names_given,
 )
 from tvbank.cli._output import (
     counted,
@@ -153,17 +155,21 @@ def verify(
             "it records; the base is --base, or where `init` found it.",
         ),
     ] = False,
+    names: NamesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read and check every byte of a bank; exit status 1 if anything is wrong."""
     from tvbank.bank.verify import verify as find_faults
     from tvbank.storage import open_storage
 
+    given = names_given(names)
+    if given and base is None and not prove:
+        raise UsageError("--names is of the base's weights: give --base, too, or --prove")
     with Bar("verifying") as progress:
         if base is None and not prove:
             faults = find_faults(open_storage(bank), progress)
         else:
-            faults = tvbank.open(bank).verify(progress, base, prove=prove)
+            faults = tvbank.open(bank).verify(progress, base, prove=prove, names=given)
     if as_json:
         print_json([dataclasses.asdict(fault) for fault in faults])
     else:

@@ -8,7 +8,7 @@ import typer
 
 from tvbank._progress import Bar
 from tvbank.cli._app import AT_FAULT, app
-from tvbank.cli._arguments import BankArgument, JsonOption, key_values
+from tvbank.cli._arguments import BankArgument, JsonOption, NamesOption, key_values, names_given
 from tvbank.cli._output import counted, print_json, say
 
 
@@ -23,6 +23,7 @@ def repair(
             "or lost.",
         ),
     ] = None,
+    names: NamesOption = None,
     revision: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,7 +46,10 @@ def repair(
 
     chosen = key_values("--revision", revision or [])
     with Bar("verifying") as progress:
-        report = restore(bank, base=base, revisions=chosen, dry_run=dry_run, progress=progress)
+        report = restore(
+            bank, base=base, names=names_given(names), revisions=chosen, dry_run=dry_run,
+            progress=progress,
+        )  # fmt: skip
     if as_json:
         print_json(report)
     else:

@@ -14,7 +14,14 @@ from tvbank._progress import Bar
 from tvbank.bank.outputs import refuse_within
 from tvbank.checkpoint import refuse_replacing
 from tvbank.cli._app import app
-from tvbank.cli._arguments import BaseOption, ForceOption, JsonOption, key_values
+from tvbank.cli._arguments import (
+    BaseOption,
+    ForceOption,
+    JsonOption,
+    NamesOption,
+    key_values,
+    names_given,
+)
 from tvbank.cli._output import human_bytes, print_table, say
 from tvbank.errors import UsageError
 from tvbank.folders import describe
@@ -48,6 +55,7 @@ def report(
             help="The fine-tune that a task was made of: then what was lost is known; repeatable.",
         ),
     ] = None,
+    names: NamesOption = None,
     density: Annotated[
         float, typer.Option(help="At which TIES would trim, in the maps of units.")
     ] = 0.2,
@@ -79,7 +87,7 @@ def report(
         raise UsageError(f"{output} exists: choose another file, or give --force to replace it")
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"{output}: there is no folder {output.parent}")
-    pairs = key_values("--tuned", tuned or [])
+    pairs, called = key_values("--tuned", tuned or []), names_given(names)
     found: Report | Change
     if new is None:
         bank = tvbank.open(place)
@@ -90,8 +98,9 @@ def report(
             _refuse(output, source)
         with Bar("looking") as progress:
             found = look_into(
-                bank, tasks=task, base=base, tuned=pairs, density=density, progress=progress
-            )
+                bank, tasks=task, base=base, tuned=pairs, density=density, names=called,
+                progress=progress,
+            )  # fmt: skip
     else:
         given = {"--task": task, "--base": base, "--tuned": tuned}
         if wrong := [name for name, value in given.items() if value]:
@@ -99,7 +108,7 @@ def report(
         _refuse(output, place)
         _refuse(output, new)
         with Bar("comparing") as progress:
-            found = compare(place, new, progress=progress)
+            found = compare(place, new, names=called, progress=progress)
     if output is not None:
         replace_file(output, found.html().encode(), sweep=True)
     written = [draw_pictures(found, svg, "svg")] if svg is not None else []

@@ -17,10 +17,12 @@ from tvbank.cli._arguments import (
     CheckpointArgument,
     GivenOption,
     JsonOption,
+    NamesOption,
     SetOption,
     flexswitch,
     given_values,
     key_values,
+    names_given,
 )
 from tvbank.cli._named import find_named
 from tvbank.cli._output import human_bytes, print_json, print_table, say
@@ -78,6 +80,7 @@ def sweep(
     ] = None,
     settings: SetOption = None,
     beside: GivenOption = None,
+    names: NamesOption = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -139,8 +142,9 @@ def sweep(
     ]
     with Bar("sweeping") as progress:
         found = run_sweep(
-            base, checkpoint, function, compressors, progress, _say, given_values(beside or [])
-        )
+            base, checkpoint, function, compressors, progress, _say, given_values(beside or []),
+            names_given(names),
+        )  # fmt: skip
     if as_json:
         print_json(_facts(found))
     else:

@@ -13,7 +13,14 @@ import typer
 import tvbank
 from tvbank._progress import Bar
 from tvbank.cli._app import AT_FAULT, app
-from tvbank.cli._arguments import BankArgument, BaseOption, ForceOption, JsonOption
+from tvbank.cli._arguments import (
+    BankArgument,
+    BaseOption,
+    ForceOption,
+    JsonOption,
+    NamesOption,
+    names_given,
+)
 from tvbank.cli._output import counted, human_bytes, print_json, say
 from tvbank.errors import StorageError, UsageError
 
@@ -30,6 +37,7 @@ def diff(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="UPDATE.zip", help="The update to write.")
     ],
+    names: NamesOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -37,7 +45,9 @@ def diff(
     from tvbank.updates import diff as write_diff
 
     with Bar("comparing") as progress:
-        report = write_diff(old, new, out=output, replace=force, progress=progress)
+        report = write_diff(
+            old, new, out=output, names=names_given(names), replace=force, progress=progress
+        )
     if as_json:
         print_json(report)
         return
@@ -70,6 +80,7 @@ def patch(
             "--in-place", help="Replace MODEL; a kill at any moment leaves the old or the new one."
         ),
     ] = False,
+    names: NamesOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,8 +89,9 @@ def patch(
 
     with Bar("patching") as progress:
         report = apply_patch(
-            model, update, out=output, in_place=in_place, replace=force, progress=progress
-        )
+            model, update, out=output, in_place=in_place, names=names_given(names), replace=force,
+            progress=progress,
+        )  # fmt: skip
     if as_json:
         print_json(report)
     elif report.already:
@@ -103,6 +115,7 @@ def follow(
         typer.Option(help="What the names of versions begin with; by default there is one series."),
     ] = None,
     base: BaseOption = None,
+    names: NamesOption = None,
     every: Annotated[float, typer.Option(help="Seconds between two looks.")] = 5.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
     force: ForceOption = False,
@@ -117,13 +130,14 @@ def follow(
 
     if not every > 0:
         raise UsageError(f"--every must be more than 0 seconds, got {every:g}")
-    opened = tvbank.open(bank)
+    opened, given = tvbank.open(bank), names_given(names)
     while True:
         try:
             with Bar("following") as progress:
                 report = follow_file(
-                    opened, output, base=base, prefix=prefix, replace=force, progress=progress
-                )
+                    opened, output, base=base, prefix=prefix, names=given, replace=force,
+                    progress=progress,
+                )  # fmt: skip
         except StorageError as error:
             if once:
                 raise

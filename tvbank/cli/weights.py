@@ -139,12 +139,9 @@ def export(
         _export_adapter(bank, task, output, base, rank, names_given(names), force, as_json)
         return
     if layout is not None:
-        if names:
-            raise UsageError(
-                "--names is of checkpoints and adapters: an update has the bank's names"
-            )
         given = key_values("--set", settings or [])
-        _export_update(layout, bank, task, output, base, after, given, force, as_json)
+        called = names_given(names)
+        _export_update(layout, bank, task, output, base, called, after, given, force, as_json)
         return
     for flag, value in (("--after", after), ("--set", settings)):
         if value:
@@ -193,6 +190,7 @@ def _export_update(
     task: str,
     output: str,
     base: str | None,
+    names: dict[str, str] | None,
     after: str | None,
     given: dict[str, str],
     force: bool,
@@ -205,7 +203,9 @@ def _export_update(
         if name not in known:
             raise UsageError(f"--as {layout} has no option {name!r}; {', '.join(known) or 'none'}")
     numbers = {n: int(v) if v.isdigit() else v for n, v in given.items() if "version" in n}
-    options: dict[str, Any] = {**given, **numbers, "base": base, "after": after, "replace": force}
+    options: dict[str, Any] = {
+        **given, **numbers, "base": base, "names": names, "after": after, "replace": force,
+    }  # fmt: skip
     write = write_hf_delta if layout == "hf-delta" else write_sparse
     report = write(bank, task, out=output, **options)
     if as_json:

@@ -24,15 +24,18 @@ from typing import TYPE_CHECKING
 
 from tvbank._lazy import lazy_exports
 from tvbank.naming._names import Names as Names
+from tvbank.naming._names import names_function as names_function
 from tvbank.naming._names import read_names as read_names
 from tvbank.naming._window import Part as Part
 from tvbank.naming._window import Window as Window
 
 if TYPE_CHECKING:
     from tvbank.naming._checkpoints import Named as Named
+    from tvbank.naming._checkpoints import by_names as by_names
     from tvbank.naming._checkpoints import named_as as named_as
     from tvbank.naming._locate import Located as Located
     from tvbank.naming._locate import locate as locate
+    from tvbank.naming._renamed import RenamedCheckpoint as RenamedCheckpoint
     from tvbank.naming._units import units_of as units_of
 
 __all__ = [
@@ -40,9 +43,12 @@ __all__ = [
     "Named",
     "Names",
     "Part",
+    "RenamedCheckpoint",
     "Window",
+    "by_names",
     "locate",
     "named_as",
+    "names_function",
     "read_names",
     "units_of",
 ]
@@ -52,6 +58,8 @@ __getattr__ = lazy_exports(
     {
         "Located": "_locate",
         "Named": "_checkpoints",
+        "RenamedCheckpoint": "_renamed",
+        "by_names": "_checkpoints",
         "locate": "_locate",
         "named_as": "_checkpoints",
         "units_of": "_units",

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
-from tvbank.checkpoint import Checkpoint
+from tvbank.checkpoint import Checkpoint, aligned_order
 from tvbank.errors import UsageError
 from tvbank.layout import Layout
 from tvbank.naming._architecture import Architecture, architectures
@@ -22,7 +22,7 @@ from tvbank.naming._window import Part, Window
 from tvbank.naming.meanings import is_constant_name
 from tvbank.naming.prefixes import names_of_units, other_prefixes, without_wrappers
 
-__all__ = ["Named", "named_as"]
+__all__ = ["Named", "by_names", "named_as"]
 
 #: Recipes by the names of the base.
 _Recipes = dict[str, Recipe]
@@ -91,6 +91,38 @@ def named_as(
         if any(table.is_unsaved(unit) for table in architecture.tables)
     )
     return Named(RenamedCheckpoint(checkpoint, recipes) if recipes else checkpoint, told, unsaved)
+
+
+def by_names(checkpoint: Checkpoint, names: Names | None, *, ordered: bool = False) -> Checkpoint:
+    """A checkpoint by other names where no layout says which there are.
+
+    Args:
+        checkpoint: of a base, mostly.
+        names: its name for each of those that it is to have; of none it is as it was.
+        ordered: whether its tensors come as a safetensors file of those names has them; else they
+            stay in its own order.
+
+    Raises:
+        UsageError: ``names`` is no mapping, or gives a name that the checkpoint has not.
+    """
+    if names is None:
+        return checkpoint
+    if not isinstance(names, Mapping):
+        raise UsageError(
+            f"names must be a mapping here, since no layout says which names there are, not "
+            f"{names!r}"
+        )
+    present = [*checkpoint.tensors, *checkpoint.tied]
+    ours = {
+        recipe.pieces[0][0]: name for name, recipe in _given(names, names, set(present)).items()
+    }
+    recipes = {ours.get(name, name): Recipe([(name, None)]) for name in present}
+    renamed = RenamedCheckpoint(checkpoint, recipes)
+    if not ordered:
+        return renamed
+    in_order = sorted(renamed.tensors.values(), key=lambda spec: spec.name)
+    first = [spec.name for spec in aligned_order(in_order)]
+    return RenamedCheckpoint(checkpoint, {name: recipes[name] for name in (*first, *recipes)})
 
 
 def _missing(units: Mapping[str, Collection[str]], present: Collection[str]) -> list[str]:

@@ -80,6 +80,13 @@ class RenamedCheckpoint(Checkpoint):
         recipe = self._recipes.get(self.tied.get(name, name))
         return None if recipe is None else self._inner.is_buffer(recipe.pieces[0][0])
 
+    def origin(self, name: str) -> str | None:
+        """The checkpoint's own name of a tensor; None of one that it has not, or not as it is."""
+        recipe = self._recipes.get(self.tied.get(name, name))
+        if recipe is None or recipe.shape is not None:
+            return None
+        return recipe.pieces[0][0]
+
     def _read(self, spec: TensorSpec) -> NDArray[Any]:
         recipe = self._recipes[spec.name]
         if recipe.window is not None:

@@ -19,6 +19,7 @@ from tvbank.checkpoint import CheckpointSource, borrow_checkpoint
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CheckpointError, TaskNotFoundError, UsageError, name_some
 from tvbank.layout import Layout
+from tvbank.naming import Names
 from tvbank.reporting._measure import Measurement, Subject
 from tvbank.reporting._places import place_of
 from tvbank.reporting._routers import routers_of
@@ -40,7 +41,7 @@ from tvbank.reporting.facts import (
     UnitFacts,
 )
 from tvbank.storage import Location
-from tvbank.vector import BaseModel, FineTune
+from tvbank.vector import BaseModel, FineTune, base_beside
 
 #: Tasks of which each two are compared, at most: memory is a chunk for each.
 PAIRED = 64
@@ -53,6 +54,7 @@ def report(
     base: CheckpointSource | None = None,
     tuned: Mapping[str, CheckpointSource] | None = None,
     density: float = 0.2,
+    names: Names | None = None,
     progress: Listener = None,
 ) -> Report:
     """Look into a bank: sizes, norms, encodings and their costs, overlaps, routers, provenance.
@@ -68,6 +70,8 @@ def report(
         tuned: the fine-tunes that tasks were made of, by name of the task: then what was lost is
             known. Needs the base.
         density: at which ``trimmed`` of each unit is counted, 0 < density <= 1.
+        names: what the fine-tunes call each of the bank's names, if no way is found, and the base
+            where its own lead nowhere: a mapping, or a function.
         progress: a ``Progress``, or a function that is called with entries done and in all.
 
     Raises:
@@ -86,7 +90,7 @@ def report(
         weights: BaseModel | None = None
         try:
             source = opened.base_source(base)
-            weights = BaseModel(layout, stack.enter_context(borrow_checkpoint(source)))
+            weights = base_beside(layout, stack.enter_context(borrow_checkpoint(source)), names)
         except (UsageError, CheckpointError) as error:
             if base is not None:
                 raise
@@ -95,7 +99,7 @@ def report(
                     error
                 )
             remarks.append(f"the base's weights are not at hand: {error}")
-        subjects = _subjects(opened, chosen, weights, given, stack)
+        subjects = _subjects(opened, chosen, weights, given, names, stack)
         paired = min(len(chosen), PAIRED)
         if paired < len(chosen):
             remarks.append(f"only the first {PAIRED} tasks are compared with each other")
@@ -145,6 +149,7 @@ def _subjects(
     tasks: Sequence[Task],
     base: BaseModel | None,
     tuned: Mapping[str, CheckpointSource],
+    names: Names | None,
     stack: ExitStack,
 ) -> list[Subject]:
     numbers = {task.name: number for number, task in enumerate(tasks)}
@@ -153,7 +158,7 @@ def _subjects(
         fine_tune = None
         if base is not None and task.name in tuned:
             checkpoint = stack.enter_context(borrow_checkpoint(tuned[task.name]))
-            fine_tune = FineTune(bank.layout, base, checkpoint, missing="base")
+            fine_tune = FineTune(bank.layout, base, checkpoint, names=names, missing="base")
         parent = None if task.parent is None else numbers[task.parent]
         subjects.append(Subject(task.own_steps().by_shard(), parent, fine_tune))
     return subjects

@@ -19,6 +19,7 @@ from tvbank.bank.ahead import all_cores, run_ahead
 from tvbank.checkpoint import Checkpoint, CheckpointSource, borrow_checkpoint
 from tvbank.dtypes import DTYPES
 from tvbank.layout import UnitRecord, build_layout
+from tvbank.naming import Names
 from tvbank.reporting._loops import distance
 from tvbank.reporting._places import place_of
 from tvbank.reporting._totals import finite, share
@@ -40,12 +41,19 @@ _BLOCK = 2**18
 _LOW, _FULL = 0.1, 0.5
 
 
-def compare(old: CheckpointSource, new: CheckpointSource, *, progress: Listener = None) -> Change:
+def compare(
+    old: CheckpointSource,
+    new: CheckpointSource,
+    *,
+    names: Names | None = None,
+    progress: Listener = None,
+) -> Change:
     """Say what of one checkpoint is otherwise in another, unit by unit.
 
     Args:
         old: the weights before, the base.
         new: those after, the fine-tune; its names may differ, see ``tvbank.naming``.
+        names: the new checkpoint's name for each of the old one's, if no way is found.
         progress: a ``Progress``, or a function that is called with bytes done and in all.
 
     Raises:
@@ -59,7 +67,7 @@ def compare(old: CheckpointSource, new: CheckpointSource, *, progress: Listener 
         _one_thread(),
     ):
         layout = build_layout(before)
-        tuned = FineTune(layout, BaseModel(layout, before), after)
+        tuned = FineTune(layout, BaseModel(layout, before), after, names=names)
         counter = Counter(listener(progress), layout.unit_bytes)
         pairs = [
             unit

@@ -17,6 +17,7 @@ from tvbank.compress import Compressor, Exact
 from tvbank.compress.budget.tolerance import Evaluate
 from tvbank.errors import CheckpointError, TvbankError
 from tvbank.merging import export
+from tvbank.naming import Names
 from tvbank.reporting._points import Point, setting_of
 
 _TASK = "task"
@@ -66,6 +67,7 @@ def sweep(
     progress: Listener = None,
     scored: Scored = lambda _each: None,
     given: Mapping[str, Any] | None = None,
+    names: Names | None = None,
 ) -> Sweep:
     """Store a fine-tune with each compressor, read it back, and score it.
 
@@ -81,6 +83,7 @@ def sweep(
         progress: a ``Progress``, or a function that is called with compressors done and in all.
         scored: called with the ``Point`` of each compressor as it comes, or its ``Failure``.
         given: what an artefact's files lack, by name; see ``Bank.add``.
+        names: the fine-tune's name for each of the base's, if no way is found; see ``Bank.add``.
 
     Returns:
         The scores and sizes, and what failed.
@@ -89,6 +92,7 @@ def sweep(
         CheckpointError: of the fine-tune itself: ``evaluate`` raised, or returned no finite number.
         TvbankError: of the fine-tune itself: as ``Bank.add``.
     """
+    options = {"given": given, "names": names}
     steps: list[Compressor] = [Exact(), *compressors]
     total = len(steps) + 1
     points: list[Point] = []
@@ -100,7 +104,7 @@ def sweep(
             detail = " ".join(map(str, compressor.describe().values()))
             shown.report("", done, total, "compressors", detail)
             try:
-                point = score_of(bank, tuned, compressor, evaluate, Path(folder), {"given": given})
+                point = score_of(bank, tuned, compressor, evaluate, Path(folder), options)
             except TvbankError as error:
                 if done == 0:  # no score is lost, and all others would fail likewise
                     raise

@@ -16,6 +16,7 @@ from tvbank.checkpoint import CheckpointSource, TensorSpec, borrow_checkpoint
 from tvbank.layout import Layout
 from tvbank.merging.restored import Restored, base_specs
 from tvbank.merging.tensor import to_torch
+from tvbank.naming import Names
 from tvbank.storage import Location
 from tvbank.vector import BaseModel
 
@@ -48,6 +49,7 @@ def patches(
     *,
     base: CheckpointSource | None = None,
     after: str | None = None,
+    names: Names | None = None,
 ) -> Iterator[Patch]:
     """What a task changes, as absolute values: what vLLM's weight patches take.
 
@@ -57,6 +59,8 @@ def patches(
         base: the base's weights, checked against the bank's fingerprints while they are read; by
             default those that ``create`` was given.
         after: the task whose weights are there already; by default the base's are.
+        names: what the base's weights call each of the bank's names, if no way is found: a mapping,
+            or a function. Patches have the bank's.
 
     Yields:
         A patch for each tensor of which any bit differs; tied ones once. One is in memory.
@@ -66,14 +70,19 @@ def patches(
     """
     bank = as_bank(bank)
     before = None if after is None else bank[after]
-    return patches_of(bank[task], bank.layout, bank.base_source(base), before)
+    return patches_of(bank[task], bank.layout, bank.base_source(base), before, names=names)
 
 
 def patches_of(
-    task: Task, layout: Layout, base: CheckpointSource, before: Task | None = None
+    task: Task,
+    layout: Layout,
+    base: CheckpointSource,
+    before: Task | None = None,
+    *,
+    names: Names | None = None,
 ) -> Iterator[Patch]:
     """The same of a task that was opened."""
-    with changed_units(task, layout, base, before) as units:
+    with changed_units(task, layout, base, before, names) as units:
         for spec, old, new in units:
             if old is None:
                 whole = to_torch(new)
@@ -96,11 +105,15 @@ Changed = tuple[TensorSpec, NDArray[Any] | None, NDArray[Any]]
 
 @contextmanager
 def changed_units(
-    task: Task, layout: Layout, base: CheckpointSource, before: Task | None
+    task: Task,
+    layout: Layout,
+    base: CheckpointSource,
+    before: Task | None,
+    names: Names | None = None,
 ) -> Iterator[Iterator[Changed]]:
     """The tensors of a task of which any bit differs from the version before; tied ones once."""
     with borrow_checkpoint(base) as checkpoint, all_cores() as pool:
-        model = BaseModel(layout, checkpoint)
+        model = BaseModel(layout, checkpoint, names=names)
         yield _changed(
             Restored(task.by_shard(), model, layout, pool),
             None if before is None else Restored(before.by_shard(), model, layout, pool),

@@ -20,6 +20,7 @@ from tvbank.checkpoint import (
 )
 from tvbank.compress import Exact
 from tvbank.errors import BankExistsError, UsageError
+from tvbank.naming import Names
 from tvbank.storage import local_file
 from tvbank.updates._proof import Proof
 from tvbank.vector import BaseModel, FineTune
@@ -57,6 +58,7 @@ def diff(
     new: CheckpointSource,
     *,
     out: str | os.PathLike[str],
+    names: Names | None = None,
     replace: bool = False,
     progress: Listener = None,
 ) -> DiffReport:
@@ -71,6 +73,8 @@ def diff(
         old: the checkpoint that the update is to be applied to; see ``open_checkpoint``.
         new: the checkpoint that they are to have; it has all tensors of the old one.
         out: the file to write, whose name ends in ``.zip``.
+        names: the new checkpoint's name for each of the old one's, if no way is found: a mapping,
+            or a function. What the update leads to has the old ones.
         replace: whether to replace a file that exists.
         progress: a ``Progress``, or a function that is called with bytes done and in all.
 
@@ -95,13 +99,15 @@ def diff(
         tempfile.TemporaryDirectory(prefix="tvbank-diff-") as folder,
     ):
         bank = create(Path(folder) / "bank", before, progress=shown)
-        state = _new_state(bank, before, after, Counter(shown, _bytes(after), stage="proving"))
+        counter = Counter(shown, _bytes(after), stage="proving")
+        state = _new_state(bank, before, after, names, counter)
         task = bank.add(
             TASK,
             after,
             Exact(),
             {STATE: state},
             replace_mismatched=True,
+            names=names,
             progress=shown,
         )
         packed = pack(bank.storage, path, replace=replace)
@@ -115,15 +121,17 @@ def _bytes(checkpoint: Checkpoint) -> int:
     return sum(spec.nbytes for spec in checkpoint.tensors.values())
 
 
-def _new_state(bank: Bank, old: Checkpoint, new: Checkpoint, counter: Counter) -> str:
+def _new_state(
+    bank: Bank, old: Checkpoint, new: Checkpoint, names: Names | None, counter: Counter
+) -> str:
     """The digest of the new checkpoint, under the names that a patched one has."""
     layout = bank.layout
-    fine_tune = FineTune(layout, BaseModel(layout, old), new)
+    fine_tune = FineTune(layout, BaseModel(layout, old), new, names=names)
     pairing = fine_tune.pairing
-    names = [record.name for record in layout.records]
+    records = [record.name for record in layout.records]
     with all_cores() as pool:
         proof = Proof(pool)
-        for name in [*names, *pairing.untied(), *pairing.further()]:
+        for name in [*records, *pairing.untied(), *pairing.further()]:
             spec = fine_tune.spec(name)
             proof.add(TensorSpec(name, spec.dtype, spec.shape), fine_tune.read(name))
             counter.advance(spec.nbytes)

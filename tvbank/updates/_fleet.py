@@ -31,6 +31,7 @@ from tvbank.checkpoint import (
 from tvbank.dtypes import DTYPES
 from tvbank.errors import BankExistsError, UnitMismatchError, UsageError
 from tvbank.layout import raw_bytes
+from tvbank.naming import Names
 from tvbank.storage import Location
 from tvbank.updates._changed import Changed, bits, changed_units
 
@@ -69,6 +70,7 @@ def write_hf_delta(
     base_version: str | int | None = None,
     encoding: str = "xor",
     checksums: str = "xxh3-128",
+    names: Names | None = None,
     replace: bool = False,
 ) -> UpdateReport:
     """Write a task as an HF delta checkpoint, which slime, vime and ModelExpress apply.
@@ -85,6 +87,8 @@ def write_hf_delta(
         encoding: of differences: ``xor`` or ``overwrite``.
         checksums: ``xxh3-128``, ``blake3`` (both need the extra ``updates``) or ``adler32``, which
             is the one that ModelExpress 0.7 takes.
+        names: what the base's weights call each of the bank's names, if no way is found. The update
+            has the bank's.
         replace: whether to write into a folder that is there.
 
     Raises:
@@ -96,7 +100,7 @@ def write_hf_delta(
             lies in the bank.
     """
     bank, path = as_bank(bank), Path(out)
-    names = _versions(path, version, base_version)
+    versions = _versions(path, version, base_version)
     if encoding not in ENCODINGS:
         raise UsageError(f"encoding must be {' or '.join(ENCODINGS)}, got {encoding!r}")
     prove, source = checksum(checksums), bank.base_source(base)
@@ -105,7 +109,7 @@ def write_hf_delta(
         raise BankExistsError(f"{path} exists: choose another folder, or replace it (--force)")
     before = None if after is None else bank[after]
     spool, proofs = _Spool(), {}
-    with changed_units(bank[task], bank.layout, source, before) as units, spool:
+    with changed_units(bank[task], bank.layout, source, before, names) as units, spool:
         for spec, old, new in units:
             start, end = (_bytes(array) for array in (_same(task, spec, old), new))
             proofs[spec.name] = prove(end)
@@ -114,12 +118,12 @@ def write_hf_delta(
             if spool.specs:
                 write_safetensors(folder / _SHARD, spool.specs, spool.arrays(), proofs)
             metadata = {
-                "version": names[0], "base_version": names[1], "delta_encoding": encoding,
+                "version": versions[0], "base_version": versions[1], "delta_encoding": encoding,
                 "compression_format": "zstd", "checksum_format": checksums,
             }  # fmt: skip
             index = {"metadata": metadata, "weight_map": dict.fromkeys(sorted(proofs), _SHARD)}
             replace_file(folder / INDEX, msgspec.json.encode(index))
-    return UpdateReport(str(path), spool.size, len(proofs), *names)
+    return UpdateReport(str(path), spool.size, len(proofs), *versions)
 
 
 def write_sparse(
@@ -129,6 +133,7 @@ def write_sparse(
     out: str | os.PathLike[str],
     after: str | None = None,
     base: CheckpointSource | None = None,
+    names: Names | None = None,
     replace: bool = False,
 ) -> UpdateReport:
     """Write a task as a sparse update of TRL: places and bfloat16 values in one safetensors file.
@@ -139,6 +144,8 @@ def write_sparse(
         out: the file, mostly ``deltas/step_000011.safetensors``.
         after: the task whose weights are the version before; by default the base's are.
         base: the base's weights; by default those that ``create`` was given.
+        names: what these call each of the bank's names, if no way is found. The update has the
+            bank's.
         replace: whether to replace a file that exists.
 
     Raises:
@@ -156,7 +163,7 @@ def write_sparse(
         raise BankExistsError(f"{path} exists: choose another name, or replace it (--force)")
     before = None if after is None else bank[after]
     spool, count = _Spool(), 0
-    with changed_units(bank[task], bank.layout, source, before) as units, spool:
+    with changed_units(bank[task], bank.layout, source, before, names) as units, spool:
         for spec, places, values in _places(task, units):
             spool.add(f"{spec.name}{INDICES}", places)
             spool.add(f"{spec.name}{VALUES}", values)

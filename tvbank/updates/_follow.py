@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, final
 from tvbank.bank.bank import Bank, as_bank
 from tvbank.bank.task import Task
 from tvbank.errors import CorruptionError, StorageError
+from tvbank.naming import Names
 from tvbank.storage import Location
 
 if TYPE_CHECKING:
@@ -192,13 +193,20 @@ class Follower:
         self.close()
 
 
-def follow(model: torch.nn.Module, bank: Bank | Location, *, prefix: str | None = None) -> Follower:
+def follow(
+    model: torch.nn.Module,
+    bank: Bank | Location,
+    *,
+    prefix: str | None = None,
+    names: Names | None = None,
+) -> Follower:
     """Bring a live model to the newest version in a bank, and keep it there.
 
     Args:
         model: holds the bank's base; see ``tvbank.attach``.
         bank: an open bank, or its place.
         prefix: what the names of versions begin with; see ``Bank.newest``.
+        names: the model's name for each of the bank's, if no way is found; see ``tvbank.attach``.
 
     Returns:
         The follower; the model has the newest version, if there is one. ``update()`` looks once
@@ -211,7 +219,7 @@ def follow(model: torch.nn.Module, bank: Bank | Location, *, prefix: str | None 
     from tvbank.switching import attach
 
     opened = as_bank(bank)
-    follower = Follower(attach(model, opened), opened, prefix)
+    follower = Follower(attach(model, opened, names=names), opened, prefix)
     try:
         follower.update()
     except BaseException:

@@ -28,6 +28,7 @@ from tvbank.checkpoint import (
 from tvbank.errors import CheckpointError, UsageError
 from tvbank.layout import Layout, fingerprint
 from tvbank.merging.restored import Restored
+from tvbank.naming import Names
 from tvbank.storage import is_url, local_file
 from tvbank.updates._follow import FollowReport, report_of, settled
 from tvbank.updates._proof import Proof
@@ -45,6 +46,7 @@ def follow_file(
     *,
     base: CheckpointSource | None = None,
     prefix: str | None = None,
+    names: Names | None = None,
     replace: bool = False,
     progress: Listener = None,
 ) -> FollowReport:
@@ -59,6 +61,8 @@ def follow_file(
         out: the safetensors file.
         base: the base's weights; by default those that ``create`` was given.
         prefix: what the names of versions begin with.
+        names: what the base's weights call each of the bank's names, if no way is found. The file
+            has the bank's.
         replace: whether to replace a file that no follower wrote, or that others have changed.
         progress: a ``Progress``, or a function that is called with bytes done and in all.
 
@@ -78,7 +82,7 @@ def follow_file(
         task = bank[name]
         if held.get(_REVISION) == task.revision:
             return FollowReport(name, before, "none")
-        work = _Work(bank, task, path, base, held, listener(progress))
+        work = _Work(bank, task, path, base, names, held, listener(progress))
         return work.by_steps(replace) if work.steps_are_less() else work.from_base()
 
     return settled(bank, bring, prefix)
@@ -112,11 +116,12 @@ class _Work:
         task: Task,
         path: Path,
         base: CheckpointSource | None,
+        names: Names | None,
         held: dict[str, str],
         progress: Any,
     ) -> None:
         self._bank, self._task, self._path, self._base = bank, task, path, base
-        self._held, self._progress = held, progress
+        self._names, self._held, self._progress = names, held, progress
         self._begun = time.monotonic()
         found = [n for n, each in enumerate(task.lineage) if each.revision == held.get(_REVISION)]
         self._known = found[0] + 1 if found else 0
@@ -137,7 +142,7 @@ class _Work:
         source = self._bank.base_source(self._base)
         refuse_replacing(self._path, source)
         with borrow_checkpoint(source) as checkpoint, all_cores() as pool:
-            base = BaseModel(self._bank.layout, checkpoint)
+            base = BaseModel(self._bank.layout, checkpoint, names=self._names)
             self._write(Restored(self._task.by_shard(), base, self._bank.layout, pool), pool)
         return self._report(self._task.lineage, shared=False)
 

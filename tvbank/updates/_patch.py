@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any, final
 
@@ -33,6 +34,7 @@ from tvbank.errors import (
 )
 from tvbank.layout import fingerprint
 from tvbank.merging.restored import Restored
+from tvbank.naming import Names, RenamedCheckpoint, named_as, names_function
 from tvbank.storage import Location, is_url, local_file
 from tvbank.updates._diff import STATE
 from tvbank.updates._in_place import InPlaceFolder
@@ -71,6 +73,7 @@ def patch(
     *,
     out: str | os.PathLike[str] | None = None,
     in_place: bool = False,
+    names: Names | None = None,
     replace: bool = False,
     progress: Listener = None,
 ) -> PatchReport:
@@ -88,6 +91,8 @@ def patch(
         out: where the new checkpoint goes: a ``.safetensors`` file; or, for a model in a folder, a
             folder, which gets the same shards, and the other files as they are.
         in_place: whether it takes the place of the model instead, a safetensors file or folder.
+        names: the model's name for each of the update's, if they differ: a mapping, or a function.
+            The new checkpoint has the model's.
         replace: whether to replace a file that exists.
         progress: a ``Progress``, or a function that is called with bytes done and in all.
 
@@ -109,7 +114,8 @@ def patch(
     task = _only_task(bank)
     state = task.metadata.get(STATE)
     with borrow_checkpoint(model) as checkpoint, all_cores() as pool:
-        work = _Work(bank, task, state if isinstance(state, str) else None, checkpoint, pool)
+        expected = state if isinstance(state, str) else None
+        work = _Work(bank, task, expected, checkpoint, names, pool)
         output = _output(model, None if out is None else local_file(out), replace)
         try:
             # A new state that is proved needs no proof of the old one.
@@ -195,10 +201,14 @@ class _Work:
         task: Task,
         expected: str | None,
         checkpoint: Checkpoint,
+        names: Names | None,
         pool: ThreadPoolExecutor,
     ) -> None:
         self._bank, self._task, self.expected = bank, task, expected
-        self._checkpoint, self._pool = checkpoint, pool
+        self._given, self._names, self._pool = checkpoint, names, pool
+        self._checkpoint = checkpoint  # by the update's names
+        if names is not None:
+            self._checkpoint = named_as(bank.layout, checkpoint, names=names).checkpoint
         self.changed = 0
         self.bytes = sum(spec.nbytes for spec in checkpoint.tensors.values())
 
@@ -212,7 +222,8 @@ class _Work:
         if further := Pairing(self._bank.layout, self._checkpoint).further():
             raise BaseMismatchError(
                 f"{self._checkpoint.source} is not the checkpoint that this update starts from: it "
-                f"has {name_units(further)} besides; give that one", further,
+                f"has {name_units(further)} besides; give that one, or say what it calls the "
+                "update's units (names=, --names)", further,
             )  # fmt: skip
         return base
 
@@ -249,12 +260,15 @@ class _Work:
         counter = Counter(progress, self.bytes)
         owners = {record.name for record in layout.records} | set(task.extras)
         unwritten = [s for s in restored.specs if s.name in owners and s not in specs]
-        order = {name: number for number, name in enumerate(self._checkpoint.tensors)}
-        specs.sort(key=lambda spec: order.get(spec.name, len(order)))
+        theirs = {spec.name: self._own_name(spec.name) for spec in specs}
+        ours = {own: name for name, own in theirs.items()}
+        order = {name: number for number, name in enumerate(self._given.tensors)}
+        specs.sort(key=lambda spec: order.get(theirs[spec.name], len(order)))
 
         def make(some: Sequence[TensorSpec]) -> Iterator[NDArray[Any]]:
-            made = run_ahead(some, lambda s: restored.start(s.name), lambda s: s.nbytes)
-            for spec, array in zip(some, made, strict=True):
+            named = [replaced(spec, name=ours.get(spec.name, spec.name)) for spec in some]
+            made = run_ahead(named, lambda s: restored.start(s.name), lambda s: s.nbytes)
+            for spec, array in zip(named, made, strict=True):
                 if spec.name in owners:
                     proof.add(spec, array)
                 counter.advance(spec.nbytes)
@@ -270,10 +284,21 @@ class _Work:
                     key=f"tasks/{task.name}", task=task.name,
                 )  # fmt: skip
 
-        changed = {spec.name for spec in specs if self._is_changed(spec.name)}
+        changed = {theirs[spec.name] for spec in specs if self._is_changed(spec.name)}
+        written = [replaced(spec, name=theirs[spec.name]) for spec in specs]
         self.changed = len(changed)
         tag = (self.expected or task.revision)[:_TAG_LENGTH]
-        return State(specs, changed.__contains__, make, prove, tag)
+        return State(written, changed.__contains__, make, prove, tag)
+
+    def _own_name(self, name: str) -> str:
+        """What the model calls a tensor of the update."""
+        if self._names is None:
+            return name
+        if isinstance(self._checkpoint, RenamedCheckpoint):
+            own = self._checkpoint.origin(name)
+            if own is not None:
+                return own
+        return names_function(self._names)(name) or name
 
     def _is_written(self, name: str, there: set[str]) -> bool:
         """Whether a file of the new state has a tensor of that name."""

@@ -9,8 +9,16 @@
 ==================  ======================================================================
 """
 
-from tvbank.vector.base_model import BaseModel
+from tvbank.vector.base_model import BaseModel, base_beside
 from tvbank.vector.fine_tune import FineTune, Missing, patterns_of
 from tvbank.vector.task_vector import TaskVector, sort_tensors
 
-__all__ = ["BaseModel", "FineTune", "Missing", "TaskVector", "patterns_of", "sort_tensors"]
+__all__ = [
+    "BaseModel",
+    "FineTune",
+    "Missing",
+    "TaskVector",
+    "base_beside",
+    "patterns_of",
+    "sort_tensors",
+]

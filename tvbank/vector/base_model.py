@@ -9,7 +9,7 @@ from typing import Any, final
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import Checkpoint, TensorSpec
-from tvbank.errors import BaseMismatchError, CorruptionError, name_units
+from tvbank.errors import BaseMismatchError, CorruptionError, UsageError, name_units
 from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
 from tvbank.naming import Names, named_as
 from tvbank.vector.pairing import Pairing
@@ -140,3 +140,26 @@ class BaseModel:
             f"{name_units(units)}); give that one",
             units,
         )
+
+
+def base_beside(layout: Layout, checkpoint: Checkpoint, names: Names | None) -> BaseModel:
+    """The base by its own names; where they lead nowhere, by those given of its fine-tune.
+
+    Args:
+        layout: of the bank.
+        checkpoint: holds the base's weights.
+        names: what the fine-tune calls each of the bank's, if the caller knows them.
+
+    Raises:
+        BaseMismatchError: it is another, by either.
+    """
+    try:
+        return BaseModel(layout, checkpoint)
+    except BaseMismatchError:
+        if names is None:
+            raise
+        try:
+            return BaseModel(layout, checkpoint, names=names)
+        except UsageError:  # they are of the fine-tune only
+            pass
+        raise
