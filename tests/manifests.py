@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from safetensors.numpy import save_file
 
 import tvbank
 from tvbank.bank.snapshot import read_root
+from tvbank.building._jobs import Job, run_job
+from tvbank.building._workers import Outcome, Workers
 from tvbank.compress import compressor_named
 
 #: Manifests' words for the compressors that these tests use.
@@ -44,17 +48,25 @@ def write(folder: Path, tasks: dict[str, dict[str, Any]], **more: Any) -> Path:
 
 
 def added(
-    folder: Path, tasks: dict[str, dict[str, Any]], place: Path, chunk_length: int = 8
+    folder: Path,
+    tasks: dict[str, dict[str, Any]],
+    place: Path,
+    chunk_length: int = 8,
+    anchor_every: int | None = None,
 ) -> tvbank.Bank:
-    """The bank that ``add`` makes of a manifest's tasks, whose checkpoints are files."""
+    """The bank that ``add`` makes of a manifest's tasks, in their order; checkpoints are files."""
     bank = tvbank.create(place, folder / "base.safetensors", chunk_length=chunk_length)
     for name, task in tasks.items():
         bank.add(
             name,
             folder / task["checkpoint"],
-            compressor_named(task["method"], drop=task.get("drop"), budget=task.get("budget")),
+            compressor_named(
+                task.get("method", "exact"), drop=task.get("drop"), budget=task.get("budget")
+            ),
             task.get("metadata"),
             replace_mismatched=task.get("replace_mismatched", False),
+            parent=task.get("parent"),
+            anchor_every=anchor_every if "parent" in task else None,
         )
     return bank
 
@@ -71,3 +83,27 @@ def assert_same(place: Any, other: tvbank.Bank) -> None:
         for each in (bank, other)
     ]
     assert objects[0] == objects[1]
+
+
+class Here(Workers):
+    """Does jobs in this process, the newest first: quicker than processes where others test those.
+
+    A job and its outcome are pickled, as they are on their way to a worker and back.
+    """
+
+    slots = 2
+
+    def __init__(self) -> None:
+        self._jobs: deque[tuple[int, bytes]] = deque()
+
+    def submit(self, ticket: int, job: Job) -> None:
+        """See ``Workers.submit``."""
+        self._jobs.append((ticket, pickle.dumps(job)))
+
+    def wait(self) -> tuple[int, Outcome]:
+        """See ``Workers.wait``."""
+        ticket, job = self._jobs.pop()
+        return ticket, pickle.loads(pickle.dumps(run_job(pickle.loads(job), 1, tvbank.__version__)))
+
+    def close(self) -> None:
+        """See ``Workers.close``."""

@@ -40,13 +40,15 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_bytes_of_add(cluster, folder):
-    tasks = TASKS | {"missing": {"checkpoint": "nothing.safetensors"}}
+    step = {"step": {"checkpoint": "t0.safetensors", "parent": "exact"}}  # before its parent
+    tasks = step | TASKS | {"missing": {"checkpoint": "nothing.safetensors"}}
     report = tvbank.build(manifests.write(folder, tasks), scheduler=cluster.scheduler_address)
-    assert report.built == tuple(TASKS)
+    assert report.built == ("step", *TASKS)
+    assert report.parents == {"step": "exact"}
     assert "nothing.safetensors" in report.failed["missing"]
-    manifests.assert_same(folder / "bank", manifests.added(folder, TASKS, folder / "added"))
+    manifests.assert_same(folder / "bank", manifests.added(folder, TASKS | step, folder / "added"))
     again = tvbank.build(folder / "manifest.json", scheduler=cluster.scheduler_address)
-    assert again.present == tuple(TASKS)
+    assert again.present == ("step", *TASKS)
 
 
 def test_a_worker_that_is_killed_in_mid_job(cluster, folder):

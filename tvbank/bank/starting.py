@@ -53,22 +53,38 @@ def parent_record(
     Raises:
         UsageError: a parent that is not exact, no sensible number, or too long a chain.
     """
-    if anchor_every is not None and not anchor_every >= 1:
-        raise UsageError(f"anchor_every must be at least 1, got {anchor_every}")
     if tasks[parent].element != "int32":
         raise UsageError(
             f"task {parent!r} is not exact, so nothing can be steps from its state: give an exact "
             "one as parent, or none"
         )
     depth = 1 + len(ancestors(tasks, parent))
-    if anchor_every is not None and depth >= anchor_every:
+    if is_anchor(parent, depth, anchor_every):
         return None
+    return ParentRecord(parent, tasks[parent].revision)
+
+
+def is_anchor(parent: str, depth: int, anchor_every: int | None) -> bool:
+    """Whether a task starts from the base all the same, since its parent's chain is long enough.
+
+    Args:
+        parent: the parent's name.
+        depth: tasks in the parent's chain, itself among them.
+        anchor_every: of how many tasks in a row one starts from the base.
+
+    Raises:
+        UsageError: no sensible number, or too long a chain.
+    """
+    if anchor_every is not None and not anchor_every >= 1:
+        raise UsageError(f"anchor_every must be at least 1, got {anchor_every}")
+    if anchor_every is not None and depth >= anchor_every:
+        return True
     if depth > MAX_ANCESTORS:
         raise UsageError(
             f"task {parent!r} has {MAX_ANCESTORS} ancestors, the most that a chain may have: start "
             "from the base now and then, with anchor_every= (--anchor-every)"
         )
-    return ParentRecord(parent, tasks[parent].revision)
+    return False
 
 
 @final

@@ -3,6 +3,7 @@
 =================  ==========================================================================
 ``manifest.py``    what the bank is to hold: ``read_manifest``
 ``_build.py``      ``build`` and ``preview``
+``_parents.py``    which tasks start from which
 ``_director.py``   hands out jobs, gathers results, publishes finished tasks; the report
 ``_task.py``       one task: its jobs, the folder of their results, the revision they make
 ``_results.py``    results that an earlier build left, held to their jobs

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tvbank._progress import Listener, listener
+from tvbank.bank.chains import ParentRecord
 from tvbank.bank.contents import Contents
 from tvbank.bank.documents import Catalog, CatalogEntry
 from tvbank.bank.making import make_bank, recall_base, refuse_occupied, remember_base
@@ -31,10 +32,11 @@ from tvbank.building._jobs import (
     Surveyed,
     unpack,
 )
+from tvbank.building._parents import not_built, parents_of
 from tvbank.building._sources import Base
 from tvbank.building._task import BuiltTask, WorkFolder
 from tvbank.building._workers import LocalWorkers, Lost, Workers
-from tvbank.building.manifest import Manifest, PlannedTask, read_manifest
+from tvbank.building.manifest import Manifest, PlannedTask, parents_first, read_manifest
 from tvbank.errors import BankNotFoundError, StorageError, TaskExistsError, UsageError
 from tvbank.layout import DEFAULT_CHUNK_LENGTH
 from tvbank.storage import Storage, open_storage
@@ -102,9 +104,12 @@ def build(
             storage, layout, catalog.tasks, hired, folder, listener(progress, "tasks")
         )
         contents = Contents(storage, catalog, layout)
+        parents: dict[str, str] = {}
         tasks: list[tuple[BuiltTask, str]] = []
         failed: dict[str, str] = {}
         for task, known, refusal in _compared(_noted(plan, location), base, catalog, folder):
+            if task.parent is not None:
+                parents[task.plan.name] = task.parent
             if refusal:
                 failed[task.plan.name] = refusal
             elif known and task.plan.replace and not contents.is_sound(task.plan.name):
@@ -125,6 +130,7 @@ def build(
         seconds=time.monotonic() - start,
         repaired=director.repaired,
         remarks={name: director.remarks[name] for name in order if name in director.remarks},
+        parents={name: parent for name, parent in parents.items() if name not in failed},
     )
 
 
@@ -144,7 +150,7 @@ def preview(
     except BankNotFoundError:
         if plan.base is None:
             raise
-        return {planned.name: "build, in a new bank" for planned in plan.tasks}
+        return _in_a_new_bank(plan)
     base = Base("", b"", catalog.layout.sha256)
     location = plan.base
     if location is None:
@@ -155,16 +161,32 @@ def preview(
         return {
             task.plan.name: f"refuse: {refusal}"
             if refusal
-            else _action(task.plan, catalog.tasks, known=bool(known))
+            else _action(task.plan, task.parent, catalog.tasks, known=bool(known))
             for task, known, refusal in _compared(plan, base, catalog, folder)
         }
 
 
-def _action(planned: PlannedTask, tasks: Mapping[str, CatalogEntry], *, known: bool) -> str:
+def _in_a_new_bank(plan: Manifest) -> dict[str, str]:
+    parents, refused = parents_of(plan.tasks, {})
+    return {
+        planned.name: f"refuse: {refused[planned.name]}"
+        if planned.name in refused
+        else f"build, in a new bank{_steps_from(parents.get(planned.name))}"
+        for planned in plan.tasks
+    }
+
+
+def _steps_from(parent: str | None) -> str:
+    return "" if parent is None else f", as steps from {parent!r}"
+
+
+def _action(
+    planned: PlannedTask, parent: str | None, tasks: Mapping[str, CatalogEntry], *, known: bool
+) -> str:
     if known:
         return "nothing, unless its checkpoint has changed"
     if planned.name not in tasks:
-        return "build"
+        return f"build{_steps_from(parent)}"
     return "replace" if planned.replace else "build, and compare with what is there"
 
 
@@ -256,39 +278,59 @@ def _do(workers: Workers, job: Job, kind: type[_Found]) -> _Found:
 
 def _known(task: BuiltTask, tasks: Mapping[str, CatalogEntry], folder: WorkFolder) -> str:
     """Identity of the checkpoint of which the task in the bank is known to be made, or nothing."""
-    name = task.plan.name
+    name, parent = task.plan.name, None
     note = folder.note(name)
     if note is None or name not in tasks or tasks[name].revision != note.revision:
         return ""
-    return note.identity if task.key_of(note.identity) == note.key else ""
+    if task.parent is not None:
+        if task.parent not in tasks:
+            return ""
+        parent = ParentRecord(task.parent, tasks[task.parent].revision)
+    return note.identity if task.key_of(note.identity, parent) == note.key else ""
 
 
 def _compared(
     plan: Manifest, base: Base, catalog: Catalog, folder: WorkFolder
-) -> Iterator[tuple[BuiltTask, str, str]]:
+) -> list[tuple[BuiltTask, str, str]]:
     """Every task of a manifest, compared with the bank before any work.
 
-    Yields the task; the identity of its checkpoint if the bank's task is known to be made of it,
-    else nothing; and why the task cannot be published, if it cannot.
+    Returns, in the manifest's order, the task; the identity of its checkpoint if the bank's task is
+    known to be made of it, else nothing; and why the task cannot be published, if it cannot.
     """
-    for planned in plan.tasks:
-        task = BuiltTask(planned, base)
+    parents, refused = parents_of(plan.tasks, catalog.tasks)
+    compared: dict[str, tuple[BuiltTask, str, str]] = {}
+    for planned in parents_first(plan.tasks):
+        name = planned.name
+        task = BuiltTask(planned, base, parents.get(name))
         known = _known(task, catalog.tasks, folder)
-        yield task, known, _refusal(planned, catalog.tasks, known=bool(known))
+        refusal = refused.get(name) or _refusal(task, catalog.tasks, known=bool(known))
+        if not refusal and task.parent in refused:
+            refusal = not_built(task.parent)
+        if refusal:
+            refused[name] = refusal
+        compared[name] = task, known, refusal
+    return [compared[planned.name] for planned in plan.tasks]
 
 
-def _refusal(planned: PlannedTask, tasks: Mapping[str, CatalogEntry], *, known: bool) -> str:
+def _refusal(task: BuiltTask, tasks: Mapping[str, CatalogEntry], *, known: bool) -> str:
     """Why a task cannot be published: one of that name was made otherwise, or differs in case."""
+    planned = task.plan
     try:
         refuse_existing(tasks, planned.name, replace=True)
     except TaskExistsError as error:
         return str(error)
     if planned.name not in tasks or known or planned.replace:
         return ""
-    there, wanted = tasks[planned.name].compressor, planned.compressor.describe()
-    if there == wanted or (planned.as_is and there.get("name") == "adapter"):
+    entry, start = tasks[planned.name], task.parent or "the base"
+    there, wanted = entry.compressor, planned.compressor.describe()
+    before = entry.parent.task if entry.parent else "the base"
+    if there != wanted and not (planned.as_is and there.get("name") == "adapter"):
+        what = f"made by {there}, and the manifest asks for {wanted}"
+    elif before != start:
+        what = f"of steps from {before}, and the manifest asks for steps from {start}"
+    else:
         return ""
     return (
-        f"the bank has a task {planned.name!r} made by {there}, and the manifest asks for "
-        f"{wanted}: say `replace = true` there, or choose another name"
+        f"the bank has a task {planned.name!r} {what}: say `replace = true` there, or choose "
+        "another name"
     )

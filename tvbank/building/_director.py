@@ -14,6 +14,7 @@ from itertools import chain
 from typing import final
 
 from tvbank._progress import Progress
+from tvbank.bank.chains import with_ancestors
 from tvbank.bank.documents import CatalogEntry
 from tvbank.bank.placing import mend
 from tvbank.bank.publish import publish_task
@@ -21,6 +22,8 @@ from tvbank.bank.snapshot import read_root
 from tvbank.bank.writer import Prepared, Spool
 from tvbank.bank.zarr_documents import MARKER, markers
 from tvbank.building._jobs import Failed, Survey, Surveyed, unpack
+from tvbank.building._parents import not_built
+from tvbank.building._sources import Parent
 from tvbank.building._task import BuiltTask, DamagedResultError, Note, WorkFolder
 from tvbank.building._workers import Lost, Outcome, Workers
 from tvbank.errors import BaseMismatchError, TaskExistsError, TvbankError
@@ -60,6 +63,10 @@ class Director:
         self.remarks: dict[str, str] = {}
         self.units = self.resumed = self.repaired = 0
         self._known_units = 0
+        #: What the bank has, with what this build has published.
+        self._entries = dict(existing)
+        #: By the name of a parent: the tasks that start from it, until the bank has it.
+        self._waiting: dict[str, list[tuple[BuiltTask, str]]] = {}
         self._failed: dict[str, str] = {}
         self._total = 0
         self._fresh: deque[tuple[BuiltTask, str]] = deque()
@@ -67,14 +74,14 @@ class Director:
         #: By ticket: the task, and the number of its job; None for the survey of its fine-tune.
         self._out: dict[int, tuple[BuiltTask, int | None]] = {}
         self._tickets = 0
-        self._publishing: dict[Future[bool], BuiltTask] = {}
+        self._publishing: dict[Future[tuple[CatalogEntry, bool]], BuiltTask] = {}
 
     def run(self, tasks: Collection[tuple[BuiltTask, str]], failed: dict[str, str]) -> None:
         """Build all tasks.
 
         Args:
-            tasks: those to build; with each, the identity that its checkpoint had when the task in
-                the bank was built, or nothing.
+            tasks: those to build, whose parents are among them or in the bank; with each, the
+                identity that its checkpoint had when the task in the bank was built, or nothing.
             failed: the tasks that cannot be built and why; further ones are added.
 
         Raises:
@@ -83,7 +90,12 @@ class Director:
         """
         self._failed = failed
         self._total = len(tasks) + len(failed)
-        self._fresh.extend(tasks)
+        names = {task.plan.name for task, _ in tasks}
+        for task, known in tasks:
+            if task.parent in names:
+                self._waiting.setdefault(task.parent, []).append((task, known))
+            else:
+                self._start(task, known)
         self._show()
         with ThreadPoolExecutor(1) as publisher:  # meanwhile this thread feeds the workers
             while self._fresh or self._ready or self._out or self._publishing:
@@ -95,6 +107,19 @@ class Director:
                     wait(self._publishing, return_when=FIRST_COMPLETED)
                 self._collect()
                 self._show()
+
+    def _start(self, task: BuiltTask, known: str) -> None:
+        """Have a task surveyed, since the bank has its parent."""
+        if task.parent is not None:
+            entries = with_ancestors(self._entries, [task.parent])
+            task.start_from(Parent(self._storage, entries))
+        self._fresh.append((task, known))
+
+    def _succeed(self, task: BuiltTask, names: set[str]) -> None:
+        """The bank has a task: note it, and begin those that start from it."""
+        names.add(task.plan.name)
+        for child, known in self._waiting.pop(task.plan.name, ()):
+            self._start(child, known)
 
     def _hand_out(self) -> None:
         while len(self._out) < _AHEAD * self._workers.slots:
@@ -141,7 +166,7 @@ class Director:
         if survey is None:
             self._fail(task, "what a worker sent arrived damaged: build again")
         elif not survey.complete:
-            self.present.add(task.plan.name)
+            self._succeed(task, self.present)
         else:
             if survey.remark:
                 self.remarks[task.plan.name] = survey.remark
@@ -153,9 +178,18 @@ class Director:
     def _fail(self, task: BuiltTask, why: str) -> None:
         self._failed[task.plan.name] = why
         self._ready = deque(ready for ready in self._ready if ready[0] is not task)
+        self._fail_children(task.plan.name)
 
-    def _publish(self, task: BuiltTask) -> bool:
-        """Publish a task, on the publisher's thread; returns whether it was not there before.
+    def _fail_children(self, name: str) -> None:
+        for child, _ in self._waiting.pop(name, ()):
+            self._fail(child, not_built(name))
+
+    def _publish(self, task: BuiltTask) -> tuple[CatalogEntry, bool]:
+        """Publish a task, on the publisher's thread.
+
+        Returns:
+            entry: of the catalog.
+            new: whether it was not there before.
 
         Raises:
             TaskExistsError: another task of that name is there, and is not to be replaced.
@@ -180,7 +214,7 @@ class Director:
                 self.repaired += self._mend(name, made)
         note = Note(key=task.key, identity=task.tuned.identity, revision=revision)
         self._work.remember(name, note)
-        return new
+        return made.entry, new
 
     def _mend(self, name: str, made: Prepared) -> int:
         """Write anew what is damaged of a revision that is in the bank already; how many objects.
@@ -204,7 +238,9 @@ class Director:
         for future in [future for future in self._publishing if future.done()]:
             task = self._publishing.pop(future)
             try:
-                (self.built if future.result() else self.present).add(task.plan.name)
+                entry, new = future.result()
+                self._entries[task.plan.name] = entry
+                self._succeed(task, self.built if new else self.present)
             except DamagedResultError as damaged:
                 task.missing.add(damaged.job)
                 self._ready.appendleft((task, damaged.job))
@@ -232,6 +268,7 @@ class BuildReport:
         seconds: it took.
         repaired: objects of tasks that were there already, but damaged, written anew.
         remarks: what to know of how some of those tasks are stored, by name.
+        parents: what those of them start from that do not start from the base, by name.
     """
 
     location: str
@@ -243,3 +280,4 @@ class BuildReport:
     seconds: float = 0.0
     repaired: int = 0
     remarks: dict[str, str] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,8 +12,11 @@ from typing import Any
 
 from tvbank.adapters import Adapter, Bound, MergedAdapter, bind, open_adapter
 from tvbank.artefacts import identify_fine_tune, open_fine_tune
-from tvbank.bank.documents import JSON, decode_layout
+from tvbank.bank.chains import ParentRecord
+from tvbank.bank.documents import JSON, CatalogEntry, decode_layout
 from tvbank.bank.encoder import Draft
+from tvbank.bank.starting import start_from, without_replaced
+from tvbank.bank.task import Task
 from tvbank.checkpoint import (
     Checkpoint,
     borrow_checkpoint,
@@ -22,6 +25,7 @@ from tvbank.checkpoint import (
 from tvbank.compress import Budget, Compressor
 from tvbank.errors import CheckpointError
 from tvbank.layout import Layout
+from tvbank.storage import Storage
 from tvbank.vector import BaseModel, FineTune, TaskVector, sort_tensors
 
 #: Bytes of the base's units that a worker keeps, so that most bases are read and checked once.
@@ -65,6 +69,30 @@ class Base:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The exact task whose state another one starts from, as every job of that one carries it.
+
+    Attributes:
+        storage: of the bank, which has it.
+        entries: of the tasks that lead from the base to it, itself the last, by name.
+    """
+
+    storage: Storage
+    entries: Mapping[str, CatalogEntry]
+
+    @property
+    def record(self) -> ParentRecord:
+        """Its name and revision."""
+        name, entry = list(self.entries.items())[-1]
+        return ParentRecord(name, entry.revision)
+
+    def task(self, layout: Layout) -> Task:
+        """It, as the bank has it; nothing is read yet."""
+        *above, (name, entry) = self.entries.items()
+        return Task(self.storage, layout, name, entry, ancestors=dict(above))
+
+
+@dataclass(frozen=True)
 class Tuned:
     """A fine-tune as every job of its task carries it.
 
@@ -79,6 +107,7 @@ class Tuned:
         names: its names for some of the bank's.
         as_is: whether nobody chose the compressor: a LoRA adapter is kept without loss then.
         exact: whether the compressor is: of what an adapter adds, the base's element type is kept.
+        parent: from whose state the entries lead, if not from the base's.
     """
 
     checkpoint: str
@@ -91,6 +120,7 @@ class Tuned:
     names: tuple[tuple[str, str], ...] = ()
     as_is: bool = False
     exact: bool = False
+    parent: Parent | None = field(default=None, compare=False)
 
     @property
     def budget(self) -> Budget | None:
@@ -131,10 +161,13 @@ class Tuned:
         Raises:
             CheckpointError, BaseMismatchError, UnitMismatchError: as there.
         """
-        return sort_tensors(
+        vector = sort_tensors(
             _open_tuned(self), self.compressor.accepts, lossy=self.compressor.element == "float32",
             replace_mismatched=self.replace_mismatched,
         )  # fmt: skip
+        if self.parent is None:
+            return vector
+        return without_replaced(vector, self.parent.task(self.base.open()[0]))
 
     def draft(
         self,
@@ -146,7 +179,10 @@ class Tuned:
         """What a job writes of the fine-tune, as it was sorted; see ``Draft``."""
         layout, base = self.base.open()
         vector = TaskVector(_open_tuned(self), [layout.by_name[name] for name in units], whole)
-        return Draft(layout, base, vector, self.compressor, pool, metadata or {})
+        draft = Draft(layout, base, vector, self.compressor, pool, metadata or {})
+        if self.parent is None:
+            return draft
+        return start_from(draft, base, self.parent.task(layout), self.parent.record)
 
     def check_identity(self) -> None:
         """Compare the checkpoint with what it was when its task was begun.

@@ -27,6 +27,7 @@ from tvbank._atomic import remove_leftovers, replace_file
 from tvbank._files import read_regular
 from tvbank._version import __version__
 from tvbank.bank.ahead import grouped
+from tvbank.bank.chains import ParentRecord
 from tvbank.bank.documents import FORMAT
 from tvbank.bank.writer import Prepared, RevisionWriter, Spool
 from tvbank.building._jobs import (
@@ -44,7 +45,7 @@ from tvbank.building._results import (
     check_whole_tensors,
     most_bytes,
 )
-from tvbank.building._sources import Base, Tuned
+from tvbank.building._sources import Base, Parent, Tuned
 from tvbank.building.manifest import PlannedTask
 from tvbank.errors import StorageError, TvbankError
 from tvbank.layout import Digest, Layout
@@ -73,14 +74,15 @@ class BuiltTask:
 
     Attributes:
         plan: what the manifest says of it.
+        parent: the task that it starts from, if that is not the base.
         tuned: the fine-tune.
         key: digest of all that the revision depends on, once it was surveyed.
         jobs: what is to be done, in the order in which results make up the revision.
         missing: numbers of the jobs whose results are not there.
     """
 
-    def __init__(self, plan: PlannedTask, base: Base) -> None:
-        self.plan = plan
+    def __init__(self, plan: PlannedTask, base: Base, parent: str | None = None) -> None:
+        self.plan, self.parent = plan, parent
         self.tuned = Tuned(
             plan.checkpoint, base, plan.compressor, plan.replace_mismatched, given=plan.given,
             missing=plan.missing, names=plan.names, as_is=plan.as_is,
@@ -93,8 +95,8 @@ class BuiltTask:
         self._refused: set[int] = set()
         self._bytes: dict[str, int] = {}
 
-    def key_of(self, identity: str) -> str:
-        """The task's key, if its checkpoint has this identity."""
+    def key_of(self, identity: str, parent: ParentRecord | None) -> str:
+        """The task's key, if its checkpoint has this identity, and its parent this revision."""
         facts = {
             "task": self.plan.name,  # two tasks may be made from one checkpoint
             "format": FORMAT,
@@ -108,12 +110,13 @@ class BuiltTask:
             "as_is": self.plan.as_is,
             "metadata": self.plan.metadata,
             "grain": _GRAIN,
+            "parent": parent,
         }
         return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
 
     def begin(self, survey: Surveyed, work: WorkFolder) -> None:
         """Divide the task into jobs, and leave out those whose results are there already."""
-        self.key = self.key_of(survey.identity)
+        self.key = self.key_of(survey.identity, self._record)
         self.tuned = replace(self.tuned, identity=survey.identity)
         if survey.at_once or needs_all(self.plan.compressor):
             names = tuple(dict(survey.units)), tuple(dict(survey.whole))
@@ -125,6 +128,14 @@ class BuiltTask:
         self._bytes = dict([*survey.whole, *survey.units])
         self.missing = {n for n in range(len(self.jobs)) if not work.has(self.key, n)}
         self._found = set(range(len(self.jobs))) - self.missing
+
+    def start_from(self, parent: Parent) -> None:
+        """Say where the parent is, now that the bank has it; the survey comes after this."""
+        self.tuned = replace(self.tuned, parent=parent)
+
+    @property
+    def _record(self) -> ParentRecord | None:
+        return None if self.tuned.parent is None else self.tuned.parent.record
 
     def units(self, job: int | None = None) -> int:
         """Units, and tensors kept whole, of a job or of all."""
@@ -152,7 +163,7 @@ class BuiltTask:
                 spool.add(key, data)
             return Prepared(whole.entry, whole.document, spool)
         compressor = self.plan.compressor
-        writer = RevisionWriter(layout, compressor.element, spool)
+        writer = RevisionWriter(layout, compressor.element, spool, self._record)
         covered: list[str] = []
         for number, job in enumerate(self.jobs):
             assert isinstance(job, EncodeUnits)

@@ -27,14 +27,20 @@ names = "names.json"             # where a base calls the units of a bank that i
     [tasks.fish]
     checkpoint = "hf://org/adapter"  # an adapter; kept as it is where neither it nor the defaults
                                      # say how, and where that is a budget, within it
+
+    [tasks.step-2]
+    checkpoint = "step-2"
+    parent = "step-1"                # exact, and steps from the state of that task: one of the
+    anchor_every = 10                # bank's or of this manifest, wherever it stands
 """
 
 from __future__ import annotations
 
+import graphlib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -75,12 +81,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     replace_mismatched: bool | None = None
     missing: str | list[str] | None = None
     names: dict[str, str] | str | None = None
+    anchor_every: Annotated[int, Meta(ge=1)] | None = None
 
 
 class _Task(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     checkpoint: _Place
     metadata: dict[str, Any] = {}
     given: dict[str, Any] = {}
+    parent: _Place | None = None
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +114,9 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
         missing: units that the fine-tune may lack: names, patterns, or ``base`` for all.
         names: the fine-tune's name for some of the bank's.
         as_is: whether the manifest says nothing of how: a LoRA adapter is then kept without loss.
+        parent: the exact task from whose state this one's steps lead.
+        anchor_every: of so many tasks in a row, each the parent of the next, one starts from the
+            base.
     """
 
     name: str
@@ -118,6 +129,8 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
     as_is: bool = False
+    parent: str | None = None
+    anchor_every: int | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,6 +207,7 @@ class _Reader:
                 raise self._problem(
                     ("tasks", name), f"its name differs from {other!r} in case only"
                 )
+        self._check_parents(tasks)
         return Manifest(
             bank=self._absolute(file.bank, "bank"),
             base=None if file.base is None else self._absolute(file.base, "base"),
@@ -218,11 +232,16 @@ class _Reader:
             task = self._convert(content, _Task, where)
             # Options belong to their method: another method brings its own.
             options = task if task.method is not None else _merged(task, defaults)
+            says_how = any(getattr(options, one) is not None for one in _HOW)
+            if task.parent is not None and not says_how:
+                options = Settings(method="exact")
+            if task.parent is None and task.anchor_every is not None:
+                raise UsageError("anchor_every is of chains: give a parent, too")
             return PlannedTask(
                 name=name,
                 checkpoint=self._absolute(task.checkpoint, *where),
                 compressor=self._compressor(options),
-                as_is=not any(getattr(options, one) is not None for one in _HOW),
+                as_is=not says_how and task.parent is None,
                 metadata=check_metadata(task.metadata),
                 replace=bool(_first(task.replace, defaults.replace)),
                 replace_mismatched=bool(
@@ -231,11 +250,46 @@ class _Reader:
                 given=tuple((k, self._placed(k, v, *where)) for k, v in task.given.items()),
                 missing=patterns_of(_first(task.missing, defaults.missing)),
                 names=self._names(_first(task.names, defaults.names), *where),
+                parent=task.parent,
+                anchor_every=None
+                if task.parent is None
+                else _first(task.anchor_every, defaults.anchor_every),
             )
         except _ManifestError:
             raise
         except TvbankError as error:
             raise self._problem(where, str(error)) from error
+
+    def _check_parents(self, tasks: Sequence[PlannedTask]) -> None:
+        """Refuse circles, and parents and children that are not exact; the bank is not asked."""
+        by_name = {task.name: task for task in tasks}
+        for task in tasks:
+            if task.parent is None:
+                continue
+            where = ("tasks", task.name, "parent")
+            if task.parent == task.name:
+                raise self._problem(where, "it cannot be its own parent")
+            if task.compressor.element != "int32":
+                raise self._problem(
+                    where,
+                    "only an exact task can be steps from the state of another "
+                    f'({task.parent!r}): say `method = "exact"`, or name no parent',
+                )
+            parent = by_name.get(task.parent)
+            if parent is not None and parent.compressor.element != "int32":
+                raise self._problem(
+                    where,
+                    f"its parent {task.parent!r} is not exact, so nothing can be steps from its "
+                    f'state: say `method = "exact"` of {task.parent!r}, or name another',
+                )
+        try:
+            parents_first(tasks)
+        except graphlib.CycleError as error:
+            *circle, name = error.args[1][::-1]
+            raise self._problem(
+                ("tasks", name, "parent"),
+                f"its parents go round in a circle: {', '.join(map(repr, [*circle, name]))}",
+            ) from None
 
     def _convert(self, content: Any, kind: type[_Body], where: tuple[str, ...]) -> _Body:
         try:
@@ -297,6 +351,17 @@ class _Reader:
         named = "[defaults]: " if where[:1] == ("defaults",) else named
         at = f", line {line}" if line else ""
         return _ManifestError(f"{self._source}{at}: {named}{what}")
+
+
+def parents_first(tasks: Iterable[PlannedTask]) -> list[PlannedTask]:
+    """Tasks in an order in which each comes after its parent, if that is one of them.
+
+    Raises:
+        graphlib.CycleError: they go round in a circle.
+    """
+    by_name = {task.name: task for task in tasks}
+    parents = {name: by_name.keys() & {task.parent} for name, task in by_name.items()}
+    return [by_name[name] for name in graphlib.TopologicalSorter(parents).static_order()]
 
 
 class _ManifestError(UsageError):

@@ -146,6 +146,56 @@ def test_what_is_wrong_in_json(tmp_path, text, problem):
         read_manifest(write(tmp_path, text, "m.json"))
 
 
+def chain(**tasks):
+    """A manifest of tasks that start from others, by their names; the options of some."""
+    made = {}
+    for name, options in tasks.items():
+        options = {"parent": options} if isinstance(options, str) else options
+        made[name] = {"checkpoint": name, **options}
+    return {"bank": "b", "tasks": made}
+
+
+def test_parents():
+    plan = chain(c="b", b="a", a={"method": "exact"}, d="elsewhere")
+    plan["defaults"] = {"anchor_every": 3}
+    plan["tasks"]["d"] |= {"anchor_every": 5, "options": {"standalone": True}, "method": "exact"}
+    c, b, a, d = read_manifest(plan).tasks
+    assert [task.parent for task in (a, b, c, d)] == [None, "a", "b", "elsewhere"]
+    assert [task.anchor_every for task in (a, b, c, d)] == [None, 3, 3, 5]
+    assert {c.compressor, b.compressor} == {tvbank.Exact()}  # nothing else can have a parent
+    assert d.compressor == tvbank.Exact(standalone=True)
+    assert not c.as_is
+
+
+@pytest.mark.parametrize(
+    ("plan", "problem"),
+    [
+        (chain(a="a"), "task 'a': it cannot be its own parent"),
+        (chain(a="b", b="a"), "its parents go round in a circle: '.', '.', '.'"),
+        (chain(a="b", b="c", c="d", d="b"), "task '.': its parents go round in a circle"),
+        (chain(a={"parent": "b", "budget": "1 %"}), "task 'a': only an exact task .*'b'.*exact"),
+        (chain(a={"parent": "b"}, b={}), "task 'a': its parent 'b' is not exact, .*'b'"),
+        (chain(a={"anchor_every": 3}), "task 'a': anchor_every is of chains: give a parent"),
+        (chain(a={"parent": "b", "anchor_every": 0}), "anchor_every: Expected `int` >= 1"),
+        (chain(a={"parent": 3}), "task 'a': parent: Expected `str | null`, got `int`"),
+    ],
+)
+def test_parents_that_cannot_be(plan, problem):
+    with pytest.raises(UsageError, match=problem.replace("|", r"\|")):
+        read_manifest(plan)
+
+
+def test_a_circle_and_its_line(tmp_path):
+    text = HEAD + '[tasks.a]\ncheckpoint = "c"\nparent = "b"\n[tasks.b]\ncheckpoint = "c"\n'
+    with pytest.raises(UsageError, match=r"m.toml, line [47]: task '[ab]': its parents go round"):
+        read_manifest(write(tmp_path, text + 'parent = "a"\n'))
+
+
+def test_a_chain_of_thousands():
+    steps = {f"s{n}": f"s{n - 1}" for n in range(1, 5000)}
+    assert len(read_manifest(chain(**steps, s0={"method": "exact"})).tasks) == 5000
+
+
 def test_what_is_no_manifest(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         read_manifest(tmp_path / "none.toml")
