@@ -9,6 +9,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 import transformers as tf
 
+import tvbank
+
 tf.utils.logging.set_verbosity_error()
 tf.utils.logging.disable_progress_bar()
 
@@ -174,3 +176,32 @@ def generated(model):
     options = {"max_new_tokens": 4, "do_sample": False}
     with torch.no_grad():
         return model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+
+
+def bits(model):
+    """Every bit of a model's state."""
+    state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return {name: tensor.contiguous().view(-1).view(torch.uint8) for name, tensor in state.items()}
+
+
+def assert_same(model, expected):
+    now = bits(model)
+    assert now.keys() == expected.keys()
+    different = [name for name in now if not torch.equal(now[name], expected[name])]
+    assert not different
+
+
+def check_switch(live, bank, base, tuned):
+    """Every bit of the fine-tune, what it says, and every bit of the base again."""
+    tied = {name: tensor.data_ptr() for name, tensor in live.state_dict().items()}
+    switch = tvbank.attach(live, bank)
+    with switch("exact"):
+        assert_same(live, bits(tuned))
+        said, wanted = generated(live), generated(tuned)
+        assert said is None or torch.equal(said, wanted)
+        assert {name: t.data_ptr() for name, t in live.state_dict().items()} == tied
+    assert_same(live, bits(base))
+    switch.to({"exact": 0.5, "lossy": 0.25})
+    assert any(not torch.equal(now, bits(base)[name]) for name, now in bits(live).items())
+    switch.close()
+    assert_same(live, bits(base))

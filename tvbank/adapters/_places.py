@@ -46,7 +46,9 @@ class Places:
         if missing:
             raise UnitMismatchError(
                 f"{source} does not fit the base: it changes {name_some(missing)}, which the base "
-                f"lacks{said}: give an adapter of this base, or a bank of the adapter's"
+                f"lacks{said}: give an adapter of this base, or a bank of the adapter's (if it is "
+                "a part of a tensor of the base's files, or has its rows in another order, merge "
+                "the adapter with PEFT, merge_and_unload, and add the model)"
             )
 
     def _prefixes(self, names: Collection[str]) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from tvbank.errors import BaseMismatchError, UnitMismatchError, UsageError, name
 from tvbank.flexswitch._inputs import Inputs
 from tvbank.flexswitch._recompute import recompute_blocks
 from tvbank.merging.tensor import to_torch
-from tvbank.naming import Located, Part, locate
+from tvbank.naming import Located, Part, assembled, locate, shape_of
 
 #: Outputs of a model for some examples, each [examples, rows, classes].
 Outputs = tuple[torch.Tensor, ...]
@@ -117,14 +117,25 @@ class Student:
         }
         units = [[unit.name, *pairs.aliases.get(unit.name, ())] for unit in pairs.units]
         self._tensors = tensors
-        located = locate({names[0]: names for names in units}, model, tensors) if units else None
+        shapes = {unit.name: unit.shape for unit in pairs.units}
+        located = (
+            locate({names[0]: names for names in units}, model, tensors, shapes=shapes)
+            if units
+            else None
+        )
         parts = {} if located is None else located.parts
         self._places = {
             names[0]: [parts[name] for name in names if name in parts] for names in units
         }
         if missing := [unit for unit, places in self._places.items() if not places]:
             raise BaseMismatchError(f"the model lacks {name_units(missing)} of the base", missing)
-        self.units = {unit: places[0].of(tensors) for unit, places in self._places.items()}
+        self.units = {
+            unit: assembled(
+                [(part.of(tensors), part.at) for part in places[0]],
+                shape_of(places[0], tensors, shapes[unit]),
+            )
+            for unit, places in self._places.items()
+        }
         _check(pairs, self.units)
         self._kept = _kept(pairs, tensors, located)
         clone = _clone(model)
@@ -148,7 +159,7 @@ class Student:
         """
         given: dict[str, torch.Tensor] = {}
         for unit, parts in self._places.items():
-            for part in parts:
+            for part in (part for each in parts for part in each):
                 key = f"model.{part.name}"
                 whole = given.get(key, self._tensors[part.name])
                 given[key] = part.replaced(whole, weights[unit])
@@ -225,10 +236,10 @@ def _kept(
     """Tensors that the task keeps whole and that the model has, by their places: heads, buffers."""
     kept: dict[str, torch.Tensor] = {}
     for name in pairs.whole:
-        part = Part(name) if located is None else located.find(name, tensors)
-        if part is None or part.window is not None or part.name not in tensors:
+        parts = (Part(name),) if located is None else located.find(name, tensors)
+        if not parts or parts[0].window is not None or parts[0].name not in tensors:
             continue
-        place = part.name
+        place = parts[0].name
         tuned = to_torch(pairs.read_whole(name))
         if tuned.shape != tensors[place].shape:
             raise UnitMismatchError(

@@ -7,8 +7,9 @@
 ``_renamed.py``       that checkpoint: tensors that are parts of others, or made of several
 ``_names.py``         ``names=``: what a caller says of names; ``read_names``: from a file
 ``_conversions.py``   what transformers' own conversion tables say of files and models
+``_traced.py``        where splits and permutations take each entry of some tensors
 ``_architecture.py``  the model behind a checkpoint, without weights: what its names lead to
-``_window.py``        ``Part``, ``Window``: a slice of a fused or stacked tensor, a transposition
+``_window.py``        ``Part``, ``Window``: a slice of a tensor, a transposition, a permutation
 ``prefixes.py``       prefixes and wrappers: names that only begin differently
 ``meanings.py``       what a name tells: a buffer, a tie, a constant, a head
 ``causes.py``         why a checkpoint lacks units, and what to do
@@ -27,7 +28,10 @@ from tvbank.naming._names import Names as Names
 from tvbank.naming._names import names_function as names_function
 from tvbank.naming._names import read_names as read_names
 from tvbank.naming._window import Part as Part
+from tvbank.naming._window import Parts as Parts
 from tvbank.naming._window import Window as Window
+from tvbank.naming._window import assembled as assembled
+from tvbank.naming._window import shape_of as shape_of
 
 if TYPE_CHECKING:
     from tvbank.naming._checkpoints import Named as Named
@@ -43,13 +47,16 @@ __all__ = [
     "Named",
     "Names",
     "Part",
+    "Parts",
     "RenamedCheckpoint",
     "Window",
+    "assembled",
     "by_names",
     "locate",
     "named_as",
     "names_function",
     "read_names",
+    "shape_of",
     "units_of",
 ]
 

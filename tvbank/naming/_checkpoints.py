@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
-from tvbank.checkpoint import Checkpoint, aligned_order
+from tvbank.checkpoint import Checkpoint, TensorSpec, aligned_order
 from tvbank.errors import UsageError
 from tvbank.layout import Layout
 from tvbank.naming._architecture import Architecture, architectures
 from tvbank.naming._names import Names, names_function
-from tvbank.naming._renamed import Recipe, RenamedCheckpoint
-from tvbank.naming._window import Part, Window
+from tvbank.naming._renamed import Piece, Recipe, RenamedCheckpoint, renamed
+from tvbank.naming._window import Part, Parts
 from tvbank.naming.meanings import is_constant_name
 from tvbank.naming.prefixes import names_of_units, other_prefixes, without_wrappers
 
@@ -73,17 +73,18 @@ def named_as(
     if names is not None:
         given = _given(names, [name for own in units.values() for name in own], present)
         return Named(RenamedCheckpoint(checkpoint, given), "names as given")
-    best: tuple[int, _Recipes, str] = (len(_missing(units, present)), {}, "")
+    turned = _turned(layout, checkpoint)
+    best: tuple[int, _Recipes, str] = (len(_missing(units, present)) + len(turned), {}, "")
     if best[0] == 0:
         return Named(checkpoint)
-    for recipes, told in _ways(units, checkpoint, base):
-        missing = len(_missing(units, {*present, *recipes}))
-        if missing < best[0]:
-            best = missing, recipes, told
-        if missing == 0:
+    for recipes, told in _ways(layout, checkpoint, base, turned):
+        wrong = len(_missing(units, {*present, *recipes})) + len(turned - recipes.keys())
+        if wrong < best[0]:
+            best = wrong, recipes, told
+        if wrong == 0:
             break
-    missing, recipes, told = best
-    lacking = _missing(units, {*present, *recipes}) if missing else []
+    wrong, recipes, told = best
+    lacking = _missing(units, {*present, *recipes}) if wrong else []
     unsaved = frozenset(
         unit
         for unit in lacking
@@ -113,14 +114,12 @@ def by_names(checkpoint: Checkpoint, names: Names | None, *, ordered: bool = Fal
             f"{names!r}"
         )
     present = [*checkpoint.tensors, *checkpoint.tied]
-    ours = {
-        recipe.pieces[0][0]: name for name, recipe in _given(names, names, set(present)).items()
-    }
-    recipes = {ours.get(name, name): Recipe([(name, None)]) for name in present}
-    renamed = RenamedCheckpoint(checkpoint, recipes)
+    ours = {recipe.names[0]: name for name, recipe in _given(names, names, set(present)).items()}
+    recipes = {ours.get(name, name): renamed(name) for name in present}
+    other = RenamedCheckpoint(checkpoint, recipes)
     if not ordered:
-        return renamed
-    in_order = sorted(renamed.tensors.values(), key=lambda spec: spec.name)
+        return other
+    in_order = sorted(other.tensors.values(), key=lambda spec: spec.name)
     first = [spec.name for spec in aligned_order(in_order)]
     return RenamedCheckpoint(checkpoint, {name: recipes[name] for name in (*first, *recipes)})
 
@@ -134,28 +133,44 @@ def _missing(units: Mapping[str, Collection[str]], present: Collection[str]) -> 
     ]
 
 
+def _turned(layout: Layout, checkpoint: Checkpoint) -> set[str]:
+    """Units that the checkpoint has with their sides in another order."""
+    shapes = {record.name: record.shape for record in layout.records}
+    return {
+        spec.name
+        for spec in checkpoint.tensors.values()
+        if (shape := shapes.get(spec.name, spec.shape)) != spec.shape
+        and sorted(shape) == sorted(spec.shape)
+    }
+
+
 def _ways(
-    units: Mapping[str, Collection[str]],
+    layout: Layout,
     checkpoint: Checkpoint,
     base: Checkpoint | None,
+    turned: Collection[str],
 ) -> Iterator[tuple[_Recipes, str]]:
+    units = names_of_units(layout)
+    shapes = {record.name: record.shape for record in layout.records}
     present = list(dict.fromkeys((*checkpoint.tensors, *checkpoint.tied)))
-    known = [name for own in units.values() for name in own]
-    names = set(known)
-    further = [name for name in present if name not in names]
+    known = {name: shapes[unit] for unit, own in units.items() for name in own}
+    further = [name for name in present if name not in known]
     spellings = list(_spellings(_missing(units, present), further, len(units)))
     for spelled, told in spellings:
         yield _respelled(spelled, present, ()), told
     others = [base] if base is not None and base is not checkpoint else []
     same: _Spelled = {name: name for name in present}
+    there = {name for name in present if name not in turned}
     for origin, architecture in architectures(checkpoint, *others):
         own = architecture.is_own and origin is checkpoint
         for table in architecture.tables:
             wanted = table.parts(known)
             for spelled, told in [(same, ""), *spellings]:
-                theirs = _own_parts(architecture, spelled) if own else table.parts(spelled)
-                recipes = _matched(architecture, wanted, theirs, checkpoint, spelled)
-                used = {name for recipe in recipes.values() for name, _ in recipe.pieces}
+                forms = {name: _spec(checkpoint, n).shape for name, n in spelled.items()}
+                theirs = _own_parts(architecture, spelled) if own else table.parts(forms)
+                placed = {name: parts for name, parts in wanted.items() if name not in there}
+                recipes = _matched(architecture, placed, theirs, checkpoint, spelled, known)
+                used = {name for recipe in recipes.values() for name in recipe.names}
                 also = f"; {told}" if told else ""
                 yield (
                     _respelled(spelled, {*present, *recipes}, used) | recipes,
@@ -167,15 +182,19 @@ def _ways(
 def _respelled(spelled: _Spelled, taken: Collection[str], used: Collection[str]) -> _Recipes:
     """Recipes for a checkpoint's names as they are spelled: those of the base, and heads."""
     return {
-        name: Recipe([(own, None)])
+        name: renamed(own)
         for name, own in spelled.items()
         if name != own and name not in taken and own not in used
     }
 
 
-def _own_parts(architecture: Architecture, names: Iterable[str]) -> dict[str, Part]:
+def _own_parts(architecture: Architecture, names: Iterable[str]) -> dict[str, Parts]:
     """The tensors of a module by the names of its own state dict."""
-    return {name: Part(name) for name in names if name in architecture.tensors}
+    return {name: (Part(name),) for name in names if name in architecture.tensors}
+
+
+def _spec(checkpoint: Checkpoint, name: str) -> TensorSpec:
+    return checkpoint.tensors[checkpoint.tied.get(name, name)]
 
 
 def _spellings(
@@ -202,51 +221,77 @@ def _spellings(
 
 def _matched(
     architecture: Architecture,
-    wanted: Mapping[str, Part],
-    theirs: Mapping[str, Part],
+    wanted: Mapping[str, Parts],
+    theirs: Mapping[str, Parts],
     checkpoint: Checkpoint,
     spelled: _Spelled,
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> _Recipes:
-    """What of a checkpoint stands where the base's names lead: the same, a part, or several."""
+    """What of a checkpoint stands where the base's names lead: the same, a part, or several.
+
+    Args:
+        architecture: whose tensors both lead to.
+        wanted: where the base's names lead, those that are wanted.
+        theirs: where the checkpoint's lead.
+        checkpoint: whose they are.
+        spelled: its own name of each of ``theirs``.
+        shapes: of the base's units, by all their names.
+    """
     tensors = architecture.tensors
     owners: dict[int, str] = {}
     owner = {name: owners.setdefault(id(tensor), name) for name, tensor in tensors.items()}
-    at: dict[tuple[str, Window | None], str] = {}
-    pieces: dict[str, list[tuple[str, Window | None]]] = {}
-    for name, part in theirs.items():
-        at[owner[part.name], part.window] = spelled[name]
-        if part.window is not None:
-            pieces.setdefault(owner[part.name], []).append((spelled[name], part.window))
-    present = {*checkpoint.tensors, *checkpoint.tied}
+
+    def place(parts: Parts) -> Parts:
+        return tuple(replace(part, name=owner[part.name]) for part in parts)
+
+    at: dict[Parts, str] = {}
+    pieces: dict[str, list[Piece]] = {}
+    for name, parts in theirs.items():
+        at[place(parts)] = spelled[name]
+        for part in parts:
+            if part.window is not None:
+                piece = Piece(spelled[name], part.at, part.window)
+                pieces.setdefault(owner[part.name], []).append(piece)
+
+    def whole(name: str) -> str | Recipe | None:
+        """The model's tensor, as the checkpoint has it."""
+        if (same := at.get((Part(owner[name]),))) is not None:
+            return same if _spec(checkpoint, same).shape == tensors[name].shape else None
+        made = Recipe(pieces.get(owner[name], ()), tuple(tensors[name].shape))
+        return made if _fills(made, checkpoint) else None
+
     recipes: _Recipes = {}
-    for name, part in wanted.items():
-        place = owner[part.name]
-        if name in present:
+    for name, parts in wanted.items():
+        if (same := at.get(place(parts))) is not None:
+            if same != name:
+                recipes[name] = renamed(same)
             continue
-        if (same := at.get((place, part.window))) is not None:
-            recipes[name] = Recipe([(same, None)])
+        if not all(tensors[part.name].is_contiguous() for part in parts):
             continue
-        if not tensors[part.name].is_contiguous():
-            continue
-        whole = at.get((place, None))
-        if part.window is not None and whole is not None:
-            recipes[name] = Recipe([(whole, None)], part.window.shape, part.window)
-        elif part.window is None and place in pieces:
-            made = Recipe(pieces[place], tuple(tensors[part.name].shape))
-            if _fills(made, checkpoint):
-                recipes[name] = made
+        sources = [(whole(part.name), part) for part in parts]
+        made = [Piece(source, part.window, part.at) for source, part in sources if source]
+        if len(made) == len(parts):
+            recipes[name] = _flat(Recipe(made, shapes[name]))
     return recipes
+
+
+def _flat(recipe: Recipe) -> Recipe:
+    """A recipe without one that only stands for another."""
+    first = recipe.pieces[0]
+    alone = len(recipe.pieces) == 1 and first.window is None and first.at is None
+    return first.source if alone and isinstance(first.source, Recipe) else recipe
 
 
 def _fills(recipe: Recipe, checkpoint: Checkpoint) -> bool:
     """Whether pieces of one element type, in their windows' shapes, make up the whole tensor."""
-    specs = [checkpoint.tensors[checkpoint.tied.get(n, n)] for n, _ in recipe.pieces]
+    specs = [_spec(checkpoint, name) for name in recipe.names]
     fitting = all(
-        window is not None and spec.shape == window.shape
-        for spec, (_, window) in zip(specs, recipe.pieces, strict=True)
+        piece.at is not None and (piece.window is not None or spec.shape == piece.at.shape)
+        for spec, piece in zip(specs, recipe.pieces, strict=True)
     )
-    size = math.prod(recipe.shape or ())
-    return fitting and len({s.dtype for s in specs}) == 1 and sum(s.size for s in specs) == size
+    size = sum(math.prod(piece.at.form) for piece in recipe.pieces if piece.at is not None)
+    whole = size == math.prod(recipe.shape or ())
+    return fitting and bool(specs) and whole and len({s.dtype for s in specs}) == 1
 
 
 def _given(names: Names, known: Iterable[str], present: Collection[str]) -> _Recipes:
@@ -258,5 +303,5 @@ def _given(names: Names, known: Iterable[str], present: Collection[str]) -> _Rec
             continue
         if theirs not in present:
             raise UsageError(f"names= says that {name!r} is {theirs!r}, which the checkpoint lacks")
-        recipes[name] = Recipe([(theirs, None)])
+        recipes[name] = renamed(theirs)
     return recipes

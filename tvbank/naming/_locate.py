@@ -15,9 +15,9 @@ from typing import final
 import torch
 
 from tvbank.errors import BaseMismatchError, UsageError, name_some, name_units
-from tvbank.naming._conversions import Conversions, conversions_in
+from tvbank.naming._conversions import Conversions, Shapes, conversions_in
 from tvbank.naming._names import Names, names_function
-from tvbank.naming._window import Part
+from tvbank.naming._window import Part, Parts, shape_of
 from tvbank.naming.causes import quantised_base
 from tvbank.naming.meanings import is_constant_name, is_quantised, lacks_heads_only
 from tvbank.naming.prefixes import common_prefixes, prefixes_before, with_dot, without_peft
@@ -25,7 +25,7 @@ from tvbank.naming.prefixes import common_prefixes, prefixes_before, with_dot, w
 __all__ = ["Located", "locate"]
 
 #: Parts of a model by the names of a bank.
-_Parts = dict[str, Part]
+_Parts = dict[str, Parts]
 
 
 @final
@@ -38,12 +38,12 @@ class _Spelling:
         told: in words, how the names differ; nothing if they do not.
         parts: finds names in the model; those that it has not are left out.
         ignores: whether the model has no use for a name of a file.
-        copied: names that lead to no view of the model, and the operations that are why.
+        copied: names that lead to no place in the model, and the operations that are why.
     """
 
     below: str
     told: str
-    parts: Callable[[Collection[str]], _Parts]
+    parts: Callable[[Shapes], _Parts]
     ignores: Callable[[str], bool] = lambda _name: False
     copied: Mapping[str, str] = field(default_factory=dict)
 
@@ -76,11 +76,10 @@ def _turned(
     """Units that have another shape than where they are said to be."""
     turned = []
     for unit, shape in shapes.items():
-        part = parts.get(unit)
-        if part is None or torch.nn.parameter.is_lazy(tensors[part.name]):
+        found = parts.get(unit, ())
+        if len(found) != 1 or torch.nn.parameter.is_lazy(tensors[found[0].name]):
             continue
-        here = tensors[part.name].shape if part.window is None else part.window.shape
-        if tuple(here) != shape:
+        if shape_of(found, tensors, shape) != shape:
             turned.append(unit)
     return turned
 
@@ -98,12 +97,12 @@ class Located:
     def __init__(self, fit: _Fit) -> None:
         """Use ``locate``."""
         self.parts, self.absent = fit.parts, tuple(fit.missing)
-        self._spelling, self._further = fit.spelling, dict[str, Part | None]()
+        self._spelling, self._further = fit.spelling, dict[str, Parts]()
         lack = f"the model lacks {name_units(self.absent)} of the base" if self.absent else ""
         self.remarks = tuple(filter(None, (fit.spelling.told, lack)))
 
-    def find(self, name: str, model_names: Collection[str]) -> Part | None:
-        """Where the model has what a task keeps whole; ``None`` if it has no place for it.
+    def find(self, name: str, model_names: Collection[str]) -> Parts:
+        """Where the model has what a task keeps whole; nowhere if it has no place for it.
 
         A head may stand beside the base instead of below its prefix.
 
@@ -114,10 +113,10 @@ class Located:
         if name in self.parts:
             return self.parts[name]
         if name not in self._further:
-            beside = Part(name) if name in model_names else None
-            part = self._spelling.parts([name]).get(name)
+            beside = (Part(name),) if name in model_names else ()
+            parts = self._spelling.parts({name: None}).get(name, ())
             # Alone, a tensor of a stack does not tell which place is its own.
-            self._further[name] = beside if part is None or part.window is not None else part
+            self._further[name] = parts if parts and parts[0].window is None else beside
         return self._further[name]
 
 
@@ -140,14 +139,16 @@ def locate(
         prefix: what stands before the base's names in the model, if the caller knows it.
         names: the model's name for each of the bank's, if they differ otherwise.
         optional: units that the model need not have.
-        shapes: of units, if they are to tell ways apart that lead to tensors of other shapes.
+        shapes: of units: they tell ways apart that lead to tensors of other shapes, and what is
+            split or permuted is found by them.
 
     Raises:
         BaseMismatchError: the model lacks units of the base; names them.
         UsageError: several prefixes fit; ``names`` is neither a mapping nor a function, or gives
             a name that the model has not.
     """
-    every = [name for own in units.values() for name in own]
+    given = shapes or {}
+    every: Shapes = {name: given.get(unit) for unit, own in units.items() for name in own}
     needed = {unit: own for unit, own in units.items() if unit not in optional}
     nearest: tuple[list[str], _Spelling] | None = None
     lesser: list[_Fit] = []  # without heads
@@ -156,7 +157,7 @@ def locate(
         for spelling in group:
             parts = spelling.parts(every)
             missing = [u for u, own in needed.items() if not any(n in parts for n in own)]
-            turned = _turned(parts, tensors, shapes or {})
+            turned = _turned(parts, tensors, given)
             if not missing and turned:
                 lesser.append(_Fit(spelling, parts, [], len(turned)))
             elif not missing:
@@ -191,9 +192,9 @@ def _lacking(
     why = f"; {quantised_base(packed)}" if packed else ""
     if copied:
         why = (
-            f"; transformers splits or permutes {copied[0]!r} when it loads a file "
-            f"({spelling.copied[copied[0]]}), which cannot be written through: make the bank of "
-            "the model in memory, tvbank.create(place, base=model)"
+            f"; transformers makes something else of {copied[0]!r} when it loads a file "
+            f"({spelling.copied[copied[0]]}), so that not every entry has a place in the model: "
+            "make the bank of the model in memory, tvbank.create(place, base=model)"
         )
     return BaseMismatchError(
         f"the model is not the base this bank was built on: it lacks {name_some(missing)}{where}"
@@ -208,7 +209,7 @@ def _only(fitting: Sequence[_Fit]) -> Located:
     Raises:
         UsageError: several do.
     """
-    different: dict[frozenset[tuple[str, Part]], _Fit] = {}
+    different: dict[frozenset[tuple[str, Parts]], _Fit] = {}
     for fit in fitting:
         different.setdefault(frozenset(fit.parts.items()), fit)
     if len(different) > 1:
@@ -278,10 +279,10 @@ def _unwrapped(tensors: Collection[str]) -> dict[str, str]:
 
 
 def _wrapped(names: Mapping[str, str], spelling: _Spelling) -> _Spelling:
-    def parts(bank_names: Collection[str]) -> _Parts:
+    def parts(bank_names: Shapes) -> _Parts:
         return {
-            name: replace(part, name=names[part.name])
-            for name, part in spelling.parts(bank_names).items()
+            name: tuple(replace(part, name=names[part.name]) for part in found)
+            for name, found in spelling.parts(bank_names).items()
         }
 
     also = f", and {spelling.told}" if spelling.told else ""
@@ -296,8 +297,8 @@ def _within(path: str, other: str) -> bool:
 def _below(prefix: str, tensors: Collection[str]) -> _Spelling:
     told = f"the model has the base's names below {prefix!r}" if prefix else ""
 
-    def parts(names: Collection[str]) -> _Parts:
-        return {name: Part(prefix + name) for name in names if prefix + name in tensors}
+    def parts(names: Shapes) -> _Parts:
+        return {name: (Part(prefix + name),) for name in names if prefix + name in tensors}
 
     return _Spelling(prefix, told, parts)
 
@@ -308,9 +309,10 @@ def _converted(table: Conversions) -> _Spelling:
 
 
 def _without(own: str, spelling: _Spelling) -> _Spelling:
-    def parts(names: Collection[str]) -> _Parts:
+    def parts(names: Shapes) -> _Parts:
         bare = {name.removeprefix(own): name for name in names}
-        return {bare[name]: part for name, part in spelling.parts(bare).items()}
+        found = spelling.parts({rest: names[name] for rest, name in bare.items()})
+        return {bare[rest]: part for rest, part in found.items()}
 
     also = f", and {spelling.told}" if spelling.told else ""
     told = f"the base's names begin with {own!r} and the model's do not{also}"
@@ -320,14 +322,14 @@ def _without(own: str, spelling: _Spelling) -> _Spelling:
 def _given(names: Names, tensors: Collection[str]) -> _Spelling:
     other = names_function(names)
 
-    def parts(bank_names: Collection[str]) -> _Parts:
-        found = {}
+    def parts(bank_names: Shapes) -> _Parts:
+        found: _Parts = {}
         for name in bank_names:
             theirs = other(name)
             if theirs is None:
                 continue
             if theirs in tensors:
-                found[name] = Part(theirs)
+                found[name] = (Part(theirs),)
             elif theirs != name:
                 raise UsageError(f"names= says that {name!r} is {theirs!r}, which the model lacks")
         return found

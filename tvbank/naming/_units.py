@@ -29,7 +29,8 @@ def units_of(layout: Layout, names: Iterable[str], base: Checkpoint) -> dict[str
     Returns:
         By name, the units: mostly one, which is all of the parameter. A parameter that transformers
         fused or stacked has several, each with its window in it. An alias of a tie stands for its
-        owner. Names that no unit stands for are left out.
+        owner. Names that no unit stands for are left out, and those that are only a part of a unit,
+        or have its rows in another order.
     """
     units = names_of_units(layout)
     owner = {name: unit for unit, own in units.items() for name in own}
@@ -40,8 +41,10 @@ def units_of(layout: Layout, names: Iterable[str], base: Checkpoint) -> dict[str
     for _, architecture in architectures(base):
         for table in architecture.tables:
             made: dict[str, list[tuple[str, Window | None]]] = {}
-            for name, part in table.parts(owner).items():
-                made.setdefault(part.name, []).append((owner[name], part.window))
+            shapes = {record.name: record.shape for record in layout.records}
+            for name, parts in table.parts({n: shapes[unit] for n, unit in owner.items()}).items():
+                if len(parts) == 1 and (parts[0].window is None or not parts[0].window.sides):
+                    made.setdefault(parts[0].name, []).append((owner[name], parts[0].window))
             found |= _below({n: b for n, b in bare.items() if n not in found}, made)
             if len(found) == len(bare):
                 return found

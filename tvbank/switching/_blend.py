@@ -85,7 +85,7 @@ class Blends:
         for name in sorted((self._named | set(kept)) & self._base.keys()):
             swaps += self._swap(name, self._parts(name, tasks))
         for name, target in self._positive:
-            if name not in kept and bool((target.memory < 0).any()):
+            if name not in kept and bool((target.read() < 0).any()):
                 parts = self._parts(name, tasks)
                 swaps += self._swap(name, parts) if is_domain(parts) else []
         return swaps
@@ -99,12 +99,13 @@ class Blends:
         tensor = to_torch(np.array(blend(self._base[name], parts), order="C"))
         return [
             Swap(
-                target.places,
-                tensor.to(target.tensor.device, target.tensor.dtype),
+                piece.places,
+                piece.of_unit(tensor).to(piece.tensor.device, piece.tensor.dtype),
                 alone=True,
-                window=target.window,
+                window=piece.window,
             )
             for target in self._model.homes(name)
+            for piece in target.pieces
         ]
 
 

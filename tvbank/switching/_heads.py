@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import torch
 
 from tvbank.errors import NonFiniteError, UnitMismatchError
-from tvbank.naming import Window
+from tvbank.naming import Part, Window
 from tvbank.switching._memory import view_of, writing
 from tvbank.switching._model import AttachedModel
 from tvbank.switching._places import Place
@@ -70,17 +70,17 @@ def plan_swaps(
     """
     names = [name for name in task.extra_names if name not in blended]
     places_of_extras = {name: model.find(name) for name in names}
-    own = {found[0] for found in places_of_extras.values() if found is not None}
+    own = {place for found in places_of_extras.values() for place, _ in found}
     swaps, unused = [], []
     for name, found in places_of_extras.items():
-        if found is None:
+        if not found:
             unused.append(name)
             continue
-        place, window = found
-        group = model.sharing(place)
-        if window is not None:
-            swaps.append(_swap_of_part(task, name, group, window))
+        if found[0][1].window is not None:
+            swaps += _swaps_of_parts(task, name, found, model)
             continue
+        place, _ = found[0]
+        group = model.sharing(place)
         places = [place]
         if place.name in model.owners or not any(other.name in model.owners for other in group):
             places += [p for p in group if p not in own and p.name not in model.owners]
@@ -89,16 +89,22 @@ def plan_swaps(
     return swaps, unused
 
 
-def _swap_of_part(task: ResidentTask, name: str, group: list[Place], window: Window) -> Swap:
-    """A unit that is a part of a tensor of the model: it cannot take another shape there."""
-    tensor = _fitted(task, name, group[0].tensor)
-    if tuple(tensor.shape) != window.shape:
+def _swaps_of_parts(
+    task: ResidentTask, name: str, found: Sequence[tuple[Place, Part]], model: AttachedModel
+) -> list[Swap]:
+    """A unit that is a part of a tensor of the model, or split: it cannot take another shape."""
+    tensor = _fitted(task, name, found[0][0].tensor)
+    record = model.layout.by_name.get(name) or model.layout.whole_by_name.get(name)
+    if record is not None and tuple(tensor.shape) != record.shape:
         raise UnitMismatchError(
             f"task {task.name!r} keeps {name!r} in the shape {list(tensor.shape)}; it is a part "
-            f"of {group[0].name!r} in this model, which has room for {list(window.shape)}: export "
-            "the task and load the file instead"
+            f"of {found[0][0].name!r} in this model, which has room for {list(record.shape)}: "
+            "export the task and load the file instead"
         )
-    return Swap(group, tensor, alone=True, window=window)
+    return [
+        Swap(model.sharing(place), part.taken(tensor), alone=True, window=part.window)
+        for place, part in found
+    ]
 
 
 def _fitted(task: ResidentTask, name: str, present: torch.Tensor) -> torch.Tensor:

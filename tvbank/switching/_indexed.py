@@ -18,7 +18,7 @@ from tvbank.coding.decoding.positions import run_tables_address
 from tvbank.coding.decoding.table import NONZEROS, address_of, give_base
 from tvbank.merging.apply import WeightedSum, restore
 from tvbank.merging.tensor import to_torch
-from tvbank.switching._memory import Target, memory_offsets, span, writing
+from tvbank.switching._memory import Target, writing
 from tvbank.switching._record import Undo
 from tvbank.switching._resident import ResidentTask
 
@@ -30,13 +30,15 @@ _Sparse = tuple[NDArray[np.int64], NDArray[Any]]
 class IndexedUndo(Undo):
     """Old weights of one target that is not direct, on the target's own device."""
 
-    def __init__(self, flat: torch.Tensor, offsets: torch.Tensor, old: torch.Tensor) -> None:
-        self._flat, self._offsets, self._old = flat, offsets, old
+    def __init__(self, cells: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> None:
+        """Keep them; ``cells``, of each piece: flat memory, offsets in it, and what was there."""
+        self._cells = cells
 
     def restore(self) -> None:
         """See ``Undo.restore``."""
-        with writing(self._flat):
-            self._flat[self._offsets] = self._old
+        for flat, offsets, old in self._cells:
+            with writing(flat):
+                flat[offsets] = old
 
 
 @final
@@ -64,18 +66,25 @@ class IndexedAddition:
             NonFiniteError: a weight would become NaN or infinite.
         """
         positions = np.unique(np.concatenate([sparse[0] for sparse, _ in parts]))
-        memory = target.memory
-        self._flat = memory.as_strided((span(memory),), (1,))
-        self._offsets = torch.from_numpy(memory_offsets(memory, positions)).to(memory.device)
-        old = self._flat[self._offsets]
-        self.undo = IndexedUndo(self._flat, self._offsets, old)
-        after = _sum(unit, target.narrowed(old), positions, parts)
-        self._new = to_torch(np.ascontiguousarray(after)).to(memory.device, memory.dtype)
+        self._cells = [piece.cells(positions) for piece in target.pieces]
+        olds = [flat[offsets] for flat, offsets, _ in self._cells]
+        self.undo = IndexedUndo(
+            [(flat, at, old) for (flat, at, _), old in zip(self._cells, olds, strict=True)]
+        )
+        before = olds[0]
+        if len(olds) > 1:
+            before = olds[0].new_empty(len(positions))
+            for (_, _, chosen), old in zip(self._cells, olds, strict=True):
+                before[chosen] = old.to(before.device)
+        after = _sum(unit, target.narrowed(before), positions, parts)
+        self._new = to_torch(np.ascontiguousarray(after)).to(before.dtype)
 
     def write(self) -> None:
         """Write the new weights."""
-        with writing(self._flat):
-            self._flat[self._offsets] = self._new
+        for flat, offsets, chosen in self._cells:
+            new = self._new if chosen is None else self._new[chosen]
+            with writing(flat):
+                flat[offsets] = new.to(flat.device)
 
 
 def indexed_additions(

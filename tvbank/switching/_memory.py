@@ -14,7 +14,7 @@ from tvbank.checkpoint import open_checkpoint
 from tvbank.coding.decoding.elements import KINDS
 from tvbank.errors import BaseMismatchError, CheckpointError, UsageError
 from tvbank.layout import Layout
-from tvbank.naming import Part, Window
+from tvbank.naming import Part, Parts, Window, assembled, shape_of
 from tvbank.naming.prefixes import names_of_units
 from tvbank.switching._places import Place, identity
 from tvbank.switching._unfit import unfit
@@ -33,37 +33,69 @@ _WIDER = {
 
 
 @final
-class Target:
+class Piece:
     """One tensor of the model, or a part of one, under all its names.
 
     Attributes:
-        places: where the model has it; the first is named after a unit of the base.
+        places: where the model has it.
         window: which part of the places' tensor it is; ``None`` for all of it.
+        at: which entries of the unit are there; ``None`` for all.
         tensor: the parameter or buffer itself, or the view of a part of it.
-        units: indices into ``layout.units`` of those that live here; the first one leads. Empty
-            for units without deltas.
         memory: the same memory, kept from being freed while the switch lives.
-        kind: its element type, an index into ``KINDS``; −1 for others.
-        stored: the base's element type; the model's may be a wider one, that holds all its numbers.
-        direct: whether the fused loops can write to it: contiguous, on the CPU, of a known kind,
-            in the base's element type.
     """
 
-    def __init__(
-        self,
-        places: Sequence[Place],
-        units: Sequence[int],
-        window: Window | None = None,
-        stored: str | None = None,
-    ) -> None:
-        self.places, self.units, self.window = list(places), list(units), window
-        self.tensor = view_of(self.places[0], window)
+    def __init__(self, places: Sequence[Place], part: Part) -> None:
+        self.places, self.window, self.at = list(places), part.window, part.at
+        self.tensor = view_of(self.places[0], self.window)
         self.memory = self.tensor.detach()
+
+    def of_unit(self, weights: torch.Tensor) -> torch.Tensor:
+        """The part of a unit's weights that lives here, in this memory's form."""
+        flat = weights.contiguous().reshape(-1)
+        part = flat if self.at is None else self.at.of_tensor(flat)
+        return part.reshape(self.memory.shape)
+
+    def cells(
+        self, positions: NDArray[np.int64]
+    ) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.int64] | None]:
+        """Where those of some flat positions of the unit are that live here.
+
+        Returns:
+            Flat memory; offsets in it; which of the positions these are, ``None`` for all.
+        """
+        chosen = None
+        if self.at is not None:
+            chosen, positions = self.at.positions_of(positions)
+        flat = self.memory.as_strided((span(self.memory),), (1,))
+        offsets = torch.from_numpy(memory_offsets(self.memory, positions))
+        return flat, offsets.to(self.memory.device), chosen
+
+
+@final
+class Target:
+    """What a unit of the base lives in: one tensor of the model, or pieces of several.
+
+    Attributes:
+        pieces: one, of which ``at`` is ``None``; or several, that hold every entry once.
+        shape: of the unit.
+        units: indices into ``layout.units`` of those that live here; the first one leads. Empty
+            for units without deltas.
+        tensor: that of the first piece.
+        kind: its element type, an index into ``KINDS``; −1 for others.
+        stored: the base's element type; the model's may be a wider one, that holds all its numbers.
+        direct: whether the fused loops can write to it: one piece, contiguous, on the CPU, of a
+            known kind, in the base's element type.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], shape: tuple[int, ...], stored: str) -> None:
+        self.pieces, self.shape, self.stored = list(pieces), shape, stored
+        self.units: list[int] = []
+        self.tensor = self.pieces[0].tensor
         name = element_type(self.tensor)
-        self.stored = name if stored is None else stored
         self.kind = KINDS.index(name) if name in KINDS else -1
         self.direct = (
-            self.kind >= 0
+            len(self.pieces) == 1
+            and self.kind >= 0
             and not self.is_wider
             and self.tensor.device.type == "cpu"
             and self.tensor.is_contiguous()
@@ -71,9 +103,14 @@ class Target:
         )
 
     @property
+    def places(self) -> list[Place]:
+        """Where the model has it, or a part of it; the first is named after a unit of the base."""
+        return [place for piece in self.pieces for place in piece.places]
+
+    @property
     def name(self) -> str:
         """The first of its names."""
-        return self.places[0].name
+        return self.pieces[0].places[0].name
 
     @property
     def is_wider(self) -> bool:
@@ -92,9 +129,19 @@ class Target:
                 weights = narrow
         return open_checkpoint({self.name: weights}).read(self.name)
 
+    def read(self) -> torch.Tensor:
+        """What it holds now, in the unit's shape; it may share the model's memory."""
+        return assembled([(piece.memory, piece.at) for piece in self.pieces], self.shape)
+
+    def write(self, weights: torch.Tensor) -> None:
+        """Let it hold other weights, of the unit's shape; they may be on another device."""
+        for piece in self.pieces:
+            with writing(piece.memory):
+                piece.memory.copy_(piece.of_unit(weights))
+
     def weights(self) -> NDArray[Any]:
-        """What it holds now, as an array of its shape; see ``narrowed``."""
-        return self.narrowed(self.tensor)
+        """What it holds now, as an array of the unit's shape; see ``narrowed``."""
+        return self.narrowed(self.read())
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:
@@ -112,7 +159,7 @@ def element_type(tensor: torch.Tensor) -> str:
 
 
 def targets_of(
-    layout: Layout, places: Mapping[str, Place], parts: Mapping[str, Part]
+    layout: Layout, places: Mapping[str, Place], parts: Mapping[str, Parts]
 ) -> tuple[list[Target], dict[str, list[Target]]]:
     """Find the memory of every unit of the base.
 
@@ -133,30 +180,32 @@ def targets_of(
     shared: dict[object, list[Place]] = {}
     for place in places.values():
         shared.setdefault(identity(place.tensor), []).append(place)
+    tensors = {name: place.tensor for name, place in places.items()}
     numbers = {unit.name: number for number, unit in enumerate(layout.units)}
-    by_identity: dict[object, Target] = {}
+    by_identity: dict[tuple[object, ...], Target] = {}
     by_unit: dict[str, list[Target]] = {}
     wrong: list[tuple[str, str]] = []
     for unit, names in names_of_units(layout).items():
         record = layout.by_name.get(unit) or layout.whole_by_name[unit]
         by_unit[unit] = []
-        for part in (parts[name] for name in names if name in parts):
-            place = places[part.name]
-            if problem := unfit(place.tensor):
-                raise CheckpointError(
-                    f"a bank cannot be attached to this model: {place.name!r} {problem}"
-                )
-            tensor = view_of(place, part.window)
-            form = (element_type(tensor), tuple(tensor.shape))
-            wider = form[0] in _WIDER.get(record.dtype, ()) and unit in numbers
-            if form[1] != record.shape or not (form[0] == record.dtype or wider):
-                wrong.append((unit, f"{form[0]} {list(form[1])} here, {record.dtype} "
+        for found in (parts[name] for name in names if name in parts):
+            for part in found:
+                if problem := unfit(places[part.name].tensor):
+                    raise CheckpointError(
+                        f"a bank cannot be attached to this model: {part.name!r} {problem}"
+                    )
+            views = [view_of(places[part.name], part.window) for part in found]
+            kind, shape = element_type(views[0]), shape_of(found, tensors, record.shape)
+            wider = kind in _WIDER.get(record.dtype, ()) and unit in numbers
+            alike = all(view.dtype == views[0].dtype for view in views)
+            if shape != record.shape or not alike or not (kind == record.dtype or wider):
+                wrong.append((unit, f"{kind} {list(shape)} here, {record.dtype} "
                                     f"{list(record.shape)} in the base"))  # fmt: skip
                 continue
-            key = identity(tensor)
+            key = tuple(map(identity, views))
             if key not in by_identity:
-                others = [p for p in shared[identity(place.tensor)] if p is not place]
-                by_identity[key] = Target([place, *others], [], part.window, record.dtype)
+                pieces = [Piece(_sharing(places[part.name], shared), part) for part in found]
+                by_identity[key] = Target(pieces, record.shape, record.dtype)
             target = by_identity[key]
             if unit in numbers and numbers[unit] not in target.units:
                 target.units.append(numbers[unit])
@@ -167,6 +216,11 @@ def targets_of(
     targets = list(by_identity.values())
     _refuse_overlaps(targets)
     return targets, by_unit
+
+
+def _sharing(place: Place, shared: Mapping[object, Sequence[Place]]) -> list[Place]:
+    """A place, and those that share its memory."""
+    return [place, *(other for other in shared[identity(place.tensor)] if other is not place)]
 
 
 def _differing(wrong: Sequence[tuple[str, str]]) -> BaseMismatchError:
@@ -180,11 +234,11 @@ def _differing(wrong: Sequence[tuple[str, str]]) -> BaseMismatchError:
 
 
 def _refuse_overlaps(targets: Sequence[Target]) -> None:
-    for target in targets:
-        if target.tensor.numel() and _overlaps_itself(target.tensor):
+    for piece in (piece for target in targets for piece in target.pieces):
+        if piece.tensor.numel() and _overlaps_itself(piece.tensor):
             raise UsageError(
-                f"entries of {target.name!r} share memory with each other (an expanded tensor): "
-                "give it memory of its own, with .clone()"
+                f"entries of {piece.places[0].name!r} share memory with each other (an expanded "
+                "tensor): give it memory of its own, with .clone()"
             )
     for first, second in overlapping(targets):
         raise UsageError(
@@ -195,20 +249,19 @@ def _refuse_overlaps(targets: Sequence[Target]) -> None:
 
 def overlapping(targets: Iterable[Target]) -> Iterator[tuple[Target, Target]]:
     """All pairs of targets that share memory, as far as it can be told."""
-    spans = [(*span_of(target.memory), target) for target in targets if target.memory.numel()]
-    for first, second in _neighbours(spans):
-        if _overlap(first.memory, second.memory):
-            yield first, second
-
-
-def _neighbours(spans: list[tuple[int, int, Target]]) -> Iterable[tuple[Target, Target]]:
-    """All pairs on one device whose spans of memory overlap."""
-    ordered = sorted(spans, key=lambda item: (str(item[2].tensor.device), item[0]))
-    for index, (_, stop, first) in enumerate(ordered):
-        for start, _, second in ordered[index + 1 :]:
-            if second.tensor.device != first.tensor.device or start >= stop:
+    spans = [
+        (*span_of(piece.memory), piece.memory, target)
+        for target in targets
+        for piece in target.pieces
+        if piece.memory.numel()
+    ]
+    ordered = sorted(spans, key=lambda item: (str(item[2].device), item[0]))
+    for index, (_, stop, memory, first) in enumerate(ordered):
+        for start, _, other, second in ordered[index + 1 :]:
+            if other.device != memory.device or start >= stop:
                 break
-            yield first, second
+            if _overlap(memory, other):
+                yield first, second
 
 
 def writing(tensor: torch.Tensor) -> AbstractContextManager[object]:

@@ -11,7 +11,7 @@ import torch
 
 from tvbank.errors import BaseMismatchError, UsageError, name_some
 from tvbank.layout import Layout, fingerprint
-from tvbank.naming import Names, Window, locate
+from tvbank.naming import Names, Part, locate
 from tvbank.naming.prefixes import names_of_units
 from tvbank.switching._bindings import Bindings
 from tvbank.switching._memory import Target, element_type, targets_of
@@ -57,7 +57,7 @@ class AttachedModel:
             whole = layout.whole_by_name
             self.located = locate(
                 names_of_units(layout), model, tensors, prefix=prefix, names=names, optional=whole,
-                shapes={unit.name: unit.shape for unit in layout.units},
+                shapes={record.name: record.shape for record in layout.records},
             )  # fmt: skip
         except BaseMismatchError as error:
             if cause := cause_of_missing(model):
@@ -67,7 +67,8 @@ class AttachedModel:
         check_base(layout, self._by_unit)
         self.bindings = Bindings(layout, self._by_unit)
         self.remarks = (*self.located.remarks, *_said_of_types(self.targets))
-        written = {id(t): t for t in (each.places[0].tensor for each in self.bindings.targets)}
+        pieces = (piece for target in self.bindings.targets for piece in target.pieces)
+        written = {id(t): t for t in (piece.places[0].tensor for piece in pieces)}
         self._tensors = list(written.values())
         watched = [place for target in self.targets for place in target.places]
         self._watched = frozenset(place.name for place in watched)
@@ -81,29 +82,28 @@ class AttachedModel:
         self._shared: dict[object, list[Place]] = {}
         for place in self.places.values():
             self._shared.setdefault(identity(place.tensor), []).append(place)
-        own = (self.located.parts.get(record.name) for record in layout.records)
-        self.owners = frozenset(part.name for part in own if part is not None)
+        own = (self.located.parts.get(record.name, ()) for record in layout.records)
+        self.owners = frozenset(part.name for parts in own for part in parts)
 
     def homes(self, name: str) -> Sequence[Target]:
         """The memory that a unit of the base lives in; none if the model lacks it."""
         return self._by_unit[name]
 
-    def find(self, name: str) -> tuple[Place, Window | None] | None:
-        """Where the model has a unit that a task keeps whole; ``None`` if it lacks it.
+    def find(self, name: str) -> list[tuple[Place, Part]]:
+        """Where the model has a unit that a task keeps whole; nowhere if it lacks it.
 
         Returns:
-            The place, and which part of it the unit is; ``None`` for all of it.
+            The places: mostly one; if the unit is split, one of each of its parts.
         """
-        part = self.located.find(name, self.places)
-        place = None if part is None else self.places.get(part.name)
-        return None if part is None or place is None else (place, part.window)
+        parts = self.located.find(name, self.places)
+        there = all(part.name in self.places for part in parts)
+        return [(self.places[part.name], part) for part in parts] if there else []
 
     def names_of(self, name: str) -> tuple[str, ...]:
         """The model's names of what a unit, an alias or a head of a task goes to."""
         if name in self._by_unit:
             return tuple(p.name for target in self._by_unit[name] for p in target.places)
-        found = self.find(name)
-        return () if found is None else tuple(place.name for place in self.sharing(found[0]))
+        return tuple(p.name for place, _ in self.find(name) for p in self.sharing(place))
 
     def sharing(self, place: Place) -> list[Place]:
         """All places that share a place's memory in the base, itself among them."""

@@ -19,7 +19,7 @@ from tvbank.checkpoint import open_checkpoint
 from tvbank.merging.apply import Sparse, WeightedSum, restore
 from tvbank.merging.tensor import to_torch
 from tvbank.switching._bindings import Bindings
-from tvbank.switching._memory import Target, writing
+from tvbank.switching._memory import Target
 from tvbank.switching._record import Undo
 from tvbank.switching._resident import ResidentTask
 from tvbank.switching._threads import thread_count
@@ -40,7 +40,7 @@ class ProductUndo(Undo):
 
     def __init__(self, target: Target) -> None:
         """Copy what is there; the target holds the base's weights now."""
-        self._memory, self._old = target.memory, target.memory.clone()
+        self._target, self._old = target, target.read().clone()
 
     def weights(self) -> NDArray[Any]:
         """The base's weights, flat."""
@@ -48,8 +48,7 @@ class ProductUndo(Undo):
 
     def restore(self) -> None:
         """See ``Undo.restore``."""
-        with writing(self._memory):
-            self._memory.copy_(self._old)
+        self._target.write(self._old)
 
 
 @final
@@ -89,9 +88,7 @@ class ProductChange:
 
         with ThreadPoolExecutor(thread_count()) as pool:
             list(pool.map(make, range(0, len(base), _BLOCK)))
-        memory = self._target.memory
-        with writing(memory):
-            memory.copy_(to_torch(made.reshape(tuple(memory.shape))))
+        self._target.write(to_torch(made))
 
 
 def product_changes(bindings: Bindings, tasks: _Tasks) -> Iterator[ProductChange]:

@@ -9,7 +9,7 @@ import torch
 import transformers as tf
 from safetensors.torch import load_file, save_file
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
-from transformers.core_model_loading import Chunk, Transpose, WeightConverter
+from transformers.core_model_loading import ConversionOps, Transpose, WeightConverter
 
 import tvbank
 from tvbank.errors import BaseMismatchError, CheckpointError, UnitMismatchError, UsageError
@@ -137,27 +137,31 @@ def test_a_transposed_tensor_is_written_through_its_view(tmp_path):
     assert same(live, base)
 
 
-class SplitLlama(tf.LlamaForCausalLM):
-    """A model whose files hold one tensor where it has two."""
+class DoubledLlama(tf.LlamaForCausalLM):
+    """A model whose files hold half of a weight."""
 
 
-def test_a_tensor_that_is_split_says_so(tmp_path):
-    parts = ["mlp.gate_proj.weight", "mlp.up_proj.weight"]
-    register_checkpoint_conversion_mapping(
-        "SplitLlama", [WeightConverter("mlp.both.weight", parts, [Chunk(dim=0)])], overwrite=True
-    )
-    base = SplitLlama(tf.LlamaConfig(**families.LM)).eval()
-    base.save_pretrained(tmp_path / "base")
-    bank = tvbank.create(tmp_path / "bank", tmp_path / "base")
-    assert "model.layers.0.mlp.both.weight" in bank.layout.by_name
+class Double(ConversionOps):
+    """Changes numbers, and has no way back."""
+
+    def convert(self, input_dict, source_patterns, target_patterns, **kwargs):
+        return {target_patterns[0]: next(iter(input_dict.values()))[0] * 2}
+
+
+def test_a_tensor_that_is_changed_when_it_is_loaded_says_so(tmp_path):
+    table = [WeightConverter("mlp.half.weight", "mlp.up_proj.weight", [Double()])]
+    register_checkpoint_conversion_mapping("DoubledLlama", table, overwrite=True)
+    base = DoubledLlama(tf.LlamaConfig(**families.LM)).eval()
+    state = {n.replace("up_proj", "half"): t / 2 for n, t in base.state_dict().items()}
+    bank = tvbank.create(tmp_path / "bank", state)
     with pytest.raises(
-        BaseMismatchError, match=r"splits or permutes 'model.*\(Chunk\).*base=model"
+        BaseMismatchError, match=r"something else of 'model.*half.*\(Double\).*base=model"
     ):
         tvbank.attach(base, bank)
     other = tvbank.create(tmp_path / "other", base)
     other.add("t", families.tuned(base), tvbank.Exact())
     with tvbank.attach(base, other)("t"):
-        assert same(base, families.tuned(SplitLlama.from_pretrained(tmp_path / "base")))
+        assert not same(base, DoubledLlama(tf.LlamaConfig(**families.LM)))
 
 
 def small():
