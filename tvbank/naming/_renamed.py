@@ -113,7 +113,7 @@ class RenamedCheckpoint(Checkpoint):
         recipe = self._recipes.get(self.tied.get(name, name))
         if recipe is None or recipe.shape is not None:
             return None
-        return recipe.pieces[0][0]
+        return recipe.names[0]
 
     def _read(self, spec: TensorSpec) -> NDArray[Any]:
         recipe = self._recipes[spec.name]
