@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated
 
 import msgspec
@@ -223,6 +223,10 @@ def check_storable(source: str, spec: TensorSpec) -> None:
         raise CheckpointError(f"{source}: {error}") from error
 
 
+#: Gives the fingerprint of each of some arrays.
+Hashes = Callable[[Iterable[NDArray[np.generic]]], Iterable[str]]
+
+
 def fingerprint(array: NDArray[np.generic]) -> str:
     """SHA-256, in hexadecimal, of an array's raw little-endian bytes in C order."""
     return hashlib.sha256(raw_bytes(array)).hexdigest()
@@ -237,6 +241,7 @@ def build_layout(
     base: Checkpoint,
     chunk_length: int = DEFAULT_CHUNK_LENGTH,
     advance: Callable[[int], object] = lambda _bytes: None,
+    hashes: Hashes | None = None,
 ) -> Layout:
     """Read a base once and lay its units out.
 
@@ -244,6 +249,7 @@ def build_layout(
         base: the checkpoint; read unit by unit.
         chunk_length: entries of one inner chunk.
         advance: called with the number of bytes after each unit, for progress bars.
+        hashes: hashes arrays one after the other, on threads maybe.
 
     Raises:
         CheckpointError: a name or a shape is not allowed, or the base has no units at all.
@@ -251,7 +257,7 @@ def build_layout(
     units: list[UnitRecord] = []
     whole: list[WholeRecord] = []
     offset = 0
-    for spec, sha256 in _fingerprints(base, advance):
+    for spec, sha256 in _fingerprints(base, advance, hashes or partial(map, fingerprint)):
         if spec.dtype in UNIT_DTYPES:
             unit = UnitRecord(spec.name, spec.dtype, spec.shape, offset, sha256)
             units.append(unit)
@@ -269,19 +275,24 @@ def build_layout(
 
 
 def _fingerprints(
-    base: Checkpoint, advance: Callable[[int], object]
+    base: Checkpoint, advance: Callable[[int], object], hashes: Hashes
 ) -> Iterable[tuple[TensorSpec, str]]:
     aliases = [replace(base.tensors[owner], name=alias) for alias, owner in base.tied.items()]
     for spec in (*base.tensors.values(), *aliases):
         check_storable(base.source, spec)
+    for spec, sha256 in zip(base.tensors.values(), hashes(_arrays(base)), strict=True):
+        yield spec, sha256
+        advance(spec.nbytes)
+
+
+def _arrays(base: Checkpoint) -> Iterator[NDArray[np.generic]]:
     expected = 0
     names = list(base.tensors)
-    for number, spec in enumerate(base.tensors.values()):
+    for number, name in enumerate(names):
         if number == expected:  # those that come over a network come together
             expected = _stop_of_group(base, names, number)
             base.expect(names[number:expected])
-        yield spec, fingerprint(base.read(spec.name))
-        advance(spec.nbytes)
+        yield base.read(name)
 
 
 def _stop_of_group(base: Checkpoint, names: list[str], start: int) -> int:

@@ -42,19 +42,25 @@ Base = Callable[[], CheckpointSource]
 
 @dataclass(frozen=True)
 class Addition:
-    """What is to be added, and how: the arguments of ``Bank.add``, which explains them."""
+    """What is to be added, and how: the arguments of ``Bank.add``, which explains them.
+
+    Attributes:
+        hashed: SHA-256 of the new weights of every unit, of whoever made the bank of its base just
+            now and read both: then neither is hashed again.
+    """
 
     name: str
     compressor: Compressor | str | None
     metadata: Mapping[str, Any]
-    replace: bool
-    replace_mismatched: bool
-    given: Mapping[str, Any] | None
-    missing: Missing
-    names: Names | None
-    parent: str | None
-    anchor_every: int | None
-    progress: Listener
+    replace: bool = False
+    replace_mismatched: bool = False
+    given: Mapping[str, Any] | None = None
+    missing: Missing = None
+    names: Names | None = None
+    parent: str | None = None
+    anchor_every: int | None = None
+    progress: Listener = None
+    hashed: Mapping[str, str] | None = None
 
 
 def add_task(
@@ -105,7 +111,8 @@ def _add_weights(
         Spool() as spool,
         all_cores() as pool,
     ):
-        model = base_beside(bank.layout, base_checkpoint, wanted.names)
+        trusted = wanted.hashed is not None
+        model = base_beside(bank.layout, base_checkpoint, wanted.names, trusted=trusted)
         fine_tune = FineTune(bank.layout, model, tuned, names=wanted.names, missing=wanted.missing)
         vector = sort_tensors(
             fine_tune, compressor.accepts,
@@ -116,7 +123,7 @@ def _add_weights(
         total = sum(spec.nbytes for spec in tuned.tensors.values())
         draft = Draft(
             bank.layout, model, vector, compressor, pool, metadata,
-            counter=Counter(listener(wanted.progress), total),
+            counter=Counter(listener(wanted.progress), total), hashed=wanted.hashed or {},
         )  # fmt: skip
         if start is not None:
             draft = start_from(draft, model, bank.task(start.task), start)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvbank.layout import fingerprint
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -24,6 +29,13 @@ LARGE = 2**21
 def all_cores() -> ThreadPoolExecutor:
     """Threads for all cores, for functions that release the interpreter's lock."""
     return ThreadPoolExecutor(os.cpu_count() or 1)
+
+
+def hashed_ahead(pool: Executor, arrays: Iterable[NDArray[np.generic]]) -> Iterator[str]:
+    """The fingerprint of each of some arrays, computed on a pool while later ones are read."""
+    return run_ahead(
+        arrays, lambda array: pool.submit(fingerprint, array).result, lambda array: array.nbytes
+    )
 
 
 def together(parallel: int, jobs: Sequence[Callable[[], _Result]]) -> list[_Result]:

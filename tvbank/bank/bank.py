@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from tvbank._lazy import from_above
 from tvbank._progress import Counter, Listener, listener
 from tvbank._shown import html_table, human_bytes
 from tvbank.artefacts import refuse_as_base
+from tvbank.bank.ahead import all_cores, hashed_ahead
 from tvbank.bank.checking import Fault
 from tvbank.bank.contents import Contents
 from tvbank.bank.documents import Catalog, decode_layout
@@ -456,9 +458,10 @@ def create(
     storage = open_storage(path)
     refuse_occupied(storage)
     refuse_as_base(base)
-    with borrow_checkpoint(base) as checkpoint:
+    with borrow_checkpoint(base) as checkpoint, all_cores() as pool:
         total = sum(spec.nbytes for spec in checkpoint.tensors.values())
-        layout = build_layout(checkpoint, chunk_length, Counter(listener(progress), total).advance)
+        advance = Counter(listener(progress), total).advance
+        layout = build_layout(checkpoint, chunk_length, advance, partial(hashed_ahead, pool))
     make_bank(storage, layout.document, lambda: remember_base(storage, base))
     return Bank(storage, base)
 

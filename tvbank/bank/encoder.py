@@ -5,7 +5,7 @@ Units are encoded on all cores, while at most one large unit is in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,6 +68,7 @@ class Draft:
         metadata: the user's own JSON, as ``check_metadata`` returns it.
         parent: the task whose state ``base`` is, if it is not the base's.
         counter: of the bytes of the fine-tune.
+        hashed: SHA-256 of the new weights of units, of which it is known already.
     """
 
     layout: Layout
@@ -78,6 +79,7 @@ class Draft:
     metadata: JSON = field(default_factory=dict)
     parent: ParentRecord | None = None
     counter: Counter = field(default_factory=lambda: Counter(SILENT, 0))
+    hashed: Mapping[str, str] = field(default_factory=dict)
 
 
 def row_length(shape: tuple[int, ...]) -> int | None:
@@ -137,7 +139,12 @@ class Encoder:
         base = self._base.read_unchecked(unit.name)
         seen = None if known else self._draft.pool.submit(fingerprint, base)
         tuned = self._tuned.read(unit.name)
-        new = None if self.state is None else self._draft.pool.submit(fingerprint, tuned)
+        new: Future[str] | None = None
+        if self.state is not None:
+            if (sha256 := self._draft.hashed.get(unit.name)) is not None:
+                self.state[unit.name] = sha256
+            else:
+                new = self._draft.pool.submit(fingerprint, tuned)
         parts: list[Future[_Frames]]
         if unit.size < LARGE:
             parts = [self._draft.pool.submit(self._encode_unit, unit, base, tuned)]

@@ -14,6 +14,7 @@
 - ``rans``      an entropy coder: symbols by frequency, in integers
 - ``densities`` fixed tables of run lengths for it, by density
 - ``magnitudes`` symbols of steps for it, and low bits below them
+- ``steps``     what exact tasks are made of: steps between floats, and their exponent bytes
 - ``segments``  which exponents of the base go together
 - ``costs``     what writers compare: bits of entropy, in integers
 - ``kernel``    the decorator of compiled loops, and what the machine can and Python cannot name;

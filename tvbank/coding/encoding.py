@@ -31,6 +31,10 @@ class Counted(Protocol):
     def nonzeros(self) -> int:
         """Number of non-zeros."""
 
+    @property
+    def told_by_base(self) -> bool:
+        """Whether an encoding that is given the base surely is about the smallest."""
+
 
 Facts = TypeVar("Facts", bound=Counted)
 
@@ -62,6 +66,8 @@ class Encoding(ABC, Generic[Facts]):
         allowed: its parameters.
         elements: the element types that it is for.
         least_bytes: no section is shorter: where another takes less, this one is not tried.
+        costly: whether its size is known only after work in the non-zeros: not tried where
+            ``Counted.told_by_base``.
     """
 
     id: ClassVar[int]
@@ -71,6 +77,7 @@ class Encoding(ABC, Generic[Facts]):
     allowed: ClassVar[Parameters] = Parameters()
     elements: ClassVar[tuple[str, ...]] = ("float32", "int32")
     least_bytes: ClassVar[int] = 0
+    costly: ClassVar[bool] = False
 
     @staticmethod
     def section_bits(parameter: int, extent: int, nonzeros: int) -> int | None:

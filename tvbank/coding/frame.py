@@ -32,7 +32,7 @@ from tvbank.coding.header import (
 from tvbank.coding.kernel import kernel
 from tvbank.coding.masks import MASKS
 from tvbank.coding.masks.mask import Mask
-from tvbank.coding.segments import exponent_bytes
+from tvbank.coding.steps import exponent_bytes
 from tvbank.coding.values import VALUES
 from tvbank.coding.values.facts import Values
 from tvbank.errors import UsageError
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _MASK: Final = {encoding.name: encoding for encoding in MASKS}
 _VALUES: Final = {encoding.name: encoding for encoding in VALUES}
 _AT_0: Final = np.zeros(1, np.int64)
+#: The version of frames that first had encodings which are given the base.
+_GIVEN: Final = next(each.version for each in MASKS if each.given_base)
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,8 @@ def _choose(
         version: the newest version of frames whose encodings are taken.
 
     Returns:
-        The first encoding within (1 + slack) times the smallest size, and its best parameter.
+        The first encoding within (1 + slack) times the smallest size of those that were tried, and
+        its best parameter.
 
     Raises:
         UsageError: if ``slack`` is negative or not finite.
@@ -259,7 +262,7 @@ def _choose(
     fitting: list[tuple[Encoding[Facts], int, int]] = []
     smallest: float = math.inf
     for each in encodings:
-        if each.version > version:
+        if each.version > version or (each.costly and facts.told_by_base and version >= _GIVEN):
             continue
         if (
             _least_bytes(each, facts) < smallest
@@ -319,7 +322,10 @@ def _survey(
     where = Mask.of(patterns, row, phase, exponents)
     taken = np.empty(where.nonzeros, np.uint32)
     _gather(patterns, where.positions, taken)
-    beside = None if exponents is None else exponents[where.positions]
+    if exponents is None:
+        return where, Values(str(chunk.dtype), taken)
+    beside = np.empty(where.nonzeros, np.uint8)
+    _gather(exponents, where.positions, beside)
     return where, Values(str(chunk.dtype), taken, beside)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tvbank.coding.costs import COST_BITS, entropy, weighted_log
 from tvbank.coding.kernel import kernel
@@ -20,14 +19,6 @@ BYTES: Final = 256
 _FAR = 1 << 62
 #: Bytes that are used are put together until no more than this are left.
 _MOST = 64
-
-
-def exponent_bytes(base: NDArray[Any]) -> NDArray[np.uint8]:
-    """The exponent byte of each weight, uint8 [n], of float32, float16 or bfloat16 [n]."""
-    width = base.dtype.itemsize
-    words = base.reshape(-1).view(np.uint16)
-    upper = words if width == 2 else words[1::2]
-    return (upper >> np.uint16(7)).astype(np.uint8)
 
 
 @kernel
@@ -141,11 +132,13 @@ def segment_counts(counts: Any, price: Any, bounds: Any) -> Any:
     Returns:
         Their number.
     """
-    symbols = counts.shape[1]
+    symbols = 0
     cells = np.zeros(BYTES, np.int64)
     for byte in range(BYTES):
-        for symbol in range(symbols):
-            cells[byte] += counts[byte, symbol]
+        for symbol in range(counts.shape[1]):
+            if counts[byte, symbol]:
+                cells[byte] += counts[byte, symbol]
+                symbols = max(symbols, symbol + 1)
     places = np.zeros(BYTES + 1, np.int64)
     count = _used(cells, places)
     costs = np.zeros((count, count + 1), np.int64)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvbank._progress import Counter, Listener, listener
+from tvbank.bank.adding import Addition, add_task
 from tvbank.bank.ahead import all_cores
 from tvbank.bank.bank import Bank, create
+from tvbank.bank.contents import Contents
 from tvbank.bank.packing import pack
+from tvbank.bank.snapshot import read_root
 from tvbank.checkpoint import (
     Checkpoint,
     CheckpointSource,
@@ -100,16 +103,15 @@ def diff(
     ):
         bank = create(Path(folder) / "bank", before, progress=shown)
         counter = Counter(shown, _bytes(after), stage="proving")
-        state = _new_state(bank, before, after, names, counter)
-        task = bank.add(
-            TASK,
-            after,
-            Exact(),
-            {STATE: state},
-            replace_mismatched=True,
-            names=names,
-            progress=shown,
+        state, hashed = _new_state(bank, before, after, names, counter)
+        addition = Addition(
+            TASK, Exact(), {STATE: state}, replace_mismatched=True, names=names, progress=shown,
+            hashed=hashed,
         )
+        contents = Contents(bank.storage, read_root(bank.storage)[0], bank.layout)
+        add_task(contents, addition, after, lambda: before)
+        bank.refresh()
+        task = bank[TASK]
         packed = pack(bank.storage, path, replace=replace)
         return DiffReport(
             packed.path, packed.bytes, bank.layout.unit_bytes, task.nonzeros, tuple(task.extras),
@@ -123,8 +125,11 @@ def _bytes(checkpoint: Checkpoint) -> int:
 
 def _new_state(
     bank: Bank, old: Checkpoint, new: Checkpoint, names: Names | None, counter: Counter
-) -> str:
-    """The digest of the new checkpoint, under the names that a patched one has."""
+) -> tuple[str, dict[str, str]]:
+    """The digest of the new checkpoint, under the names that a patched one has.
+
+    And SHA-256 of each of its tensors by name.
+    """
     layout = bank.layout
     fine_tune = FineTune(layout, BaseModel(layout, old), new, names=names)
     pairing = fine_tune.pairing
@@ -135,4 +140,4 @@ def _new_state(
             spec = fine_tune.spec(name)
             proof.add(TensorSpec(name, spec.dtype, spec.shape), fine_tune.read(name))
             counter.advance(spec.nbytes)
-        return proof.digest()
+        return proof.digest(), proof.sha256

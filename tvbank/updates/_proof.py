@@ -23,38 +23,39 @@ class Proof:
 
     It is the SHA-256 of a line for each tensor, in the order of their names: name, element type,
     sides, SHA-256 of the raw bytes, joined by NUL.
+
+    Attributes:
+        sha256: of the raw bytes of each tensor by name, once there was a ``digest``.
     """
 
     def __init__(self, pool: Executor) -> None:
         self._pool = pool
+        self.sha256: dict[str, str] = {}
         self._lines: dict[str, str] = {}
-        self._open: list[tuple[str, Future[str]]] = []
+        self._open: list[tuple[TensorSpec, Future[str]]] = []
 
     def add(self, spec: TensorSpec, array: NDArray[Any]) -> None:
         """Take a tensor of the state; a few may be in memory until their digests are known."""
-        self._open.append((_line(spec), self._pool.submit(fingerprint, array)))
-        self._lines[spec.name] = ""
+        self._open.append((spec, self._pool.submit(fingerprint, array)))
         while len(self._open) > _AHEAD:
             self._close_first()
 
     def add_known(self, spec: TensorSpec, sha256: str) -> None:
         """Take a tensor of which the SHA-256 is known."""
-        self._lines[spec.name] = f"{_line(spec)}\0{sha256}"
+        self.sha256[spec.name] = sha256
+        sides = "x".join(map(str, spec.shape))
+        self._lines[spec.name] = f"{spec.name}\0{spec.dtype}\0{sides}\0{sha256}\n"
 
     def digest(self) -> str:
         """SHA-256 of the state, in hexadecimal."""
         while self._open:
             self._close_first()
-        text = "".join(f"{self._lines[name]}\n" for name in sorted(self._lines))
+        text = "".join(self._lines[name] for name in sorted(self._lines))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _close_first(self) -> None:
-        line, seen = self._open.pop(0)
-        self._lines[line.partition("\0")[0]] = f"{line}\0{seen.result()}"
-
-
-def _line(spec: TensorSpec) -> str:
-    return f"{spec.name}\0{spec.dtype}\0{'x'.join(map(str, spec.shape))}"
+        spec, seen = self._open.pop(0)
+        self.add_known(spec, seen.result())
 
 
 def is_state(

@@ -30,6 +30,7 @@ class BaseModel:
         keep_bytes: int = 0,
         *,
         names: Names | None = None,
+        trusted: bool = False,
     ) -> None:
         """Compare names, shapes and element types; the weights are compared when they are read.
 
@@ -40,10 +41,12 @@ class BaseModel:
             keep_bytes: how much memory units may take that are kept, once checked, to be read
                 again.
             names: the checkpoint's name for each of the bank's, if the caller knows them.
+            trusted: whether the layout was made from this checkpoint just now.
 
         Raises:
             BaseMismatchError: names the units that differ.
         """
+        self._trusted = trusted
         self._source = checkpoint.source
         self.checkpoint = checkpoint
         named = named_as(layout, checkpoint, names=names)
@@ -97,8 +100,8 @@ class BaseModel:
         return self._pairing.read_early(name) if kept is None else kept
 
     def is_kept(self, name: str) -> bool:
-        """Whether a unit has been checked and is in memory since."""
-        return name in self._kept
+        """Whether what is read of a unit needs no check: it has been checked, or is trusted."""
+        return self._trusted or name in self._kept
 
     def keep(self, name: str, array: NDArray[Any]) -> None:
         """Keep a unit that has been checked, if it still fits; units kept before stay."""
@@ -142,19 +145,22 @@ class BaseModel:
         )
 
 
-def base_beside(layout: Layout, checkpoint: Checkpoint, names: Names | None) -> BaseModel:
+def base_beside(
+    layout: Layout, checkpoint: Checkpoint, names: Names | None, *, trusted: bool = False
+) -> BaseModel:
     """The base by its own names; where they lead nowhere, by those given of its fine-tune.
 
     Args:
         layout: of the bank.
         checkpoint: holds the base's weights.
         names: what the fine-tune calls each of the bank's, if the caller knows them.
+        trusted: see ``BaseModel``.
 
     Raises:
         BaseMismatchError: it is another, by either.
     """
     try:
-        return BaseModel(layout, checkpoint)
+        return BaseModel(layout, checkpoint, trusted=trusted)
     except BaseMismatchError:
         if names is None:
             raise

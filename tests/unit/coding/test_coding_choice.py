@@ -154,3 +154,23 @@ def test_the_longest_chunk_round_trips_and_a_longer_one_is_refused():
         frame = encode_frame(chunk, mask=mask, values="rice")
         assert np.array_equal(decode_frame(frame), chunk)
     assert len(encode_frame(chunk)) < 60
+
+
+def steps_given(moved, base):
+    """One step wherever ``moved``; frames are given the base, of rows of 512."""
+    steps = np.where(moved, np.int32(1), np.int32(0)).reshape(-1)
+    told = {"row": 512, "base": base.astype(np.float16).reshape(-1), "version": 2}
+    return encode_frame(steps, **told), frame_sizes(steps, **told)
+
+
+def test_beside_the_base_only_what_it_cannot_tell_has_all_encodings_tried():
+    dice = np.random.default_rng(0)
+    chance, base = dice.random((256, 512)), dice.normal(size=(256, 512))
+    by_exponent, sizes = steps_given(chance < 0.1 / (1 + 8 * np.abs(base)), base)
+    assert read_header(by_exponent).mask == "base-blocks"
+    assert len(by_exponent) <= 1.005 * sizes.frame
+    by_column, sizes = steps_given(chance < np.where(np.arange(512) % 2, 0.3, 0.0), base)
+    assert read_header(by_column).mask == "blocks"
+    assert len(by_column) == sizes.frame
+    in_runs, sizes = steps_given(np.repeat(chance[:, ::16] < 0.2, 16, axis=1), base)
+    assert len(in_runs) == sizes.frame

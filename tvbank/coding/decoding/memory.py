@@ -135,6 +135,8 @@ def _pointer_to(kind: Any) -> Callable[..., Any]:
 #: Pointers for ``numba.carray``, which makes arrays of memory by address.
 uint8_pointer, uint32_pointer = _pointer_to(types.uint8), _pointer_to(types.uint32)
 int64_pointer, float32_pointer = _pointer_to(types.int64), _pointer_to(types.float32)
+int16_pointer, int32_pointer = _pointer_to(types.int16), _pointer_to(types.int32)
+uint16_pointer = _pointer_to(types.uint16)
 
 
 def _splat(builder: Any, value: Any) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tvbank.coding.costs import COST_BITS, entropy, weighted_log
 from tvbank.coding.decoding.given import bytes_at_least
 from tvbank.coding.densities import run_starts
-from tvbank.coding.kernel import kernel, ones_in
+from tvbank.coding.kernel import inlined, kernel, ones_in
 from tvbank.coding.masks.blocks_writer import write_classes, write_runs
 from tvbank.coding.masks.classes import sizes_of
 from tvbank.coding.rans import FIRST_STATE, STATE_WORDS, close_section, write_field
@@ -24,6 +24,8 @@ _STRING_BITS, _CLASS_BITS = 20, 10
 _BINS = 32
 #: Number of tables of counts that entries are counted in, in turn.
 _LANES = 4
+#: Of chunks of so many entries one in ``_SAMPLE``, a power of two, is counted to choose by.
+_LARGE, _SAMPLE = 1 << 14, 4
 #: Entries that are put into their strings at once.
 _WINDOW = 64
 
@@ -33,26 +35,26 @@ def _count(
     positions: Any, exponents: Any, extent: Any, width: Any, phase: Any, row_class: Any,
     cells: Any, ones: Any,
 ) -> None:  # fmt: skip
-    """Count entries and non-zeros by class of row and exponent byte."""
+    """Count entries and non-zeros by class of row and exponent byte, to int64 [classes, 256].
+
+    Of a large chunk one entry in four is counted, for four: enough to choose by.
+    """
     # Neighbouring entries often go to the same count. Each has a table of its own, so that the
     # processor need not wait for the count before it.
     lanes = np.zeros((_LANES, cells.shape[0], BYTES), np.uint32)
-    one = np.uint32(1)
-    position: Any = 0
+    step = _SAMPLE if extent >= _LARGE else 1
+    one = np.uint32(step)
     for row in range(row_class.size):
+        position: Any = max(0, row * width - phase) + (row & (step - 1))
         stop = min(extent, (row + 1) * width - phase)
         each = row_class[row]
-        while position + _LANES <= stop:
+        while position + step * _LANES <= stop:
             for lane in range(_LANES):
-                lanes[lane, each, exponents[position + lane]] += one
-            position += _LANES
+                lanes[lane, each, exponents[position + step * lane]] += one
+            position += step * _LANES
         while position < stop:
             lanes[0, each, exponents[position]] += one
-            position += 1
-    for lane in range(_LANES):
-        for each in range(cells.shape[0]):
-            for byte in range(BYTES):
-                cells[each, byte] += np.int64(lanes[lane, each, byte])
+            position += step
     row = 0
     next_row = width - phase
     for position in positions:
@@ -60,35 +62,80 @@ def _count(
             next_row += width
             row += 1
         ones[row_class[row], exponents[position]] += 1
+    for each in range(cells.shape[0]):
+        for byte in range(BYTES):
+            for lane in range(_LANES):
+                cells[each, byte] += np.int64(lanes[lane, each, byte])
+            cells[each, byte] = max(cells[each, byte], ones[each, byte])
+
+
+@inlined
+def _reaching(exponents: Any, place: Any, count: Any, bound: Any) -> Any:
+    """Which of 1 to 64 entries have an exponent byte of ``bound`` or more; bits above are any."""
+    if place + _WINDOW <= exponents.size:
+        return bytes_at_least(_U(exponents.ctypes.data) + _U(place), bound)
+    found = _U(0)
+    for lane in range(count):
+        found |= _U(exponents[place + lane] >= bound) << _U(lane)
+    return found
 
 
 @kernel
 def _bin_rows(
-    positions: Any, exponents: Any, extent: Any, width: Any, phase: Any, shares: Any, bins: Any
-) -> None:
-    """Put each row into a bin by its non-zeros over those that its exponents let expect."""
-    found = np.zeros(bins.size, np.int64)
-    row = 0
-    next_row = width - phase
-    for position in positions:
-        while position >= next_row:
-            next_row += width
-            row += 1
-        found[row] += 1
+    positions: Any, exponents: Any, extent: Any, width: Any, phase: Any, bounds: Any,
+    segment_of: Any, shares: Any, bins: Any, cells: Any, ones: Any,
+) -> None:  # fmt: skip
+    """Put each row into a bin by its non-zeros over those that its exponents let expect.
+
+    Args:
+        positions: of non-zeros.
+        exponents: uint8, of all entries.
+        extent: entries.
+        width: of a row.
+        phase: entries of the first row that come before entry 0.
+        bounds: int64, the first byte of each segment.
+        segment_of: uint8 [256].
+        shares: int64 [segments], of non-zeros in each, in 65536ths.
+        bins: uint8 [rows], overwritten.
+        cells: int64 [bins, segments], entries, counted on.
+        ones: int64 [bins, segments], non-zeros, counted on.
+    """
+    segments = shares.size
+    inside = np.zeros(segments, np.int64)
     place: Any = 0
+    listed = 0
     for row in range(bins.size):
         stop = min(extent, (row + 1) * width - phase)
-        expected: Any = 0
+        inside[:] = 0
         while place < stop:
-            expected += shares[exponents[place]]
-            place += 1
+            count = min(_WINDOW, stop - place)
+            left = (~_U(0)) >> _U(_WINDOW - count)
+            before = count
+            for segment in range(1, segments):
+                left &= _reaching(exponents, place, count, _U(bounds[segment]))
+                after = np.int64(ones_in(left))
+                inside[segment - 1] += before - after
+                before = after
+            inside[segments - 1] += before
+            place += count
+        expected: Any = 0
+        for segment in range(segments):
+            expected += shares[segment] * inside[segment]
+        first = listed
+        while listed < positions.size and positions[listed] < stop:
+            listed += 1
         # (found + 1/2) / (expected + 1/2), in sixteenths: no division by zero for empty rows.
-        ratio = ((16 * found[row] + 8) << 20) // ((expected >> 12) + 8)
+        ratio = ((16 * (listed - first) + 8) << 20) // ((expected >> 12) + 8)
         octave = 0
         while octave < 8 and ratio >> (16 + octave + 1):
             octave += 1
         quarter = ((ratio >> octave) >> 14) & 3 if ratio >> (16 + octave) else 0
-        bins[row] = np.uint8(min(_BINS - 1, 4 * octave + quarter))
+        each = min(_BINS - 1, 4 * octave + quarter)
+        bins[row] = np.uint8(each)
+        for segment in range(segments):
+            cells[each, segment] += inside[segment]
+        for index in range(first, listed):
+            ones[each, segment_of[exponents[positions[index]]]] += 1
 
 
 @kernel
@@ -137,42 +184,38 @@ def _choose(
     positions: Any, exponents: Any, extent: Any, width: Any, phase: Any, row_class: Any, bounds: Any
 ) -> Any:
     """Choose classes of rows and segments; returns the numbers of both."""
-    cells, ones = np.zeros((_BINS, BYTES), np.int64), np.zeros((_BINS, BYTES), np.int64)
+    cells, ones = np.zeros((1, BYTES), np.int64), np.zeros((1, BYTES), np.int64)
     row_class[:] = 0
     _count(positions, exponents, extent, width, phase, row_class, cells, ones)
-    shares = np.zeros(BYTES, np.int64)
     price = _STRING_BITS << COST_BITS
-    segments = segment_ones(cells[:1], ones[:1], price, bounds)
+    segments = segment_ones(cells, ones, price, bounds)
+    if row_class.size < 2:
+        return 1, segments
+    shares = np.zeros(segments, np.int64)
     for segment in range(segments):
         inside: Any = 0
         found: Any = 0
         for byte in range(bounds[segment], bounds[segment + 1]):
             inside += cells[0, byte]
             found += ones[0, byte]
-        for byte in range(bounds[segment], bounds[segment + 1]):
-            shares[byte] = (found << 16) // max(1, inside)
-    if row_class.size < 2:
-        return 1, segments
-    _bin_rows(positions, exponents, extent, width, phase, shares, row_class)
-    lines = sizes_of(row_class, _BINS)
-    cells[:] = 0
-    ones[:] = 0
-    _count(positions, exponents, extent, width, phase, row_class, cells, ones)
+        shares[segment] = (found << 16) // max(1, inside)
+    segment_of = np.zeros(BYTES, np.uint8)
+    _segment_of(bounds, segments, segment_of)
     in_segments = np.zeros((2, _BINS, segments), np.int64)
-    for segment in range(segments):
-        for byte in range(bounds[segment], bounds[segment + 1]):
-            for each in range(_BINS):
-                in_segments[0, each, segment] += cells[each, byte]
-                in_segments[1, each, segment] += ones[each, byte]
+    _bin_rows(
+        positions, exponents, extent, width, phase, bounds, segment_of, shares, row_class,
+        in_segments[0], in_segments[1],
+    )  # fmt: skip
+    lines = sizes_of(row_class, _BINS)
     class_of = np.zeros(_BINS, np.int64)
     classes = _classify(in_segments[0], in_segments[1], lines, class_of)
+    if classes == 1:
+        row_class[:] = 0
+        return 1, segments
     for row in range(row_class.size):
         row_class[row] = np.uint8(class_of[row_class[row]])
     merged = np.zeros((2, classes, BYTES), np.int64)
-    for each in range(_BINS):
-        for byte in range(BYTES):
-            merged[0, class_of[each], byte] += cells[each, byte]
-            merged[1, class_of[each], byte] += ones[each, byte]
+    _count(positions, exponents, extent, width, phase, row_class, merged[0], merged[1])
     return classes, segment_ones(merged[0], merged[1], price * classes, bounds)
 
 
@@ -196,18 +239,10 @@ def _string(
         cells: uint32, overwritten where the ones belong.
     """
     left = (~_U(0)) >> _U(_WINDOW - count)
-    whole = place + _WINDOW <= exponents.size
-    at = _U(exponents.ctypes.data) + _U(place)
     for segment in range(segments):
         mask = left
         if segment + 1 < segments:
-            bound = _U(bounds[segment + 1])
-            if whole:
-                left &= bytes_at_least(at, bound)
-            else:
-                for lane in range(count):
-                    if exponents[place + lane] < bound:
-                        left &= ~(_ONE << _U(lane))
+            left &= _reaching(exponents, place, count, _U(bounds[segment + 1]))
             mask &= ~left
         if mask:
             string = first + segment

@@ -23,6 +23,7 @@ class Blocks(Encoding["Mask"]):
     allowed = Parameters(LEAST_WIDTH, GREATEST_WIDTH)
     #: Four states of 32 bits and a word.
     least_bytes = 18
+    costly = True
 
     @staticmethod
     def section_bits(parameter: int, extent: int, nonzeros: int) -> None:

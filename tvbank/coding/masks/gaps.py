@@ -35,6 +35,7 @@ class Gaps(Encoding["Mask"]):
     id = 6
     name = "gaps"
     allowed = Parameters(most=MASK_RICE_LIMIT)
+    costly = True
 
     @staticmethod
     def section_bits(parameter: int, extent: int, nonzeros: int) -> None:

@@ -24,6 +24,7 @@ class Grouped(Encoding["Mask"]):
     id = 7
     name = "grouped"
     allowed = Parameters(1, _LIMIT)
+    costly = True
 
     @staticmethod
     def section_bits(parameter: int, extent: int, nonzeros: int) -> int:

@@ -28,6 +28,7 @@ class Holes(Encoding["Mask"]):
     id = 4
     name = "holes"
     allowed = Parameters(most=MASK_RICE_LIMIT)
+    costly = True
 
     @staticmethod
     def section_bits(parameter: int, extent: int, nonzeros: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank.coding.costs import COST_BITS, entropy
 from tvbank.coding.encoding import GREATEST_WIDTH, LEAST_WIDTH
 from tvbank.coding.kernel import kernel, nonzero_bits, ones_in, trailing_zeros
 from tvbank.coding.masks.base_blocks_writer import write_base_blocks
@@ -22,6 +23,8 @@ _LAST_BIT = np.uint64(63)
 _HISTOGRAM = 256
 #: About the length of a row where none is known.
 _USUAL_ROW = 512
+#: With fewer runs than this, trying all encodings costs next to nothing.
+_FEW_RUNS = 4096
 
 
 @kernel
@@ -115,6 +118,23 @@ def _count_run_bits(runs: Any, bits: Any) -> None:
                 add_symbol_bits(bits[2 * kind + 1], np.uint32(length - 1), count)
 
 
+@kernel
+def columns_tell(positions: Any, extent: Any, width: Any, phase: Any) -> Any:
+    """Whether the density of columns alone would save an eighth of a mask."""
+    counts = np.zeros(width, np.int64)
+    first = -phase
+    for position in positions:
+        while position >= first + width:
+            first += width
+        counts[position - first] += 1
+    rows = (phase + extent + width - 1) // width
+    cost = np.int64(0)
+    for count in counts:
+        # Less half a bit for each that its ones take by chance.
+        cost += entropy(min(count, rows), rows) + (1 << (COST_BITS - 1))
+    return 8 * cost < 7 * entropy(positions.size, rows * width)
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Mask:
@@ -153,6 +173,20 @@ class Mask:
         nonzeros, runs, extent = mark(patterns, words)
         words = words[: -(-extent // 64)]
         return Mask(patterns.size, extent, nonzeros, words, runs, row, phase, exponents)
+
+    @cached_property
+    def told_by_base(self) -> bool:
+        """Whether ``base-blocks`` surely is about the smallest encoding.
+
+        It is where many ones lie about as single as chance would have them, and in all columns
+        alike: rows and exponents are all that can tell then.
+        """
+        if self.exponents is None or self.run_count < _FEW_RUNS:
+            return False
+        by_chance = self.nonzeros * (self.extent - self.nonzeros) // self.extent
+        if 2 * self.run_count < by_chance:
+            return False
+        return not columns_tell(self.positions, self.extent, *self.matrix)
 
     @cached_property
     def positions(self) -> NDArray[np.uint32]:

@@ -28,6 +28,7 @@ class Runs(Encoding["Mask"]):
     id = 5
     name = "runs"
     allowed = Parameters(most=_PARAMETERS[-1], low_byte=MASK_RICE_LIMIT)
+    costly = True
 
     @staticmethod
     def section_bits(parameter: int, extent: int, nonzeros: int) -> None:

@@ -15,6 +15,8 @@ from tvbank.coding.streams import stream_bits
 from tvbank.coding.values.grid import Grid, find_grid
 from tvbank.coding.values.laws_writer import write_base_steps, write_steps
 
+#: Of so many steps a law costs next to nothing.
+_MANY = 4096
 _MAGNITUDE_BITS: Final = np.uint32(0x7FFF_FFFF)
 _SLOT_BITS = 10
 _SLOTS = 1 << _SLOT_BITS
@@ -127,6 +129,14 @@ class Values:
     element: str
     patterns: NDArray[np.uint32]
     exponents: NDArray[np.uint8] | None = None
+
+    @property
+    def told_by_base(self) -> bool:
+        """Whether ``base-magnitudes`` is no larger than other codes of steps, but for a few bytes.
+
+        It has the law of ``magnitudes`` wherever exponents tell nothing.
+        """
+        return self.exponents is not None and self.nonzeros >= _MANY
 
     @property
     def nonzeros(self) -> int:

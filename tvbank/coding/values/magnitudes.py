@@ -25,6 +25,7 @@ class Magnitudes(Encoding["Values"]):
     elements = ("int32",)
     #: The coder's size, its four states, a law of one symbol.
     least_bytes = 20
+    costly = True
 
     @staticmethod
     def section_bits(parameter: int, extent: int, nonzeros: int) -> None:

@@ -28,6 +28,7 @@ class Rice(Encoding["Values"]):
     name = "rice"
     allowed = Parameters(most=VALUE_RICE_LIMIT)
     elements = ("int32",)
+    costly = True
 
     @staticmethod
     def section_bits(parameter: int, extent: int, nonzeros: int) -> None:

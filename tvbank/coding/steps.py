@@ -1,0 +1,80 @@
+"""What exact tasks are made of, in one pass over floats: steps between them, exponent bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba.np.numpy_support import carray
+from numpy.typing import NDArray
+
+from tvbank.coding.decoding.memory import (
+    int16_pointer,
+    int32_pointer,
+    uint16_pointer,
+    uint32_pointer,
+)
+from tvbank.coding.decoding.table import address_of
+from tvbank.coding.kernel import kernel
+
+_SIGN_16, _REST_16 = np.int32(15), np.int32(0x7FFF)
+_SIGN_32, _REST_32 = np.int32(31), np.int32(0x7FFF_FFFF)
+
+
+@kernel
+def _steps_16(start: Any, end: Any, out: Any) -> None:
+    """Steps between floats of 16 bits, modulo 2^16, by their addresses, to int32 [n]."""
+    before, after = carray(int16_pointer(start), out.size), carray(int16_pointer(end), out.size)
+    for index in range(out.size):
+        old, new = np.int32(before[index]), np.int32(after[index])
+        old = old ^ ((old >> _SIGN_16) & _REST_16)
+        new = new ^ ((new >> _SIGN_16) & _REST_16)
+        out[index] = np.int32(np.int16(new - old))
+
+
+@kernel
+def _steps_32(start: Any, end: Any, out: Any) -> None:
+    """Steps between floats of 32 bits, modulo 2^32, by their addresses, to int32 [n]."""
+    before, after = carray(int32_pointer(start), out.size), carray(int32_pointer(end), out.size)
+    for index in range(out.size):
+        old, new = before[index], after[index]
+        old = old ^ ((old >> _SIGN_32) & _REST_32)
+        new = new ^ ((new >> _SIGN_32) & _REST_32)
+        out[index] = np.int32(new - old)
+
+
+@kernel
+def _exponents_16(base: Any, out: Any) -> None:
+    words = carray(uint16_pointer(base), out.size)
+    for index in range(out.size):
+        out[index] = np.uint8(words[index] >> np.uint16(7))
+
+
+@kernel
+def _exponents_32(base: Any, out: Any) -> None:
+    words = carray(uint32_pointer(base), out.size)
+    for index in range(out.size):
+        out[index] = np.uint8(words[index] >> np.uint32(23))
+
+
+def steps_between(start: NDArray[Any], end: NDArray[Any]) -> NDArray[np.int32]:
+    """Steps, [n] int32, from some floats of 16 or 32 bits, [n] in order, to others of their type.
+
+    A step leads to the neighbouring float; they are counted modulo 2**bits.
+    """
+    before, after = np.ascontiguousarray(start), np.ascontiguousarray(end)
+    steps = np.empty(before.size, np.int32)
+    fill = _steps_16 if before.dtype.itemsize == 2 else _steps_32
+    fill(address_of(before), address_of(after), steps)
+    return steps
+
+
+def exponent_bytes(base: NDArray[Any]) -> NDArray[np.uint8]:
+    """The exponent byte of each weight, uint8 [n], of float32, float16 or bfloat16 [n]."""
+    weights = np.ascontiguousarray(base)
+    found = np.empty(weights.size, np.uint8)
+    if weights.dtype.itemsize == 2:
+        _exponents_16(address_of(weights), found)
+    else:
+        _exponents_32(address_of(weights), found)
+    return found
