@@ -105,7 +105,12 @@ def diff(
         counter = Counter(shown, _bytes(after), stage="proving")
         state, hashed = _new_state(bank, before, after, names, counter)
         addition = Addition(
-            TASK, Exact(), {STATE: state}, replace_mismatched=True, names=names, progress=shown,
+            TASK,
+            Exact(),
+            {STATE: state},
+            replace_mismatched=True,
+            names=names,
+            progress=shown,
             hashed=hashed,
         )
         contents = Contents(bank.storage, read_root(bank.storage)[0], bank.layout)
