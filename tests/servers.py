@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,18 +83,22 @@ class Recording:
 
 
 class FileServer(Recording):
-    """Files of a folder over HTTP, with ranges unless told otherwise."""
+    """Files of a folder over HTTP, with ranges unless told otherwise; with tags if told so."""
 
-    def __init__(self, folder: Path, *, ranges: bool = True) -> None:
+    def __init__(self, folder: Path, *, ranges: bool = True, tags: bool = False) -> None:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 path = folder / unquote(self.path).lstrip("/")
                 asked = self.headers.get("Range") if ranges else None
                 data = path.read_bytes() if path.is_file() else None
                 part = part_of(data, asked)
-                body = b"" if part is None else data[slice(*part)]
-                self.send_response(404 if data is None else 416 if part is None else
-                                   206 if asked else 200)  # fmt: skip
+                tag = f'"{zlib.crc32(data)}"' if tags and data is not None else None
+                same = tag is not None and self.headers.get("If-None-Match") == tag
+                body = b"" if part is None or same else data[slice(*part)]
+                self.send_response(404 if data is None else 304 if same else 416 if part is None
+                                   else 206 if asked else 200)  # fmt: skip
+                if tag is not None:
+                    self.send_header("ETag", tag)
                 if data is not None and part is not None and asked:
                     self.send_header("Content-Range", f"bytes {part[0]}-{part[1] - 1}/{len(data)}")
                 self.send_header("Content-Length", str(len(body)))

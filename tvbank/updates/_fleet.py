@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, final
@@ -29,7 +30,7 @@ from tvbank.checkpoint import (
     write_safetensors,
 )
 from tvbank.dtypes import DTYPES
-from tvbank.errors import BankExistsError, UnitMismatchError, UsageError
+from tvbank.errors import BankExistsError, StorageError, UnitMismatchError, UsageError
 from tvbank.layout import raw_bytes
 from tvbank.naming import Names
 from tvbank.storage import Location
@@ -109,7 +110,7 @@ def write_hf_delta(
         raise BankExistsError(f"{path} exists: choose another folder, or replace it (--force)")
     before = None if after is None else bank[after]
     spool, proofs = _Spool(), {}
-    with changed_units(bank[task], bank.layout, source, before, names) as units, spool:
+    with spool, changed_units(bank[task], bank.layout, source, before, names) as units:
         for spec, old, new in units:
             start, end = (_bytes(array) for array in (_same(task, spec, old), new))
             proofs[spec.name] = prove(end)
@@ -163,12 +164,15 @@ def write_sparse(
         raise BankExistsError(f"{path} exists: choose another name, or replace it (--force)")
     before = None if after is None else bank[after]
     spool, count = _Spool(), 0
-    with changed_units(bank[task], bank.layout, source, before, names) as units, spool:
+    with spool, changed_units(bank[task], bank.layout, source, before, names) as units:
         for spec, places, values in _places(task, units):
             spool.add(f"{spec.name}{INDICES}", places)
             spool.add(f"{spec.name}{VALUES}", values)
             count += 1
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot make {path.parent}: {error.strerror or error}") from error
         ordered = aligned_order(spool.specs)
         write_safetensors(path, ordered, (spool.array(spec) for spec in ordered))
     return UpdateReport(str(path), spool.size, count)
@@ -235,13 +239,25 @@ class _Spool:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # bytes that a full disk refused are of no use any more
+            self._file.close()
 
     def add(self, name: str, array: NDArray[Any]) -> None:
-        """Append one."""
+        """Append one.
+
+        Raises:
+            StorageError: the disk of the temporary file is full.
+        """
         self.specs.append(TensorSpec(name, array.dtype.name, array.shape))
         self._starts[name] = self.size
-        self._file.write(raw_bytes(array))
+        try:
+            self._file.write(raw_bytes(array))
+            self._file.flush()  # here, not when it is read back or closed
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {array.nbytes} bytes to a temporary file: "
+                f"{error.strerror or error}; free some space, or set TMPDIR to a larger disk"
+            ) from error
         self.size += array.nbytes
 
     def array(self, spec: TensorSpec) -> NDArray[Any]:

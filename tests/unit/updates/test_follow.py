@@ -4,6 +4,7 @@ import banks
 import chained
 import numpy as np
 import pytest
+import servers
 import torch
 from safetensors.numpy import load_file, save_file
 
@@ -59,6 +60,36 @@ def test_on_a_disk_an_unchanged_catalog_is_not_read(tmp_path, monkeypatch):
     publish(writer, 1, chained=False)
     assert reader.refresh() is True
     assert reader["step-1"].metadata == {}
+
+
+def test_over_http_a_look_is_one_conditional_request_and_a_step_its_own_bytes(tmp_path):
+    writer = tvbank.create(tmp_path / "bank", BASE, chunk_length=8)
+    publish(writer, 1, chained=False)
+    with servers.FileServer(tmp_path, tags=True) as server:
+        reader, path = tvbank.open(f"{server.url}/bank"), tmp_path / "model.safetensors"
+
+        def look():
+            server.requests.clear()
+            report = follow_file(reader, path, base=BASE)
+            return report, [seen.path.removeprefix("/bank/") for seen in server.requests]
+
+        look()
+        report, asked = look()
+        assert (report.route, asked) == ("none", ["zarr.json"])
+        assert server.requests[0].bytes == 0  # not modified
+        publish(writer, 2)
+        publish(writer, 3)
+        report, asked = look()  # it slept through one
+        assert report.tasks == ("step-2", "step-3")
+        assert asked[0] == "zarr.json"
+        assert {name.split("/")[1] for name in asked[1:]} == {"step-2", "step-3"}
+        assert held(path) == wanted(3)
+        assert look()[1] == ["zarr.json"]
+        publish(writer, 4, anchor_every=3)
+        report, asked = look()
+        assert (report.route, report.tasks) == ("base", ("step-4",))
+        assert {name.split("/")[1] for name in asked[1:]} == {"step-4"}
+        assert held(path) == wanted(4)
 
 
 def test_names_say_which_version_is_the_newest(bank):
