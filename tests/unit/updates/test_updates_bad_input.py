@@ -276,7 +276,7 @@ def test_a_disk_that_refuses_an_update_of_others(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot make"):
         tvbank.write_sparse(bank, "v1", out=tmp_path / "file" / "step_000001.safetensors")
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_how: open("/dev/full", "w+b"))
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_how: open("/dev/full", "w+b"))  # noqa: SIM115
     for write in (tvbank.write_sparse, tvbank.write_hf_delta):
         with pytest.raises(StorageError, match="TMPDIR"):
             write(bank, "v1", out=tmp_path / "weight_v000001")
