@@ -9,7 +9,8 @@
 ``_routers.py``   what is known of routers
 ``_places.py``    a unit's layer and module, by its name
 ``page.py``       the page: HTML from the folder ``templates``
-``_sections.py``  what the page has, in its order; ``_maps.py`` layer × module maps
+``_sections.py``  what the page of a bank has, in its order; ``_change_sections.py`` that of two
+                  checkpoints; ``_maps.py`` layer × module maps
 ``figures.py``    heat maps, bars and tables before they are drawn
 ``_svg.py``       draws them in the page
 ``_pictures.py``  ``draw_pictures``: draws them as files, SVG or PNG (needs matplotlib)

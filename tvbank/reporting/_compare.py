@@ -20,7 +20,7 @@ from tvbank.checkpoint import Checkpoint, CheckpointSource, borrow_checkpoint
 from tvbank.dtypes import DTYPES
 from tvbank.layout import UnitRecord, build_layout
 from tvbank.naming import Names
-from tvbank.reporting._loops import distance
+from tvbank.reporting._loops import distance, length
 from tvbank.reporting._places import place_of
 from tvbank.reporting._totals import finite, share
 from tvbank.reporting.facts import Change, UnitChange
@@ -123,7 +123,7 @@ def _changed(
         others += int(np.count_nonzero(block.view(kind) != other.view(kind)))
         single = block.astype(np.float32)
         apart += float(distance(single, other.astype(np.float32)))
-        old += float(distance(single, np.zeros_like(single)))
+        old += float(length(single))
     layer, module = place_of(record.name)
     change = UnitChange(
         unit=record.name,

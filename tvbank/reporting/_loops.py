@@ -90,3 +90,18 @@ def distance(first: Any, second: Any) -> Any:
         apart = np.float64(first[index]) - np.float64(second[index])
         lanes[0] += apart * apart
     return lanes.sum()
+
+
+@kernel
+def length(entries: Any) -> Any:
+    """The square of the Euclidean norm of a float32 array, in float64."""
+    lanes = np.zeros(8)
+    whole = entries.size // 8 * 8
+    for start in range(0, whole, 8):
+        for lane in range(8):
+            entry = np.float64(entries[start + lane])
+            lanes[lane] += entry * entry
+    for index in range(whole, entries.size):
+        entry = np.float64(entries[index])
+        lanes[0] += entry * entry
+    return lanes.sum()

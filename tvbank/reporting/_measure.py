@@ -28,7 +28,7 @@ from tvbank.coding.header import HEADER_BYTES, FrameHeader
 from tvbank.compress.exact import take_steps
 from tvbank.layout import Layout, UnitRecord, fingerprint
 from tvbank.merging.apply import differences, restore
-from tvbank.reporting._loops import BINS, distance, meet, spread, tally
+from tvbank.reporting._loops import BINS, distance, length, meet, spread, tally
 from tvbank.reporting._totals import NOTHING, Magnitudes, SectionTotals, UnitTotals
 from tvbank.vector import BaseModel, FineTune
 
@@ -89,9 +89,7 @@ class ChunkFacts:
     unit: UnitRecord
     base_squares: float | None = None
     headers: list[tuple[int, StoredFrame, FrameHeader]] = field(default_factory=list)
-    magnitudes: dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]] = field(
-        default_factory=dict
-    )
+    magnitudes: dict[int, Magnitudes] = field(default_factory=dict)
     unknown: set[int] = field(default_factory=set)
     sizes: list[tuple[int, StoredFrame, FrameHeader, FrameSizes]] = field(default_factory=list)
     errors: dict[int, tuple[float, float]] = field(default_factory=dict)
@@ -216,7 +214,7 @@ class Measurement:
         singles = None
         if chunk.base is not None:
             singles = chunk.base.astype(np.float32)
-            found.base_squares = float(distance(singles, np.zeros_like(singles)))
+            found.base_squares = float(length(singles))
         states: dict[int, NDArray[Any]] = {}
         read: dict[int, tuple[NDArray[np.uint32], NDArray[Any]]] = {}
         for number, frame in chunk.frames:
@@ -244,7 +242,7 @@ class Measurement:
                 sparse = differences(start, sparse)
             counts, squares = np.zeros(BINS, np.int64), np.zeros(BINS)
             tally(sparse[1], counts, squares)
-            found.magnitudes[number] = counts, squares
+            found.magnitudes[number] = Magnitudes.of(counts, squares)
             if number < self._paired:
                 read[number] = sparse
             if number in chunk.tuned and chunk.base is not None and number not in states:
@@ -318,9 +316,9 @@ class Measurement:
             ):
                 mine[encoding] += 1
                 all_of_task[encoding] += 1
-        for number, (counts, squares) in found.magnitudes.items():
-            known[number][0][:] += counts
-            known[number][1][:] += squares
+        for number, each in found.magnitudes.items():
+            known[number][0][each.bins] += each.counts
+            known[number][1][each.bins] += each.squares
         for number, frame, header, sizes in found.sizes:
             rest = len(frame.data) - HEADER_BYTES - header.mask_bytes
             self.masks[number].add(header.mask_bytes, sizes.masks)

@@ -1,15 +1,23 @@
-"""The sections of a page: on a bank, or on two checkpoints."""
+"""The sections of a page: those of a bank are here."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tvbank.errors import TvbankError
-from tvbank.reporting._maps import unit_map
-from tvbank.reporting.facts import Change, Facts, PairFacts, Report, TaskFacts
-from tvbank.reporting.figures import Bars, Form, Heat, Row, Section, Table, shown
+from tvbank.reporting._change_sections import change_sections
+from tvbank.reporting._maps import Placed, unit_map
+from tvbank.reporting.facts import Change, Facts, PairFacts, Report, RouterFacts, TaskFacts
+from tvbank.reporting.figures import Bars, Form, Heat, Row, Section, Table, shape_of, shown
+
+#: Tasks of which maps are drawn, at most: a page of hundreds of tasks would be tens of megabytes.
+DRAWN = 16
+
+#: Tasks of a router whose confusion is drawn, at most, and rows of a table of extremes.
+_CONFUSED, _EXTREMES = 64, 20
 
 #: What is shown of every unit: field, name, what it is, how it is written.
 _OF_UNITS: tuple[tuple[str, str, str, Form], ...] = (
@@ -40,7 +48,7 @@ def sections_of(facts: Facts) -> list[Section]:
         found = [_summary(facts), _sizes(facts), _units(facts), _encodings(facts), _pairs(facts)]
         return [*found, _ties(facts), _routers(facts), _provenance(facts)]
     if isinstance(facts, Change):
-        return _change(facts)
+        return change_sections(facts)
     raise TvbankError(f"a {type(facts).__name__} is not shown")
 
 
@@ -94,23 +102,54 @@ def _sizes(report: Report) -> Section:
     return Section("Sizes", figures=[bars], tables=[Table("Tasks", columns, rows)])
 
 
+def _drawn(report: Report) -> tuple[list[tuple[int, TaskFacts]], str]:
+    """The tasks that maps are drawn of, numbered, and what is said of the others."""
+    numbered = list(enumerate(report.tasks))
+    if len(numbered) <= DRAWN:
+        return numbered, ""
+    largest = sorted(numbered, key=lambda each: -each[1].stored_bytes)[:DRAWN]
+    said = (
+        f" Drawn are the {DRAWN} tasks of {len(numbered)} that take the most bytes; --task NAME "
+        "draws others, and --json has the numbers of all."
+    )
+    return sorted(largest), said
+
+
 def _units(report: Report) -> Section:
+    tasks, said = _drawn(report)
+    each = [(str(number), task.name, task.units) for number, task in tasks]
+    if said:
+        each.insert(0, ("mean", f"mean of all {len(report.tasks)}", ()))
     figures = []
-    for number, task in enumerate(report.tasks):
+    for key, who, units in each:
         for field, name, note, form in _OF_UNITS:
-            numbered = [(unit, getattr(unit, field)) for unit in task.units]
+            numbered: list[tuple[Placed, float | None]]
+            numbered = [(unit, getattr(unit, field)) for unit in units]
+            if key == "mean":
+                numbered = _means(report.tasks, field)
             extra = f" At a density of {report.density:g}." if field == "trimmed" else ""
             drawn = unit_map(
-                f"units-{number}-{field}", f"{task.name}: {name}.", note + extra, numbered, form,
-                "units", (("task", task.name), ("shown", name)),
+                f"units-{key}-{field}", f"{who}: {name}.", note + extra, numbered, form,
+                "units", (("task", who), ("shown", name)),
             )  # fmt: skip
             if drawn is not None:
                 figures.append(drawn)
     line = "A column is a layer, the first number in a unit's name; a row is what layers have."
-    return Section("Units", [line], figures)
+    return Section("Units", [line + said], figures)
+
+
+def _means(tasks: Sequence[TaskFacts], field: str) -> list[tuple[Placed, float | None]]:
+    """Of each unit the mean over the tasks that have a number of it."""
+    known: dict[str, tuple[Placed, list[float]]] = {}
+    for unit in (unit for task in tasks for unit in task.units):
+        if (value := getattr(unit, field)) is not None:
+            known.setdefault(unit.unit, (unit, []))[1].append(value)
+    return [(unit, math.fsum(values) / len(values)) for unit, values in known.values()]
 
 
 def _encodings(report: Report) -> Section:
+    tasks, said = _drawn(report)
+    drawn = {number for number, _ in tasks}
     figures, rows = [], []
     for number, task in enumerate(report.tasks):
         for kind, costs in (("masks", task.masks), ("values", task.values)):
@@ -118,7 +157,7 @@ def _encodings(report: Report) -> Section:
                 continue
             for name, frames in costs.frames.items():
                 rows.append([task.name, kind, name, shown(frames, "count")])
-            if not costs.chosen:
+            if not costs.chosen or number not in drawn:
                 continue
             others = {n: c / costs.chosen for n, c in costs.costs.items() if c is not None}
             figures.append(
@@ -138,7 +177,7 @@ def _encodings(report: Report) -> Section:
         "would have cost this much; encodings that cannot hold some frame are left out. Bars of "
         "another colour are of encodings that some frames have."
     )
-    return Section("Encodings", [line], figures, tables if rows else [])
+    return Section("Encodings", [line + said], figures, tables if rows else [])
 
 
 def _pairs(report: Report) -> Section:
@@ -156,7 +195,17 @@ def _pairs(report: Report) -> Section:
                     values, form, "pairs", (("shown", title),), bounds,
                 )
             )  # fmt: skip
-    return Section("Overlap", ["Of units for which both tasks have frames."], figures)
+    closest = [pair for pair in report.pairs if pair.overlap is not None]
+    closest.sort(key=lambda pair: (-abs(pair.cosine or 0.0), -(pair.overlap or 0.0)))
+    rows = [
+        [pair.first, pair.second, *(shown(getattr(pair, field), form)
+                                    for field, _title, _note, form, _bounds in _OF_PAIRS)]
+        for pair in closest[:_EXTREMES]
+    ]  # fmt: skip
+    columns = ["task", "and", *(title for _field, title, _note, _form, _bounds in _OF_PAIRS)]
+    title = "The closest pairs, by the cosine"
+    tables = [Table(title, columns, rows, 2)] if len(closest) > _EXTREMES else []
+    return Section("Overlap", ["Of units for which both tasks have frames."], figures, tables)
 
 
 def _of_pair(
@@ -192,7 +241,7 @@ def _ties(report: Report) -> Section:
 def _routers(report: Report) -> Section:
     if not report.routers:
         return Section("Routers", ["The bank has none."])
-    figures, rows = [], []
+    figures, rows, mistaken = [], [], []
     for number, router in enumerate(report.routers):
         rows.append(
             [
@@ -210,7 +259,9 @@ def _routers(report: Report) -> Section:
                 ),
             ]
         )
-        if router.confusion is not None:
+        if router.confusion is not None and len(router.tasks) > _CONFUSED:
+            mistaken += _mistakes(router)
+        elif router.confusion is not None:
             shares: list[Row] = [[n / max(1, sum(row)) for n in row] for row in router.confusion]
             figures.append(
                 Heat(
@@ -221,7 +272,28 @@ def _routers(report: Report) -> Section:
                 )
             )  # fmt: skip
     columns = ["router", "features at", "tasks", "keys", "stored", "right", "rejected", "remarks"]
-    return Section("Routers", (), figures, [Table("Routers", columns, rows, 2)])
+    tables = [Table("Routers", columns, rows, 2)]
+    if mistaken:
+        columns = ["router", "examples of", "go to", "how many", "of"]
+        title = f"Confused most, of routers of more than {_CONFUSED} tasks"
+        tables.append(Table(title, columns, mistaken, 3))
+    return Section("Routers", (), figures, tables)
+
+
+def _mistakes(router: RouterFacts) -> list[list[str]]:
+    """The most frequent wrong answers of a router to held-out examples."""
+    places = [*router.tasks, "rejected"]
+    found = [
+        (count, sum(row), router.tasks[at], places[to])
+        for at, row in enumerate(router.confusion or ())
+        for to, count in enumerate(row)
+        if count and to != at
+    ]
+    found.sort(key=lambda each: (-each[0], each[2:]))
+    return [
+        [router.name, one, other, shown(count, "count"), shown(held, "count")]
+        for count, held, one, other in found[:_EXTREMES]
+    ]
 
 
 def _provenance(report: Report) -> Section:
@@ -241,71 +313,25 @@ def _provenance(report: Report) -> Section:
                "revision"]  # fmt: skip
     tables = [Table("Where tasks come from", columns, rows, len(columns))]
     extras = [
-        [t.name, e.name, e.stands_for, e.dtype, _shape(e.shape), shown(e.stored_bytes, "bytes")]
+        [t.name, e.name, e.stands_for, e.dtype, shape_of(e.shape), shown(e.stored_bytes, "bytes")]
         for t in report.tasks
         for e in t.extras
     ]
     if extras:
         columns = ["task", "tensor", "stands for", "type", "shape", "stored"]
         tables.append(Table("Kept whole: heads, buffers, replaced units", columns, extras, 5))
-    if products := [row for task in report.tasks for row in _products(task)]:
+    tasks, said = _drawn(report)
+    if products := [row for _, task in tasks for row in _products(task)]:
         columns = ["task", "unit", "type", "rank", "scale", "stored"]
         tables.append(Table("Products, as adapters have them", columns, products, 3))
-    return Section("Provenance", (), (), tables)
+    lines = [f"Products:{said}"] if products and said else ()
+    return Section("Provenance", lines, (), tables)
 
 
 def _products(task: TaskFacts) -> Iterator[list[str]]:
     for each in task.products:
         size = shown(each.stored_bytes, "bytes")
         yield [task.name, each.unit, each.dtype, str(each.rank), f"{each.scale:g}", size]
-
-
-def _change(change: Change) -> list[Section]:
-    figures = []
-    for field, name, note, form in (
-        ("relative", "relative change", "‖ΔW‖ over ‖W‖.", "percent"),
-        ("changed", "entries changed", "Share of the entries that have other bits.", "percent"),
-        ("rank", "effective rank", "Of ΔW: e to the entropy of its singular values over their "
-         "sum; of at most 2,048 rows and 256 columns, evenly spread.", "number"),
-        ("change", "size of the change", "‖ΔW‖.", "number"),
-    ):  # fmt: skip
-        drawn = unit_map(
-            f"change-{field}", f"{name.capitalize()}.", note,
-            [(unit, getattr(unit, field)) for unit in change.units],
-            form, "change", (("shown", name),),  # type: ignore[arg-type]
-        )  # fmt: skip
-        if drawn is not None:
-            figures.append(drawn)
-    ranked = sorted(change.units, key=lambda unit: -(unit.change or 0.0))
-    rows = [
-        [
-            unit.unit,
-            _shape(unit.shape),
-            shown(unit.changed, "percent"),
-            shown(unit.relative, "percent"),
-            shown(unit.change, "number"),
-            shown(unit.rank, "number"),
-            shown(unit.most, "count"),
-        ]
-        for unit in ranked
-    ]
-    columns = ["unit", "shape", "changed", "‖ΔW‖/‖W‖", "‖ΔW‖", "effective rank", "of at most"]
-    facts = [
-        ["old", change.old],
-        ["new", change.new],
-        ["parameters of both", shown(change.parameters, "count")],
-        ["tensors that are whole", ", ".join(change.whole) or "none"],
-    ]
-    return [
-        Section("Summary", [change.sentence, *change.remarks],
-                tables=[Table("The checkpoints", ["", ""], facts, 2)]),
-        Section("Units", (), figures),
-        Section("All units", (), (), [Table("Largest changes first", columns, rows, 2)]),
-    ]  # fmt: skip
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -137,6 +137,11 @@ def shown(value: float | None, form: Form) -> str:
     return f"{_short(100 * value)} %" if form == "percent" else _short(value)
 
 
+def shape_of(shape: Sequence[int]) -> str:
+    """A shape as people read it."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
 def _short(value: float) -> str:
     """Three digits, without an exponent where that is no longer."""
     if value == 0 or 1e-4 <= abs(value) < 1e6:

@@ -1,10 +1,11 @@
 """The page without a browser: every number is in it, no name becomes markup, nothing is fetched."""
 
 import base64
+import dataclasses
 import hashlib
 import re
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 import reported
@@ -183,6 +184,50 @@ def test_the_page_of_two_checkpoints():
     assert rows[0][3] == shown(largest.relative, "percent")
     assert {"Relative change.", "Entries changed.", "Effective rank."} <= set(page.tables)
     assert len(named(page, "script")) == 1
+
+
+def test_of_hundreds_of_tasks_the_largest_are_drawn_and_the_mean_of_all(report):
+    one = report.tasks[0]
+    halved = tuple(dataclasses.replace(unit, density=unit.density / 2) for unit in one.units)
+    tasks = tuple(
+        dataclasses.replace(
+            one, name=f"t{n:03}", stored_bytes=1000 + n, units=halved if n % 2 else one.units
+        )
+        for n in range(100)
+    )
+    names = [task.name for task in tasks]
+    router = next(each for each in report.routers if each.confusion)
+    confusion = [[10 * (at == to) for to in range(101)] for at in range(100)]
+    confusion[3][7] = 4
+    confusion[5][100] = 2
+    router = dataclasses.replace(
+        router, tasks=tuple(names), confusion=tuple(map(tuple, confusion)), missing=()
+    )
+    pairs = tuple(
+        dataclasses.replace(report.pairs[0], first=a, second=b, cosine=0.5 / (1 + n))
+        for n, (a, b) in enumerate(combinations(names[:8], 2))
+    )
+    many = dataclasses.replace(report, tasks=tasks, routers=(router,), pairs=pairs)
+    html = many.html()
+    page = Page(html)
+    assert "Drawn are the 16 tasks of 100 that take the most bytes" in html
+    assert "t099: density." in page.tables
+    assert "t083: density." not in page.tables
+    mean = page.tables["mean of all 100: density."]
+    first = one.units[0]
+    assert shown(0.75 * first.density, "percent") in [cell for row in mean for cell in row]
+    assert len(page.tables["Tasks"]) == 101
+    title = "Confused most, of routers of more than 64 tasks"
+    assert page.tables[title][1:] == [
+        [router.name, "t003", "t007", "4", "14"], [router.name, "t005", "rejected", "2", "12"]
+    ]  # fmt: skip
+    closest = page.tables["The closest pairs, by the cosine"][1:]
+    assert len(closest) == 20
+    assert closest[0][:2] == ["t000", "t001"]
+    assert closest[0][-1] == "0.5"
+    # A page of a hundred tasks is no more than twice that of sixteen, but for its tables of tasks.
+    fewer = dataclasses.replace(many, tasks=tasks[-16:], routers=())
+    assert len(html) < 2 * len(fewer.html())
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
