@@ -64,7 +64,7 @@ ALLOWED = {
     "building": {
         "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",
         "storage", "checkpoint", "dtypes", "layout", "vector", "artefacts", "coding", "compress",
-        "bank", "adapters", "naming",
+        "bank", "adapters", "naming", "folders",
     },
     "merging": {
         "errors", "_imports", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "layout",

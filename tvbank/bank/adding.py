@@ -17,7 +17,7 @@ from tvbank.bank.contents import Contents
 from tvbank.bank.documents import Catalog
 from tvbank.bank.encoder import Draft
 from tvbank.bank.names import check_metadata, check_task_name
-from tvbank.bank.noting import note_config
+from tvbank.bank.noting import note_config, note_heads
 from tvbank.bank.publish import publish_task, refuse_existing
 from tvbank.bank.snapshot import find_task, read_root, read_root_to_change, refuse_later_minor
 from tvbank.bank.starting import parent_record, start_from
@@ -114,6 +114,7 @@ def _add_weights(
         trusted = wanted.hashed is not None
         model = base_beside(bank.layout, base_checkpoint, wanted.names, trusted=trusted)
         fine_tune = FineTune(bank.layout, model, tuned, names=wanted.names, missing=wanted.missing)
+        metadata = note_heads(metadata, fine_tune)
         vector = sort_tensors(
             fine_tune, compressor.accepts,
             lossy=compressor.element == "float32", replace_mismatched=wanted.replace_mismatched,

@@ -107,7 +107,7 @@ def build(
         parents: dict[str, str] = {}
         tasks: list[tuple[BuiltTask, str]] = []
         failed: dict[str, str] = {}
-        for task, known, refusal in _compared(_noted(plan, location), base, catalog, folder):
+        for task, known, refusal in _compared(_noted(plan, location, base), base, catalog, folder):
             if task.parent is not None:
                 parents[task.plan.name] = task.parent
             if refusal:
@@ -156,7 +156,9 @@ def preview(
     if location is None:
         with suppress(UsageError):
             location = recall_base(storage)
-    plan = plan if location is None else _noted(plan, location)
+    if location is not None:
+        whole = Base.of(location, read_layout(storage, catalog), plan.base_names)
+        plan = _noted(plan, location, whole)
     with _work_folder(plan, work) as folder:
         return {
             task.plan.name: f"refuse: {refusal}"
@@ -190,14 +192,15 @@ def _action(
     return "replace" if planned.replace else "build, and compare with what is there"
 
 
-def _noted(plan: Manifest, base: str) -> Manifest:
-    """A manifest whose tasks note what their configurations say otherwise than the base's."""
-    noted = (note_config(task.metadata, base, task.checkpoint) for task in plan.tasks)
-    tasks = (
-        msgspec.structs.replace(task, metadata=metadata)
-        for task, metadata in zip(plan.tasks, noted, strict=True)
-    )
-    return msgspec.structs.replace(plan, tasks=tuple(tasks))
+def _noted(plan: Manifest, location: str, base: Base) -> Manifest:
+    """A manifest whose tasks note what they are otherwise than the base, as ``add`` does."""
+
+    def noted(task: PlannedTask) -> PlannedTask:
+        metadata = note_config(task.metadata, location, task.checkpoint)
+        metadata = BuiltTask(task, base).tuned.with_heads_noted(metadata)
+        return msgspec.structs.replace(task, metadata=metadata)
+
+    return msgspec.structs.replace(plan, tasks=tuple(map(noted, plan.tasks)))
 
 
 def _read(manifest: ManifestSource) -> Manifest:

@@ -15,6 +15,7 @@ from tvbank.artefacts import identify_fine_tune, open_fine_tune
 from tvbank.bank.chains import ParentRecord
 from tvbank.bank.documents import JSON, CatalogEntry, decode_layout
 from tvbank.bank.encoder import Draft
+from tvbank.bank.noting import note_heads
 from tvbank.bank.starting import start_from, without_replaced
 from tvbank.bank.task import Task
 from tvbank.checkpoint import (
@@ -23,7 +24,8 @@ from tvbank.checkpoint import (
     open_checkpoint,
 )
 from tvbank.compress import Budget, Compressor
-from tvbank.errors import CheckpointError
+from tvbank.errors import CheckpointError, TvbankError
+from tvbank.folders import CONFIG
 from tvbank.layout import Layout
 from tvbank.storage import Storage
 from tvbank.vector import BaseModel, FineTune, TaskVector, sort_tensors
@@ -142,6 +144,19 @@ class Tuned:
             bound = _bound(self, adapter)
             stays = self.as_is or isinstance(self.compressor, Budget)
             yield bound if stays and bound.products is not None else None
+
+    def with_heads_noted(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Metadata that name the heads it lacks, if it is of another architecture than the base.
+
+        Where it cannot be opened they stay as they are: its jobs say why.
+        """
+        patch = metadata.get(CONFIG)
+        if not (isinstance(patch, Mapping) and "architectures" in patch):
+            return metadata
+        try:
+            return note_heads(metadata, _open_tuned(self))
+        except TvbankError:
+            return metadata
 
     def identify(self) -> str:
         """A digest that changes when its files are written anew.

@@ -19,6 +19,7 @@ from tvbank.folders._card import describe as describe
 from tvbank.folders._card import front_matter as front_matter
 from tvbank.folders._card import inline as inline
 from tvbank.folders._config import CONFIG as CONFIG
+from tvbank.folders._config import LACKS as LACKS
 from tvbank.folders._config import config_patch as config_patch
 from tvbank.folders._config import is_head as is_head
 from tvbank.folders._config import labels as labels
@@ -30,6 +31,7 @@ from tvbank.folders._folder import parse_bytes as parse_bytes
 
 __all__ = [
     "CONFIG",
+    "LACKS",
     "MAX_SHARD_SIZE",
     "Beside",
     "ModelFolder",

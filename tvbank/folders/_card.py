@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -27,6 +27,7 @@ class Origin:
         layers_before: how many layers the base has.
         dtype: the element type of the weights; empty if it is the base's.
         recipe: the YAML that says how they were merged, for the card and a file of its own.
+        lacks: heads of the base that the fine-tune had not.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Origin:
     layers_before: int = 0
     dtype: str = ""
     recipe: str = ""
+    lacks: Collection[str] = ()
 
 
 def card(origin: Origin, base: str, library: str | None) -> str:

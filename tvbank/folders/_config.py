@@ -13,6 +13,7 @@ from typing import Any
 
 __all__ = [
     "CONFIG",
+    "LACKS",
     "config_patch",
     "fitted",
     "is_head",
@@ -24,6 +25,9 @@ __all__ = [
 
 #: Under which a task's metadata hold its configuration's patch.
 CONFIG = "config"
+
+#: The member of a task's metadata that names heads of the base that the fine-tune has not.
+LACKS = "lacks"
 
 #: Members that are replaced as a whole.
 _LABELS = ("id2label", "label2id")

@@ -159,6 +159,7 @@ class ModelFolder:
         """
         found = beside(base)
         name = found.name if self.base_model is None else self.base_model
+        before = found.config
         if self.files is not None:
             found = beside(self.files)
         config = found.config
@@ -181,7 +182,12 @@ class ModelFolder:
             config = fitted(config, shapes, {s.name: s.shape for s in specs if s.name in kept})
             config = rebuilt(config, origin.layers_before, origin.layers, origin.dtype)
         aliases = {alias for alias in layout.tied if alias not in kept}
-        alone = [s for s in specs if not (s.name in aliases and _is_tied_by(config, s.name))]
+        unused = _unused(layout, origin, before, config)
+        alone = [
+            s
+            for s in specs
+            if s.name not in unused and not (s.name in aliases and _is_tied_by(config, s.name))
+        ]
         shards = plan_shards(alone, parse_bytes(self.max_shard_size), _stem(config))
         return Prepared(self.path, origin, replace(found, config=config, name=name), shards)
 
@@ -239,6 +245,20 @@ def _warn_of_heads(origin: Origin, config: Mapping[str, Any], new: Collection[st
             "files= (--files), or load it by the class that has that head",
             UserWarning, stacklevel=5,
         )  # fmt: skip
+
+
+def _unused(
+    layout: Layout,
+    origin: Origin,
+    before: Mapping[str, Any] | None,
+    config: Mapping[str, Any] | None,
+) -> set[str]:
+    """Heads of the base that the fine-tune had not, if its architecture has no place for them."""
+    here, there = ((c or {}).get("architectures") for c in (config, before))
+    if not here or here == there:
+        return set()
+    lacks = set(origin.lacks)
+    return lacks | {alias for alias, owner in layout.tied.items() if owner in lacks}
 
 
 def _is_weights(name: str) -> bool:

@@ -22,7 +22,7 @@ from tvbank.checkpoint import (
     CheckpointSource,
     borrow_checkpoint,
 )
-from tvbank.folders import CONFIG, MAX_SHARD_SIZE, Origin, describe
+from tvbank.folders import CONFIG, LACKS, MAX_SHARD_SIZE, Origin, describe
 from tvbank.merging._assemble import Assembler, Finish
 from tvbank.merging._method import Merge, MergeMethod, TaskArithmetic, Weighted
 from tvbank.merging._output import Output
@@ -240,7 +240,11 @@ def _origin(task: Task) -> Origin:
         ("stored in", f"{task.stored_bytes:,} bytes"),
         ("bits per parameter", f"{task.bits_per_parameter:.3f}"),
     ]
-    return Origin(task.name, "finetune", patch if isinstance(patch, Mapping) else {}, facts)
+    lacks = task.metadata.get(LACKS)
+    return Origin(
+        task.name, "finetune", patch if isinstance(patch, Mapping) else {}, facts,
+        lacks=[n for n in lacks if isinstance(n, str)] if isinstance(lacks, list) else (),
+    )  # fmt: skip
 
 
 def _merged_units(

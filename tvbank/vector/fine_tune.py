@@ -30,6 +30,7 @@ class FineTune:
         base: the base's weights.
         pairing: the checkpoint's tensors.
         absent: units that the checkpoint lacks: the base's stand for them.
+        headless: those of them that are heads of the base, for another task than the fine-tune's.
         remarks: what the user should know of its names, and of what it lacks; mostly nothing.
     """
 
@@ -76,6 +77,7 @@ class FineTune:
                 f"{self.source} lacks {name_units(lacking)} of the base; "
                 f"{self.pairing.remedy(lacking)}"
             )
+        self.headless = tuple(name for name in lacking if lacks_heads_only([name], present))
         lack = f"{name_units(lacking)} of the base are not in it; the base's stand for them"
         remarks = (named.remark, lack if lacking else "")
         self.remarks = tuple(f"{self.source}: {remark}" for remark in remarks if remark)

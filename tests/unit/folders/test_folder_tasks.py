@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -148,9 +149,17 @@ def test_an_encoder_becomes_a_classifier(tmp_path, base):
     tuned = BertForSequenceClassification.from_pretrained(tmp_path / "base", num_labels=3).eval()
     tuned.save_pretrained(tmp_path / "tuned")
     bank = tvbank.create(tmp_path / "bank", tmp_path / "base")
-    bank.add("t", tmp_path / "tuned", tvbank.Exact(), missing="base")
+    task = bank.add("t", tmp_path / "tuned", tvbank.Exact(), missing="base")
+    heads = [name for name in task.metadata.get("lacks", []) if name.startswith("cls.predictions.")]
+    assert bool(heads) == (base is BertForMaskedLM)
     out = tvbank.export(bank, "t", out=f"{tmp_path}/out/")
-    loaded = AutoModelForSequenceClassification.from_pretrained(out)
+    written, wanted = (
+        {name.removeprefix("bert.") for name in load_file(folder / "model.safetensors")}
+        for folder in (out, tmp_path / "tuned")
+    )
+    assert written == wanted
+    loaded, info = AutoModelForSequenceClassification.from_pretrained(out, output_loading_info=True)
+    assert not any(info.values())
     assert loaded.config.architectures == ["BertForSequenceClassification"]
     assert torch.equal(logits(loaded), logits(tuned))
     bank.add("bare", tuned.state_dict(), tvbank.Exact(), missing="base")
@@ -163,6 +172,12 @@ def test_an_encoder_becomes_a_classifier(tmp_path, base):
     assert json.loads((told / "config.json").read_text())["architectures"] == [
         "BertForSequenceClassification"
     ]
+    assert not any(name.startswith("cls.") for name in load_file(told / "model.safetensors"))
+    manifest = tmp_path / "tasks.toml"
+    manifest.write_text('bank = "bank"\n[tasks.built]\ncheckpoint = "tuned"\nmethod = "exact"\n')
+    tvbank.build(manifest, workers=1)
+    assert tvbank.open(tmp_path / "bank")["built"].metadata == task.metadata
+    assert tvbank.build(manifest, workers=1).present == ("built",)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
