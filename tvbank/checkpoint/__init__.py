@@ -20,6 +20,7 @@
 ``state_dict_in``       the checkpoint in what was so loaded
 ``objection_to_pickle`` why unpickling would take out of proportion
 ``GgufCheckpoint``      a GGUF file, unquantised; ``GgufFile``: the header of any
+``is_tie``              whether libraries tie tensors of a name; ``is_constant_array``
 ``StateDictCheckpoint`` tensors in memory, under a name of one's own
 ``write_safetensors``   write a file completely or not at all
 ``aligned_order``       the order of tensors that keeps a file's tensors aligned
@@ -31,7 +32,7 @@ has a file: ``_safetensors_file``, ``_sharded_folder`` (an index and its shards)
 ``_state_dict`` (modules too), ``_gguf_file`` and ``_url`` (safetensors, by range). ``_files`` finds
 a folder's checkpoint, and says why a file cannot be read. Before torch unpickles a file,
 ``_pickle_bounds`` and ``_zip_directory`` see that it can end; ``_numpy_beside`` leaves out what is
-no weight.
+no weight, and ``_ties`` finds what two pickles hold once each.
 ``_write_safetensors`` writes a file, ``_write_shards`` several; ``_outputs`` says where not to.
 Nothing read here is executed, and torch is imported only for files that torch wrote.
 """
@@ -60,6 +61,8 @@ from tvbank.checkpoint._safetensors_file import read_texts as read_texts
 from tvbank.checkpoint._sharded_folder import read_weight_map as read_weight_map
 from tvbank.checkpoint._state_dict import StateDictCheckpoint as StateDictCheckpoint
 from tvbank.checkpoint._state_dict import is_torch_tensor as is_torch_tensor
+from tvbank.checkpoint._ties import is_constant_array as is_constant_array
+from tvbank.checkpoint._ties import is_tie as is_tie
 from tvbank.checkpoint._torch_file import load_torch_file as load_torch_file
 from tvbank.checkpoint._torch_file import state_dict_in as state_dict_in
 from tvbank.checkpoint._write_safetensors import aligned_order as aligned_order
@@ -82,7 +85,9 @@ __all__ = [
     "checkpoint_in",
     "file_facts",
     "identify_checkpoint",
+    "is_constant_array",
     "is_one_of",
+    "is_tie",
     "is_torch_tensor",
     "load_torch_file",
     "objection_to_pickle",

@@ -155,7 +155,7 @@ def _open_path(path: Path) -> Checkpoint:
     if name.endswith(".gguf"):
         return GgufCheckpoint(path)
     if name.endswith(TORCH_INDEX):
-        return open_sharded(path, open_torch_file)
+        return open_sharded(path, open_torch_file, copies_ties=True)
     raise CheckpointError(
         f"{str(path)!r} is not a checkpoint of a known kind (.safetensors, "
         f"{', '.join(TORCH_SUFFIXES)}, .gguf, or an index of shards); convert it to safetensors"

@@ -13,6 +13,7 @@ import numpy as np
 from tvbank._json import MAX_JSON_BYTES, parse_json
 from tvbank.checkpoint._checkpoint import Checkpoint, TensorSpec
 from tvbank.checkpoint._files import regular_file_size, unreadable
+from tvbank.checkpoint._ties import untold_ties
 from tvbank.errors import CheckpointError, UnitNotFoundError
 
 __all__ = ["ShardedCheckpoint", "open_sharded", "parse_index", "read_index", "read_weight_map"]
@@ -22,13 +23,22 @@ __all__ = ["ShardedCheckpoint", "open_sharded", "parse_index", "read_index", "re
 class ShardedCheckpoint(Checkpoint):
     """The tensors of all shards of an index, shard after shard. Every shard stays open."""
 
-    def __init__(self, index: str, content: bytes, open_shard: Callable[[str], Checkpoint]) -> None:
+    def __init__(
+        self,
+        index: str,
+        content: bytes,
+        open_shard: Callable[[str], Checkpoint],
+        *,
+        copies_ties: bool = False,
+    ) -> None:
         """Open every shard, and check that index and shards agree on every tensor.
 
         Args:
             index: path or URL of the index, ``*.index.json``; its shards lie in its folder.
             content: of the index.
             open_shard: opens a shard by its file name, as a file of the index's own kind.
+            copies_ties: whether what is tied may lie in two shards, once in each: pickles know
+                only their own ties. Such matrices are read now.
 
         Raises:
             CheckpointError: no valid index, a shard that is missing, damaged or outside the folder,
@@ -63,6 +73,15 @@ class ShardedCheckpoint(Checkpoint):
                         f"{index!r} says that tensor {name!r} is in the shard {file!r}, which "
                         "lacks it; fetch index and shards of the same version"
                     )
+            if copies_ties:
+                across = untold_ties(
+                    tensors.values(),
+                    lambda one, other: holders[one] != holders[other],
+                    lambda name: self._shards[holders[name]].read(name),
+                )
+                tied = {alias: across.get(owner, owner) for alias, owner in tied.items()}
+                tied |= across
+                tensors = {name: spec for name, spec in tensors.items() if name not in across}
             self._files = opened.pop_all()
         super().__init__(index, tensors, tied)
 
@@ -72,7 +91,8 @@ class ShardedCheckpoint(Checkpoint):
         for name in names:
             if name not in self._placed:
                 raise UnitNotFoundError(f"{self.source} has no tensor {name!r}")
-            expected.setdefault(self._placed[name], []).append(name)
+            owner = self.tied.get(name, name)
+            expected.setdefault(self._placed[owner], []).append(owner)
         for file, wanted in expected.items():
             self._shards[file].expect(wanted)
 
@@ -83,7 +103,9 @@ class ShardedCheckpoint(Checkpoint):
         self._files.close()
 
 
-def open_sharded(index: Path, open_shard: Callable[[Path], Checkpoint]) -> ShardedCheckpoint:
+def open_sharded(
+    index: Path, open_shard: Callable[[Path], Checkpoint], *, copies_ties: bool = False
+) -> ShardedCheckpoint:
     """Open an index on this machine, and the shards that it lists.
 
     Raises:
@@ -99,7 +121,8 @@ def open_sharded(index: Path, open_shard: Callable[[Path], Checkpoint]) -> Shard
             )
         return open_shard(path)
 
-    return ShardedCheckpoint(str(index), read_index(index), open_listed)
+    content = read_index(index)
+    return ShardedCheckpoint(str(index), content, open_listed, copies_ties=copies_ties)
 
 
 def read_index(index: Path) -> bytes:

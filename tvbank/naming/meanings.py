@@ -16,7 +16,6 @@ __all__ = [
     "is_constant",
     "is_constant_name",
     "is_quantised",
-    "is_tie",
     "lacks_heads_only",
 ]
 
@@ -38,12 +37,6 @@ _OBSERVERS = re.compile(r"(\w+_)?(fake_quant|observer|activation_post_process)(_
 _CONSTANTS = re.compile(
     r"(num_batches_tracked|position_ids|token_type_ids|(original_)?inv_freq|masked_bias"
     r"|relative_position_index|relative_coords_table|causal_mask|attn_mask|(cos|sin)_cached)"
-)
-
-#: Embeddings and output layers that libraries tie, and list once or twice.
-_TIES = re.compile(
-    r"(^|\.)(lm_head|embed_out|embed_tokens|shared|wte|(word|tok|token)_embeddings?|decoder"
-    r"|proj_out|output|output_projection|output_layer|generator\.proj)\.(weight|bias)$"
 )
 
 #: What GPTQ, AWQ, bitsandbytes, compressed-tensors, FP8 and MXFP4 checkpoints have beside weights.
@@ -115,8 +108,3 @@ def lacks_heads_only(missing: Collection[str], present: Collection[str]) -> bool
 def is_quantised(name: str) -> bool:
     """Whether a tensor of that name is there only where weights are packed or scaled integers."""
     return _PACKED.search(name) is not None
-
-
-def is_tie(name: str) -> bool:
-    """Whether libraries are used to tie a tensor of that name to another one."""
-    return _TIES.search(name) is not None

@@ -7,10 +7,9 @@ from typing import Any, final
 
 from numpy.typing import NDArray
 
-from tvbank.checkpoint import Checkpoint, TensorSpec
+from tvbank.checkpoint import Checkpoint, TensorSpec, is_constant_array, is_tie
 from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
 from tvbank.naming.causes import cause_of_lack
-from tvbank.naming.meanings import is_tie
 
 #: Bytes of tensors that were read early and are still to be read.
 _EARLY_BYTES = 2**26
@@ -75,7 +74,9 @@ class Pairing:
         copies = set()
         for name in names:
             spec, array = self.spec(name), self.read(name)
-            if fingerprint(array) in prints[spec.dtype, spec.shape] and not _is_constant(array):
+            if fingerprint(array) in prints[spec.dtype, spec.shape] and not is_constant_array(
+                array
+            ):
                 copies.add(name)
         return copies
 
@@ -151,9 +152,3 @@ class Pairing:
 
 def _weights_of(record: UnitRecord | WholeRecord) -> tuple[object, ...]:
     return record.sha256, record.dtype, record.shape
-
-
-def _is_constant(array: NDArray[Any]) -> bool:
-    """Whether all entries are equal: then having them says nothing."""
-    flat = array.reshape(-1)
-    return bool((flat == flat[:1]).all())
