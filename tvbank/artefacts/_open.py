@@ -14,7 +14,7 @@ from tvbank.artefacts._contents import Contents
 from tvbank.artefacts._fine_tune import Tuned
 from tvbank.artefacts._given import BASE, PLACES, Given
 from tvbank.artefacts.bitdelta import BitDelta
-from tvbank.artefacts.gguf import open_gguf
+from tvbank.artefacts.gguf import open_gguf, over_gguf
 from tvbank.artefacts.masks import Emr
 from tvbank.artefacts.registry import FORMATS
 from tvbank.artefacts.research import ResearchDict
@@ -75,10 +75,10 @@ def open_fine_tune(
                 f"it (got {', '.join(given)})"
             )
         if contents is None:
-            return open_checkpoint(source)
+            return over_gguf(open_checkpoint(source), base)
         if contents.kind == "gguf":
             return open_gguf(contents.path, base)
-        return _as_checkpoint(contents, source)
+        return over_gguf(_as_checkpoint(contents, source), base)
     values = Given(found.source, found.title, found.takes, given)
     with ExitStack() as opened:
         before = _before(values, base, opened)

@@ -166,6 +166,35 @@ def test_a_fine_tune_in_gguf_of_a_base_that_transformers_wrote(tmp_path, archite
         assert bits_of(got) == bits_of({n: model.state_dict()[n] for n in got})
 
 
+@pytest.mark.parametrize("kind", ["folder", "module", "state dict"])
+@pytest.mark.parametrize(
+    "architecture", ["llama", "qwen2", "qwen3", "phi3", "gemma2", "gemma3", "gpt2"]
+)
+def test_a_fine_tune_that_transformers_wrote_of_a_base_in_gguf(tmp_path, architecture, kind):
+    model = model_of(architecture)
+    tied = model.config.tie_word_embeddings
+    freqs = {"rope_freqs.weight": torch.ones(2)}
+    base = converted(architecture, model.state_dict(), tied) | freqs
+    write(tmp_path / "base.gguf", architecture, base, **MEMBERS)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 0.01 * torch.randn(weights.shape)
+    expected = converted(architecture, model.state_dict(), tied) | freqs
+    tuned = {"folder": tmp_path / "tuned", "module": model, "state dict": model.state_dict()}
+    model.save_pretrained(tmp_path / "tuned")
+    got = restored(tmp_path / "base.gguf", tuned[kind])
+    assert bits_of(got) == bits_of(expected)
+
+
+def test_a_fine_tune_of_a_base_in_gguf_that_is_not_known(tmp_path):
+    write(tmp_path / "bert.gguf", "bert", matrices(torch.float32), block_count=1)
+    with pytest.raises(CheckpointError, match=r"architecture 'bert'.*convert it to safetensors"):
+        restored(tmp_path / "bert.gguf", model_of("llama"))
+    write(tmp_path / "llama.gguf", "llama", matrices(torch.float32), block_count=1)
+    with pytest.raises(UnitMismatchError, match=r"blk\.0\.ffn_up\.weight"):
+        restored(tmp_path / "llama.gguf", {"model.embed_tokens.weight": torch.ones(32, 8)})
+
+
 def test_a_gguf_file_that_does_not_fit(tmp_path):
     base = {"model.embed_tokens.weight": torch.randn(32, 8), "model.norm.weight": torch.ones(8)}
     save_file(base, tmp_path / "base.safetensors")
