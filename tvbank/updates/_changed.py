@@ -33,7 +33,7 @@ class Patch(NamedTuple):
         dtype: its element type, which ``values`` have.
         indices: int64 [k], ascending, places in the flattened tensor; None if ``values`` are the
             whole tensor: one that the base has not, or has in another shape or element type.
-        values: [k], or of the tensor's shape.
+        values: [k], or all of the flattened tensor.
     """
 
     name: str
@@ -86,7 +86,7 @@ def patches_of(
         for spec, old, new in units:
             if old is None:
                 whole = to_torch(new)
-                yield Patch(spec.name, spec.shape, whole.dtype, None, whole)
+                yield Patch(spec.name, spec.shape, whole.dtype, None, whole.reshape(-1))
                 continue
             places = np.flatnonzero(bits(old) != bits(new))
             values = to_torch(new.reshape(-1)[places])

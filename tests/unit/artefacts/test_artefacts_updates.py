@@ -329,9 +329,11 @@ def test_patches_are_absolute_values(chain, whose):
 def test_patches_of_heads_are_whole(tmp_path):
     base = {"w": torch.ones(4)}
     bank = tvbank.create(tmp_path / "bank", base)
-    bank.add("t", {"w": base["w"], "head": torch.ones(2)}, tvbank.Exact())
+    head = torch.arange(6.0).reshape(2, 3)
+    bank.add("t", {"w": base["w"], "head": head}, tvbank.Exact())
     [patch] = bank["t"].patches(base)
-    assert (patch.name, patch.indices, patch.values.tolist()) == ("head", None, [1.0, 1.0])
+    assert (patch.name, patch.shape, patch.indices) == ("head", (2, 3), None)
+    assert patch.values.tolist() == list(range(6))  # flat, as vLLM takes them
 
 
 def test_updates_on_the_command_line(tmp_path, chain):
