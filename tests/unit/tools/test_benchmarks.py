@@ -3,6 +3,7 @@
 import json
 import math
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -14,6 +15,7 @@ from tools.bench.multitask import _routed
 from tools.bench.multitask._trial import bank_of, trial_of
 from tools.bench.realtasks import load
 from tools.bench.updates import _child as updates
+from tools.bench.updates._entropy import entropy
 
 
 def numbers(value):
@@ -60,6 +62,24 @@ def test_updates_are_measured(run, tiny, tmp_path):
     there = {name: row for name, row in found.items() if "note" not in row}
     assert sound(there.values(), "bytes")
     assert there.keys() >= {"update", "alone", "xor", "planes", "sparse"}  # peers: where installed
+
+
+def test_the_entropy_of_what_changes(tmp_path):
+    """A quarter of the weights at 1 changes by one step or two; of those at 2, none does."""
+    old = np.repeat(np.array([1, 2], ml_dtypes.bfloat16), 32)
+    new = old.copy()
+    new.view(np.uint16)[:8] += np.tile(np.array([1, 2], np.uint16), 4)
+    save_file({"w": old}, tmp_path / "old.safetensors")
+    save_file({"w": new}, tmp_path / "new.safetensors")
+    found = entropy(tmp_path / "old.safetensors", tmp_path / "new.safetensors")
+
+    def of(share, count):
+        return -count * sum(p * math.log2(p) for p in (share, 1 - share)) / 2**23
+
+    changes = 2 * 8 / 2**23  # one bit says which of two steps, and one is the sign
+    assert found["changed"] == 8 / 64
+    assert math.isclose(found["mask + size + sign"], of(1 / 8, 64) + changes)
+    assert math.isclose(found["given the exponent"], of(1 / 4, 32) + changes)
 
 
 def test_frames_are_measured():

@@ -3,12 +3,14 @@
     python -m tools.bench updates --pairs FOLDER [--build] [--minilm FOLDER] [--chance]
     python -m tools.bench updates --pair OLD NEW [--ways update xor arc] [--rounds 3]
     python -m tools.bench updates --live BASE BEFORE AFTER
+    python -m tools.bench updates --entropy OLD NEW
 
 Each way stores and restores each pair in a process of its own, on two cores and with two threads
 where it has threads, to files that are not synced; what it restores is compared. tvbank's way
 and XOR + zstd-1 then do the same in one process by turns. Peers that are not installed say so.
 With --live, a model in memory becomes one version and the next, beside adding dense differences
-and loading the file.
+and loading the file. With --entropy, what the changes between two files of bfloat16 take at least,
+if each is coded by itself, and given the exponent of the old entry.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 from tools import ROOT
 from tools.bench._measure import options, report
 from tools.bench.updates._child import WAYS
+from tools.bench.updates._entropy import entropy
 from tools.bench.updates._gemma import PAIRS, build
 from tools.bench.updates._live import live
 from tools.bench.updates._pairs import MINILM, minilm, synthetic
@@ -80,6 +83,7 @@ def main() -> None:
     parser.add_argument("--chance", action="store_true", help="1 and .3 %% changed at random")
     parser.add_argument("--pair", type=Path, nargs=2, metavar=("OLD", "NEW"), help="two files")
     parser.add_argument("--live", type=Path, nargs=3, metavar=("BASE", "BEFORE", "AFTER"))
+    parser.add_argument("--entropy", type=Path, nargs=2, metavar=("OLD", "NEW"))
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="by default all quick ones")
     parser.add_argument("--rounds", type=int, default=3, help="of turns; 0 leaves them out")
     arguments = parser.parse_args()
@@ -87,6 +91,10 @@ def main() -> None:
     if arguments.live:
         rows = [row.figures() for row in live(*arguments.live, arguments.rounds)]
         report(arguments, {"rounds": arguments.rounds}, {arguments.live[0].stem: rows})
+        return
+    if arguments.entropy:
+        old, new = arguments.entropy
+        report(arguments, {}, {f"{old.stem} to {new.stem}": [entropy(old, new)]})
         return
     with tempfile.TemporaryDirectory(prefix="tvbank-pairs-") as folder:
         pairs = list(_pairs(arguments, Path(folder)))
