@@ -5,6 +5,7 @@
 
 ================  ====================================================================
 ``_diff.py``      ``diff``: two checkpoints -> one bank in one file, with one exact task
+``_stages.py``    of the rows that move by few steps a task of their own, where that pays
 ``_patch.py``     ``patch``: a checkpoint and such a file -> the new checkpoint
 ``_outputs.py``   where a patched checkpoint goes: a file, a folder, or its own place
 ``_in_place.py``  a folder's shards replaced by one rename of its index

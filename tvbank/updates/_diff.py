@@ -26,10 +26,11 @@ from tvbank.errors import BankExistsError, UsageError
 from tvbank.naming import Names
 from tvbank.storage import local_file
 from tvbank.updates._proof import Proof
+from tvbank.updates._stages import first_stage
 from tvbank.vector import BaseModel, FineTune
 
-#: The one task of an update.
-TASK = "update"
+#: The task of an update, and the one that it starts from if there are two.
+TASK, FIRST_STAGE = "update", "first-stage"
 
 #: Where the metadata of that task have the digest of the state that it leads to.
 STATE = "new_state"
@@ -68,9 +69,12 @@ def diff(
     """Write what leads from one checkpoint to another: an update, for ``tvbank.patch``.
 
     It is an ordinary bank in one zip file, with one exact task named ``update``; the old
-    checkpoint is its base, of which it has digests only. Every bit of the new one comes back: NaN
-    payloads, the signs of zeros. Tensors that only the new checkpoint has, resized ones, and
-    those of another element type are in it whole.
+    checkpoint is its base, of which it has digests only. Where many rows of a float32 matrix move
+    by few steps and others by many, as after weight decay alone, the former are a task
+    ``first-stage``, from which ``update`` starts: that takes fewer bytes.
+
+    Every bit of the new one comes back: NaN payloads, the signs of zeros. Tensors that only the new
+    checkpoint has, resized ones, and those of another element type are in it whole.
 
     Args:
         old: the checkpoint that the update is to be applied to; see ``open_checkpoint``.
@@ -103,42 +107,53 @@ def diff(
     ):
         bank = create(Path(folder) / "bank", before, progress=shown)
         counter = Counter(shown, _bytes(after), stage="proving")
-        state, hashed = _new_state(bank, before, after, names, counter)
+        model = BaseModel(bank.layout, before, trusted=True)
+        fine_tune = FineTune(bank.layout, model, after, names=names)
+        state, hashed = _new_state(fine_tune, counter)
         addition = Addition(
             TASK,
             Exact(),
             {STATE: state},
             replace_mismatched=True,
             names=names,
+            parent=FIRST_STAGE if _add_first_stage(bank, fine_tune, model) else None,
             progress=shown,
             hashed=hashed,
         )
         contents = Contents(bank.storage, read_root(bank.storage)[0], bank.layout)
         add_task(contents, addition, after, lambda: before)
         bank.refresh()
-        task = bank[TASK]
         packed = pack(bank.storage, path, replace=replace)
+        nonzeros = sum(task.nonzeros for task in bank.values())
         return DiffReport(
-            packed.path, packed.bytes, bank.layout.unit_bytes, task.nonzeros, tuple(task.extras),
+            packed.path, packed.bytes, bank.layout.unit_bytes, nonzeros, tuple(bank[TASK].extras),
             state,
         )  # fmt: skip
+
+
+def _add_first_stage(bank: Bank, fine_tune: FineTune, model: BaseModel) -> bool:
+    """Add the task that the update starts from, where that takes fewer bytes; whether it did."""
+    stage = first_stage(fine_tune, model)
+    if stage is None:
+        return False
+    known = {each.name: each.sha256 for each in bank.layout.records if each.name not in stage.rows}
+    addition = Addition(FIRST_STAGE, Exact(), {}, hashed=known)
+    contents = Contents(bank.storage, read_root(bank.storage)[0], bank.layout)
+    add_task(contents, addition, stage, lambda: model.checkpoint)
+    return True
 
 
 def _bytes(checkpoint: Checkpoint) -> int:
     return sum(spec.nbytes for spec in checkpoint.tensors.values())
 
 
-def _new_state(
-    bank: Bank, old: Checkpoint, new: Checkpoint, names: Names | None, counter: Counter
-) -> tuple[str, dict[str, str]]:
+def _new_state(fine_tune: FineTune, counter: Counter) -> tuple[str, dict[str, str]]:
     """The digest of the new checkpoint, under the names that a patched one has.
 
     And SHA-256 of each of its tensors by name.
     """
-    layout = bank.layout
-    fine_tune = FineTune(layout, BaseModel(layout, old), new, names=names)
     pairing = fine_tune.pairing
-    records = [record.name for record in layout.records]
+    records = [record.name for record in fine_tune.layout.records]
     with all_cores() as pool:
         proof = Proof(pool)
         for name in [*records, *pairing.untied(), *pairing.further()]:

@@ -87,7 +87,7 @@ def patch(
 
     Args:
         model: the old checkpoint; see ``open_checkpoint``.
-        update: the file, its URL, or any bank with one exact task.
+        update: the file, its URL, or any bank with one exact task, or one chain of them.
         out: where the new checkpoint goes: a ``.safetensors`` file; or, for a model in a folder, a
             folder, which gets the same shards, and the other files as they are.
         in_place: whether it takes the place of the model instead, a safetensors file or folder.
@@ -140,17 +140,19 @@ def patch(
 
 
 def _only_task(bank: Bank) -> Task:
-    """The one exact task of an update.
+    """The exact task of an update; others are only there for it to start from.
 
     Raises:
         UsageError: there are none, or several, or it is of another kind.
     """
-    if len(bank) != 1:
+    started = {task.parent for task in bank.values()}
+    ends = [name for name in bank if name not in started]
+    if len(ends) != 1 or len(bank[ends[0]].lineage) != len(bank):
         raise UsageError(
             f"{bank.location} has {len(bank)} tasks, an update has one: `tvbank export` writes a "
             "task of a bank"
         )
-    task = bank[next(iter(bank))].by_shard()
+    task = bank[ends[0]].by_shard()
     if task.element != "int32":
         raise UsageError(
             f"{bank.location}: task {task.name!r} is not exact, so it leads to no proved state: "

@@ -230,3 +230,38 @@ def test_what_cannot_be_replaced_is_refused(models, update, tmp_path):
         )
     with pytest.raises(UsageError, match=r"\.zip"):
         tvbank.diff(models[0], models[1], out=tmp_path / "update.bank")
+
+
+def decayed(rows):
+    """A float32 embedding of which a few rows were trained; weight decay moved the others."""
+    dice = np.random.default_rng(1)
+    old = dice.normal(scale=0.05, size=(rows, 128)).astype(np.float32)
+    new = old.copy()
+    for _ in range(30):
+        new *= np.float32(1 - 3 * 2.0**-24)
+    trained = dice.random(rows) < 0.2
+    new[trained] += dice.normal(scale=1e-3, size=(trained.sum(), 128)).astype(np.float32)
+    return {"embed": old, "bias": np.zeros(3, np.float32)}, {
+        "embed": new, "bias": np.ones(3, np.float32), "head": np.ones((2, 2), np.float32),
+    }  # fmt: skip
+
+
+def test_rows_that_only_decayed_are_a_stage_of_their_own(tmp_path, monkeypatch):
+    old, new = decayed(2048)
+    report = tvbank.diff(old, new, out=tmp_path / "update.zip")
+    bank = tvbank.open(tmp_path / "update.zip")
+    assert list(bank) == ["first-stage", "update"]
+    assert bank["update"].parent == "first-stage"
+    assert bank.verify(base=old) == []
+    assert report.nonzeros == np.count_nonzero(old["embed"] != new["embed"]) + 3
+    assert report.whole == ("head",)
+    done = tvbank.patch(old, tmp_path / "update.zip", out=tmp_path / "out.safetensors")
+    assert done.proved
+    assert_same(load_file(tmp_path / "out.safetensors"), new)
+    for wrong, why in ((new, "already applied"), ({**old, "embed": -old["embed"]}, "embed")):
+        with pytest.raises(BaseMismatchError, match=why):
+            tvbank.patch(wrong, tmp_path / "update.zip", out=tmp_path / "no.safetensors")
+    monkeypatch.setattr("tvbank.updates._diff.first_stage", lambda *_: None)
+    whole = tvbank.diff(old, new, out=tmp_path / "whole.zip")
+    assert list(tvbank.open(tmp_path / "whole.zip")) == ["update"]
+    assert report.bytes < 0.75 * whole.bytes
