@@ -20,7 +20,7 @@ from tvbank.bank.allocating import working_bytes, zeros
 from tvbank.bank.entries import Sparse, fill
 from tvbank.bank.frames import StoredFrame
 from tvbank.bank.reader import DeltaReader
-from tvbank.compress.exact import steps_between, take_steps
+from tvbank.compress.exact import steps_between
 from tvbank.dtypes import DTYPES
 from tvbank.layout import UnitRecord
 
@@ -91,21 +91,25 @@ def decode_chained(
     return positions, total[positions]
 
 
-def weights_after(block: NDArray[Any], links: Iterable[Link]) -> NDArray[Any]:
+def weights_after(
+    block: NDArray[Any], links: Iterable[Link], *, in_place: bool = False
+) -> NDArray[Any]:
     """The weights of a chunk after some tasks: from the base's, those of a parent.
 
     Args:
         block: the base's weights of the chunk, [n].
         links: the frames of the chunk, in the order of the lineage.
+        in_place: whether ``block`` itself becomes them; contiguous.
 
     Raises:
         CorruptionError: a frame violates the format; says task, unit and byte range.
     """
+    from tvbank.coding.steps import take_steps_at  # numba: only when something is decoded
+
+    made = block if in_place else block.copy()
     for reader, stored in links:
-        positions, steps = reader.decode(stored, block)
-        block = block.copy()
-        block[positions] = take_steps(block[positions], steps)
-    return block
+        take_steps_at(made, *reader.decode(stored, made))
+    return made
 
 
 def dense_over(lineage: Sequence[DeltaReader], unit: UnitRecord) -> NDArray[np.int32]:

@@ -342,18 +342,21 @@ class Task(Mapping[str, Unit]):
         lineage = self._readers if self._ancestors else ()
         return Unit(self, self._reader, self._unit(name), lineage)
 
-    def after(self, frame: StoredFrame, block: NDArray[Any]) -> NDArray[Any]:
+    def after(
+        self, frame: StoredFrame, block: NDArray[Any], *, in_place: bool = False
+    ) -> NDArray[Any]:
         """The weights of a frame's chunk after this exact task; from any thread.
 
         Args:
             frame: one of ``frames``.
             block: the base's weights of the chunk, in its own element type, [n].
+            in_place: whether ``block`` itself becomes them; contiguous.
 
         Raises:
             CorruptionError: the frame violates the format; says task, unit, byte range.
         """
         links = frame.links if isinstance(frame, ChainedFrame) else ((self._reader, frame),)
-        return weights_after(block, links)
+        return weights_after(block, links, in_place=in_place)
 
     @property
     def chunk_length(self) -> int:

@@ -78,3 +78,31 @@ def exponent_bytes(base: NDArray[Any]) -> NDArray[np.uint8]:
     else:
         _exponents_32(address_of(weights), found)
     return found
+
+
+def take_steps_at(
+    weights: NDArray[Any], positions: NDArray[np.uint32], steps: NDArray[np.int32]
+) -> None:
+    """Move floats of 16 or 32 bits by steps to their neighbours, in place.
+
+    Args:
+        weights: [n], contiguous.
+        positions: uint32 [k], below n.
+        steps: int32 [k].
+    """
+    width = 8 * weights.dtype.itemsize
+    bits = weights.view(f"<i{weights.dtype.itemsize}")
+    _take_steps(bits, positions, steps, width - 1, 2 ** (width - 1) - 1)
+
+
+@kernel
+def _take_steps(bits: Any, positions: Any, steps: Any, sign: int, largest: int) -> None:
+    """``ordered(new) = ordered(old) + step`` modulo 2**width; see tvbank/compress/exact.py."""
+    for index in range(positions.size):
+        place = positions[index]
+        old = np.int64(bits[place])
+        bits[place] = (old ^ ((old >> sign) & largest)) + steps[
+            index
+        ]  # the store takes the modulus
+        new = np.int64(bits[place])
+        bits[place] = new ^ ((new >> sign) & largest)

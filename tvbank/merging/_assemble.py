@@ -94,8 +94,13 @@ class Assembler:
             self._seen[name] = self._pool.submit(fingerprint, base)
         return self._seen[name]
 
-    def start(self, name: str, combine: Combine) -> Finish:
+    def start(self, name: str, combine: Combine, *, in_place: bool = False) -> Finish:
         """A unit of the base with the entries of all tasks.
+
+        Args:
+            name: of the unit.
+            combine: makes the new weights.
+            in_place: whether it is given a copy of the base's weights, which become the new ones.
 
         Raises:
             CorruptionError: now or when waited for; what is stored is missing or damaged.
@@ -108,8 +113,13 @@ class Assembler:
 
         def make(chunks: Sequence[tuple[int, Sequence[NumberedFrame]]]) -> None:
             for first, frames in chunks:
-                block = base[first : first + length]
-                made[first : first + length] = combine(name, block, frames) if frames else block
+                block, new = base[first : first + length], made[first : first + length]
+                if frames and not in_place:
+                    new[:] = combine(name, block, frames)
+                    continue
+                new[:] = block
+                if frames:
+                    combine(name, new, frames)
 
         parts: list[Future[None]] = []
         chunks = self._chunks(unit)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.coding.kernel import kernel
+from tvbank.coding.steps import take_steps_at
 from tvbank.errors import NonFiniteError
 
 #: Positions, ascending, and entries, int32 (exact) or float32, there.
@@ -35,7 +36,7 @@ def restore(unit: str, base: NDArray[Any], sparse: Sparse) -> NDArray[Any]:
             return _finite(unit, (base.astype(np.float32) + entries).astype(base.dtype, copy=False))
     part = base.copy()
     if entries.dtype == np.int32:
-        _take(part, positions, entries)
+        take_steps_at(part, positions, entries)
         return part
     places = positions.astype(np.intp)
     with np.errstate(over="ignore"):  # what becomes infinite is refused
@@ -57,7 +58,7 @@ def differences(base: NDArray[Any], sparse: Sparse) -> Sparse:
     places = positions.astype(np.intp)
     start = base[places]
     end = start.copy()
-    _take(end, np.arange(len(places), dtype=np.uint32), entries)
+    take_steps_at(end, np.arange(len(places), dtype=np.uint32), entries)
     with np.errstate(invalid="ignore"):  # signalling NaN; refused where it is added
         return positions, end.astype(np.float32) - start.astype(np.float32)
 
@@ -80,7 +81,7 @@ class WeightedSum:
             _add(self._total, np.float32(weight), positions, entries)
             return
         end = self._base.copy()
-        _take(end, positions, entries)
+        take_steps_at(end, positions, entries)
         with np.errstate(invalid="ignore"):  # signalling NaN; refused in ``result``
             start, end = (part.astype(np.float32, copy=False) for part in (self._base, end))
         _add_difference(self._total, np.float32(weight), positions, start, end)
@@ -101,13 +102,6 @@ class WeightedSum:
         return part
 
 
-def _take(part: NDArray[Any], positions: NDArray[np.uint32], steps: NDArray[np.int32]) -> None:
-    """Move floats of any width by steps to their neighbours, in place."""
-    width = 8 * part.dtype.itemsize
-    bits = part.view(f"<i{part.dtype.itemsize}")
-    _take_steps(bits, positions, steps, width - 1, 2 ** (width - 1) - 1)
-
-
 def _finite(unit: str, weights: NDArray[Any]) -> NDArray[Any]:
     if not np.isfinite(weights).all():
         raise NonFiniteError(
@@ -115,19 +109,6 @@ def _finite(unit: str, weights: NDArray[Any]) -> NDArray[Any]:
             "use smaller merging weights, or check that the base is finite"
         )
     return weights
-
-
-@kernel
-def _take_steps(bits: Any, positions: Any, steps: Any, sign: int, largest: int) -> None:
-    """``ordered(new) = ordered(old) + step`` modulo 2**width; see tvbank/compress/exact.py."""
-    for index in range(positions.size):
-        place = positions[index]
-        old = np.int64(bits[place])
-        bits[place] = (old ^ ((old >> sign) & largest)) + steps[
-            index
-        ]  # the store takes the modulus
-        new = np.int64(bits[place])
-        bits[place] = new ^ ((new >> sign) & largest)
 
 
 @kernel

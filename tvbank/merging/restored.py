@@ -69,7 +69,10 @@ class Restored:
         owner = self._layout.tied.get(name, name)
         if owner not in self._task:
             return self._units.unchanged(owner)
-        finish = self._units.start(owner, self._restore)
+        if self._task.element == "int32":
+            finish = self._units.start(owner, self._change, in_place=True)
+        else:
+            finish = self._units.start(owner, self._restore)
         sha256 = self._proved.get(owner)
         return finish if sha256 is None else partial(self._prove, owner, finish, sha256)
 
@@ -81,6 +84,11 @@ class Restored:
     def owner(self, name: str) -> str:
         """The tensor that a name shares: itself, or what it is tied to."""
         return self._kept_as(name) or self._layout.tied.get(name, name)
+
+    def _change(
+        self, _name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
+    ) -> NDArray[Any]:
+        return self._task.after(frames[0][1], block, in_place=True)
 
     def _restore(
         self, name: str, block: NDArray[Any], frames: Sequence[NumberedFrame]
