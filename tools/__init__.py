@@ -9,6 +9,7 @@
 ``soak/``     kills, flips, writers, switching, memory, scale: ``python -m tools.soak NAME``
 ============  ==============================================================================
 
+``python -m tools.conversions`` lists what transformers does to files when it loads them, by type;
 ``python -m tools.chromium FOLDER`` fetches a browser for the tests of pages, if there is none;
 constraints.txt pins the versions that everything here is run with.
 """
