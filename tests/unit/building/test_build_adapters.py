@@ -41,6 +41,8 @@ def test_an_adapter_is_built_as_it_is_added(made):
         "small": {"checkpoint": str(adapter), "budget": "60 %"},
         "dense": {"checkpoint": str(adapter), "method": "exact"},
         "lossy": {"checkpoint": str(adapter), "method": "tswitch"},
+        "step": {"checkpoint": str(adapter), "parent": "start"},
+        "start": {"checkpoint": str(folder / "base.safetensors"), "method": "exact"},
     }
     assert not build(folder, tasks).failed
     bank = tvbank.open(folder / "bank")
@@ -48,9 +50,12 @@ def test_an_adapter_is_built_as_it_is_added(made):
     bank.add("a-small", adapter, tvbank.Budget("60 %"))
     bank.add("a-dense", adapter, tvbank.Exact())
     bank.add("a-lossy", adapter, tvbank.TSwitch())
-    for name in tasks:
+    bank.add("a-step", adapter, parent="start")
+    for name in tasks.keys() - {"start"}:
         assert same(bank[name], bank[f"a-{name}"]), name
         assert bank[name].compressor == bank[f"a-{name}"].compressor
+    assert bank["step"].revision == bank["a-step"].revision
+    assert same(bank["step"], bank["dense"])
     assert bank["kept"].products
     assert bank["small"].products
     assert bank["kept"].metadata == {"labels": ["a"]}
