@@ -1,14 +1,22 @@
 """Every family of models people bring: by the names of its files and by those of its modules."""
 
 import copy
+import re
 
 import families
 import pytest
 import torch
 from families import assert_same, bits, check_switch
+from safetensors.torch import load_file, save_file
 
 import tvbank
 from tvbank.merging import export_merged
+
+#: What weights and biases of norms were called.
+OLD = {"weight": "gamma", "bias": "beta"}
+
+#: Families that are also loaded in a wider type: one of each way in which names differ.
+WIDE = ["llama", "qwen3_moe", "bert", "gpt_neox", "vit"]
 
 
 @pytest.mark.parametrize("family", families.FAMILIES)
@@ -37,8 +45,28 @@ def test_a_bank_of_a_module(family, tmp_path):
     check_switch(copy.deepcopy(base), bank, base, tuned)
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3_moe", "bert"])
-@pytest.mark.parametrize("narrow", ["bfloat16", "float16"])
+def test_old_names_of_bert(tmp_path):
+    base = families.make("bert")
+    tuned = families.tuned(base)
+    for which, model in (("base", base), ("tuned", tuned)):
+        model.save_pretrained(tmp_path / which)
+        file = tmp_path / which / "model.safetensors"
+        old = {
+            re.sub("LayerNorm.(weight|bias)$", lambda m: f"LayerNorm.{OLD[m[1]]}", name): weights
+            for name, weights in load_file(file).items()
+        }
+        save_file(old, file, {"format": "pt"})
+    for source in (tmp_path / "base", base):
+        bank = tvbank.create(tmp_path / f"bank-{source == base}", source)
+        for name, compressor in (("exact", tvbank.Exact()), ("lossy", tvbank.TSwitch(drop=0.5))):
+            bank.add(name, tmp_path / "tuned", compressor)
+        assert any(name.endswith("gamma") for name in bank.layout.by_name) == (source != base)
+        check_switch(type(base).from_pretrained(tmp_path / "base").eval(), bank, base, tuned)
+
+
+@pytest.mark.parametrize(
+    ("family", "narrow"), [("llama", "float16"), *((family, "bfloat16") for family in WIDE)]
+)
 def test_a_model_in_float32_of_a_base_in_half_precision(family, narrow, tmp_path):
     dtype = getattr(torch, narrow)
     base = families.make(family).to(dtype)
@@ -65,7 +93,7 @@ def test_a_model_in_float32_of_a_base_in_half_precision(family, narrow, tmp_path
     switch.off()
     assert_same(live, before)
     with torch.no_grad():
-        next(live.parameters()).add_(1e-9)
+        next(weights for weights in live.parameters() if weights.ndim > 1).add_(1e-9)
     with pytest.raises(tvbank.errors.BaseMismatchError):
         switch.to("exact")
     switch.close(force=True)
