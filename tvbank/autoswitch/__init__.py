@@ -12,6 +12,7 @@ Of a model that generates text, ``auto.generate(input_ids, attention_mask=mask)`
 ``_model.py``     what else libraries ask of a model: where it is, its configuration
 ``_route.py``     the cascade of routers, its decision on a batch, and ``Routing``, the report
 ``_choice.py``    from weights to groups of examples, and what the model becomes for each
+``_looks.py``     further likely tasks for examples whose answer is unsure; the surest stays
 ``_batch.py``     inputs, of which some examples are taken, and outputs, put back in order
 ``_generate.py``  prompts, told from options, and what was generated, put back in their order
 ``_axes.py``      which outputs have examples along dimension 0

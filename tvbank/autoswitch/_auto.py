@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -24,8 +24,9 @@ from tvbank.autoswitch._batch import (
     stack,
     without_padding,
 )
-from tvbank.autoswitch._choice import MODES, Group, Mode, followed, groups_of
+from tvbank.autoswitch._choice import MODES, Group, Mode, followed, groups_of, one_task_each
 from tvbank.autoswitch._generate import prompts_of, takes
+from tvbank.autoswitch._looks import Surety, largest_probability, look_again
 from tvbank.autoswitch._model import LikeModel
 from tvbank.autoswitch._reuse import Reuse
 from tvbank.autoswitch._route import (
@@ -95,6 +96,8 @@ class AutoSwitch(LikeModel):
         prefix: str | None = None,
         names: Names | None = None,
         resident_bytes: int = RESIDENT_BYTES,
+        looks: int = 1,
+        surety: Surety | None = None,
     ) -> None:
         """Attach a bank and a router to a model that holds the bank's base.
 
@@ -128,6 +131,12 @@ class AutoSwitch(LikeModel):
             prefix: see ``tvbank.attach``.
             names: see ``tvbank.attach``.
             resident_bytes: see ``tvbank.attach``.
+            looks: tasks that an example may run under, with ``mode="top1"``: another likely task is
+                tried where the router's posterior of it is above the first one's times how sure its
+                answer is, and the answer that is more probably right stays.
+            surety: called with what the model returned for some examples and the name of the task
+                that it was; returns how sure each answer is, [n], 0..1. By default the largest
+                softmax probability of logits [n, classes]. For ``looks``.
 
         Raises:
             TaskNotFoundError: the router knows tasks that the bank lacks; names them.
@@ -140,8 +149,14 @@ class AutoSwitch(LikeModel):
         if outputs not in _OUTPUTS:
             shown = ", ".join(map(repr, _OUTPUTS))
             raise UsageError(f"outputs must be one of {shown}, got {outputs!r}")
+        if not isinstance(looks, int) or looks < 1 or (looks > 1 and mode != "top1"):
+            raise UsageError(
+                f"looks= is 1 or more tasks an example, and above 1 for mode='top1' alone; got "
+                f"{looks!r} with {mode!r}"
+            )
         bank = bank_for(model, bank)
         _check_evaluating(model)
+        self._looks, self._surety = looks, surety or largest_probability
         self._cascade = cascade_of(bank, router, pool)
         self._model, self._bank, self.mode = model, bank, mode
         self._outputs, self._pool = outputs, pool
@@ -189,22 +204,26 @@ class AutoSwitch(LikeModel):
                 decision = self._decide(batch)
                 weights, lead = followed(decision.weights, decision.top, self.mode)
                 groups = groups_of(weights, lead, self.tasks, self.switch.active)
-                for name in {name for group in groups for name in group.names}:
-                    self._reuse.learn(name)
-                parts = [self._run(batch, group) for group in groups]
-                if len(parts) > 1 or (self._outputs == "list" and batch.size > 1):
-                    taken = self._taken(batch, groups[-1])
-                    self._axes.show(parts, taken, partial(self._tapping.forward, self._model))
+                parts = self._run_all(batch, groups)
+                labels, runs, again = [group.label for group in groups], len(groups), 0
+                if self._looks > 1:
+                    looked = look_again(
+                        parts, groups, decision.likely, lead, self.tasks, self._looks,
+                        self._surety, partial(self._run_all, batch),
+                    )  # fmt: skip
+                    parts, labels, lead = looked.parts, looked.labels, looked.lead
+                    runs, again = looked.runs, looked.again
+                    weights = one_task_each(lead, len(self.tasks))
                 if self._outputs == "list":
                     joined: Any = listed(parts, batch.size)
                 else:
-                    joined = stack(parts, batch.size, [group.label for group in groups])
+                    joined = stack(parts, batch.size, labels)
             except BaseException:
                 self._leave_as_base()
                 raise
             finally:
                 saved = self._reuse.forget()
-            self.last = routing_of(decision, self.tasks, weights, lead, len(groups), saved)
+            self.last = routing_of(decision, self.tasks, weights, lead, runs, saved, again)
             return joined
 
     def generate(self, inputs: Inputs | None = None, /, **named: Any) -> Any:
@@ -315,6 +334,17 @@ class AutoSwitch(LikeModel):
             self.switch.off()
         else:
             self.switch.to(group.tasks, heads=group.heads)
+
+    def _run_all(self, batch: Batch, groups: Sequence[Group]) -> list[Part]:
+        """Every group's output; several groups, and several looks, show where examples lie."""
+        for name in {name for group in groups for name in group.names}:
+            self._reuse.learn(name)
+        parts = [self._run(batch, group) for group in groups]
+        apart = len(parts) > 1 or self._looks > 1 or self._outputs == "list"
+        if apart and batch.size > 1:
+            taken = self._taken(batch, groups[-1])
+            self._axes.show(parts, taken, partial(self._tapping.forward, self._model))
+        return parts
 
     def _run(self, batch: Batch, group: Group) -> Part:
         self._become(group)

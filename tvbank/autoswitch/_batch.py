@@ -186,6 +186,24 @@ def stack(parts: Sequence[Part], size: int, labels: Sequence[str]) -> Any:
     return _rebuild([part[1] for part in parts], "", joined)
 
 
+def some_of(part: Part, kept: NDArray[np.bool_]) -> Part:
+    """Some examples of a group, and what the model returned for them.
+
+    Raises:
+        UsageError: an output has no dimension of examples.
+    """
+    rows, output = part
+    if kept.all():
+        return part
+    index = torch.from_numpy(np.flatnonzero(kept))
+
+    def taken(leaves: Sequence[torch.Tensor], path: str) -> torch.Tensor:
+        leaf = _checked(leaves, [rows], path)[0]
+        return leaf.index_select(0, index.to(leaf.device))
+
+    return rows[kept], _rebuild([output], "", taken)
+
+
 def listed(parts: Sequence[Part], size: int) -> list[Any]:
     """One output for each example, as the model would return it for a batch of this one.
 

@@ -85,10 +85,16 @@ def followed(
     if mode == "batch":
         mean = np.repeat(weights.mean(0, keepdims=True), len(weights), 0)
         return mean, leaders(mean)
-    hard, lead = np.zeros_like(weights), leaders(weights, top)
+    lead = leaders(weights, top)
+    return one_task_each(lead, weights.shape[1]), lead
+
+
+def one_task_each(lead: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """All weight on the task that leads, float64 [n, K]; a row of zeros where the base does, -1."""
+    hard = np.zeros((len(lead), count))
     known = np.flatnonzero(lead >= 0)
     hard[known, lead[known]] = 1
-    return hard, lead
+    return hard
 
 
 def groups_of(

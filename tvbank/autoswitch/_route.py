@@ -41,6 +41,7 @@ class Routing:
         stages: int64 [n], which router of a cascade decided, 0 for the first.
         runs: how often the model was called for the outputs, each time with other weights.
         reused: calls of modules that were answered by what they returned when features were taken.
+        again: examples that ran under more than one task, see ``looks`` of ``AutoSwitch``.
     """
 
     names: tuple[str, ...]
@@ -50,6 +51,7 @@ class Routing:
     stages: NDArray[np.int64]
     runs: int
     reused: int = 0
+    again: int = 0
 
     def counts(self) -> dict[str, int]:
         """How many examples went to each task, the most frequent first; ``(base)`` among them."""
@@ -70,12 +72,14 @@ class Decision:
         top: int64 [n], the task on top, ``NO_TASK`` for the base.
         confidence: float64 [n].
         stages: int64 [n], which stage decided.
+        likely: float64 [n, K], posteriors; zeros where the example was rejected.
     """
 
     weights: NDArray[np.float64]
     top: NDArray[np.int64]
     confidence: NDArray[np.float64]
     stages: NDArray[np.int64]
+    likely: NDArray[np.float64]
 
 
 @final
@@ -162,21 +166,20 @@ def decide(
     weights, likely = np.zeros((size, width)), np.zeros((size, width))
     top, confidence = np.full(size, NO_TASK), np.zeros(size)
     stages = np.zeros(size, np.int64)
-    left = np.arange(size)
+    left, said = np.arange(size), likely
     for number, stage in enumerate(cascade.stages):
         with tapping.recording(left, stage.router.recipe.at):
             taps = _features(model, stage, batch, left, tapping)
         verdict = stage.judge(taps)
         weights[left], top[left], likely[left] = verdict.weights, verdict.top, verdict.posterior
         confidence[left], stages[left] = verdict.confidence, number
-        if pool:
-            _pool(weights, top, likely, confidence)
+        said = _pool(weights, top, likely, confidence) if pool else likely
         if number == len(cascade.stages) - 1:
             break
         left = left[confidence[left] < stage.threshold]
         if not len(left):
             break
-    return Decision(weights, top, confidence, stages)
+    return Decision(weights, top, confidence, stages, said)
 
 
 def routing_of(
@@ -186,10 +189,12 @@ def routing_of(
     top: NDArray[np.int64],
     runs: int,
     reused: int,
+    again: int = 0,
 ) -> Routing:
     """The report of a call, once it is known what each example ran under."""
     tasks = tuple(None if number < 0 else names[number] for number in top.tolist())
-    return Routing(tuple(names), weights, tasks, decision.confidence, decision.stages, runs, reused)
+    sure, stages = decision.confidence, decision.stages
+    return Routing(tuple(names), weights, tasks, sure, stages, runs, reused, again)
 
 
 def _features(
@@ -217,11 +222,16 @@ def _pool(
     top: NDArray[np.int64],
     likely: NDArray[np.float64],
     confidence: NDArray[np.float64],
-) -> None:
-    """Give every example that is of a known task wholly to the task that the batch speaks for."""
+) -> NDArray[np.float64]:
+    """Give every example that is of a known task wholly to the task that the batch speaks for.
+
+    Returns the posteriors given the batch, [n, K]; ``likely`` stays what each example says alone.
+    """
     known = np.flatnonzero(top != NO_TASK)
-    refined = pooled(likely)[known]
+    shares = pooled(likely)
+    refined = shares[known]
     best = refined.argmax(1)
     weights[known] = 0
     weights[known, best] = 1
     top[known], confidence[known] = best, refined.max(1)
+    return shares

@@ -6,12 +6,13 @@ import math
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 import tvbank
 from tools.bench import coding, routing, sizes
 from tools.bench._checkpoints import Checkpoints
-from tools.bench.multitask import _routed
+from tools.bench.multitask import _rivals, _routed, _switched
 from tools.bench.multitask._trial import bank_of, trial_of
 from tools.bench.realtasks import load
 from tools.bench.updates import _child as updates
@@ -133,6 +134,25 @@ def test_many_tasks_in_one_model(run, tasks, tmp_path):
     assert all(0 <= row["mean"] <= 1 for row in rows.values())
 
 
+def test_rivals_that_keep_a_mask_or_factors_a_task(tasks):
+    trial = trial_of(load(tasks, "vit"), routing=12, tuning=4, tests=6)
+    bank = tvbank.create(tvbank.storage.MemoryStorage(), base=trial.family.base)
+    for name, task in trial.tasks.items():
+        bank.add(name, task.tuned, tvbank.Exact())
+    emr = _switched.emr_of_bank(trial, bank)
+    rows = {row.method: row for row in _rivals.rows(trial, bank, emr, lambda _: None)}
+    assert set(rows) == {"EMR-Merging, coded", "TALL-masks", "TALL-masks, coded", "Twin-Merging"}
+    assert rows["EMR-Merging, coded"].stored < 1.1 * emr.stored
+    for name in ("TALL-masks", "Twin-Merging"):
+        assert rows[name].stored > 4 * sum(unit.numel() for unit in emr.unified.values())
+    one, two = torch.tensor([3.0, -1.0, 0.1, 0.0]), torch.tensor([1.0, 1.0, 2.0, 0.0])
+    mask = _rivals.tall_mask({"w": one}, {"w": one + two}, 0.5)["w"]
+    assert mask.tolist() == [True, False, False, False]  # τ_MTL of the second entry is zero
+    near, numbers = _rivals.low_rank(torch.outer(one, two), 0.25)
+    torch.testing.assert_close(near, torch.outer(one, two))
+    assert numbers == 8
+
+
 def test_routed_tasks_in_one_model(tasks, tmp_path):
     trial = trial_of(load(tasks, "vit"), routing=12, tuning=4, tests=6)
     bank = bank_of(trial, tmp_path / "bank", lambda _: tvbank.Exact())
@@ -147,6 +167,29 @@ def test_routed_tasks_in_one_model(tasks, tmp_path):
     for name in trial.tasks:
         assert (row.hits[name] <= row.own_head[name]).all()
         assert sum(row.confusion[name].values()) == 6
+
+
+def test_the_papers_methods_beside_ours(run, tasks, tmp_path):
+    out = tmp_path / "out.json"
+    words = [
+        "bench", "paper", "--tasks", tasks, "--family", "vit", "--only", "first", "second",
+        "--steps", 1, "--tests", 6, "--tuning", 4, "--routing", 32, "--folder", tmp_path / "kept",
+        "--size", "2 %", "--json", out, "--ways",
+    ]  # fmt: skip
+    ways = ["tswitch", "auto-flexswitch", "budget-looks"]
+    run(*words, *ways)
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["method"] for row in rows] == [
+        "base", "T-Switch", "Auto-FlexSwitch, Eq. 19, input by input",
+        "Budget, routed, input by input, two looks",
+    ]  # fmt: skip
+    assert all(0 <= row["mean"] <= 1 for row in rows)
+    assert sound(rows[1:], "stored")
+    kept = sorted(path.name for path in (tmp_path / "kept" / "vit").iterdir())
+    assert len([name for name in kept if name.endswith(".json")]) == 4
+    assert not [name for name in kept if name.endswith(".npz")]  # resume files of finished tasks
+    run(*words, *ways)  # from what was kept
+    assert json.loads(out.read_text())["rows"] == rows
 
 
 def test_no_example_serves_two_purposes(tasks):

@@ -24,6 +24,7 @@ from tools.bench.realtasks.recipes.data import (
     distinct,
     token_ids,
 )
+from tools.bench.realtasks.recipes.own import folder_task, table_task
 from tools.bench.realtasks.recipes.packages import Packages, member
 from tools.bench.realtasks.recipes.texts import Text, TextTask
 from tools.bench.realtasks.recipes.training import (
@@ -137,3 +138,35 @@ def test_a_family_is_trained_from_nothing_the_same_each_time(tmp_path, monkeypat
     assert all(torch.equal(once[name], again[name]) for name in once)
     start = load_file(base)
     assert not any(torch.equal(once[name], start[name]) for name in once)
+
+
+def test_a_table_becomes_a_task(tmp_path):
+    table = tmp_path / "table.csv"
+    lines = [f'"word {k}, and more",{"ab"[k % 2]}' for k in range(40)]
+    table.write_text("\n".join(["what,kind", *lines, ",a", "alone,"]), encoding="utf-8")
+    made = table_task("mine", table, "what", "kind")
+    texts = list(made.read(None))
+    assert len(texts) == 40  # rows without a text or a label are left out
+    assert (made.test, made.train) == (8, 32)
+    assert texts[3] == Text("word 3, and more", "b", "word 3, and more")
+    assert class_names(made, texts) == {"a": "a", "b": "b"}
+    with pytest.raises(ValueError, match="no column label"):
+        table_task("mine", table, "what", "label")
+
+
+def test_a_folder_of_images_becomes_a_task(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for number, name in enumerate(["dark", "light"]):
+        (tmp_path / name).mkdir()
+        for k in range(10):
+            picture = np.full((9, 14, 3), 200 * number + k, np.uint8)
+            image.fromarray(picture).save(tmp_path / name / f"{k}.png")
+    (tmp_path / "notes.txt").write_text("no class")
+    made = folder_task("mine", tmp_path)
+    images, labels = made.read(None, np.random.default_rng(0))
+    assert images.shape == (20, _families.SIDE, _families.SIDE)
+    assert (made.test, made.train) == (4, 16)
+    assert ((images[:, 0, 0] >= 200) == labels).all()
+    assert sorted(labels.tolist()) != labels.tolist()
+    with pytest.raises(ValueError, match="two classes"):
+        folder_task("mine", tmp_path / "dark")

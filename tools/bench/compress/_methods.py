@@ -52,6 +52,7 @@ def learner(
     learning: Learning,
     objective: Literal["paper", "bytes"] = "paper",
     budget: str | None = None,
+    ablation: Literal["lgs", "bas"] | None = None,
 ) -> FlexSwitch:
     """FlexSwitch for a task.
 
@@ -68,6 +69,7 @@ def learner(
         learning: what holds for all runs.
         objective: what is charged for.
         budget: the size to end at, by the objective of bytes.
+        ablation: what is learned alone, under the paper's objective.
     """
 
     weight, bias = task.head_weight.to(learning.device), task.head_bias.to(learning.device)
@@ -81,7 +83,7 @@ def learner(
     model = family.model().to(learning.device)
     return FlexSwitch(
         model, inputs, logits, loss=loss, lam=lam, steps=learning.steps, seed=seed,
-        objective=objective, budget=budget,
+        objective=objective, budget=budget, ablation=ablation,
     )  # fmt: skip
 
 

@@ -26,12 +26,12 @@ from rich.console import Console
 
 import tvbank
 from tools.bench._measure import machine
-from tools.bench.multitask import _baselines, _routed, _switched
+from tools.bench.multitask import _baselines, _rivals, _routed, _switched
 from tools.bench.multitask._show import show
 from tools.bench.multitask._trial import Row, Trial, bank_of, trial_of
 from tools.bench.realtasks import FAMILIES, Family, load
 
-PARTS = ("references", "static", "switched", "flexswitch", "routed")
+PARTS = ("references", "static", "rivals", "switched", "flexswitch", "routed")
 
 
 def measure(trial: Trial, folder: Path, arguments: argparse.Namespace) -> Iterator[Row]:
@@ -45,6 +45,8 @@ def measure(trial: Trial, folder: Path, arguments: argparse.Namespace) -> Iterat
         yield _switched.emr_row(trial, emr)
     if "static" in parts:
         yield from _baselines.rows(trial, exact, _say)
+    if "rivals" in parts:
+        yield from _rivals.rows(trial, exact, emr, _say)
     known: dict[str, _switched.Known] = {}
     if "switched" in parts:
         allowed = int(arguments.share * emr.stored)

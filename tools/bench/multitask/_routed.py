@@ -62,6 +62,9 @@ _SIZES = {1: 32, 4: 64, 0: 256}
 #: Centres a task of routers other than [F] Eq. 5's, and how many have a say.
 _CENTRES = 5
 
+#: Of [F] Eq. 19.
+_PAPER_CENTRES = 20
+
 _TRIMMED = {"minilm": "input_ids", "vit": None}
 
 Say = Callable[[str], None]
@@ -95,6 +98,7 @@ class Way:
         tasks: how many a batch mixes, see ``_SIZES``. Papers measure a data set at a time.
         pool: whether all examples of a batch together tell which tasks are in it.
         once: whether one draw of the routers' examples has to do, as it takes so long.
+        looks: tasks that an input may run under, see ``AutoSwitch``.
     """
 
     method: str
@@ -103,6 +107,7 @@ class Way:
     tasks: int = 0
     pool: bool = False
     once: bool = False
+    looks: int = 1
 
 
 _ONE = "pooled, one task a batch"
@@ -116,6 +121,7 @@ MORE = (
     Way("Auto-Switch, learned metric, top 1", "learned"),
     Way("Auto-Switch, learned metric, pooled, four a batch", "learned", tasks=4, pool=True),
     Way("Auto-Switch, discriminant, top 1", "discriminant"),
+    Way("Auto-Switch, discriminant, two looks", "discriminant", looks=2),
     Way("Auto-Switch (Eq. 5)", "plain", "sample", once=True),
     Way("Auto-Switch, learned metric (Eq. 5)", "learned", "sample", once=True),
 )
@@ -124,7 +130,7 @@ Routers = dict[str, Router]
 
 
 def routers(trial: Trial, seed: int, say: Say) -> Routers:
-    """[F] Eq. 5 at the last layer; and the learned metric and LDA where the library puts them.
+    """[F] Eq. 5 and 19 at the last layer; the learned metric and LDA where the library puts them.
 
     Args:
         trial: whose training examples are drawn from.
@@ -148,6 +154,7 @@ def routers(trial: Trial, seed: int, say: Say) -> Routers:
     where = {"at": recipe.at, "pooling": recipe.pooling}
     return {
         "plain": Router.fit(taken(at=""), metric="euclidean", **given),
+        "paper": Router.fit(taken(at=""), metric="paper", centres=_PAPER_CENTRES, **given),
         "learned": Router.fit(taken(**where), metric="learned", **few, **where, **given),
         "discriminant": fitted.router,
     }
@@ -178,13 +185,15 @@ def _row(trial: Trial, bank: Bank, label: str, way: Way, seed: int, timed: int) 
     hits: Hits = {name: np.zeros(len(some.y)) for name, some in trial.tests.items()}
     own: Hits = {name: np.zeros(len(some.y)) for name, some in trial.tests.items()}
     confusion: dict[str, dict[str, int]] = {name: {} for name in trial.tasks}
+    total = again = 0
     with AutoSwitch(
         model, bank, "router", way.mode, forward=_forward(trial),
-        trim=_TRIMMED[trial.family.name], pool=way.pool,
+        trim=_TRIMMED[trial.family.name], pool=way.pool, looks=way.looks, surety=_surety(trial),
     ) as auto:  # fmt: skip
         for batch in _batches(trial, way.tasks, seed):
             features = auto(trial.family.inputs(batch.x))
             assert auto.last is not None
+            total, again = total + len(batch.owners), again + auto.last.again
             leads = np.array([task or "(base)" for task in auto.last.tasks])
             for name in set(batch.owners.tolist()):
                 rows = np.flatnonzero(batch.owners == name)
@@ -208,7 +217,19 @@ def _row(trial: Trial, bank: Bank, label: str, way: Way, seed: int, timed: int) 
         routed=float(np.mean(shares)),
         own_head=own,
         confusion=confusion,
+        note=f"{again / total:.3f} of the inputs looked at twice" if way.looks > 1 else "",
     )
+
+
+def _surety(trial: Trial) -> Callable[[Any, str], torch.Tensor]:
+    """How sure a task's head is of the features that it is given."""
+
+    def surety(features: torch.Tensor, name: str) -> torch.Tensor:
+        task = trial.tasks[name]
+        logits = features @ task.head_weight.T + task.head_bias
+        return logits.softmax(1).amax(1)
+
+    return surety
 
 
 def _batches(trial: Trial, tasks: int, seed: int) -> list[_Batch]:

@@ -153,6 +153,7 @@ def averaged(rows: Sequence[Row]) -> Row:
         return {name: np.mean([part[name] for part in parts], 0) for name in parts[0]}
 
     first = rows[0]
+    shares = [row.routed for row in rows if row.routed is not None]
     owns = [row.own_head for row in rows if row.own_head is not None]
     confusion: dict[str, dict[str, int]] = {}
     for row in rows:
@@ -168,7 +169,7 @@ def averaged(rows: Sequence[Row]) -> Row:
         passes={
             kind: float(np.median([row.passes[kind] for row in rows])) for kind in first.passes
         },
-        routed=float(np.mean([row.routed for row in rows if row.routed is not None])),
+        routed=float(np.mean(shares)) if shares else None,
         own_head=over(owns) if owns else None,
         confusion=confusion or None,
         seeds=tuple(row.mean for row in rows),

@@ -4,6 +4,7 @@
 ``packages.py``   downloading a package with its own client, and reading files in it
 ``texts.py``      text tasks: which labelled texts lie in which package
 ``images.py``     image tasks, likewise
+``own.py``        tasks of one's own: a table of texts, a folder of images by class
 ``data.py``       examples to ``data.npz``: shares, splits, token ids
 ``training.py``   fixed heads, full fine-tunes, the image family's pre-training
 ``build.py``      all of it, step by step; what is there is kept

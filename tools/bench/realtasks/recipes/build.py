@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ def build(
     data_only: bool = False,
     steps: int | None = None,
     say: Say = print,
+    own: Mapping[str, TextTask | ImageTask] | None = None,
 ) -> None:
     """Write a family's base, then the data and heads of all tasks, then their fine-tunes.
 
@@ -69,14 +70,16 @@ def build(
         data_only: leave out the fine-tunes.
         steps: of each training, instead of the recipe's.
         say: takes progress.
+        own: further tasks by name, see ``own.py``.
     """
+    known_tasks = TASKS[family] | dict(own or {})
     packages, root = Packages(downloads), out / family
     if not (root / "base.safetensors").exists():
         say(f"{family}: base")
         _write_base(family, root / "base.safetensors", packages, seed, steps)
     bare = FAMILIES[family](root / "base.safetensors", {})
     for name in tasks:
-        task = TASKS[family][name]
+        task = known_tasks[name]
         if not (root / name / "head.safetensors").exists():
             if isinstance(task, TextTask):
                 _write_text_task(bare, task, root / name, packages, seed)
@@ -87,7 +90,7 @@ def build(
         return
     known = load(out, family, tuned=False)
     for name in tasks:
-        task = TASKS[family][name]
+        task = known_tasks[name]
         wanted = isinstance(task, ImageTask) or task.tuned
         if wanted and not known.tasks[name].tuned.exists():
             _tune(known, name, steps, seed, say)
