@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ __all__ = ["traced"]
 #: Sides of a window, the last first: entries, and strides in the tensor and in the model.
 _Sides = list[tuple[int, int, int]]
 
+#: Numbers of entries; 32 bits are enough for most.
+_Index = np.signedinteger[Any]
+
 #: Entries that can be numbered in 32 bits.
 _MOST = 2**31
 
@@ -32,7 +36,7 @@ def traced(
 ) -> list[Parts]:
     """Find where a conversion takes each of some tensors.
 
-    Takes some 16 bytes of memory an entry while it works.
+    Takes up to 31 bytes of memory an entry while it works.
 
     Args:
         convert: makes the model's tensors, by name, of tensors of these shapes.
@@ -45,7 +49,8 @@ def traced(
     """
     sizes = [math.prod(shape) for shape in shapes]
     ends = np.cumsum(sizes)
-    if not all(sizes) or ends[-1] >= _MOST:
+    there_are = sum(tensor.numel() for tensor in model.values())
+    if not all(sizes) or ends[-1] >= _MOST or ends[-1] != there_are:
         return []
     numbers = torch.arange(int(ends[-1]), dtype=torch.int32, device="cpu")
     parts = torch.split(numbers, sizes)
@@ -62,10 +67,8 @@ def traced(
             chosen = np.flatnonzero((origins >= end - size) & (origins < end))
             if not len(chosen):
                 continue
-            memory = chosen if there.is_contiguous() else _memory(there, chosen)
-            part = _part(
-                name, origins[chosen].astype(np.int64) - (end - size), memory, shapes[number]
-            )
+            memory = chosen.astype(np.int32) if there.is_contiguous() else _memory(there, chosen)
+            part = _part(name, origins[chosen] - np.int32(end - size), memory, shapes[number])
             if part is None:
                 return []
             found[number].append(part)
@@ -81,7 +84,7 @@ def _memory(tensor: torch.Tensor, positions: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _part(
-    name: str, origins: NDArray[np.int64], memory: NDArray[np.int64], shape: tuple[int, ...]
+    name: str, origins: NDArray[_Index], memory: NDArray[_Index], shape: tuple[int, ...]
 ) -> Part | None:
     """The part of a model's tensor that takes some entries of a file's; ``None`` for no window."""
     first = int(origins[0]), int(memory[0])
@@ -101,7 +104,7 @@ def _part(
     return Part(name, Window(first[1], form, there), Window(first[0], form, here))
 
 
-def _sides(origins: NDArray[np.int64], memory: NDArray[np.int64]) -> _Sides | None:
+def _sides(origins: NDArray[_Index], memory: NDArray[_Index]) -> _Sides | None:
     """The sides of two windows that see these entries in this order."""
     sides: _Sides = []
     while len(origins) > 1:
@@ -118,7 +121,7 @@ def _sides(origins: NDArray[np.int64], memory: NDArray[np.int64]) -> _Sides | No
     return sides
 
 
-def _is_even(rows: NDArray[np.int64], stride: int) -> bool:
+def _is_even(rows: NDArray[_Index], stride: int) -> bool:
     return bool((np.diff(rows, axis=1) == stride).all())
 
 
