@@ -5,6 +5,7 @@ Nothing here looks at names.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -83,9 +84,10 @@ def is_bare_difference(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> bo
         old, new = (_sample(array) for array in (base, tuned))
         if not (np.isfinite(old).all() and np.isfinite(new).all() and old.any()):
             continue
-        size, other = float(np.linalg.norm(old)), float(np.linalg.norm(new))
+        # Sums, as products of vectors would wake BLAS's threads, which then wait and count as work.
+        size, other = (math.sqrt(float(np.square(each).sum())) for each in (old, new))
         is_small = other < _SMALLER * size
-        is_aligned = float(old @ new) > _ALIGNED * size * other
+        is_aligned = float((old * new).sum()) > _ALIGNED * size * other
         if is_aligned and not is_small and base.ndim > 1 and old.size >= _FEWEST:
             return False
         units += 1

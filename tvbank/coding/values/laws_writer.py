@@ -278,6 +278,17 @@ def _count_by_byte(steps: Any, exponents: Any, counts: Any) -> None:
         counts[exponents[index], _U(2) * bucket + sign] += 1
 
 
+@kernel
+def _segments_of(exponents: Any, bounds: Any, number: Any, classes: Any) -> None:
+    """The segment of each exponent byte, uint8."""
+    segment_of = np.zeros(BYTES, np.uint8)
+    for segment in range(number):
+        for byte in range(bounds[segment], bounds[segment + 1]):
+            segment_of[byte] = np.uint8(segment)
+    for index in range(exponents.size):
+        classes[index] = segment_of[exponents[index]]
+
+
 def write_base_steps(steps: NDArray[np.uint32], exponents: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The section of some steps, none zero, by the law of the exponent of the base's weight.
 
@@ -289,11 +300,13 @@ def write_base_steps(steps: NDArray[np.uint32], exponents: NDArray[np.uint8]) ->
     _count_by_byte(steps, exponents, counts)
     bounds = np.zeros(SEGMENTS + 1, np.int64)
     number = segment_counts(counts, _SYMBOL_BITS << COST_BITS, bounds)
-    segment_of = np.repeat(np.arange(number, dtype=np.uint8), np.diff(bounds[: number + 1]))
-    fields = np.concatenate((np.array([number - 1]), bounds[1:number]))
+    classes = np.empty(steps.size, np.uint8)
+    _segments_of(exponents, bounds, number, classes)
+    fields = bounds[:number].copy()
+    fields[0] = number - 1
     widths = np.full(number, 8, np.int64)
     widths[0] = 4
-    return write_steps(steps, segment_of[exponents], number, fields, widths)
+    return write_steps(steps, classes, number, fields, widths)
 
 
 def write_steps(
