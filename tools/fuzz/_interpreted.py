@@ -137,16 +137,10 @@ def _trailing_zeros(word: Any) -> np.uint64:
     return np.uint64((number & -number).bit_length() - 1 if number else 64)
 
 
-def _comparison(bits: int, low: int) -> Any:
-    """Which of 64 words of so many bits have a byte from ``low`` on of a bound or more, as bits."""
-    kind = np.dtype(f"<u{bits // 8}")
-
-    def compare(address: Any, bound: Any) -> np.uint64:
-        words = _part(address, 64 * kind.itemsize).view(kind)
-        found = (words >> kind.type(low) & kind.type(255)) >= int(bound) % 2**bits
-        return np.uint64(int.from_bytes(np.packbits(found, bitorder="little").tobytes(), "little"))
-
-    return compare
+def _bytes_at_least(address: Any, bound: Any) -> np.uint64:
+    """Which of 64 bytes are a bound or more, as bits."""
+    found = _part(address, 64) >= int(bound) % 256
+    return np.uint64(int.from_bytes(np.packbits(found, bitorder="little").tobytes(), "little"))
 
 
 def _array(pointer: Any, shape: Any) -> NDArray[Any]:
@@ -172,7 +166,7 @@ def interpret() -> None:
     known: dict[str, Any] = {}
     for bits, kind in ((8, np.uint8), (16, np.uint16), (32, np.uint32), (64, np.uint64)):
         known |= {f"load_{bits}": _loader(kind), f"store_{bits}": _storer(kind)}
-    for kind in (np.uint8, np.uint32, np.int64, np.float32):
+    for kind in (np.uint8, np.uint16, np.uint32, np.int64, np.float32):
         name = f"{np.dtype(kind).name}_pointer"
         known[name] = lambda address, kind=kind: (kind, address)
     known["float_of"] = lambda pattern: np.uint32(pattern).view(np.float32)
@@ -184,8 +178,7 @@ def interpret() -> None:
     for name in _WITH_ADDRESSES:
         _replace(importlib.import_module(f"tvbank.coding.{name}"), {"np": _Numpy()})
     given = importlib.import_module("tvbank.coding.decoding.given")
-    compared = {"_compare_16": (16, 7), "_compare_32": (32, 23), "bytes_at_least": (8, 0)}
-    _replace(given, {name: _comparison(*how) for name, how in compared.items()})
+    _replace(given, {"bytes_at_least": _bytes_at_least})
     # The loops for processors without those instructions are Python.
     _replace(given, {"_HAS_DEPOSIT": False})
     _replace(importlib.import_module("tvbank.coding.decoding.bitmap"), {"HAS_COMPRESS": False})

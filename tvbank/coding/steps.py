@@ -8,12 +8,8 @@ import numpy as np
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
-from tvbank.coding.decoding.memory import (
-    int16_pointer,
-    int32_pointer,
-    uint16_pointer,
-    uint32_pointer,
-)
+from tvbank.coding.decoding.given import list_exponents
+from tvbank.coding.decoding.memory import int16_pointer, int32_pointer
 from tvbank.coding.decoding.table import address_of
 from tvbank.coding.kernel import kernel
 
@@ -43,20 +39,6 @@ def _steps_32(start: Any, end: Any, out: Any) -> None:
         out[index] = np.int32(new - old)
 
 
-@kernel
-def _exponents_16(base: Any, out: Any) -> None:
-    words = carray(uint16_pointer(base), out.size)
-    for index in range(out.size):
-        out[index] = np.uint8(words[index] >> np.uint16(7))
-
-
-@kernel
-def _exponents_32(base: Any, out: Any) -> None:
-    words = carray(uint32_pointer(base), out.size)
-    for index in range(out.size):
-        out[index] = np.uint8(words[index] >> np.uint32(23))
-
-
 def steps_between(start: NDArray[Any], end: NDArray[Any]) -> NDArray[np.int32]:
     """Steps, [n] int32, from some floats of 16 or 32 bits, [n] in order, to others of their type.
 
@@ -73,10 +55,9 @@ def exponent_bytes(base: NDArray[Any]) -> NDArray[np.uint8]:
     """The exponent byte of each weight, uint8 [n], of float32, float16 or bfloat16 [n]."""
     weights = np.ascontiguousarray(base)
     found = np.empty(weights.size, np.uint8)
-    if weights.dtype.itemsize == 2:
-        _exponents_16(address_of(weights), found)
-    else:
-        _exponents_32(address_of(weights), found)
+    width = weights.dtype.itemsize
+    upper = address_of(weights) + np.uint64(width - 2)
+    list_exponents(upper, np.uint64(width // 2), weights.size, found)
     return found
 
 

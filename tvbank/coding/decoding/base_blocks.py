@@ -14,7 +14,7 @@ import numpy as np
 from tvbank.coding.decoding.bitmap import are_many, list_ones
 from tvbank.coding.decoding.coder import CLASSES, LEAST, read_block, read_classes, read_field
 from tvbank.coding.decoding.decoders import RUN_TABLES_AT
-from tvbank.coding.decoding.given import at_least, deposit
+from tvbank.coding.decoding.given import LANES, bytes_at_least, deposit, list_exponents
 from tvbank.coding.decoding.memory import load_8, load_32, load_64, store_64
 from tvbank.coding.densities import density_step
 from tvbank.coding.faults import (
@@ -59,14 +59,14 @@ def _bits_at(string: Any, bit: Any) -> Any:
 
 @kernel
 def _visit(
-    chunk: Any, base: Any, bounds: Any, segments: Any, classes: Any, cells: Any, strings: Any,
+    chunk: Any, exponents: Any, bounds: Any, segments: Any, classes: Any, cells: Any, strings: Any,
     ones: Any,
 ) -> None:  # fmt: skip
     """Go through a chunk: count the entries of each string, or take each one's bit from it.
 
     Args:
         chunk: (extent, entries of a row, phase), int64.
-        base: (address of the upper 16 bits of the first weight, logarithm of a weight's bytes).
+        exponents: address of the exponent byte of each entry; ``LANES`` more can be read.
         bounds: address of uint64 [segments + 1], the least exponent byte of each segment.
         segments: their number, int64.
         classes: address of the class of each row, uint8; 0 if there is one class only.
@@ -76,11 +76,9 @@ def _visit(
         ones: address of the bitmap that is filled, bit p for position p; the strings follow it.
     """
     extent, width, phase = chunk
-    upper, shift = base
     position: Any = 0
     row: Any = 0
     next_row: Any = width - phase
-    end = _U(extent)
     while position < extent:
         stop = min(min(next_row, extent), (position & ~63) + 64)
         count = _U(stop - position)
@@ -93,7 +91,7 @@ def _visit(
             mask = left
             if segment + 1 < segments:
                 bound = load_64(bounds + _U(8 * (segment + 1)))
-                left &= at_least(upper, shift, _U(position), count, end, bound)
+                left &= bytes_at_least(exponents + _U(position), bound)
                 mask &= ~left
             if mask:
                 at = _U(8 * (number + segment))
@@ -120,7 +118,7 @@ def _mark(
     extent: Any,
     count: Any,
     tables: Any,
-    base: Any,
+    exponents: Any,
     scratch: Any,
 ) -> Any:
     """Decode a section to a bitmap at ``scratch``, bit p for position p; returns a code."""
@@ -170,7 +168,7 @@ def _mark(
     chunk = (extent, width, np.int64(phase))
     for string in range(row_classes * segments):
         store_64(cells + _U(8 * string), _ZERO)
-    _visit(chunk, base, bounds, segments, classes, cells, None, ones)
+    _visit(chunk, exponents, bounds, segments, classes, cells, None, ones)
     bit = _U(64 * mapped)
     for string in range(row_classes * segments):
         store_64(strings + _U(8 * string), bit)
@@ -220,7 +218,7 @@ def _mark(
         return NON_CANONICAL
     if beyond or total != _U(count):
         return POSITION
-    _visit(chunk, base, bounds, segments, classes, cells, strings, ones)
+    _visit(chunk, exponents, bounds, segments, classes, cells, strings, ones)
     last = _U(extent - 1)
     if not (load_64(ones + ((last >> _SIX) << _THREE)) >> (last & _LAST)) & _ONE:
         return POSITION
@@ -236,11 +234,13 @@ def decode_base_blocks(
     upper, shift = load_64(given), load_64(given + _EIGHT)
     if upper == _ZERO:
         return 1 + NEEDS_BASE
+    exponents = np.empty(extent + LANES, np.uint8)
+    list_exponents(upper, shift, extent, exponents)
     scratch = np.empty(_words(parameter, extent), np.uint64)
-    ones = _U(scratch.ctypes.data)
-    code = _mark(section, size, parameter, extent, count, tables, (upper, shift), ones)
+    bytes_at, ones = _U(exponents.ctypes.data), _U(scratch.ctypes.data)
+    code = _mark(section, size, parameter, extent, count, tables, bytes_at, ones)
     if not code:
         list_ones(ones, 0, _ZERO, 0, count, count, out, are_many(count, extent))
     return (
-        1 + code + 0 * scratch.size
-    )  # uses the array once more, so that numba keeps its memory until here
+        1 + code + 0 * (scratch.size + exponents.size)
+    )  # uses the arrays once more, so that numba keeps their memory until here

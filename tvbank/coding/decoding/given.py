@@ -8,18 +8,18 @@ if there is no base at hand; and the logarithm of the bytes of a weight.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.registry import cpu_target
+from numba.np.numpy_support import carray
 
-from tvbank.coding.decoding.memory import instruction, load_16
+from tvbank.coding.decoding.memory import instruction, load_16, uint16_pointer, uint32_pointer
 from tvbank.coding.kernel import inlined, kernel
 
-#: Entries that ``at_least`` compares at once.
+#: Bytes that ``bytes_at_least`` compares at once.
 LANES: Final = 64
 
 _U = np.uint64
@@ -41,61 +41,42 @@ def exponent_byte(upper: Any, shift: Any, position: Any) -> Any:
     return (_U(load_16(upper + (position << shift))) >> _SEVEN) & _BYTE
 
 
-def _comparison(bits: int, low: int) -> Callable[..., Any]:
-    """An instruction that compares 64 words of so many bits, whose exponents begin at ``low``."""
-    lane = ir.IntType(bits)
-    lanes = ir.VectorType(lane, LANES)
+@instruction
+def bytes_at_least(typing: Any, address: Any, bound: Any) -> Any:
+    """Bit i tells whether the i-th of the 64 bytes at an address is a bound or more."""
 
-    @instruction
-    def compare(typing: Any, address: Any, bound: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            pointer = builder.inttoptr(arguments[0], lanes.as_pointer())
-            loaded = builder.load(pointer, align=1)
-            shift, byte = (ir.Constant(lanes, [number] * LANES) for number in (low, 0xFF))
-            found = builder.and_(builder.lshr(loaded, shift), byte)
-            least = builder.trunc(arguments[1], lane)
-            zero = ir.Constant(ir.IntType(32), 0)
-            one = builder.insert_element(ir.Constant(lanes, ir.Undefined), least, zero)
-            every = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-            bounds = builder.shuffle_vector(one, one, every)
-            return builder.bitcast(builder.icmp_unsigned(">=", found, bounds), _WORD)
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lane = ir.IntType(8)
+        lanes = ir.VectorType(lane, LANES)
+        loaded = builder.load(builder.inttoptr(arguments[0], lanes.as_pointer()), align=1)
+        least = builder.trunc(arguments[1], lane)
+        zero = ir.Constant(ir.IntType(32), 0)
+        one = builder.insert_element(ir.Constant(lanes, ir.Undefined), least, zero)
+        every = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        bounds = builder.shuffle_vector(one, one, every)
+        return builder.bitcast(builder.icmp_unsigned(">=", loaded, bounds), _WORD)
 
-        return types.uint64(types.uint64, types.uint64), generate
-
-    return compare
-
-
-#: Bit i tells whether the exponent byte of weight i at an address is a bound or more.
-_compare_16, _compare_32 = _comparison(16, 7), _comparison(32, 23)
-#: The same of 64 exponent bytes that lie side by side.
-bytes_at_least = _comparison(8, 0)
+    return types.uint64(types.uint64, types.uint64), generate
 
 
 @kernel
-def _at_least_slow(upper: Any, shift: Any, count: Any, bound: Any) -> Any:
-    found = _U(0)
-    for lane in range(np.int64(count)):
-        byte = exponent_byte(upper, shift, _U(lane))
-        found |= _U(byte >= bound) << _U(lane)
-    return found
-
-
-@inlined
-def at_least(upper: Any, shift: Any, first: Any, count: Any, end: Any, bound: Any) -> Any:
-    """Which of some weights have an exponent byte of ``bound`` or more, as bits.
+def list_exponents(upper: Any, shift: Any, count: Any, out: Any) -> None:
+    """The exponent bytes of some weights.
 
     Args:
         upper: address of the upper 16 bits of the first weight.
         shift: logarithm of the bytes of a weight, uint64.
-        first: position of the weight that bit 0 stands for, uint64.
-        count: weights to compare, 1 to 64; bits from there on may be set or not.
-        end: number of weights that can be read, at least first + count.
-        bound: uint64.
+        count: number of weights.
+        out: uint8 [count or more], overwritten up to there.
     """
-    at = upper + (first << shift)
-    if first + _U(LANES) <= end:
-        return _compare_16(at, bound) if shift == _ONE else _compare_32(at - _TWO, bound)
-    return _at_least_slow(at, shift, count, bound)
+    if shift == _ONE:
+        halves = carray(uint16_pointer(upper), count)
+        for index in range(count):
+            out[index] = np.uint8(halves[index] >> np.uint16(7))
+    else:
+        words = carray(uint32_pointer(upper - _TWO), count)
+        for index in range(count):
+            out[index] = np.uint8(words[index] >> np.uint32(23))
 
 
 @instruction
