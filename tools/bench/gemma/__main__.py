@@ -72,14 +72,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
+
+    def say(line: str) -> None:
+        if not chosen.json:
+            print(line, flush=True)
+
     language = build(
         chosen.out, [], downloads=chosen.downloads or chosen.out / "downloads",
-        words=chosen.words, tokens=chosen.tokens,
+        words=chosen.words, tokens=chosen.tokens, say=say,
     )  # fmt: skip
     trial = Trial(
         language, chosen.tasks or list(LANGUAGE_TASKS),
         Run(chosen.steps, chosen.batch, chosen.tokens), chosen.whole_rates, chosen.lora_rates,
-        chosen.tests, lambda line: print(line, flush=True) if not chosen.json else None,
+        chosen.tests, say,
     )  # fmt: skip
     rows = list(rows_of(trial, chosen.methods, tuple(chosen.ranks), chosen.learning))
     size = language.base.stat().st_size
