@@ -173,12 +173,12 @@ def interpret() -> None:
     known["pattern_of"] = lambda number: np.float32(number).view(np.uint32)
     known["prefetch"] = lambda address: None
     _replace(memory, known)
+    given = importlib.import_module("tvbank.coding.decoding.given")
+    _replace(given, {"bytes_at_least": _bytes_at_least})
     decoders = importlib.import_module("tvbank.coding.decoding.decoders")
     _replace(decoders, {"call_decoder": _call_decoder})
     for name in _WITH_ADDRESSES:
         _replace(importlib.import_module(f"tvbank.coding.{name}"), {"np": _Numpy()})
-    given = importlib.import_module("tvbank.coding.decoding.given")
-    _replace(given, {"bytes_at_least": _bytes_at_least})
     # The loops for processors without those instructions are Python.
     _replace(given, {"_HAS_DEPOSIT": False})
     _replace(importlib.import_module("tvbank.coding.decoding.bitmap"), {"HAS_COMPRESS": False})
