@@ -18,6 +18,7 @@ Both are a ``Relaxation``, and are learned by the same loop:
 ``_relaxation.py``  what a half provides; the learned scalars, Adam, the resume file
 ``_resume.py``      reads a resume file, whoever made it
 ``_student.py``     runs the model with other weights, without touching it
+``_lending.py``     lends a large model its weights module by module
 ``_recompute.py``   gradient checkpointing with weights that are given to a call
 ``_weights.py``     makes those weights, block by block on all cores
 ==================  ====================================================================

@@ -42,6 +42,9 @@ from tvbank.flexswitch.paper.units import PaperUnits
 #: Counts the changes of what equal settings mean: a resume file belongs to one of them.
 _RULES = 3
 
+#: Bytes of the base above which modules have their weights only while they run.
+LENT = 2**28
+
 #: The input that masks tokens, by its usual name.
 _MASK = "attention_mask"
 
@@ -55,7 +58,10 @@ class FlexSwitch(Searching):
     are learned; the model itself is not changed. Memory beside the two models and the activations:
     at most one and a half sets of weights; and the fine-tuned model's outputs for all examples, or
     where these would take more than 256 MiB, as those of language models do, another set of
-    weights, with which they are made batch by batch.
+    weights, with which they are made batch by batch. Of a base of more than 256 MiB neither set is
+    made: modules have their weights only while they run, and those that a gradient needs are made
+    again, so that a few units exist at a time. Weights that several modules share then get their
+    gradients one by one. Models that read weights past their modules' calls take whole sets.
 
     The paper's objective learns of each unit two thresholds, a scale, and a logit for each of 1, 2,
     4 and 8 bits. The objective of bytes, which every budget uses, draws entries at random as
@@ -235,7 +241,7 @@ class FlexSwitch(Searching):
             outputs = self._weighted_outputs()
             student = Student(
                 self.model, self.forward or call, pairs, list(outputs),
-                recompute=self.gradient_checkpointing,
+                recompute=self.gradient_checkpointing, lend=pairs.base_bytes > LENT,
             )  # fmt: skip
             weights = Weights(pairs, student.units)
             relaxation = self._relaxation(pairs, weights)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -16,7 +17,7 @@ from tvbank.flexswitch._losses import check_logits, compare
 from tvbank.flexswitch._relaxation import SAVE_EVERY, Relaxation, State
 from tvbank.flexswitch._student import Outputs, Student
 from tvbank.flexswitch._teacher import Teacher
-from tvbank.flexswitch._weights import Weights
+from tvbank.flexswitch._weights import Fill, Made, Weights
 
 #: Called with the gradient in a unit's weights.
 _Receiver = Callable[[torch.Tensor], None]
@@ -102,7 +103,8 @@ class Learner:
             UsageError: logits that the loss cannot compare.
         """
         self._student, self._relaxation, self._inputs = student, relaxation, inputs
-        self._names, self._examples = weights.names, count_examples(inputs)
+        self._weights, self._examples = weights, count_examples(inputs)
+        self._numbers = {name: number for number, name in enumerate(weights.names)}
         self._batch, self._seed, self._comparison = batch, seed, comparison
         self._teacher = Teacher(student, weights, inputs, batch)
         kept = self._teacher.outputs
@@ -134,11 +136,12 @@ class Learner:
                 save(state)
 
     @torch.no_grad()
-    def distance(self, weights: dict[str, torch.Tensor]) -> float:
-        """The loss on all examples with the given weights, by name of the unit.
+    def distance(self, fill: Fill) -> float:
+        """The loss on all examples with the weights that are filled in.
 
         Where the teacher's outputs are not kept, the mean of the losses of batches.
         """
+        weights = Made(self._weights, fill) if self._student.lends else self._weights.make(fill)
         starts = range(0, self._examples, self._batch)
         parts = [slice(start, start + self._batch) for start in starts]
         if self._teacher.outputs is not None:
@@ -175,14 +178,18 @@ class Learner:
         start = torch.zeros((), requires_grad=True)
         chosen = self._chosen(step)
         teacher = self._teacher.of(chosen)
-        weights = self._relaxation.weights()
-        given = {
-            name: _observe(start, weights.pop(name), self._receiver(number))
-            for number, name in enumerate(self._names)
-        }
+        fill = self._relaxation.filling()
         with torch.enable_grad():
-            outputs = self._student.run(given, self._inputs, chosen)
-            given.clear()  # the graph alone holds the weights now, and frees them as it goes back
+            if self._student.lends:
+                made = Made(self._weights, fill)
+                watched = _Watched(made, partial(self._watch, start))
+                outputs = self._student.run(watched, self._inputs, chosen, made)
+            else:
+                given = self._weights.make(fill)
+                for name in self._numbers:
+                    given[name] = self._watch(start, name, given[name])
+                outputs = self._student.run(given, self._inputs, chosen)
+                given.clear()  # the graph alone holds the weights, and frees them as it goes back
             loss = self._loss(outputs, teacher, chosen)
             del outputs, teacher
         value = float(loss.detach())
@@ -199,8 +206,26 @@ class Learner:
         torch.autograd.backward(loss)
         return value
 
-    def _receiver(self, number: int) -> _Receiver:
-        return lambda gradient: self._relaxation.add_gradient(number, gradient)
+    def _watch(self, start: torch.Tensor, name: str, weight: torch.Tensor) -> torch.Tensor:
+        receive = partial(self._relaxation.add_gradient, self._numbers[name])
+        return _observe(start, weight, receive)
+
+
+@final
+class _Watched(Mapping[str, torch.Tensor]):
+    """Weights each of which is passed through a function when it is looked up."""
+
+    def __init__(self, made: Made, watch: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+        self._made, self._watch = made, watch
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._watch(name, self._made[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 class _Observed(torch.autograd.Function):

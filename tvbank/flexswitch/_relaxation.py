@@ -18,9 +18,10 @@ from tvbank._atomic import replace_file
 from tvbank.compress import Compressor
 from tvbank.errors import StorageError, UsageError
 from tvbank.flexswitch._resume import MOST, read_arrays, refuse
+from tvbank.flexswitch._weights import Fill
 
-#: The loss on all examples under some weights, by name of the unit.
-Distance = Callable[[dict[str, torch.Tensor]], float]
+#: The loss on all examples under the weights that something fills.
+Distance = Callable[[Fill], float]
 
 #: Steps after which the state is saved.
 SAVE_EVERY: Final = 25
@@ -62,8 +63,8 @@ class Estimate:
 class Relaxation(ABC):
     """A way to compress units whose choices are relaxed to scalars that gradients can move.
 
-    A step calls ``weights`` once, ``add_gradient`` once for every unit that the loss depends on,
-    and then ``step``.
+    A step calls ``filling`` once, ``add_gradient`` for every unit that the loss depends on, once
+    for each of its uses where weights are made use by use, and then ``step``.
 
     Attributes:
         state: the scalars, and where the optimiser is.
@@ -72,8 +73,8 @@ class Relaxation(ABC):
     state: State
 
     @abstractmethod
-    def weights(self) -> dict[str, torch.Tensor]:
-        """The model's weights at this step, by name of the unit."""
+    def filling(self) -> Fill:
+        """What fills the model's weights at this step; of each piece always with the same."""
 
     @abstractmethod
     def add_gradient(self, number: int, gradient: torch.Tensor) -> None:

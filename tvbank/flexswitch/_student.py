@@ -17,6 +17,7 @@ from torch import nn
 from tvbank.compress import Pairs
 from tvbank.errors import BaseMismatchError, UnitMismatchError, UsageError, name_units
 from tvbank.flexswitch._inputs import Inputs
+from tvbank.flexswitch._lending import Lending
 from tvbank.flexswitch._recompute import recompute_blocks
 from tvbank.merging.tensor import to_torch
 from tvbank.naming import Located, Part, assembled, locate, shape_of
@@ -97,6 +98,7 @@ class Student:
         outputs: Sequence[str] = (LOGITS,),
         *,
         recompute: bool = False,
+        lend: bool = False,
     ) -> None:
         """Find the units in a model, and clone it.
 
@@ -106,6 +108,7 @@ class Student:
             pairs: the base and the fine-tune.
             outputs: names of what it returns.
             recompute: whether activations within blocks are computed again for the gradient.
+            lend: whether modules have their weights only while they run, see ``lends``.
 
         Raises:
             BaseMismatchError: the model lacks units of the base, or has other weights.
@@ -139,12 +142,34 @@ class Student:
         _check(pairs, self.units)
         self._kept = _kept(pairs, tensors, located)
         clone = _clone(model)
+        scripted = any(isinstance(each, torch.jit.ScriptModule) for each in clone.modules())
+        self._lending = Lending(clone, tensors, self._places) if lend and not scripted else None
         if recompute:
             recompute_blocks(clone)
         self._called = _Called(clone, forward, outputs)
         self._device = next(iter(tensors.values())).device if tensors else torch.device("cpu")
 
-    def run(self, weights: Mapping[str, torch.Tensor], inputs: Inputs, chosen: Any) -> Outputs:
+    @property
+    def lends(self) -> bool:
+        """Whether weights are looked up when a module runs, and again for its gradient.
+
+        Then they need not exist at the same time.
+        """
+        return self._lending is not None
+
+    def lend_no_more(self) -> None:
+        """Take all weights before a run from here on."""
+        if self._lending is not None:
+            self._lending.end()
+            self._lending = None
+
+    def run(
+        self,
+        weights: Mapping[str, torch.Tensor],
+        inputs: Inputs,
+        chosen: Any,
+        again: Mapping[str, torch.Tensor] | None = None,
+    ) -> Outputs:
         """Outputs of some examples with the given weights, each [examples, rows, classes].
 
         Rows are tokens, or whatever an example has several of.
@@ -153,12 +178,14 @@ class Student:
             weights: of every unit, by the bank's name.
             inputs: of all examples.
             chosen: their indices, or a slice.
+            again: the same weights, of which gradients do not keep those that modules were lent.
 
         Raises:
             UsageError: an output is no whole number of rows an example.
         """
         given: dict[str, torch.Tensor] = {}
-        for unit, parts in self._places.items():
+        lending = self._lending
+        for unit, parts in () if lending else self._places.items():
             for part in (part for each in parts for part in each):
                 key = f"model.{part.name}"
                 whole = given.get(key, self._tensors[part.name])
@@ -170,7 +197,12 @@ class Student:
         else:
             batch = {name: tensor[chosen].to(self._device) for name, tensor in inputs.items()}
             count = len(next(iter(batch.values())))
-        outputs = torch.func.functional_call(self._called, given, (batch,))
+        if lending is None:
+            outputs = torch.func.functional_call(self._called, given, (batch,))
+        else:
+            lending.lend(weights, weights if again is None else again)
+            with torch.autograd.graph.saved_tensors_hooks(lending.pack, lending.unpack):
+                outputs = torch.func.functional_call(self._called, given, (batch,))
         return tuple(_by_example(output, count) for output in outputs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, final
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from tvbank.errors import UsageError
 from tvbank.flexswitch._inputs import Inputs, count_examples
 from tvbank.flexswitch._student import Outputs, Student
-from tvbank.flexswitch._weights import Weights
+from tvbank.flexswitch._weights import Made, Weights
 
 #: Bytes of outputs that are kept; of more, which sequences have, each batch is made anew.
 KEPT: Final = 2**28
@@ -27,14 +28,24 @@ class Teacher:
     def __init__(self, student: Student, weights: Weights, inputs: Inputs, batch: int) -> None:
         """Run the fine-tuned model on a batch, and on all of them if their outputs are to be kept.
 
+        If the student lends its modules their weights and that fails, it does so no more.
+
         Raises:
             UsageError: what the model returns is no output for each example.
         """
         self._student, self._inputs = student, inputs
         self.outputs: Outputs | None = None
-        self._weights: dict[str, torch.Tensor] = weights.tuned()
+        self._weights: Mapping[str, torch.Tensor] = Made(weights, weights.tuned)
         examples = count_examples(inputs)
-        first = self._run(slice(0, batch))
+        first: Outputs | None = None
+        if student.lends:
+            try:
+                first = self._run(slice(0, batch))
+            except Exception:  # whatever models raise that read tensors past their modules
+                student.lend_no_more()
+        if first is None:
+            self._weights = weights.make(weights.tuned)
+            first = self._run(slice(0, batch))
         size = sum(4 * output.numel() for output in first)
         if size * examples > KEPT * min(batch, examples):
             return

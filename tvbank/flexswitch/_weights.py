@@ -64,13 +64,9 @@ class Weights:
         base, tuned = self._arrays[number]
         return _single(base, start, stop), _single(tuned, start, stop)
 
-    def tuned(self) -> dict[str, torch.Tensor]:
-        """Copies of the fine-tuned weights for the model, by name."""
-
-        def fill(number: int, start: int, stop: int, out: NDArray[np.float32]) -> None:
-            out[:] = self._arrays[number][1].reshape(-1)[start:stop]
-
-        return self.make(fill)
+    def tuned(self, number: int, start: int, stop: int, out: NDArray[np.float32]) -> None:
+        """Fill with the fine-tuned weights; a ``Fill``."""
+        out[:] = self._arrays[number][1].reshape(-1)[start:stop]
 
     def make(self, fill: Fill) -> dict[str, torch.Tensor]:
         """New weights for the model, by name."""
@@ -81,12 +77,7 @@ class Weights:
 
         def work(job: list[Piece]) -> None:
             for number, start, stop in job:
-                flat = made[number].view(-1)[start:stop]
-                direct = flat.dtype == torch.float32
-                out = flat.numpy() if direct else np.empty(stop - start, np.float32)
-                fill(number, start, stop, out)
-                if not direct:
-                    flat.copy_(torch.from_numpy(out))
+                _filled(made[number], number, start, stop, fill)
 
         for _ in self.each(work, self._jobs):
             pass
@@ -94,6 +85,12 @@ class Weights:
             name: weight.to(device)
             for name, weight, device in zip(self.names, made, self._devices, strict=True)
         }
+
+    def make_one(self, number: int, fill: Fill) -> torch.Tensor:
+        """New weights of one unit for the model: the same numbers as ``make`` gives it."""
+        made = torch.empty(self._shapes[number], dtype=self._dtypes[number])
+        self.over_blocks(number, lambda start, stop: _filled(made, number, start, stop, fill))
+        return made.to(self._devices[number])
 
     def over_blocks(self, number: int, work: Callable[[int, int], Any]) -> list[Any]:
         """The results of ``work(start, stop)`` for every block of a unit, on all cores."""
@@ -104,6 +101,34 @@ class Weights:
     def _blocks(self, number: int) -> list[tuple[int, int]]:
         size = self.sizes[number]
         return [(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
+
+
+@final
+class Made(Mapping[str, torch.Tensor]):
+    """The weights of every unit by name, made at each look-up."""
+
+    def __init__(self, weights: Weights, fill: Fill) -> None:
+        self._weights, self._fill = weights, fill
+        self._numbers = {name: number for number, name in enumerate(weights.names)}
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._weights.make_one(self._numbers[name], self._fill)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+
+def _filled(made: torch.Tensor, number: int, start: int, stop: int, fill: Fill) -> None:
+    """Fill a piece of a unit's new weights."""
+    flat = made.view(-1)[start:stop]
+    direct = flat.dtype == torch.float32
+    out = flat.numpy() if direct else np.empty(stop - start, np.float32)
+    fill(number, start, stop, out)
+    if not direct:
+        flat.copy_(torch.from_numpy(out))
 
 
 def flattened(gradient: torch.Tensor) -> Callable[[int, int], NDArray[np.float32]]:

@@ -30,7 +30,7 @@ from tvbank.compress.budget.drawing import HALVES
 from tvbank.compress.lossy import Planned
 from tvbank.errors import UsageError
 from tvbank.flexswitch._relaxation import Distance, Estimate, Relaxation, State, check_finite
-from tvbank.flexswitch._weights import Weights, flattened
+from tvbank.flexswitch._weights import Fill, Weights, flattened
 from tvbank.flexswitch.bytes.frontier import Frontier, bracket
 from tvbank.flexswitch.bytes.gradients import correlate
 
@@ -133,11 +133,11 @@ class BytesUnits(Relaxation):
         self._drawn: dict[int, Kept] = {}
         self._best = 0
 
-    def weights(self) -> dict[str, torch.Tensor]:
+    def filling(self) -> Fill:
         """Base plus a new draw of every unit."""
         return self._draw(zlib.crc32(f"{self._seed} {self.state.step}".encode()))
 
-    def _draw(self, turn: int) -> dict[str, torch.Tensor]:
+    def _draw(self, turn: int) -> Fill:
         rows = self.state.rows
         self._drawn = {number: each.kept(rows, turn) for number, each in self._drawings.items()}
 
@@ -146,7 +146,7 @@ class BytesUnits(Relaxation):
             if number in self._drawn:
                 out += entries_of(self._drawings[number].delta, self._drawn[number])(start, stop)
 
-        return self._weights.make(fill)
+        return fill
 
     def add_gradient(self, number: int, gradient: torch.Tensor) -> None:
         """See ``Relaxation.add_gradient``."""

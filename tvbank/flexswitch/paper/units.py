@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tvbank.compress import Difference, Entries, Pairs, TSwitch
 from tvbank.compress.lossy import Planned
 from tvbank.flexswitch._relaxation import Distance, Estimate, Relaxation, State, check_finite
-from tvbank.flexswitch._weights import Weights, flattened
+from tvbank.flexswitch._weights import Fill, Weights, flattened
 from tvbank.flexswitch.paper.gates import (
     CONSTANTS,
     KAPPA,
@@ -84,9 +84,11 @@ class PaperUnits(Relaxation):
         self._fixed_bytes = pairs.fixed_bytes
         self.state = State.start(initial(len(names)))
         self._gates = np.zeros((len(names), 3))
+        self._sums: dict[tuple[int, int], NDArray[np.float64]] = {}
+        self._fill: Fill = weights.tuned
         self._gradient = np.zeros((len(names), SCALARS))
 
-    def weights(self) -> dict[str, torch.Tensor]:
+    def filling(self) -> Fill:
         """Base plus the soft entries of every unit: θ + M̃⊙Q_M(τ) ([F] Eq. 8, 12).
 
         θ + M̃⊙τ of LGS alone, θ + Q_M(τ) of BAS alone.
@@ -94,7 +96,8 @@ class PaperUnits(Relaxation):
         work = soften_whole if self._part == "lgs" else soften
         rows, table = self.state.rows, self._constants(self._heat)
         scales = np.array([softplus(row[KAPPA]) for row in rows], np.float32)
-        sums: dict[tuple[int, int], NDArray[np.float64]] = {}
+        sums = self._sums
+        sums.clear()
 
         def fill(number: int, start: int, stop: int, out: NDArray[np.float32]) -> None:
             base, tuned = self._weights.block(number, start, stop)
@@ -105,11 +108,18 @@ class PaperUnits(Relaxation):
             work(base, tuned, scales[number], table[number], out, gates)
             sums[number, start] = gates
 
-        made = self._weights.make(fill)
+        self._fill = fill
+        return fill
+
+    def _add_gates(self) -> None:
+        """Sum up what all pieces say of the gates; of units that nobody asked for, too."""
+        made = {number for number, _ in self._sums}
+        for number in np.flatnonzero(self._changed).tolist():
+            if number not in made:
+                self._weights.make_one(number, self._fill)
         self._gates[:] = 0
-        for place in sorted(sums):  # the same order, and so the same sums, on any number of cores
-            self._gates[place[0]] += sums[place]
-        return made
+        for place in sorted(self._sums):  # the same order, and sums, on any number of cores
+            self._gates[place[0]] += self._sums[place]
 
     def add_gradient(self, number: int, gradient: torch.Tensor) -> None:
         """See ``Relaxation.add_gradient``."""
@@ -130,6 +140,7 @@ class PaperUnits(Relaxation):
 
     def step(self) -> None:
         """See ``Relaxation.step``; the objective is the loss plus the price over λ ([F] Eq. 14)."""
+        self._add_gates()
         _, of_price = self._price.of(self.state.rows, self._heat, self._gates)
         total = self._gradient + of_price / self._lam
         total[~self._changed] = 0
