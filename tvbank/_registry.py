@@ -27,7 +27,7 @@ from typing import Any, Generic, TypeVar, final, get_type_hints
 
 import msgspec
 
-from tvbank._imports import import_path
+from tvbank._imports import import_path, needed_by
 from tvbank.errors import PluginError, TvbankError, UsageError
 
 _Kind = TypeVar("_Kind")
@@ -111,7 +111,8 @@ class Registry(Generic[_Kind]):
         self.check(name)
         if name in self.rows:
             module, _, attribute = self.rows[name].where.partition(":")
-            own: type[_Kind] = getattr(importlib.import_module(module), attribute)
+            with needed_by(f"the {self._what} {name!r}"):
+                own: type[_Kind] = getattr(importlib.import_module(module), attribute)
             return own
         others, plain = self._others(name), name.rpartition(":")[2]
         if len(others) > 1:

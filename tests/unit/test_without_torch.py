@@ -44,6 +44,27 @@ def test_a_file_that_torch_wrote_says_that_torch_is_needed(tmp_path):
     assert "pip install 'tvbank[torch]'" in error
 
 
+def test_a_recipe_says_that_torch_is_needed(tmp_path):
+    recipe = "merge_method: ties\nbase_model: base\nmodels: [{model: cats}]\n"
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    script = (
+        f"import sys; sys.path.insert(0, {str(CHECK.parent)!r})\n"
+        "import reads, numpy, tvbank\n"
+        "reads.block('torch')\n"
+        "base = {'w': numpy.zeros((2, 2), numpy.float32)}\n"
+        "tvbank.create('bank', base=base).add('cats', base)\n"
+        "print(reads.run('merge', 'bank', 'recipe.yaml', '-o', 'out.safetensors'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    status, _, error = eval(done.stdout)
+    assert status in (1, 2)
+    assert "the method of recipes 'ties' needs torch, which is not installed" in error
+    assert "pip install 'tvbank[torch]'" in error
+
+
 def test_other_modules_that_are_missing_are_not_put_down_to_an_extra():
     assert missing_package(ModuleNotFoundError("no", name="nowhere"), "it") is None
     assert missing_package(ModuleNotFoundError("no"), "it") is None

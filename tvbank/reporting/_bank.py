@@ -43,7 +43,7 @@ from tvbank.reporting.facts import (
 from tvbank.storage import Location
 from tvbank.vector import BaseModel, FineTune, base_beside
 
-#: Tasks of which each two are compared, at most: memory is a chunk for each.
+#: At most so many tasks are compared in pairs: each takes the memory of a dense chunk.
 PAIRED = 64
 
 
@@ -95,9 +95,9 @@ def report(
             if base is not None:
                 raise
             if given:
-                raise UsageError(f"what was lost is told beside the base's weights: {error}") from (
-                    error
-                )
+                raise UsageError(
+                    f"fine-tunes are compared with the base's weights, which are missing: {error}"
+                ) from (error)
             remarks.append(f"the base's weights are not at hand: {error}")
         subjects = _subjects(opened, chosen, weights, given, names, stack)
         paired = min(len(chosen), PAIRED)
@@ -165,7 +165,7 @@ def _subjects(
 
 
 def _unknown(facts: Sequence[TaskFacts], baseless: bool) -> list[str]:
-    """Why some numbers are not there."""
+    """Remarks that say why some numbers are missing."""
     remarks = []
     blind = [each.name for each in facts if each.norm is None]
     if blind and baseless:

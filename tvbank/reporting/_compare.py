@@ -27,7 +27,7 @@ from tvbank.reporting.facts import Change, UnitChange
 from tvbank.reporting.figures import shown
 from tvbank.vector import BaseModel, FineTune
 
-#: Rows and columns of a matrix that its effective rank is taken of, at most.
+#: An effective rank is computed from at most so many rows and columns of a matrix.
 _ROWS, _COLUMNS = 2048, 256
 
 #: Singular values below this share of the largest are what float32 rounds, and do not count.
@@ -36,8 +36,8 @@ _FLOOR = 1e-3
 #: Entries that are compared at a time.
 _BLOCK = 2**18
 
-#: A change whose singular values are spread over less than this share of the directions is of low
-#: rank; over more than that, of full rank.
+#: A change is called low rank if its effective rank is below the first share of the largest rank
+#: possible, and full rank above the second.
 _LOW, _FULL = 0.1, 0.5
 
 
@@ -48,7 +48,7 @@ def compare(
     names: Names | None = None,
     progress: Listener = None,
 ) -> Change:
-    """Say what of one checkpoint is otherwise in another, unit by unit.
+    """Say how one checkpoint differs from another, unit by unit.
 
     Args:
         old: the weights before, the base.
@@ -94,9 +94,10 @@ def compare(
 
 
 def _one_thread() -> AbstractContextManager[object]:
-    """Linear algebra on one thread within, if threadpoolctl is there to say so.
+    """Keep linear algebra on one thread inside the block, if threadpoolctl is installed.
 
-    Its threads wait for each other in loops: on a busy machine ten times the work itself.
+    Several threads would wait for each other in busy loops, which on a loaded machine costs ten
+    times the work itself.
     """
     try:
         from threadpoolctl import threadpool_limits
@@ -113,7 +114,7 @@ def _bytes(unit: UnitRecord) -> int:
 def _changed(
     record: UnitRecord, base: NDArray[Any], tuned: NDArray[Any]
 ) -> tuple[UnitChange, tuple[float, float]]:
-    """One unit, without its rank, and ‖ΔW‖² and ‖W‖² of it; on any thread."""
+    """What changed of one unit, without its rank, and its ‖ΔW‖² and ‖W‖²; runs on any thread."""
     start, end = (array.reshape(-1) for array in (base, tuned))
     apart = old = 0.0
     others = 0
@@ -146,11 +147,12 @@ def effective_rank(
 ) -> tuple[float, int] | tuple[None, None]:
     """E to the entropy of the singular values of the difference, over their sum (Roy, Vetterli).
 
-    Of a matrix by its first side; of a larger one 2,048 rows and 256 columns, evenly spread.
+    A tensor counts as the matrix of its first side by all others together; of a large one 2,048
+    rows and 256 columns are taken, evenly spread.
 
     Returns:
-        The rank and the largest that it could be; None of what is no matrix, or is the same in
-        what was looked at.
+        The rank and the largest that it could be; twice None if the tensor is no matrix, or if
+        nothing changed in the rows and columns taken.
     """
     if base.ndim < 2 or min(base.shape[0], math.prod(base.shape[1:])) < 2:
         return None, None
@@ -173,7 +175,7 @@ def effective_rank(
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:
-    """At most so many of some rows, evenly spread."""
+    """The numbers of at most ``most`` of ``count`` rows, evenly spread."""
     taken = min(count, most)
     return np.arange(taken, dtype=np.int64) * count // taken
 
@@ -216,7 +218,7 @@ def _sentence(
     units: Sequence[UnitChange],
     whole: Sequence[str],
 ) -> str:
-    """All of it in one plain sentence."""
+    """What changed, in one plain sentence."""
     beside = f", and {len(whole)} tensors are new or of another kind" if whole else ""
     if not changed:
         return f"None of the {parameters:,} parameters changed{beside}."

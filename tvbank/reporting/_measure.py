@@ -35,7 +35,7 @@ from tvbank.vector import BaseModel, FineTune
 #: Chunks that are measured at a time.
 _AHEAD = 32
 
-#: Frames of a task that are counted in all encodings, about.
+#: Of about so many frames of a task every encoding is counted.
 MEASURED = 48
 
 
@@ -45,7 +45,7 @@ class Subject:
     """A task to be measured.
 
     Attributes:
-        task: as it is stored, apart from its parent, read by shard.
+        task: its own entries, without those of its parent; shards are read whole.
         parent: the number of its parent among the subjects; None if it starts from the base.
         fine_tune: what it was made of, to tell its error.
     """
@@ -116,7 +116,7 @@ class Measurement:
             layout: of the bank.
             subjects: a parent comes before its children.
             base: the base's weights, if they are at hand.
-            paired: of so many subjects, from the first on, each two are compared.
+            paired: the first so many subjects are compared in pairs.
         """
         self._layout, self._subjects, self._base, self._paired = layout, subjects, base, paired
         self.units: list[dict[str, UnitTotals]] = [
@@ -180,7 +180,7 @@ class Measurement:
     def _chunks(
         self, unit: UnitRecord, base: NDArray[Any] | None, products: Mapping[int, Product]
     ) -> Iterator[Chunk]:
-        """All chunks of a unit that anything is to be found of."""
+        """All chunks of a unit, each with the frames that tasks have of it."""
         flat = None if base is None else base.reshape(-1)
         tuned = {
             number: subject.fine_tune.read(unit.name).reshape(-1)

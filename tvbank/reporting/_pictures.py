@@ -13,7 +13,7 @@ from tvbank.reporting._sections import sections_of
 from tvbank.reporting.facts import Facts
 from tvbank.reporting.figures import Bars, Heat, shown
 
-#: Inches of a cell and of a bar, at most numbers in cells, and letters of a label.
+#: Inches of a cell and of a bar; up to how many columns cells hold numbers; letters of a label.
 _CELL, _BAR, _NUMBERED, _LETTERS = 0.28, 0.26, 12, 48
 
 

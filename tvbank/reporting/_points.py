@@ -13,7 +13,7 @@ from typing import Any, Final, final
 from tvbank._atomic import replace_file
 from tvbank.errors import UsageError
 
-#: The parameter that says how large a task may be, as a text: it makes points of a line, no lines.
+#: The parameter that states a size as text: settings that differ only in it lie on one line.
 _SIZE: Final = "budget"
 
 #: File names that can be written.
@@ -62,7 +62,7 @@ def setting_of(compressor: Mapping[str, Any]) -> str:
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
-    """The points that no other point of the same size or a smaller one beats, by size.
+    """The points that score higher than every point of the same or a smaller size, by size.
 
     A score that is NaN is never on the frontier.
     """
@@ -107,7 +107,7 @@ def draw(
         points: all points, a line for each method and each of its knobs; or lines by name.
         out: a ``.png``, ``.svg`` or ``.pdf`` file.
         levels: scores to draw as horizontal lines, by name: the fine-tune's, the base's.
-        score: what the upright axis says.
+        score: label of the vertical axis.
         title: of the picture.
 
     Raises:

@@ -23,12 +23,12 @@ _WIDE = 64
 
 
 def text(value: object) -> str:
-    """Text that is neither markup nor a control, wherever in a page it stands."""
+    """A value as text for any place in a page: no markup, no control characters."""
     return escape(escaped(str(value)))
 
 
 def figure(picture: Heat | Bars) -> str:
-    """A picture with all that belongs to it."""
+    """A picture with its title, its table and the line that reads it out."""
     drawn = _heat(picture) if isinstance(picture, Heat) else _bars(picture)
     choices = "".join(f' data-{text(name)}="{text(value)}"' for name, value in picture.choices)
     group = f' data-group="{text(picture.group)}"' if picture.group else ""
@@ -78,7 +78,7 @@ def _name(label: str, x: float, y: float) -> str:
     return f'<text x="{x - 8:g}" y="{y:g}" class="e">{text(short)}</text>'
 
 
-def _room(labels: Sequence[str]) -> int:
+def _label_width(labels: Sequence[str]) -> int:
     """The width that the labels of rows take."""
     return 24 + 7 * min(_LONGEST, max(map(len, labels), default=0))
 
@@ -92,7 +92,7 @@ def _open(picture: Heat | Bars, width: float, height: float, more: str = "") -> 
 
 
 def _heat(heat: Heat) -> str:
-    left = _room(heat.rows)
+    left = _label_width(heat.rows)
     columns = len(heat.columns)
     longest = max((len(label) for label in heat.columns), default=1)
     in_cells = columns <= 10
@@ -148,7 +148,7 @@ def _legend(heat: Heat, x: float, y: float) -> str:
 
 
 def _bars(bars: Bars) -> str:
-    left = _room(bars.rows)
+    left = _label_width(bars.rows)
     known = [value for value in bars.values if value is not None]
     most = max(known, default=0.0) or 1.0
     width, height = left + _BAR + 100, len(bars.rows) * _HIGH + 8

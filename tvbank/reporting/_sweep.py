@@ -73,7 +73,7 @@ def sweep(
 
     Every score is that of weights exported from a bank, that of the fine-tune itself too, which
     comes first, and that of the base, which comes last. A compressor that fails, or whose score is
-    no finite number, holds up no other; nor does the base.
+    no finite number, does not stop the others; nor does the base.
 
     Args:
         base: the base's weights.

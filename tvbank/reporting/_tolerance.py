@@ -20,9 +20,10 @@ from tvbank.reporting._sweep import score_of
 
 #: Shares of the base's bytes that are tried: the first, the least and the most.
 _FIRST, _LEAST, _MOST = 0.01, 1e-4, 0.25
-#: Factor between sizes until one is found on either side; then it is halved so often.
+#: Sizes grow or shrink by this factor until one is within the tolerance and one is not; then the
+#: interval between them is halved so often.
 _FACTOR, _HALVINGS = 4.0, 3
-#: The same weights evaluated twice may differ by so much of the tolerance.
+#: Two evaluations of the same weights may differ by this share of the tolerance.
 _NOISE: Final = 0.25
 
 
