@@ -43,6 +43,19 @@ def test_every_claim_holds(sound):
     assert [row.task for row in result.rows] == list(BANKED)
 
 
+def test_a_router_in_the_bank_finds_tasks(sound):
+    result, text = sound
+    routed = result.routed
+    assert tvbank.open(result.folder / "bank").router("demo").tasks == tuple(
+        row.task for row in result.rows if not row.exact
+    )
+    assert routed.pictures == 750
+    assert routed.alone <= routed.found
+    assert routed.found > 1 / len(BANKED)
+    assert 1 < routed.passes <= 2
+    assert "find their task" in text
+
+
 def test_what_is_left_can_be_played_with(sound):
     result, _ = sound
     folder = result.folder

@@ -5,6 +5,7 @@
 ``pictures.py``   scikit-learn's digits, and the five questions that the fine-tunes answer
 ``model.py``      a small vision transformer, to and from files
 ``training.py``   the base, the linear probes and the fine-tunes
+``routed.py``     a router in the bank: one live model answers pictures of all tasks
 ``result.py``     ``Settings``, the measured rows, and the claims that they must meet
 ``report.py``     the result on the screen
 ================  =======================================================================

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tvbank.demo.pictures import ImageTask
-from tvbank.demo.result import DemoResult
+from tvbank.demo.result import DemoResult, Routed
 
 
 def print_plan(images: int, tasks: Sequence[ImageTask], console: Console) -> None:
@@ -30,6 +30,9 @@ def print_result(result: DemoResult, console: Console) -> None:
     console.print()
     console.print(_table(result))
     console.print(_totals(result), highlight=False)
+    if result.routed is not None:
+        console.print()
+        console.print(_routed(result.routed), highlight=False)
     console.print()
     for claim in result.claims:
         mark = "[bold red]FAILED[/]" if claim.failures else "[green]ok[/]    "
@@ -78,6 +81,17 @@ def _totals(result: DemoResult) -> str:
         f"{_mebi(result.base_bytes)}, and a bank, {_mebi(compressed)}\n"
         f"(less the exact copy of one, {_mebi(result.exact_bytes)}). "
         f"All of it took {result.seconds:.0f} seconds."
+    )
+
+
+def _routed(routed: Routed) -> str:
+    return (
+        f"One live model and a router in the bank, {routed.router_bytes / 1024:.0f} KiB, answer "
+        f"{routed.pictures} pictures of all\ntasks: {_percent(routed.told)} % right if told the "
+        f"task; {_percent(routed.batches)} % in batches of one task; {_percent(routed.alone)} % "
+        "picture\nby picture in a mix of all, as "
+        f"{_percent(routed.found)} % find their task: a picture turned or covered by\nnothing "
+        f"belongs to no task. {routed.passes:.2f} passes a picture instead of 1."
     )
 
 

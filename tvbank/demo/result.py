@@ -95,6 +95,30 @@ class Row:
 
 @final
 @dataclass(frozen=True)
+class Routed:
+    """One live model that finds the task of every picture by a router in the bank.
+
+    Attributes:
+        pictures: asked, the same number of each task.
+        router_bytes: what the router takes in the bank.
+        found: share whose task was found, picture by picture, in batches that mix all tasks, 0..1.
+        alone: share answered right by their own task, picture by picture.
+        batches: the same in batches of one task, which tell the task together.
+        told: share answered right where the model is told the task.
+        passes: of the model that a picture takes, by its multiplications, beside 1 of being told.
+    """
+
+    pictures: int
+    router_bytes: int
+    found: float
+    alone: float
+    batches: float
+    told: float
+    passes: float
+
+
+@final
+@dataclass(frozen=True)
 class Claim:
     """A sentence, and what contradicts it; nothing if it is true."""
 
@@ -118,6 +142,7 @@ class DemoResult:
         settings: sizes, steps and margins.
         seed: of the training.
         seconds: from start to end, imports of the command line apart.
+        routed: what a router in the bank makes of mixed pictures; None if the bank is not whole.
     """
 
     folder: Path
@@ -130,6 +155,7 @@ class DemoResult:
     settings: Settings
     seed: int
     seconds: float
+    routed: Routed | None = None
 
     @property
     def failures(self) -> list[str]:

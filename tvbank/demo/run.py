@@ -21,6 +21,7 @@ from tvbank.demo.model import accuracy, differing_units, load_model, outputs, sa
 from tvbank.demo.pictures import TASKS, Pictures, load_images, split, test_pictures
 from tvbank.demo.report import print_plan, print_result
 from tvbank.demo.result import DROP, DemoResult, Row, Settings, check_claims
+from tvbank.demo.routed import route
 from tvbank.demo.training import fine_tune, fit_probe, pretrain, reproducible
 from tvbank.errors import StorageError, UsageError
 
@@ -73,6 +74,8 @@ def run_demo(
         base_scores = train_all(folder, train, tests, settings, seed, progress)
         build_bank(folder, compressor, progress)
         faults, rows = read_back(folder, tests, base_scores, settings, progress)
+        whole = not faults and all(row.error is None for row in rows)
+        routed = route(folder, train, tests, settings, seed) if whole else None
     [exact] = (row for row in rows if row.exact)
     differing = [] if exact.error else differing_units(
         file_of(folder, "checkpoints", EXACT_OF), file_of(folder, "exports", EXACT)
@@ -88,6 +91,7 @@ def run_demo(
         settings=settings,
         seed=seed,
         seconds=time.perf_counter() - began,
+        routed=routed,
     )
     _note(folder, result.to_json())
     if not quiet:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tvbank.demo.pictures import TASKS
 from tvbank.demo.report import print_plan, print_result
-from tvbank.demo.result import DemoResult, Row, Settings, allowed_share, check_claims
+from tvbank.demo.result import DemoResult, Routed, Row, Settings, allowed_share, check_claims
 from tvbank.demo.run import make_folder
 from tvbank.errors import StorageError, UsageError
 
@@ -87,6 +87,15 @@ def test_the_table_shows_every_row_and_the_totals_leave_the_exact_copy_out():
     assert "tvbank ls 'a demo/bank'" in text
 
 
+def test_what_the_router_made_of_mixed_pictures_is_said():
+    routed = Routed(750, 40_960, 0.81, 0.75, 0.9, 0.91, 1.83)
+    text = printed(print_result, replace(result(), routed=routed))
+    for said in ("40 KiB", "750 pictures", "91.0 % right if told", "90.0 % in batches of one task",
+                 "75.0 %", "81.0 % find their task", "1.83 passes"):  # fmt: skip
+        assert said in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_it_fits_a_terminal_of_80_columns():
     assert max(map(len, printed(print_result, result(ROWS[:1])).splitlines())) <= 80
 
@@ -105,7 +114,7 @@ def test_json_says_everything():
     assert set(found) == {
         "finished", "folder", "bank", "base", "rows", "claims", "failures", "base_bytes",
         "checkpoint_bytes", "bank_bytes", "exact_bytes", "test_images", "compressor", "settings",
-        "seed", "seconds",
+        "seed", "seconds", "routed",
     }  # fmt: skip
     assert [row["task"] for row in found["rows"]] == ["turned", "ghost", "digit-exact"]
     assert found["rows"][0]["bank_accuracy"] == 0.9273
