@@ -245,11 +245,15 @@ class BankPairs(Pairs):
         """See ``Pairs.read_whole``."""
         return self._tuned.read(name)
 
-    def frame_bytes(self, unit: str, entries: Entries) -> int:
+    def frame_bytes(self, unit: str, entries: Entries, *, of_chunks: int | None = None) -> int:
         """See ``Pairs.frame_bytes``."""
         record = self._layout.by_name[unit]
         price = partial(_price, self._layout, record, entries, self._version)
-        return sum(self.each(price, self._layout.chunks(record)))
+        chunks = self._layout.chunks(record)
+        if of_chunks is None or of_chunks >= len(chunks):
+            return sum(self.each(price, chunks))
+        some = [chunks[(2 * n + 1) * len(chunks) // (2 * of_chunks)] for n in range(of_chunks)]
+        return sum(self.each(price, some)) * len(chunks) // of_chunks
 
 
 def _price(layout: Layout, unit: UnitRecord, entries: Entries, version: int, chunk: int) -> int:

@@ -81,8 +81,15 @@ class Pairs(ABC):
         """One of the tensors that are kept whole."""
 
     @abstractmethod
-    def frame_bytes(self, unit: str, entries: Entries) -> int:
-        """Bytes that entries of a unit would take in the bank: frames and their checksums."""
+    def frame_bytes(self, unit: str, entries: Entries, *, of_chunks: int | None = None) -> int:
+        """Bytes that entries of a unit would take in the bank: frames and their checksums.
+
+        Args:
+            unit: its name.
+            entries: of it.
+            of_chunks: how many chunks are encoded, evenly spread; of the others as many bytes an
+                entry are expected. By default all are.
+        """
 
 
 class Compressor(ABC):

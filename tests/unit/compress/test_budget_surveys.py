@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from tvbank.compress import lossy
+import tvbank
+from tvbank.compress import TSwitch, lossy
+from tvbank.compress.budget.candidates import densities_for
 from tvbank.compress.budget.choices import count_magnitudes, list_choices, weigh
 from tvbank.compress.budget.drawing import HALVES, Draw, draw, row_width, survey_rows
 from tvbank.compress.lossy import Difference
+from tvbank.storage import MemoryStorage
 
 POWERS = range(len(HALVES))
 
@@ -111,3 +114,32 @@ def test_higher_powers_are_better_where_little_is_kept():
         return int(np.argmin(harms))
 
     assert [best(density) for density in (0.003, 0.3)] == [2, 0]
+
+
+@pytest.mark.parametrize("bits", [1e-6, 0.08, 0.32, 1.3, 9.0])
+def test_a_size_is_asked_about_below_and_above_what_it_allows(bits):
+    low, high = densities_for(bits)
+    middle = 4 * low
+    assert 0 < low < high <= 0.6
+    assert high == min(4 * middle, 0.6)
+    entropy = -middle * np.log2(middle) - (1 - middle) * np.log2(1 - middle)
+    assert entropy + middle == pytest.approx(min(bits, 1.5), rel=0.02)
+
+
+def test_some_chunks_tell_of_all():
+    base, rng = {"w": np.zeros((60, 50), np.float32)}, np.random.default_rng(0)
+    found = {}
+
+    class Asking(TSwitch):
+        def plan(self, pairs):
+            entries = np.where(rng.random(3000) < 0.1, np.float32(1), np.float32(0))
+            for count in (None, 1, 8, 60, 99):
+                ask = lambda start, stop: entries[start:stop]  # noqa: E731
+                found[count] = pairs.frame_bytes("w", ask, of_chunks=count)
+            return self
+
+    bank = tvbank.create(MemoryStorage(), base, chunk_length=50)
+    bank.add("t", {"w": base["w"] + 1}, Asking())
+    assert found[None] == found[60] == found[99]
+    assert found[8] == pytest.approx(found[None], rel=0.2)
+    assert found[1] % 60 == 0

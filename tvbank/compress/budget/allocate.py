@@ -23,7 +23,7 @@ ROUNDS: Final = 12
 #: The logarithm of the price of a byte lies between these.
 _CHEAP, _DEAR = -200.0, 200.0
 #: Steps of the bisection of a price.
-_STEPS = 50
+_STEPS = 30
 #: Steps of the bisection of one unit.
 _CUTS: Final = 20
 

@@ -9,6 +9,7 @@ predicted sizes, corrected by exact ones until the size is met.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Final, Literal, final
 
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from tvbank._progress import Counter
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress.budget.allocate import ROUNDS, Allowance, allocate
-from tvbank.compress.budget.candidates import choices_of, of_each, survey
+from tvbank.compress.budget.candidates import choices_of, densities_for, of_each, survey
 from tvbank.compress.budget.target import Target
 from tvbank.compress.budget.tolerance import Evaluate, Found, Searching, check_search
 from tvbank.compress.lossy import Planned, is_float
@@ -132,8 +133,9 @@ class Budget(Searching):
         left = self.bytes_beside(pairs.parameters, pairs.base_bytes, pairs.fixed_bytes, kept_whole)
         # Units are looked at once to survey them, then in up to so many rounds.
         work = Counter(pairs.progress, len(pairs.units) * (1 + ROUNDS), "units", "choosing")
+        densities = densities_for(8 * left / max(pairs.parameters, 1))
         candidates = []
-        for candidate in of_each(pairs, pairs.units, survey):
+        for candidate in of_each(pairs, pairs.units, partial(survey, densities=densities)):
             candidates.append(candidate)
             work.advance()
         allowance = Allowance.under(left)

@@ -26,8 +26,15 @@ _Result = TypeVar("_Result")
 #: that are in memory at once.
 _LARGE: Final = 2**21
 _TOGETHER: Final = 2**23
-#: Densities at which the encoder is asked.
+#: Densities at which the encoder is asked, if no size says which will be wanted; by how much two
+#: are below and above the one that will; and the chunks of a unit that it encodes then.
 _DENSITIES: Final = (0.003, 0.02, 0.08, 0.3)
+_AROUND: Final = 4.0
+_ASKED: Final = 8
+#: Above this density nearly everything is kept.
+_DENSE: Final = 0.6
+#: Halvings of the interval of densities.
+_HALVINGS: Final = 30
 #: A frame's header and its checksum; one magnitude.
 _FRAME_BYTES, _PATTERN_BYTES = 24 + 4, 4
 #: Entries of a usual chunk; only the small change of a frame's header depends on it.
@@ -121,13 +128,34 @@ def of_each(
     yield from finish()
 
 
-def survey(pairs: Pairs, unit: PairedUnit, delta: Difference | None = None) -> Candidate:
+def densities_for(bits: float) -> tuple[float, float]:
+    """Two densities, below and above the one that a size allows on average.
+
+    Args:
+        bits: for an entry: its share of the mask, and a sign if it is kept.
+    """
+    low, high = 0.0, 0.5
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        entropy = -middle * math.log2(middle) - (1 - middle) * math.log2(1 - middle)
+        low, high = (middle, high) if entropy + middle < bits else (low, middle)
+    return high / _AROUND, min(high * _AROUND, _DENSE)
+
+
+def survey(
+    pairs: Pairs,
+    unit: PairedUnit,
+    delta: Difference | None = None,
+    *,
+    densities: Sequence[float] = _DENSITIES,
+) -> Candidate:
     """Count a unit's entries, and ask the bank's encoder what a few densities cost.
 
     Args:
         pairs: the task vector.
         unit: of it.
         delta: its difference; by default it is read.
+        densities: at which the encoder is asked.
 
     Raises:
         NonFiniteError: an entry is not finite.
@@ -138,9 +166,10 @@ def survey(pairs: Pairs, unit: PairedUnit, delta: Difference | None = None) -> C
     choices = list_choices(spreads)
 
     def ask(step: float) -> int:
-        return pairs.frame_bytes(unit.name, entries_of(delta, Kept(rows, Draw(0, step, 1, 1.0))))
+        drawn = entries_of(delta, Kept(rows, Draw(0, step, 1, 1.0)))
+        return pairs.frame_bytes(unit.name, drawn, of_chunks=_ASKED)
 
-    sizes = _Rate(delta.size, choices, ask).predict(choices)
+    sizes = _Rate(delta.size, choices, ask, densities).predict(choices)
     weight = rows.energy**_UNIT_POWER
     return Candidate(unit.name, rows, spreads, choices, weight, sizes)
 
@@ -165,19 +194,26 @@ def choices_of(kept: Mapping[str, Kept]) -> dict[str, Choice]:
 class _Rate:
     """Predicts bytes of a unit's frames from the number of its kept entries."""
 
-    def __init__(self, size: int, choices: Choices, ask: Callable[[float], int]) -> None:
+    def __init__(
+        self,
+        size: int,
+        choices: Choices,
+        ask: Callable[[float], int],
+        densities: Sequence[float],
+    ) -> None:
         """Ask the encoder at a few densities.
 
         Args:
             size: entries of the unit.
             choices: what can be kept of it.
-            ask: the exact bytes of drawing to one level with a step.
+            ask: the bytes of drawing to one level with a step.
+            densities: at which it is asked.
         """
         self._size, self._chunks = size, -(-size // _CHUNK)
         drawn = np.flatnonzero((choices.levels == 1) & (choices.powers == 0))
         kept = choices.kept[drawn]  # falling, as steps rise
         asked = {}
-        for density in _DENSITIES:
+        for density in densities:
             place = int(np.searchsorted(-kept, -density * size))
             if place < len(kept) and kept[place] < size:
                 count = kept[place : place + 1]

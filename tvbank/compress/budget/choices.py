@@ -14,8 +14,8 @@ Most of t is noise of the drawing. What entries lose that are above the highest 
 what they lose if a higher power of them is drawn: they err alike, and what that adds to t counts
 many times.
 
-Harm is summed over bins of magnitudes, counted in one pass: a bin is what the upper 14 bits below
-the sign of a float32 pattern distinguish, 64 bins an octave.
+Harm is summed over bins of magnitudes, counted in one pass: a bin is what the upper 13 bits below
+the sign of a float32 pattern distinguish, 32 bins an octave.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _STEPS, _OCTAVES = 8, 8
 _BLOCK: Final = 256
 
 #: Bits of a pattern below those that choose its bin.
-_SHIFT: Final = 17
+_SHIFT: Final = 18
 BINS: Final = 1 << (31 - _SHIFT)
 
 
