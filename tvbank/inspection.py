@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
 from tvbank._files import read_regular
 from tvbank.adapters import open_adapter
-from tvbank.artefacts import Artefact, Contents, Stored, find_artefact
-from tvbank.checkpoint import Checkpoint, GgufFile, open_checkpoint, unreadable
+from tvbank.artefacts import Artefact, Contents, Stored, fetched, find_artefact, find_remote
+from tvbank.checkpoint import Checkpoint, GgufFile, open_checkpoint, place_of, unreadable
 from tvbank.errors import CheckpointError
 
 #: Bytes of a text that are looked at for a recipe's members.
@@ -61,17 +62,21 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
         'checkpoint'
 
     Args:
-        path: on this machine.
+        path: on this machine, or a URL; of an artefact there all files are fetched for it.
 
     Raises:
         CheckpointError: nothing is there, or it is of a known format and damaged.
+        StorageError: the store of a URL refused.
     """
-    place = Path(path)
+    place = place_of(path)
+    if isinstance(place, str):
+        return _elsewhere(place)
     contents = Contents(place)
     text = os.fspath(path)
     if contents.kind == "gguf":
         return _gguf(text, GgufFile(place))
-    if contents.kind in ("folder", "zip") and (bank := _bank(place, contents)) is not None:
+    is_zarr = contents.kind == "folder" and "zarr.json" in contents.names
+    if (is_zarr or contents.kind == "zip") and (bank := _bank(place)) is not None:
         return bank
     if (adapter := _adapter(text)) is not None:
         return adapter
@@ -88,6 +93,23 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
         if contents.kind in ("folder", "unknown", "json", "numpy", "zip"):
             return Inspection(text, "unknown", "nothing that tvbank knows", remark=str(error))
         raise
+
+
+def _elsewhere(url: str) -> Inspection:
+    """What a URL leads to."""
+    if (bank := _bank(url)) is not None:
+        return bank
+    if (adapter := _adapter(url)) is not None:
+        return adapter
+    if (remote := find_remote(url)) is None:
+        with open_checkpoint(url) as checkpoint:
+            return _checkpoint(url, None, checkpoint)
+    with fetched(remote) as (path, folder):
+        found = inspect(path)
+        shutil.rmtree(folder, ignore_errors=True)
+    how = [command.replace(str(path), remote.url) for command in found.how]
+    remark = found.remark.replace(str(path), remote.url)
+    return replace(found, path=url, how=how, remark=remark)
 
 
 def _adapter(path: str) -> Inspection | None:
@@ -132,18 +154,18 @@ def _artefact(path: str, found: Artefact) -> Inspection:
     )  # fmt: skip
 
 
-def _checkpoint(path: str, contents: Contents, checkpoint: Checkpoint) -> Inspection:
+def _checkpoint(path: str, contents: Contents | None, checkpoint: Checkpoint) -> Inspection:
     specs = checkpoint.tensors.values()
     tensors = [Stored(s.name, s.dtype, s.shape, s.nbytes, "other") for s in specs]
     facts: dict[str, Any] = {"parameters": sum(spec.size for spec in specs)}
     if checkpoint.tied:
         facts["tied"] = dict(checkpoint.tied)
-    config = contents.json("config.json")
+    config = None if contents is None else contents.json("config.json")
     if isinstance(config, dict):
         facts |= {k: config[k] for k in ("model_type", "architectures") if k in config}
     sharded = checkpoint.source.lower().endswith(".index.json")
     title = f"a {'sharded ' if sharded else ''}checkpoint" + (
-        " in a folder" if contents.kind == "folder" else ""
+        " in a folder" if contents is not None and contents.kind == "folder" else ""
     )
     quoted = shlex.quote(path)
     how = [f"tvbank init BANK --base {quoted}", f"tvbank add BANK NAME {quoted}"]
@@ -174,13 +196,11 @@ def _gguf(path: str, file: GgufFile) -> Inspection:
     return Inspection(path, "gguf", "a GGUF file", total, tensors, facts, how=how)
 
 
-def _bank(path: Path, contents: Contents) -> Inspection | None:
-    """A bank, in a folder or in one zip file."""
+def _bank(path: Path | str) -> Inspection | None:
+    """A bank, in a folder, in one zip file or in a store."""
     from tvbank.bank.bank import open as open_bank
     from tvbank.errors import BankNotFoundError, StorageError
 
-    if contents.kind == "folder" and "zarr.json" not in contents.names:
-        return None
     try:
         bank = open_bank(path)
     except (BankNotFoundError, StorageError):

@@ -49,7 +49,8 @@ ALLOWED = {
     "hub": {"errors", "_atomic", "_lazy", "_progress", "_version", "storage", "bank", "folders"},
     "coding": {"errors", "_lazy"},
     "artefacts": {
-        "errors", "_files", "_json", "dtypes", "storage", "checkpoint", "layout", "coding",
+        "errors", "_atomic", "_files", "_json", "dtypes", "storage", "checkpoint", "layout",
+        "coding",
     },
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "adapters": {

@@ -8,8 +8,7 @@ may have their configurations; kohya's have ``_`` for every dot, as in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tvbank._json import MAX_JSON_BYTES, parse_json
@@ -47,22 +46,25 @@ def model_of(module: str) -> str:
     return match[0] if match else ""
 
 
-def configurations(path: Path) -> dict[str, Any]:
+def configurations(source: str, read: Callable[[int, int], bytes]) -> dict[str, Any]:
     """What diffusers puts into the header: options, each after its model's name; mostly none.
+
+    Args:
+        source: the file, for messages.
+        read: its bytes from one place to another.
 
     Raises:
         CheckpointError: it is there and no JSON object.
     """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = file.read(min(size, MAX_JSON_BYTES))
+    size = int.from_bytes(read(0, 8), "little")
+    header = read(8, 8 + min(size, MAX_JSON_BYTES))
     try:
         text = parse_json(header).get("__metadata__", {}).get("lora_adapter_metadata", "{}")
         found = parse_json(text.encode())
     except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: its header's configuration is none: {error}") from error
+        raise CheckpointError(f"{source}: its header's configuration is none: {error}") from error
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path}: its header's configuration is no object")
+        raise CheckpointError(f"{source}: its header's configuration is no object")
     return found
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -197,7 +197,7 @@ def open_adapter(source: object) -> Adapter | None:
         source: the path of a folder with an ``adapter_config.json``, or of the file
             ``adapter_model.safetensors`` or ``adapter_model.bin`` beside one; or of a safetensors
             file of LoRA's factors as diffusers or kohya's scripts write it, or its folder; or the
-            URL of a folder with both of PEFT's files, the weights as safetensors.
+            URL of any of these, the weights as safetensors.
 
     Raises:
         CheckpointError: an adapter that is damaged, or of a kind that is no change of weights.
@@ -231,15 +231,44 @@ def _open_url(url: str) -> Adapter | None:
     place = refuse_credentials(url).rstrip("/")
     folder, name = split_url(place)
     if name != _WEIGHTS[0]:
-        if name.lower().endswith((".safetensors", ".json", ".bin", ".pt", ".gguf")):
+        if name.lower().endswith(".safetensors"):
+            return _open_url_file(folder, name)
+        if name.lower().endswith((".json", ".bin", ".pt", ".gguf")):
             return None
         folder = place
     try:
-        text = open_storage(folder).get(CONFIG, MAX_CONFIG_BYTES)
+        storage = open_storage(folder)
+        try:
+            text = storage.get(CONFIG, MAX_CONFIG_BYTES)
+        except ObjectNotFoundError:
+            storage.identify(LORA_FILE)
+            return _open_url_file(folder, LORA_FILE)
     except (ObjectNotFoundError, StorageError, UsageError):
         return None  # opening it as a checkpoint says what is wrong
     config = parse_config(f"{folder}/{CONFIG}", text)
     return Adapter(place, config, open_checkpoint(f"{folder}/{_WEIGHTS[0]}"))
+
+
+def _open_url_file(folder: str, name: str) -> Adapter | None:
+    """A safetensors file of factors in a store."""
+    url = f"{folder}/{name}"
+    try:
+        storage, weights = open_storage(folder), open_checkpoint(url)
+    except (CheckpointError, StorageError, UsageError):
+        return None  # opening it as a checkpoint says what is wrong
+    read = lambda start, stop: storage.get_ranges(name, [(start, stop)])[0]  # noqa: E731
+    return _of_factors(url, weights, read)
+
+
+def _of_factors(
+    source: str, weights: Checkpoint, read: Callable[[int, int], bytes]
+) -> Adapter | None:
+    """The adapter of a file without a configuration, if its names are such a file's."""
+    if not style_of(weights):
+        weights.close()
+        return None
+    body = configurations(source, read) | {"peft_type": "LORA", "files": True}
+    return Adapter(source, AdapterConfig(source, body, "LORA"), weights)
 
 
 def _open_file(path: Path) -> Adapter | None:
@@ -252,12 +281,13 @@ def _open_file(path: Path) -> Adapter | None:
         weights = open_checkpoint(path)
     except CheckpointError:
         return None  # opening it as a checkpoint says what is wrong
-    if not style_of(weights):
-        weights.close()
-        return None
-    body = configurations(path) | {"peft_type": "LORA", "files": True}
-    config = AdapterConfig(os.fspath(path), body, "LORA")
-    return Adapter(os.fspath(path), config, weights)
+    with path.open("rb") as file:
+
+        def read(start: int, stop: int) -> bytes:
+            file.seek(start)
+            return file.read(stop - start)
+
+        return _of_factors(os.fspath(path), weights, read)
 
 
 def read_parts(adapter: Adapter, module: str) -> Mapping[str, NDArray[Any]]:

@@ -6,6 +6,7 @@
 ``borrow_fine_tune``    the same for a ``with`` block
 ``identify_fine_tune``  a digest that changes when its files are written anew
 ``refuse_as_base``      say that an artefact is no base
+``find_remote``         URL -> the files of the artefact there; ``fetched`` copies them
 ``Artefact``            the interface; ``Stored``: one tensor of it as it lies there
 ======================= ========================================================================
 
@@ -17,8 +18,9 @@ A fine-tune is made of an artefact and its base one unit at a time, in the artef
 ``byte_delta`` encodes the former, for writers too), ``adapters``, ``research`` (recognised and
 refused); ``gguf`` gives those files the base's names. ``_contents`` looks at a file once for all of
 them, ``_artefact`` is what they have in common, ``_given`` what the user gives beside a file that
-lacks it, ``_fine_tune`` the checkpoint that results, ``_open`` the way in. ``_bits`` and
-``_groups`` unpack bits, ``_numpy_pickle`` reads numpy's pickled dicts safely.
+lacks it, ``_fine_tune`` the checkpoint that results, ``_open`` the way in, ``_remote`` what of a
+store is an artefact, and its files fetched. ``_bits`` and ``_groups`` unpack bits,
+``_numpy_pickle`` reads numpy's pickled dicts safely.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from tvbank.artefacts._open import find_artefact as find_artefact
 from tvbank.artefacts._open import identify_fine_tune as identify_fine_tune
 from tvbank.artefacts._open import open_fine_tune as open_fine_tune
 from tvbank.artefacts._open import refuse_as_base as refuse_as_base
+from tvbank.artefacts._remote import fetched as fetched
+from tvbank.artefacts._remote import find_remote as find_remote
 
 __all__ = [
     "BASE",
@@ -41,7 +45,9 @@ __all__ = [
     "Contents",
     "Stored",
     "borrow_fine_tune",
+    "fetched",
     "find_artefact",
+    "find_remote",
     "identify_fine_tune",
     "open_fine_tune",
     "refuse_as_base",

@@ -13,6 +13,7 @@ from tvbank.artefacts._artefact import Artefact
 from tvbank.artefacts._contents import Contents
 from tvbank.artefacts._fine_tune import Tuned
 from tvbank.artefacts._given import BASE, PLACES, Given
+from tvbank.artefacts._remote import FetchedCheckpoint, RemoteFiles, fetched, find_remote
 from tvbank.artefacts.bitdelta import BitDelta
 from tvbank.artefacts.gguf import open_gguf, over_gguf
 from tvbank.artefacts.masks import Emr
@@ -24,10 +25,10 @@ from tvbank.checkpoint import (
     file_facts,
     identify_checkpoint,
     open_checkpoint,
+    place_of,
     state_dict_in,
 )
 from tvbank.errors import CheckpointError, UsageError
-from tvbank.storage import is_url
 
 
 def find_artefact(source: CheckpointSource) -> Artefact | None:
@@ -49,7 +50,8 @@ def open_fine_tune(
     """Open a checkpoint, or what an artefact makes of a base.
 
     Args:
-        source: what ``open_checkpoint`` takes, or the path of an artefact.
+        source: what ``open_checkpoint`` takes, or the path or URL of an artefact; under a URL its
+            files are fetched into a temporary folder, which goes when the checkpoint is closed.
         base: the weights that an artefact changes; stays open.
         given: what an artefact's files lack, by name.
 
@@ -61,6 +63,9 @@ def open_fine_tune(
         UsageError: something must be given that is not, or is given in vain.
     """
     given = given or {}
+    if (remote := _remote_of(source)) is not None:
+        with fetched(remote) as (copied, folder):
+            return FetchedCheckpoint(remote.url, open_fine_tune(copied, base, given), folder)
     contents = None
     if isinstance(source, Mapping):
         found = find_artefact(source)
@@ -91,6 +96,11 @@ def refuse_as_base(source: CheckpointSource) -> None:
     Raises:
         CheckpointError: it is an artefact.
     """
+    if (remote := _remote_of(source)) is not None and remote.is_change:
+        raise CheckpointError(
+            f"{remote.url} is an artefact, which changes a base and is none: give the base's "
+            "weights, and add this to its bank"
+        )
     found = None if isinstance(source, Checkpoint) else find_artefact(source)
     if found is not None and not isinstance(found, ResearchDict):
         if found.refusal:  # a quantised model, for one: not even a change
@@ -124,10 +134,13 @@ def identify_fine_tune(source: str, given: Mapping[str, Any] | None = None) -> s
     Raises:
         CheckpointError, StorageError: as ``identify_checkpoint``.
     """
-    found = find_artefact(source)
-    if found is None:
+    facts: list[object]
+    if (remote := _remote_of(source)) is not None:
+        facts = [remote.identity()]
+    elif (found := find_artefact(source)) is not None:
+        facts = [file_facts(found.files)]
+    else:
         return identify_checkpoint(source)
-    facts: list[object] = [file_facts(found.files)]
     for name, value in sorted((given or {}).items()):
         facts.append((name, repr(value)))
         if name in PLACES:
@@ -173,6 +186,8 @@ def _before(given: Given, base: Checkpoint, opened: ExitStack) -> Checkpoint:
 
 
 def _takes_before(place: CheckpointSource) -> bool:
+    if (remote := _remote_of(place)) is not None:
+        return remote.takes_before
     found = find_artefact(place)
     return found is not None and "before" in found.takes
 
@@ -183,11 +198,21 @@ def _several(value: Any) -> Sequence[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
+def _remote_of(source: CheckpointSource) -> RemoteFiles | None:
+    """The artefact under a URL, if that is what a source names."""
+    if not isinstance(source, str | os.PathLike):
+        return None
+    place = place_of(source)
+    return find_remote(place) if isinstance(place, str) else None
+
+
 def _path_of(source: CheckpointSource) -> Path | None:
     """The path on this machine that a source names, if it does and something is there."""
-    if not isinstance(source, str | os.PathLike) or is_url(os.fspath(source)):
+    if not isinstance(source, str | os.PathLike):
         return None
-    path = Path(source)
+    path = place_of(source)
+    if isinstance(path, str):
+        return None
     try:
         path.stat()
     except (OSError, ValueError):

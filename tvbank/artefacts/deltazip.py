@@ -43,7 +43,7 @@ from tvbank.checkpoint import Checkpoint, TensorSpec
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CheckpointError
 
-_CONFIG = "compress_config.json"
+CONFIG = "compress_config.json"
 _PARTS = ("qweight", "qzeros", "scales", "g_idx")
 _BITS = (2, 3, 4, 8)
 _WORD = 32
@@ -74,7 +74,7 @@ class DeltaZip(Artefact):
         names = contents.tensors
         if not any(name.endswith(".qweight") for name in names):
             return None
-        return DeltaZip(contents.path, contents.checkpoint, contents.json(_CONFIG))
+        return DeltaZip(contents.path, contents.checkpoint, contents.json(CONFIG))
 
     @property
     def refusal(self) -> str:
@@ -82,7 +82,7 @@ class DeltaZip(Artefact):
         config = self._config
         if not isinstance(config, dict):
             return (
-                f"{self.source!r} holds quantised weights and no {_CONFIG} beside it: it is a "
+                f"{self.source!r} holds quantised weights and no {CONFIG} beside it: it is a "
                 "quantised model (GPTQ), neither weights nor a difference; give the model itself"
             )
         what = ""

@@ -38,7 +38,7 @@ from tvbank.artefacts._given import Given
 from tvbank.checkpoint import Checkpoint, load_torch_file, open_checkpoint, unreadable
 from tvbank.errors import CheckpointError, UnitMismatchError
 
-_SUFFIX = "_compressed.bin"
+SUFFIX = "_compressed.bin"
 _GROUP = re.compile(r"_group_(\d{1,6})\Z")
 
 
@@ -66,9 +66,9 @@ class TSwitchFiles(Artefact):
         """A folder whose files all are such, with the folder's name before each tensor's."""
         names = [name for name in contents.names if name.endswith(".bin")]
         first = f"{contents.path.absolute().name}_"
-        if not names or not all(n.startswith(first) and n.endswith(_SUFFIX) for n in names):
+        if not names or not all(n.startswith(first) and n.endswith(SUFFIX) for n in names):
             return None
-        tensors = {name[len(first) : -len(_SUFFIX)]: contents.path / name for name in names}
+        tensors = {name[len(first) : -len(SUFFIX)]: contents.path / name for name in names}
         return TSwitchFiles(contents.path, tensors)
 
     def stored(self) -> Sequence[Stored]:

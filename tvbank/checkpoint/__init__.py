@@ -58,6 +58,7 @@ from tvbank.checkpoint._outputs import is_one_of as is_one_of
 from tvbank.checkpoint._outputs import refuse_replacing as refuse_replacing
 from tvbank.checkpoint._pickle_bounds import objection_to as objection_to_pickle
 from tvbank.checkpoint._safetensors_file import read_texts as read_texts
+from tvbank.checkpoint._sharded_folder import parse_index as parse_index
 from tvbank.checkpoint._sharded_folder import read_weight_map as read_weight_map
 from tvbank.checkpoint._state_dict import StateDictCheckpoint as StateDictCheckpoint
 from tvbank.checkpoint._state_dict import is_torch_tensor as is_torch_tensor
@@ -92,6 +93,7 @@ __all__ = [
     "load_torch_file",
     "objection_to_pickle",
     "open_checkpoint",
+    "parse_index",
     "place_of",
     "plan_shards",
     "read_texts",

@@ -19,7 +19,7 @@ _SHOWN = 12
 @app.command("inspect")
 def inspect(
     path: Annotated[
-        str, typer.Argument(metavar="FILE", help="A file or folder, whatever it may be.")
+        str, typer.Argument(metavar="FILE", help="A file, folder or URL, whatever it may be.")
     ],
     as_json: JsonOption = False,
 ) -> None:
