@@ -61,6 +61,7 @@ def base_of(name: str, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
 
 #: What PEFT and transformers say of each other's older names, and of models that are unusual.
 _WARNINGS = (
+    "Sparse invariant checks are implicitly disabled",
     "`is_gradient_checkpointing` is deprecated",
     "Unsupported layer type",
     "Setting `save_embedding_layers` to",

@@ -17,7 +17,7 @@ from tvbank.errors import CheckpointError
 CONFIG = "adapter_config.json"
 
 #: Kinds that change weights in a way that is known here.
-KINDS = ("LORA", "IA3", "VERA", "OFT", "LOHA", "LOKR", "LN_TUNING")
+KINDS = ("LORA", "IA3", "VERA", "OFT", "LOHA", "LOKR", "LN_TUNING", "SHIRA")
 
 #: What it may have in bytes.
 MAX_CONFIG_BYTES = 2**20

@@ -221,6 +221,19 @@ def _lokr(adapter: Adapter, module: str, parts: _Parts, weights: _Floats) -> _Fl
     return weights + (np.kron(first, second) * scale).reshape(weights.shape)
 
 
+def _shira(adapter: Adapter, module: str, parts: _Parts, weights: _Floats) -> _Floats:
+    """W, and values added at places [2, n]: rows and columns."""
+    values, places = parts["shira_weight"], parts["shira_indices"]
+    if places.shape != (2, len(values)) or weights.ndim != 2:
+        raise ValueError(f"places {list(places.shape)} of {len(values)} values")
+    at = places.astype(np.int64)
+    if at.size and (at.min() < 0 or (at.max(axis=1) >= weights.shape).any()):
+        raise IndexError("places outside of it")
+    changed = weights.copy()
+    np.add.at(changed, (at[0], at[1]), values)
+    return changed
+
+
 def _tucker(core: _Floats, a: _Floats, b: _Floats) -> _Floats:
     """A convolution's kernel from its core [r, r, …], and factors [r, out] and [r, in]."""
     made: _Floats = np.einsum("ij...,jr,ip->pr...", core, b, a)
@@ -239,4 +252,5 @@ _FORMULAS: dict[str, Callable[[Adapter, str, _Parts, _Floats], _Floats]] = {
     "LOHA": _loha,
     "LOKR": _lokr,
     "LN_TUNING": _norms,
+    "SHIRA": _shira,
 }

@@ -40,7 +40,7 @@ _PREFIX = "base_model.model."
 _PART = re.compile(
     r"\.(lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector|ia3_l|vera_lambda_b"
     r"|vera_lambda_d|oft_R|hada_w1_a|hada_w1_b|hada_w2_a|hada_w2_b|hada_t1|hada_t2|lokr_w1|lokr_w2"
-    r"|lokr_w1_a|lokr_w1_b|lokr_w2_a|lokr_w2_b|lokr_t2|token_adapter)((?:\.[A-Za-z0-9_-]+)*)\Z"
+    r"|lokr_w1_a|lokr_w1_b|lokr_w2_a|lokr_w2_b|lokr_t2|shira_weight|shira_indices|token_adapter)((?:\.[A-Za-z0-9_-]+)*)\Z"
 )
 
 #: What stands around a module that is saved whole.

@@ -24,6 +24,7 @@ from peft import (
     LoKrConfig,
     LoraConfig,
     OFTConfig,
+    ShiraConfig,
     VeraConfig,
 )
 
@@ -74,6 +75,7 @@ DENSE = [
     ("loha of conv2d", CONV, LoHaConfig(r=4, target_modules=["first"], use_effective_conv2d=True)),
     ("lokr", LLAMA, LoKrConfig(r=2, alpha=3, target_modules=["q_proj", "down_proj"])),
     ("lokr of both", LLAMA, LoKrConfig(r=1, decompose_both=True, target_modules=["q_proj"])),
+    ("shira", LLAMA, ShiraConfig(r=2, target_modules=["q_proj", "down_proj"], random_seed=1)),
     ("lokr of conv2d", CONV, LoKrConfig(r=1, target_modules=["first"], use_effective_conv2d=True)),
 ]  # fmt: skip
 
