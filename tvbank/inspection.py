@@ -183,9 +183,11 @@ def _gguf(path: str, file: GgufFile) -> Inspection:
     facts = {name: file.metadata[name] for name in named if name in file.metadata}
     total = sum(tensor.nbytes for tensor in tensors)
     if file.metadata.get("general.type") == "adapter":
-        remark = "merge it into its base first, and add the full model"
+        found = _adapter(path)  # a few facts of the header come beside what is known of any
+        remark = "" if found is None else found.remark
+        how = () if found is None else found.how
         return Inspection(
-            path, "adapter", "an adapter in GGUF", total, tensors, facts, remark=remark
+            path, "adapter", "an adapter in GGUF", total, tensors, facts, how=how, remark=remark
         )
     quantised = sorted({t.dtype for t in file.tensors if t.spec is None})
     if quantised:

@@ -3,6 +3,7 @@
 =================  =====================================================================
 ``_open.py``       ``Adapter``: recognised, opened, its tensors by module and part
 ``_files.py``      LoRA in one file without a configuration: diffusers', kohya's
+``_gguf.py``       LoRA in GGUF, as llama.cpp has it
 ``_config.py``     what its configuration says: kind, rank, scale of each module
 ``_places.py``     which unit of a layout a module's tensors are for
 ``_low_rank.py``   LoRA: products of two thin matrices, and what is kept whole

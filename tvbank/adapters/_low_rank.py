@@ -90,6 +90,12 @@ def bind(adapter: Adapter, layout: Layout, base: OpenBase) -> Bound:
         CheckpointError: its tensors do not fit together, or are of a type that is not known.
         NonFiniteError: a number of it is NaN or infinite.
     """
+    if adapter.gguf and not any(name.startswith("blk.") for name in layout.by_name):
+        raise UnitMismatchError(
+            f"{adapter.source} is an adapter in GGUF, with llama.cpp's names and order of rows "
+            f"({adapter.gguf}), and the base has others: make a bank of the base in GGUF (f32, f16 "
+            "or bf16), or give the adapter as PEFT saved it"
+        )
     if adapter.style != "peft":
         adapter.rename(of_this_base(adapter.source, adapter.modules, layout))
     known = {*(record.name for record in layout.records), *layout.tied}

@@ -21,6 +21,7 @@ from tvbank.adapters._config import (
     read_config,
 )
 from tvbank.adapters._files import LORA_FILE, configurations, model_of, split_part, style_of
+from tvbank.adapters._gguf import GgufFactors, is_gguf_adapter
 from tvbank.checkpoint import (
     Checkpoint,
     TensorSpec,
@@ -66,6 +67,7 @@ class Adapter:
         style: the tool that writes files so, such as ``peft``.
         remarks: what the user should know of how it was read.
         projections: VeRA's two matrices, once they are known.
+        gguf: the base's architecture, if names and rows are those of llama.cpp; else empty.
     """
 
     def __init__(self, source: str, config: AdapterConfig, weights: Checkpoint) -> None:
@@ -76,6 +78,7 @@ class Adapter:
         self.alphas: dict[str, float] = {}
         self.remarks: tuple[str, ...] = ()
         self.projections: tuple[NDArray[Any], NDArray[Any]] | None = None
+        self.gguf = ""
         self.style = style_of(weights) if config.body.get("files") else "peft"
         for tensor in (*weights.tensors, *weights.tied):
             if self.style == "peft":
@@ -196,8 +199,9 @@ def open_adapter(source: object) -> Adapter | None:
     Args:
         source: the path of a folder with an ``adapter_config.json``, or of the file
             ``adapter_model.safetensors`` or ``adapter_model.bin`` beside one; or of a safetensors
-            file of LoRA's factors as diffusers or kohya's scripts write it, or its folder; or the
-            URL of any of these, the weights as safetensors.
+            file of LoRA's factors as diffusers or kohya's scripts write it, or its folder; or of
+            LoRA in GGUF; or the URL of any of
+            these, the weights as safetensors.
 
     Raises:
         CheckpointError: an adapter that is damaged, or of a kind that is no change of weights.
@@ -272,9 +276,15 @@ def _of_factors(
 
 
 def _open_file(path: Path) -> Adapter | None:
-    """A safetensors file of factors, without a configuration."""
+    """A file of factors, without a configuration: safetensors, or GGUF."""
     if path.is_dir():
         path = path / LORA_FILE
+    if path.is_file() and is_gguf_adapter(path):
+        factors = GgufFactors(path)
+        said = {"peft_type": "LORA", "lora_alpha": factors.alpha}
+        adapter = Adapter(os.fspath(path), AdapterConfig(os.fspath(path), said, "LORA"), factors)
+        adapter.gguf = factors.architecture
+        return adapter
     if not path.is_file() or path.suffix.lower() != ".safetensors":
         return None
     try:

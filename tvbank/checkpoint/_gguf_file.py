@@ -195,11 +195,15 @@ class GgufCheckpoint(Checkpoint):
         metadata: see ``GgufFile``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_adapter: bool = False) -> None:
         """Read the header.
 
+        Args:
+            path: of the file.
+            is_adapter: whether it shall be an adapter instead of a model.
+
         Raises:
-            CheckpointError: as ``GgufFile``; or the file is quantised, or an adapter.
+            CheckpointError: as ``GgufFile``; or the file is quantised, or of another type.
         """
         file = GgufFile(path)
         self.metadata, self._data = file.metadata, file.data
@@ -211,10 +215,12 @@ class GgufCheckpoint(Checkpoint):
                 f"{quantised[0].name!r} and {len(quantised) - 1} more), and its weights are no "
                 "model's any more: give the model in f32, f16 or bf16"
             )
-        if file.metadata.get("general.type", "model") != "model":
+        wanted, kind = (
+            "adapter" if is_adapter else "model", file.metadata.get("general.type", "model")
+        )  # fmt: skip
+        if kind != wanted:
             raise CheckpointError(
-                f"{str(path)!r} is no model but of the type {file.metadata['general.type']!r}; "
-                "give a model's weights"
+                f"{str(path)!r} is no {wanted} but of the type {kind!r}; give a {wanted}'s weights"
             )
         specs = {tensor.name: tensor.spec for tensor in file.tensors if tensor.spec is not None}
         super().__init__(str(path), specs, {})

@@ -232,6 +232,7 @@ def test_quantised_files_and_adapters_are_refused(tmp_path):
     adapter.write_tensors_to_file()
     adapter.close()
     assert tvbank.inspect(tmp_path / "lora.gguf").kind == "adapter"
+    assert "with alpha None" in tvbank.inspect(tmp_path / "lora.gguf").remark
     with pytest.raises(CheckpointError, match="'adapter'"):
         open_checkpoint(tmp_path / "lora.gguf")
 
