@@ -190,6 +190,12 @@ def _lacking(
     packed = [name for name in units if is_quantised(name)]
     copied = [name for name in missing if name in spelling.copied]
     why = f"; {quantised_base(packed)}" if packed else ""
+    if "token_embd.weight" in missing:
+        why = (
+            "; the bank's base is a GGUF file, whose names and order of rows a live model has not: "
+            "to switch one, make a bank of the model in memory, tvbank.create(place, base=model); "
+            "fine-tunes in GGUF go into that one"
+        )
     if copied:
         why = (
             f"; transformers makes something else of {copied[0]!r} when it loads a file "

@@ -31,7 +31,7 @@ from transformers import (
 
 import tvbank
 from tvbank.checkpoint import open_checkpoint
-from tvbank.errors import CheckpointError, UnitMismatchError
+from tvbank.errors import BaseMismatchError, CheckpointError, UnitMismatchError
 
 TYPES = {
     torch.float32: None,
@@ -184,6 +184,10 @@ def test_a_fine_tune_that_transformers_wrote_of_a_base_in_gguf(tmp_path, archite
     model.save_pretrained(tmp_path / "tuned")
     got = restored(tmp_path / "base.gguf", tuned[kind])
     assert bits_of(got) == bits_of(expected)
+    if kind == "module":
+        bank = tvbank.create(tmp_path / "bank", tmp_path / "base.gguf")
+        with pytest.raises(BaseMismatchError, match=r"base is a GGUF file.*base=model"):
+            tvbank.attach(model, bank)
 
 
 def test_a_fine_tune_of_a_base_in_gguf_that_is_not_known(tmp_path):
