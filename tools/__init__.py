@@ -24,28 +24,28 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run_named(room: str) -> None:
-    """Run the module of a room that the first argument names; without one, list them all.
+def run_named(folder: str) -> None:
+    """Run the module of ``tools/FOLDER`` that the first argument names; without one, list them all.
 
     A command is a module or a folder whose name has no underscore in front; the first line of its
     docstring says what it does.
     """
     commands = {}
-    for path in sorted((ROOT / "tools" / room).glob("[a-z]*")):
+    for path in sorted((ROOT / "tools" / folder).glob("[a-z]*")):
         if path.suffix == ".py":
             commands[path.stem] = path
         elif (path / "__main__.py").exists():
             commands[path.name] = path / "__main__.py"
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in commands:
-        sys.argv = [f"python -m tools.{room} {name}", *arguments]
-        runpy.run_module(f"tools.{room}.{name}", run_name="__main__", alter_sys=False)
+        sys.argv = [f"python -m tools.{folder} {name}", *arguments]
+        runpy.run_module(f"tools.{folder}.{name}", run_name="__main__", alter_sys=False)
         return
     for command, path in commands.items():
         about = ast.get_docstring(ast.parse(path.read_text())) or ""
         print(f"{command:12} {about.splitlines()[0]}")
     if name not in ("-h", "--help"):
-        sys.exit(f"no {name!r} among these: python -m tools.{room} NAME [options]")
+        sys.exit(f"no {name!r} among these: python -m tools.{folder} NAME [options]")
 
 
 def borrow_tests() -> None:

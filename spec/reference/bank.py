@@ -223,10 +223,8 @@ class Bank(NamedTuple):
         chunks, length = self.layout.chunks_per_shard, self.layout.chunk_length
         tail = self.store.part(key, range(shard.size - index_size(chunks), shard.size))
         index = read_index(tail, chunks, shard.size)
-        behind = index[self.layout.length // length - number * chunks :]
-        require(
-            behind == [None] * len(behind), "address", f"{key} has a frame behind the last unit"
-        )
+        after = index[self.layout.length // length - number * chunks :]
+        require(after == [None] * len(after), "address", f"{key} has a frame after the last unit")
         wanted = index[within.start : within.stop]
         stored = [part for part in wanted if part is not None]
         if not stored:

@@ -36,8 +36,8 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", COMMANDS, ids=lambda page: page.name)
 def test_commands_that_pages_name_exist(page):
-    for room, name in re.findall(r"python -m tools\.(bench|soak) ([a-z_]+)", page.read_text()):
-        folder = ROOT / "tools" / room
+    for group, name in re.findall(r"python -m tools\.(bench|soak) ([a-z_]+)", page.read_text()):
+        folder = ROOT / "tools" / group
         assert (folder / f"{name}.py").exists() or (folder / name / "__main__.py").exists(), name
     assert not re.findall(r"python tools/\S+|tools\.(?:bench|realtasks)[_.]\w+", page.read_text())
 

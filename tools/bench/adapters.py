@@ -90,8 +90,8 @@ def curve(family: Family, task: RealTask, folder: Path) -> list[dict[str, Any]]:
         whole = bank["whole"].to_dense()
         merged = {unit: each + whole[unit] for unit, each in load_base(family).items()}
         for share in DENSE:
-            room = f"{bank[f'at-{share}'].stored_bytes} bytes"
-            bank.add(f"dense-{share}", merged, tvbank.Budget(room))
+            limit = f"{bank[f'at-{share}'].stored_bytes} bytes"
+            bank.add(f"dense-{share}", merged, tvbank.Budget(limit))
         total = sum(float((each.astype(np.float64) ** 2).sum()) for each in whole.values())
         model = family.model()
         switch = tvbank.attach(model, bank)

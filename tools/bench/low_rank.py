@@ -74,16 +74,16 @@ def measure(base: Path, tuned: Path, rank: int) -> list[dict[str, Any]]:
     squares = np.cumsum(np.sort(every**2)[::-1])
     rows = []
     for share in SHARES:
-        room = int(size * share / 100)
-        packed = share_bytes(products, _taken, room, map)
+        limit = int(size * share / 100)
+        packed = share_bytes(products, _taken, limit, map)
         lost = sum(
             float(((deltas[name] - unpacked(one, data)).astype(np.float64) ** 2).sum())
             for name, one, data in zip(names, products, packed, strict=True)
         )
         rows.append(
             {
-                "percent": share, "bytes": room,
-                "entries": 1 - kept_by_entries(squares, room) / total,
+                "percent": share, "bytes": limit,
+                "entries": 1 - kept_by_entries(squares, limit) / total,
                 "products": lost / total, "components": sum(map(_components, packed)),
                 "rank_alone": 1 - whole / total,
             }
@@ -91,19 +91,19 @@ def measure(base: Path, tuned: Path, rank: int) -> list[dict[str, Any]]:
     return rows
 
 
-def kept_by_entries(squares: np.ndarray[Any, Any], room: int) -> float:
+def kept_by_entries(squares: np.ndarray[Any, Any], limit: int) -> float:
     """The sum of the most of the largest squares whose places and signs fit.
 
     Args:
         squares: running sums of squares, the largest first.
-        room: bytes.
+        limit: bytes.
     """
     low, high = 0, squares.size // 2
     while low < high:
         count = (low + high + 1) // 2
         share = count / squares.size
         entropy = -share * np.log2(share) - (1 - share) * np.log2(1 - share)
-        if squares.size * entropy + count <= 8 * room:
+        if squares.size * entropy + count <= 8 * limit:
             low = count
         else:
             high = count - 1
@@ -130,13 +130,13 @@ def scored(base: Path, tuned: Path, rank: int, folder: Path, name: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         bank = tvbank.create(Path(place) / "bank", base=weights)
         for share in SHARES[:3]:
-            room = int(size * share / 100)
+            limit = int(size * share / 100)
             near = dict(weights)
-            packed = share_bytes(products, _taken, room, map)
+            packed = share_bytes(products, _taken, limit, map)
             for unit, one, data in zip(names, products, packed, strict=True):
                 near[unit] = (weights[unit] + unpacked(one, data)).astype(np.float32)
             show(f"products at {share} %", near)
-            budget = tvbank.Budget(f"{room + _DOCUMENTS} bytes")
+            budget = tvbank.Budget(f"{limit + _DOCUMENTS} bytes")
             task = bank.add(f"at-{share}", changed, budget, base=weights)
             state = bank.state_dict(task.name, base=weights)
             show(f"entries, {task.stored_bytes:,} bytes", state)

@@ -86,7 +86,7 @@ def ask_catalog(data: bytes) -> Question | None:
 
 
 def ask_extra(data: bytes) -> Question | None:
-    """An extra's chunk behind the size that it must have; no chunk has none."""
+    """An extra's chunk after the size that it must have; no chunk has none."""
     size, chunk = int.from_bytes(data[:2], "little"), data[2:]
     if size == 0:
         return None

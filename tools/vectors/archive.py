@@ -38,7 +38,7 @@ def manifest_of(files: dict[str, bytes]) -> bytes:
 
 
 def archive(files: dict[str, bytes]) -> bytes:
-    """A zip file of the files below ``tvbank-spec/``, behind their manifest."""
+    """A zip file of the files below ``tvbank-spec/``, after their manifest."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as zipped:
         for name, data in {"manifest.json": manifest_of(files), **files}.items():

@@ -50,7 +50,7 @@ class Start(Protocol):
         """Compare a fingerprint with the bank's."""
 
     def keep(self, name: str, array: NDArray[Any]) -> None:
-        """Keep a unit that was checked, if there is room."""
+        """Keep a unit that was checked, if it fits in memory."""
 
 
 @final

@@ -177,8 +177,8 @@ class DeltaReader:
         is_float = self.dtype == np.float32
         batch = batch_of([frame.data for frame in frames], self.chunk_length, is_float)
         if batch is not None:
-            room = np.array([frame.unit.size - frame.first for frame in frames], np.int64)
-            if (batch.extents <= room).all():
+            remaining = np.array([frame.unit.size - frame.first for frame in frames], np.int64)
+            if (batch.extents <= remaining).all():
                 return batch
         for frame in frames:
             self.decode(frame)

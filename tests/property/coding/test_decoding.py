@@ -152,15 +152,17 @@ def test_packed_frames_hold_the_same(several):
     assume(tables)
     table = np.concatenate(tables)
     is_float = elements == {"float32"}
-    room = Guarded(int(packed_limit(table).sum()))
+    packed_into = Guarded(int(packed_limit(table).sum()))
     most = max(read_header(frame).nonzeros for frame, _ in kept)
     scratch = Guarded(4 * most)
     packed = table.copy()
-    row, size = pack_frames(packed, 0, len(packed), is_float, room.address, scratch.address, TABLES)
+    row, size = pack_frames(
+        packed, 0, len(packed), is_float, packed_into.address, scratch.address, TABLES
+    )
     assert row == -1
-    assert 0 < size <= room.array.size
+    assert 0 < size <= packed_into.array.size
     assert not any(MASK_ENCODINGS[mask] == "blocks" for mask in packed[:, MASK])
-    ends = [packed[-1, VALUES_AT] + packed[-1, VALUE_BYTES] - int(room.address)]
+    ends = [packed[-1, VALUES_AT] + packed[-1, VALUE_BYTES] - int(packed_into.address)]
     assert ends[0] + TAIL_BYTES == size
     assert (packed[:, MASK_AT] + packed[:, MASK_BYTES] == packed[:, VALUES_AT]).all()
     for number, (frame, _) in enumerate(kept):
@@ -179,8 +181,8 @@ def test_packing_refuses_what_decoding_refuses(frame):
         header, table, memory = table_of(frame)
     except FrameError:
         return
-    room, scratch = Guarded(int(packed_limit(table).sum())), Guarded(4 * header.nonzeros)
+    packed_into, scratch = Guarded(int(packed_limit(table).sum())), Guarded(4 * header.nonzeros)
     is_float = header.element == "float32"
-    row, _ = pack_frames(table, 0, 1, is_float, room.address, scratch.address, TABLES)
+    row, _ = pack_frames(table, 0, 1, is_float, packed_into.address, scratch.address, TABLES)
     assert (row == 0) == isinstance(expected(frame), str)
     del memory

@@ -21,7 +21,7 @@ ENTRIES = 40
 
 
 def fused(data, is_float, entries, bounds=None):
-    """The rows of frames that lie one behind the other, or None if one is refused."""
+    """The rows of frames that lie one after the other, or None if one is refused."""
     bounds = bounds or [(0, len(data))]
     memory = Guarded(len(data), data)
     starts, stops = (np.array(each, np.int64) for each in zip(*bounds, strict=True))
@@ -54,13 +54,13 @@ def expected(data, is_float, entries):
         header = read_header(data, entries)
     except FrameError:
         return None
-    behind = HEADER_BYTES + header.mask_bytes
-    if (header.element == "float32") != is_float or behind > len(data):
+    values_at = HEADER_BYTES + header.mask_bytes
+    if (header.element == "float32") != is_float or values_at > len(data):
         return None
     return [
         MASK_ENCODINGS.index(header.mask), VALUE_ENCODINGS.index(header.values),
         header.mask_parameter, header.value_parameter, header.extent, header.nonzeros,
-        HEADER_BYTES, header.mask_bytes, behind, len(data) - behind, 0, 0, 0,
+        HEADER_BYTES, header.mask_bytes, values_at, len(data) - values_at, 0, 0, 0,
     ]  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def near(*numbers):
 
 @st.composite
 def headers(draw):
-    """Headers in which little is wrong, and as many bytes behind as they ask for."""
+    """Headers in which little is wrong, and as many bytes after them as they ask for."""
     mask, values = draw(st.integers(0, 9)), draw(st.integers(0, 8))
     extent = draw(st.integers(0, ENTRIES + 1))
     count = draw(st.sampled_from([0, 1, extent, extent // 2]))

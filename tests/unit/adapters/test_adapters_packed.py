@@ -44,8 +44,8 @@ def size_of_tensors(folder):
 def test_it_stays_products_within_the_size(made):
     bank, folder = made
     half, whole = bank["half"], bank["whole"]
-    room = size_of_tensors(folder) / 2
-    assert 0.9 * room < half.stored_bytes <= room
+    limit = size_of_tensors(folder) / 2
+    assert 0.9 * limit < half.stored_bytes <= limit
     assert list(half.products) == list(whole.products)
     assert {half.products.record(unit).dtype for unit in half.products} == {"packed"}
     assert relative_error(whole.to_dense(), half.to_dense()) < 0.01
@@ -108,8 +108,8 @@ def test_merging_takes_them(made):
 def test_written_out_it_is_what_the_bank_has(name, options, tmp_path):
     folder, _ = saved(name, LoraConfig(r=3, lora_alpha=5, **options), tmp_path)
     bank = tvbank.create(tmp_path / "bank", base=base_of(name))
-    room = bank.add("whole", folder).stored_bytes - 100
-    bank.add("t", folder, tvbank.Budget(f"{room} bytes"))
+    limit = bank.add("whole", folder).stored_bytes - 100
+    bank.add("t", folder, tvbank.Budget(f"{limit} bytes"))
     assert any(product.packed for product in bank["t"].products.values())
     tvbank.export_adapter(bank, "t", out=tmp_path / "out")
     with strangers_warnings():

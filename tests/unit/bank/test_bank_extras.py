@@ -1,4 +1,4 @@
-"""Units kept whole: every element type and shape, chunk by chunk, and no room for bombs."""
+"""Units kept whole: every element type and shape, chunk by chunk, and no memory for bombs."""
 
 import struct
 
@@ -176,10 +176,10 @@ WRONG = {
     "a bomb": compressed(2**28),
     "a bomb that hides its size": without_size(bytes(2**16)),
     "too few bytes that hide their size": without_size(bytes(255)),
-    "bytes behind the end": compressed(256) + b"\0",
-    "an empty frame behind the end": compressed(256) + compressed(0),
+    "bytes after the end": compressed(256) + b"\0",
+    "an empty frame after the end": compressed(256) + compressed(0),
     "an empty frame before the beginning": compressed(0) + compressed(256),
-    "a skippable frame behind the end": compressed(256) + SKIPPED,
+    "a skippable frame after the end": compressed(256) + SKIPPED,
     "a skippable frame before the beginning": SKIPPED + compressed(256),
     "a window of gigabytes": framed(window=21 << 3),
     "a window beyond what is needed": framed(window=13 << 3 | 1),

@@ -31,7 +31,7 @@ FORGERIES = {
     "a version of tomorrow": (
         lambda dtype: b"\2" + encode_frame(np.ones(8, dtype))[1:], {"frame-version"},
     ),
-    "entries behind the unit": (lambda dtype: encode_frame(np.ones(8, dtype)), {"address"}),
+    "entries after the unit": (lambda dtype: encode_frame(np.ones(8, dtype)), {"address"}),
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def chunk_of(values):
 
 @pytest.fixture(scope="module")
 def layout():
-    """A small unit, one of more than 2**32 entries, and another small one behind it."""
+    """A small unit, one of more than 2**32 entries, and another small one after it."""
     units, offset = [], 0
     for name, shape in (("first", (3,)), ("large", (LARGE,)), ("last", (5,))):
         units.append(UnitRecord(name, "float32", shape, offset, DIGEST))

@@ -24,8 +24,8 @@ def test_every_level_comes_back(levels, rows):
     found = decode_levels(data, rows, levels.shape[1] - rows, len(levels))
     assert (found == levels).all()
     assert data.size == 0 or data[-1] != 0
-    behind = np.concatenate([data, np.zeros(8 + 8 * levels.size, np.uint8)])
-    assert decode_levels(behind, rows, levels.shape[1] - rows, len(levels)) is None
+    longer = np.concatenate([data, np.zeros(8 + 8 * levels.size, np.uint8)])
+    assert decode_levels(longer, rows, levels.shape[1] - rows, len(levels)) is None
 
 
 def entropy(levels):

@@ -15,7 +15,7 @@ def address_of(array):
 
 
 def listed(loop, ones, phase, wanted_each, many):
-    """All positions, listed some at a time, and what lies behind them."""
+    """All positions, listed some at a time, and what lies after them."""
     words = np.packbits(ones, bitorder="little").view(np.uint64)
     count = int(ones.sum())
     out = np.full(count + 16, 0xABCD, np.uint32)

@@ -27,9 +27,9 @@ def _one_thread():
 def run(monkeypatch, capsys):
     """Run ``python -m tools.ROOM NAME`` in this process; the JSON that it prints, or its text."""
 
-    def command(room, name, *words):
-        path = ROOT / "tools" / room / name
-        monkeypatch.setattr(sys, "argv", [f"python -m tools.{room} {name}", *map(str, words)])
+    def command(folder, name, *words):
+        path = ROOT / "tools" / folder / name
+        monkeypatch.setattr(sys, "argv", [f"python -m tools.{folder} {name}", *map(str, words)])
         file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
         runpy.run_path(str(file), run_name="__main__")
         printed = capsys.readouterr().out

@@ -13,9 +13,9 @@ from tools.soak import memory, switching
 
 
 def test_the_list_of_commands_is_what_there_is(monkeypatch, capsys):
-    for room, some in (("bench", {"coding", "realtasks"}), ("soak", {"kills", "scale"})):
-        monkeypatch.setattr(sys, "argv", [room])
-        tools.run_named(room)
+    for folder, some in (("bench", {"coding", "realtasks"}), ("soak", {"kills", "scale"})):
+        monkeypatch.setattr(sys, "argv", [folder])
+        tools.run_named(folder)
         listed = capsys.readouterr().out
         assert some <= {line.split()[0] for line in listed.splitlines()}
         assert all(len(line.split()) > 3 for line in listed.splitlines())

@@ -32,7 +32,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
-    """Change a frame behind the size that it states, mostly, and ask for that size."""
+    """Change a frame after the size that it states, mostly, and ask for that size."""
     dice = random.Random(seed)
     chunk = data[2:]
     if len(chunk) > 9 and dice.random() < 0.7:

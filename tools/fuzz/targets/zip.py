@@ -118,10 +118,10 @@ def check(data: bytes) -> None:
         assert found.reason == "zip"
         return
     assert listed.read == sorted(found.read)
-    behind = 0
+    after = 0
     for name, (start, stop) in sorted(found.read.items(), key=lambda item: item[1]):
-        assert behind <= start <= stop <= len(data), "objects overlap or leave the file"
-        behind = stop
+        assert after <= start <= stop <= len(data), "objects overlap or leave the file"
+        after = stop
         assert not name.startswith("/")
         assert not {"", ".", ".."} & set(name.split("/"))
         assert "\\" not in name

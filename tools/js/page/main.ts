@@ -184,7 +184,7 @@ function showUnit(bank: Bank, task: string, name: string): Promise<void> {
   });
 }
 
-/** What the page shows, as the part of its address behind `#`; a link to it can be passed on. */
+/** What the page shows, as the part of its address after `#`; a link to it can be passed on. */
 interface Shown {
   bank: string;
   task?: string;

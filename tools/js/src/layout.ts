@@ -116,7 +116,7 @@ export function readLayout(document: Json, sha256: string): Layout {
   return layout;
 }
 
-/** The unit that a chunk belongs to; undefined behind the last one. */
+/** The unit that a chunk belongs to; undefined after the last one. */
 export function unitOfChunk(layout: Layout, ordered: readonly Unit[], chunk: number): Unit | undefined {
   const address = chunk * layout.chunkLength;
   let low = 0;

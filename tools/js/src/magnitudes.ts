@@ -82,7 +82,7 @@ export function decodeMagnitudes(section: Uint8Array, count: number, exponents?:
   }
   if (bits.overrun) throw new Fault("frame-truncated", "the low bits do not suffice");
   if (!coded.coder.spent) throw new Fault("frame-trailing", "words are left over");
-  if (bits.trailing) throw new Fault("frame-trailing", "bytes are left over behind the low bits");
+  if (bits.trailing) throw new Fault("frame-trailing", "bytes are left over after the low bits");
   if (bits.padded) throw new Fault("padding", "an unused bit of the value section is 1");
   if (!coded.coder.settled) throw new Fault("non-canonical", "a state does not end at 65536");
   if (!inRange) throw new Fault("value", "a value is outside of int32");

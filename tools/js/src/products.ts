@@ -87,7 +87,7 @@ function unpacked(unit: Unit, product: Product, raw: Uint8Array, rows: number, c
   if (count > Math.min(product.rank, rows, columns)) throw wrong(`have ${count} components`);
   if (raw.length < 2 + 2 * count) throw wrong("end within the steps");
   const levels = readLevels(raw.subarray(2 + 2 * count), rows, columns, count);
-  if (!levels) throw wrong("go on behind the last level");
+  if (!levels) throw wrong("go on after the last level");
   const b = new Float32Array(rows * count);
   const a = new Float32Array(count * columns);
   levels.forEach((each, k) => {

@@ -35,7 +35,7 @@ export function readIndex(index: Uint8Array, size: number, key: string): Place[]
   return places;
 }
 
-/** A frame without the CRC-32C behind it. */
+/** A frame without the CRC-32C after it. */
 export function checkedFrame(bytes: Uint8Array, key: string, chunk: number): Uint8Array {
   if (!endsWithChecksum(bytes)) throw new Fault("frame-checksum", `${key}: chunk ${chunk}`);
   return bytes.subarray(0, bytes.length - 4);

@@ -110,7 +110,7 @@ function rice(section: Uint8Array, k: number, count: number): Uint32Array {
     found[i] = negative ? -magnitude : magnitude;
   }
   if (bits.overrun) throw new Fault("frame-truncated", "the section ends within a value");
-  if (bits.trailing) throw new Fault("frame-trailing", "bytes are left over behind the values");
+  if (bits.trailing) throw new Fault("frame-trailing", "bytes are left over after the values");
   unpadded(bits);
   if (bits.needless) throw new Fault("non-canonical", "an escape in the value section is needless");
   if (!inRange) throw new Fault("value", "a value is outside of int32");
@@ -153,7 +153,7 @@ function read(
 /**
  * The patterns of `count` non-zeros, in the order of their positions.
  *
- * @param section everything behind the mask section
+ * @param section everything after the mask section
  * @param exponents of `base-magnitudes`: the exponent byte of the base's weight at each position
  */
 export function decodeValues(
@@ -169,7 +169,7 @@ export function decodeValues(
     throw new Fault("frame-truncated", `${section.length} bytes of values where there must be ${size}`);
   }
   if (size !== undefined && section.length > size) {
-    throw new Fault("frame-trailing", `${section.length - size} bytes are left over behind the values`);
+    throw new Fault("frame-trailing", `${section.length - size} bytes are left over after the values`);
   }
   const patterns = read(value, parameter, element, count, section, exponents);
   const zero = patterns.indexOf(0);

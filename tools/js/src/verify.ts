@@ -24,7 +24,7 @@ const same = (a: Uint8Array, b: Uint8Array) => a.length === b.length && a.every(
 
 const sum = (numbers: Iterable<number>) => [...numbers].reduce((total, each) => total + each, 0);
 
-/** Collects faults, so that one does not hide those behind it. */
+/** Collects faults, so that one does not hide those after it. */
 class Faults {
   readonly found: Found[] = [];
 
@@ -86,7 +86,7 @@ async function checkFrames(bank: Bank, task: string, entry: TaskEntry, revision:
       const needed = [header.version === 2 && "frame-2", isGivenBase(header) && "given-base"];
       const lacking = needed.find((feature) => feature && !entry.features.includes(feature));
       const unit: Unit | undefined = unitOfChunk(bank.layout, units, chunk);
-      if (!unit) throw new Fault("address", `chunk ${chunk} lies behind the last unit`);
+      if (!unit) throw new Fault("address", `chunk ${chunk} lies after the last unit`);
       if (isGivenBase(header)) bank.checkAddresses(unit, stored);
       else bank.decode(task, unit, stored);
       if (lacking) throw new Fault("layout", `chunk ${chunk} needs the feature ${lacking}`);

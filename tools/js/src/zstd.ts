@@ -10,7 +10,7 @@ const MAGIC = 0xfd2fb528;
 const BLOCK = 2 ** 17;
 const WINDOW = 2 ** 23;
 
-/** What blocks leave for those behind them. */
+/** What blocks leave for those after them. */
 export interface Memory {
   huffman?: Huffman;
   tables: (Fse | undefined)[];

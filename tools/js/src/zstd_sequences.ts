@@ -90,7 +90,7 @@ function offsetOf(value: number, literals: number, offsets: [number, number, num
   return offset;
 }
 
-/** Writes what a block's sequences say, and the literals behind the last of them. */
+/** Writes what a block's sequences say, and the literals after the last of them. */
 export function runSequences(block: Uint8Array, literals: Uint8Array, output: Output, memory: Memory): void {
   const { bytes } = output;
   let from = 0;

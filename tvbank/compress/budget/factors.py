@@ -113,7 +113,7 @@ def share_bytes(
     Args:
         products: of one adapter.
         size_of: the bytes that packed products take in the bank.
-        size: not to be passed; room enough for all of them being ``None``.
+        size: the most bytes; at least what they take when all of them are ``None``.
         each: spreads the work.
     """
     if not products:
