@@ -2,8 +2,8 @@
 
 A new folder is written beside its place and renamed. Into one that is there already, what was
 written is moved file by file; the file without which nobody takes the folder for a model comes
-last. A killed writer leaves a folder ``….tmp-<hexadecimal digits>``, which whoever writes the same
-one next removes: a writer holds its lock as long as it lives.
+last. A killed writer leaves a folder ``….tmp-<hexadecimal digits>``, which the next writer of
+the same one removes: a writer holds its lock as long as it lives.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ class Registry(Generic[_Kind]):
         return next(meant, next(iter(self.rows)))
 
     def resolve(self, given: _Kind | type[_Kind] | str | None) -> _Kind:
-        """What a user means who may give an object, its name, its class, or nothing.
+        """The object that a user means by an object, its name, its class, or nothing.
 
         Raises:
             PluginError: see ``find``.

@@ -45,8 +45,8 @@ class Addition:
     """What is to be added, and how: the arguments of ``Bank.add``, which explains them.
 
     Attributes:
-        hashed: SHA-256 of the new weights of every unit, of whoever made the bank of its base just
-            now and read both: then neither is hashed again.
+        hashed: SHA-256 of the new weights of every unit, from a caller that has just made the bank
+            and read both checkpoints for it: then neither is hashed again.
     """
 
     name: str

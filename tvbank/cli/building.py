@@ -249,5 +249,5 @@ def collect(
     if report.kept_objects:
         say(
             f"{report.kept_objects} objects, {human_bytes(report.kept_bytes)}, stay until they are "
-            f"{grace:g} s old, for who opened the bank before; `--grace 0` removes them now"
+            f"{grace:g} s old, for readers of a moment ago; `--grace 0` removes them now"
         )

@@ -16,7 +16,7 @@ Both are a ``Relaxation``, and are learned by the same loop:
 ``_learn.py``       the loop: batches, masks, gradients; ``Step``, its progress
 ``_losses.py``      how far two sets of logits are apart: KL, MSE, CKA
 ``_relaxation.py``  what a half provides; the learned scalars, Adam, the resume file
-``_resume.py``      reads a resume file, whoever made it
+``_resume.py``      reads a resume file, which may be a stranger's
 ``_student.py``     runs the model with other weights, without touching it
 ``_lending.py``     lends a large model its weights module by module
 ``_recompute.py``   gradient checkpointing with weights that are given to a call

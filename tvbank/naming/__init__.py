@@ -15,8 +15,8 @@
 ``causes.py``         why a checkpoint lacks units, and what to do
 ====================  ==========================================================================
 
-Who holds a model asks ``locate``, who holds a checkpoint ``named_as``; who holds the name of a
-module's parameter (an adapter has such) asks ``units_of``.
+``locate`` starts from a model, ``named_as`` from a checkpoint, and ``units_of`` from the name of a
+module's parameter, as an adapter has it.
 """
 
 from __future__ import annotations
