@@ -18,10 +18,12 @@ from tvbank._progress import SILENT, Counter
 from tvbank.bank.ahead import LARGE, TOGETHER, grouped, run_ahead
 from tvbank.bank.chains import ParentRecord
 from tvbank.bank.documents import JSON
+from tvbank.bank.product_records import packed_record, record_bytes
 from tvbank.bank.shard import CHECKSUM_BYTES, index_bytes
 from tvbank.checkpoint import TensorSpec
 from tvbank.coding import encode_frame, frame_length
 from tvbank.compress import Compressor, Entries, PairedUnit, Pairs
+from tvbank.compress.protocol import PackedProduct
 from tvbank.layout import Layout, UnitRecord, WholeRecord, fingerprint
 from tvbank.vector import TaskVector
 
@@ -218,13 +220,16 @@ def _chunk_of(
 class BankPairs(Pairs):
     """See ``Pairs``. The base's weights are compared with the bank's when the frames are made."""
 
-    def __init__(self, draft: Draft, *, fixed_bytes: int, parameters: int) -> None:
+    def __init__(
+        self, draft: Draft, *, fixed_bytes: int, parameters: int, products_bytes: int
+    ) -> None:
         """Describe the task vector; nothing is read yet.
 
         Args:
             draft: what is being written.
             fixed_bytes: of the revision's documents and extras.
             parameters: entries of all units and extras.
+            products_bytes: of the revision's documents, if there are products.
         """
         layout, vector = draft.layout, draft.vector
         self._layout, self._base, self._tuned = layout, draft.base, vector.fine_tune
@@ -235,7 +240,7 @@ class BankPairs(Pairs):
         # Chunks of shards that end up empty take no index: an upper bound, by less than a shard's.
         self.fixed_bytes = fixed_bytes + layout.shard_count * index_bytes(layout.chunks_per_shard)
         self.parameters, self.chunk_length = parameters, layout.chunk_length
-        self.base_bytes = layout.unit_bytes
+        self.base_bytes, self.products_bytes = layout.unit_bytes, products_bytes
 
     def read(self, unit: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """See ``Pairs.read``."""
@@ -254,6 +259,11 @@ class BankPairs(Pairs):
             return sum(self.each(price, chunks))
         some = [chunks[(2 * n + 1) * len(chunks) // (2 * of_chunks)] for n in range(of_chunks)]
         return sum(self.each(price, some)) * len(chunks) // of_chunks
+
+    def product_bytes(self, unit: str, product: PackedProduct) -> int:
+        """See ``Pairs.product_bytes``."""
+        record = packed_record(unit, product)
+        return record.nbytes(self._layout.by_name[unit].shape) + record_bytes(record)
 
 
 def _price(layout: Layout, unit: UnitRecord, entries: Entries, version: int, chunk: int) -> int:

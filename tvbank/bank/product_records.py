@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from tvbank.compress.protocol import PackedProduct
 from tvbank.dtypes import DTYPES, UNIT_DTYPES
 from tvbank.errors import FormatError
 from tvbank.layout import Layout, UnitName, UnitRecord
@@ -63,6 +64,17 @@ class ProductRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             return self.bytes
         entries = sum(math.prod(factor) for factor in self.shapes(shape))
         return entries * DTYPES[self.dtype].itemsize + CHECKSUM
+
+
+def packed_record(unit: str, product: PackedProduct) -> ProductRecord:
+    """What a revision says of a unit's packed product whose factors are not to be multiplied."""
+    size = len(product.data) + CHECKSUM
+    return ProductRecord(unit=unit, dtype=PACKED, rank=product.rank, scale=1.0, bytes=size)
+
+
+def record_bytes(record: ProductRecord) -> int:
+    """Bytes of a record in its revision's document, the comma after it included."""
+    return len(msgspec.json.encode(record)) + 1
 
 
 def check_products(layout: Layout, products: Sequence[ProductRecord]) -> None:

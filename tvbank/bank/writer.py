@@ -31,6 +31,8 @@ from tvbank.bank.product_records import (
     PRODUCTS,
     PRODUCTS_CHUNK,
     ProductRecord,
+    packed_record,
+    record_bytes,
 )
 from tvbank.bank.products import Product, encode_products
 from tvbank.bank.proved import recorded_state
@@ -46,8 +48,9 @@ from tvbank.bank.zarr_documents import (
     products_document,
 )
 from tvbank.coding import read_header
+from tvbank.compress.protocol import PackedProduct
 from tvbank.errors import CheckpointError, StorageError
-from tvbank.layout import Layout
+from tvbank.layout import Layout, UnitRecord
 from tvbank.vector import FineTune
 
 
@@ -83,8 +86,12 @@ def prepare(draft: Draft, spool: Spool) -> Prepared:
         draft,
         fixed_bytes=writer.fixed_bytes(compressor.describe(), draft.metadata),
         parameters=writer.parameters(covered),
+        products_bytes=writer.products_bytes(compressor.describe(), draft.metadata),
     )
     chosen = replace(draft, compressor=compressor.plan(pairs))
+    if products := chosen.compressor.packed_products:
+        units = (draft.layout.by_name[name] for name in products)
+        writer.keep_products([_unpacked(unit, products[unit.name]) for unit in units], {})
     encoder = Encoder(chosen)
     how = chosen.compressor.describe()
     return writer.finish(encoder.frames(), covered, how, draft.metadata, state=encoder.state)
@@ -147,6 +154,15 @@ class RevisionWriter:
             every * self._layout.shard_count, self._layout.length, compressor, metadata
         )
         return len(document) + sum(record.size for record in self._objects.values())
+
+    def products_bytes(self, compressor: JSON, metadata: JSON) -> int:
+        """Bytes that products add, beside their factors and records."""
+        if not self._layout.units:
+            return 0
+        one = packed_record(self._layout.units[0].name, PackedProduct(bytes(2**20), 1))
+        added = self.bytes_with([one], {}, compressor, metadata)
+        size = added - self.bytes_with([], {}, compressor, metadata)
+        return size - one.nbytes(self._layout.units[0].shape) - record_bytes(one)
 
     def bytes_with(
         self, products: Sequence[ProductRecord], adapter: JSON, compressor: JSON, metadata: JSON
@@ -270,6 +286,10 @@ def encode_whole(fine_tune: FineTune, name: str) -> tuple[ExtraRecord, Iterator[
             f"{fine_tune.source}: unit {name!r} would be kept whole, but has rows of 2 GiB or more"
         )
     return record, encode_extra(record, fine_tune.read(name))
+
+
+def _unpacked(unit: UnitRecord, product: PackedProduct) -> Product:
+    return Product.of_packed(unit, packed_record(unit.name, product), product.data)
 
 
 def _shards(

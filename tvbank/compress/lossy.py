@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.checkpoint import TensorSpec
-from tvbank.compress.protocol import Compressor, Each, Entries
+from tvbank.compress.protocol import Compressor, Each, Entries, PackedProduct
 from tvbank.dtypes import ELEMENT_TYPES
 from tvbank.errors import NonFiniteError
 
@@ -86,12 +86,14 @@ class Planned(Compressor):
     Attributes:
         described: its name and settings.
         choices: by name of the unit.
+        kept_products: of units that are kept as products; their choices keep nothing.
         rest: compresses the other units; None if there are none.
     """
 
     described: Mapping[str, Any]
     choices: Mapping[str, Choice]
     rest: Compressor | None = None
+    kept_products: Mapping[str, PackedProduct] = field(default_factory=dict)
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
@@ -102,6 +104,11 @@ class Planned(Compressor):
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""
         return is_float(tuned.dtype)
+
+    @property
+    def packed_products(self) -> Mapping[str, PackedProduct]:
+        """See ``Compressor.packed_products``."""
+        return self.kept_products
 
     def prepare(
         self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map

@@ -46,6 +46,20 @@ class PairedUnit:
     shape: tuple[int, ...]
 
 
+@final
+@dataclass(frozen=True)
+class PackedProduct:
+    """The entries of a unit as a product of two thin matrices of few bits (spec/products.md).
+
+    Attributes:
+        data: both factors, as ``coding.packed`` packs them.
+        rank: components that they have at most.
+    """
+
+    data: bytes
+    rank: int
+
+
 class Pairs(ABC):
     """Both versions of every unit, to be read in any order and as often as needed.
 
@@ -60,6 +74,7 @@ class Pairs(ABC):
         parameters: entries of all units, those that are kept whole included.
         chunk_length: entries of a frame.
         base_bytes: bytes of the base's weights in their own element types.
+        products_bytes: what the task takes beside its products if it has any: further documents.
     """
 
     units: Sequence[PairedUnit]
@@ -71,6 +86,7 @@ class Pairs(ABC):
     parameters: int
     chunk_length: int
     base_bytes: int
+    products_bytes: int
 
     @abstractmethod
     def read(self, unit: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -90,6 +106,10 @@ class Pairs(ABC):
             of_chunks: how many chunks are encoded, evenly spread; of the others as many bytes an
                 entry are expected. By default all are.
         """
+
+    @abstractmethod
+    def product_bytes(self, unit: str, product: PackedProduct) -> int:
+        """Bytes that a unit's product would take in the bank: factors, checksum, its record."""
 
 
 class Compressor(ABC):
@@ -112,6 +132,11 @@ class Compressor(ABC):
     def given_base(self) -> bool:
         """Whether frames may be given the weights that the entries, int32, start from."""
         return False
+
+    @property
+    def packed_products(self) -> Mapping[str, PackedProduct]:
+        """Units that are kept as products, by name; all of their entries are 0."""
+        return {}
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ def _price_for(units: Sequence[Candidate], aim: float) -> float:
 def _choose(units: Sequence[Candidate], price: float) -> list[int]:
     """The choices that are best at a price of a byte, whose logarithm is given."""
     byte = np.exp2(price)
-    return [int(np.argmin(u.weight * u.choices.harm + byte * u.sizes)) for u in units]
+    return [int(np.argmin(u.weight * u.harm + byte * u.sizes)) for u in units]
 
 
 def _keep(units: Sequence[Candidate], chosen: Sequence[int]) -> list[Kept]:
@@ -179,6 +179,9 @@ def _part(unit: Candidate, above: Kept, allowed: int, pairs: Pairs) -> tuple[Kep
     Returns:
         What to keep, if anything of it fits, and its bytes.
     """
+    if above.product is not None and unit.products is not None:
+        option = unit.products.fit(above.product, allowed)
+        return (None, 0) if option is None else (Kept(unit.rows, None, option.product), option.size)
     how = above.how
     if how is None:
         return None, 0

@@ -68,6 +68,7 @@ class Budget(Searching):
     """
 
     budget: str | None = None
+    products: bool = False
     tolerance: str | None = None
     evaluate: Evaluate | None = None
     found: Found | None = None
@@ -114,7 +115,8 @@ class Budget(Searching):
 
     def describe(self) -> dict[str, Any]:
         """See ``Compressor.describe``."""
-        return {"name": "budget", "budget": self._size}
+        described = {"name": "budget", "budget": self._size}
+        return described | {"products": True} if self.products else described
 
     def accepts(self, base: TensorSpec, tuned: TensorSpec) -> bool:
         """See ``Compressor.accepts``."""
@@ -134,14 +136,18 @@ class Budget(Searching):
         # Units are looked at once to survey them, then in up to so many rounds.
         work = Counter(pairs.progress, len(pairs.units) * (1 + ROUNDS), "units", "choosing")
         densities = densities_for(8 * left / max(pairs.parameters, 1))
+        if self.products:
+            left = max(left - pairs.products_bytes, 0)
+        look = partial(survey, densities=densities, products=left if self.products else None)
         candidates = []
-        for candidate in of_each(pairs, pairs.units, partial(survey, densities=densities)):
+        for candidate in of_each(pairs, pairs.units, look):
             candidates.append(candidate)
             work.advance()
         allowance = Allowance.under(left)
         kept = allocate(candidates, allowance, pairs, work.advance)
         work.end()
-        return Planned(self.describe(), choices_of(kept))
+        products = {name: each.product for name, each in kept.items() if each.product is not None}
+        return Planned(self.describe(), choices_of(kept), kept_products=products)
 
     def prepare(
         self, unit: str, base: NDArray[Any], tuned: NDArray[Any], each: Each = map

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, TypeVar, final
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from tvbank.compress.budget.choices import Choices, Magnitudes, count_magnitudes, list_choices
 from tvbank.compress.budget.drawing import Draw, Rows, draw, row_width, survey_rows
+from tvbank.compress.budget.products import Products
 from tvbank.compress.lossy import Choice, Difference
-from tvbank.compress.protocol import Entries, PairedUnit, Pairs
+from tvbank.compress.protocol import Entries, PackedProduct, PairedUnit, Pairs
 
 _Result = TypeVar("_Result")
 
@@ -39,6 +40,10 @@ _HALVINGS: Final = 30
 _FRAME_BYTES, _PATTERN_BYTES = 24 + 4, 4
 #: Entries of a usual chunk; only the small change of a frame's header depends on it.
 _CHUNK: Final = 2**18
+#: A unit is expected to take as a product so many bytes at most, and so many times its share of
+#: all bytes by its entries.
+_LIKELY_BYTES: Final = 2048
+_LIKELY: Final = 8
 #: The harm of losing all of a unit, as a power of its squared norm: 1 would be the plain squared
 #: error, 0 the same for every unit. Chosen as the numbers of ``choices.py`` are.
 _UNIT_POWER: Final = 0.5
@@ -51,11 +56,13 @@ class Kept:
 
     Attributes:
         rows: of the unit.
-        how: its entries are drawn; None if nothing is kept.
+        how: its entries are drawn; None if no entries are kept.
+        product: that the unit is kept as instead.
     """
 
     rows: Rows
     how: Draw | None
+    product: PackedProduct | None = None
 
 
 @final
@@ -69,7 +76,10 @@ class Candidate:
         spreads: what can be drawn of its magnitudes, in bins, by power.
         choices: what can be kept.
         weight: the harm of keeping nothing.
-        sizes: float64 [c], predicted bytes of each choice.
+        sizes: float64 [c + p], predicted bytes of each choice, and those of each product.
+        harm: float64 [c + p], as a share of the harm of keeping nothing.
+        products: that the unit can be kept as instead; None if entries alone are asked for. With
+            them, harm is what is lost of the sum of squares.
         measured: exact bytes of choices, as far as they are known.
     """
 
@@ -79,10 +89,15 @@ class Candidate:
     choices: Choices
     weight: float
     sizes: NDArray[np.float64]
+    harm: NDArray[np.float64]
+    products: Products | None = None
     measured: dict[int, int] = field(default_factory=lambda: {0: 0})
 
     def keep(self, choice: int) -> Kept:
         """What a choice keeps."""
+        if self.products is not None and choice >= len(self.choices.levels):
+            option = self.products.options[choice - len(self.choices.levels)]
+            return Kept(self.rows, None, option.product)
         power, levels = int(self.choices.powers[choice]), int(self.choices.levels[choice])
         step, size = float(self.choices.steps[choice]), float(self.choices.sizes[choice])
         return Kept(self.rows, Draw(power, step, levels, size) if levels else None)
@@ -148,6 +163,7 @@ def survey(
     delta: Difference | None = None,
     *,
     densities: Sequence[float] = _DENSITIES,
+    products: int | None = None,
 ) -> Candidate:
     """Count a unit's entries, and ask the bank's encoder what a few densities cost.
 
@@ -156,6 +172,7 @@ def survey(
         unit: of it.
         delta: its difference; by default it is read.
         densities: at which the encoder is asked.
+        products: bytes that a unit may take as a product; None if it may not be one.
 
     Raises:
         NonFiniteError: an entry is not finite.
@@ -171,7 +188,24 @@ def survey(
 
     sizes = _Rate(delta.size, choices, ask, densities).predict(choices)
     weight = rows.energy**_UNIT_POWER
-    return Candidate(unit.name, rows, spreads, choices, weight, sizes)
+    plain = Candidate(unit.name, rows, spreads, choices, weight, sizes, choices.harm)
+    if products is None:
+        return plain
+    share = products * delta.size / max(pairs.parameters, 1)
+    most = min(products, _LIKELY_BYTES + int(_LIKELY * share))
+    size_of = partial(pairs.product_bytes, unit.name)
+    return _with_products(plain, Products.of(delta, unit.shape, rows.energy, size_of, most))
+
+
+def _with_products(plain: Candidate, found: Products) -> Candidate:
+    """A unit that is entries or a product, whichever loses fewer squares for its bytes."""
+    count, taken = len(plain.sizes), [each.size for each in found.options]
+    lost = np.array([each.lost for each in found.options], np.float64)
+    return replace(
+        plain, weight=plain.rows.energy, sizes=np.append(plain.sizes, taken),
+        harm=np.append(plain.choices.lost, lost), products=found,
+        measured={0: 0} | {count + n: size for n, size in enumerate(taken)},
+    )  # fmt: skip
 
 
 def entries_of(delta: Difference, kept: Kept) -> Entries:

@@ -104,6 +104,8 @@ class Choices:
         sizes: float64 [c], what a step becomes.
         kept: float64 [c], entries that are kept, on average.
         harm: float64 [c], as a share of the harm of keeping nothing.
+        lost: float64 [c], sum of the squares of all errors, on average, as a share of the unit's;
+            of what is drawn, mostly above 1.
     """
 
     powers: NDArray[np.int64]
@@ -112,6 +114,7 @@ class Choices:
     sizes: NDArray[np.float64]
     kept: NDArray[np.float64]
     harm: NDArray[np.float64]
+    lost: NDArray[np.float64]
 
 
 def list_choices(spreads: Sequence[Magnitudes]) -> Choices:
@@ -121,7 +124,7 @@ def list_choices(spreads: Sequence[Magnitudes]) -> Choices:
         spreads: by power; steps ascend at each power and level.
     """
     none, zero = np.zeros(1, np.int64), np.zeros(1)
-    parts = [Choices(none, none, zero, zero, zero, np.ones(1))]
+    parts = [Choices(none, none, zero, zero, zero, np.ones(1), np.ones(1))]
     for spread in spreads:
         for levels in _LEVELS if spread.power == 0 else (1,):
             if len(spread.counts):
@@ -153,7 +156,8 @@ def weigh(spread: Magnitudes, levels: int, steps: NDArray[np.float64]) -> Choice
     limits = np.finfo(np.float32)
     sizes = np.clip(share * spread.energy / along, limits.smallest_subnormal, limits.max)
     same = np.ones(len(steps), np.int64)
-    return Choices(spread.power * same, levels * same, steps, sizes, kept, 1 - share)
+    lost = (1 - share) ** 2 + share**2 * (alike + drawn)
+    return Choices(spread.power * same, levels * same, steps, sizes, kept, 1 - share, lost)
 
 
 @kernel
