@@ -19,6 +19,7 @@ def test_add_keeps_to_a_size(shell):
     [
         ((), {"name": "budget", "budget": "1 %"}),
         (("--budget", "4 KiB"), {"name": "budget", "budget": "4 KiB"}),
+        (("--products",), {"name": "budget", "budget": "1 %", "products": True}),
         (("--drop", "0.5"), {"name": "tswitch", "drop": 0.5, "knob": "rms"}),
         (("--method", "exact"), {"name": "exact"}),
     ],
@@ -37,6 +38,7 @@ def test_options_say_which_method_is_meant(shell, options, compressor):
         (("--method", "exact", "--budget", "1 %"), "belongs to --method budget"),
         (("--method", "tswitch", "--budget", "1 %"), "belongs to --method budget"),
         (("--budget", "1 %", "--drop", "0.5"), "budget chooses both"),
+        (("--method", "exact", "--products"), "belongs to --method budget"),
     ],
 )
 def test_what_contradicts_itself_is_refused(shell, options, message):

@@ -47,6 +47,12 @@ def test_a_table_and_a_picture(scored, tmp_path):
         assert drawn in picture
 
 
+def test_each_size_is_tried_with_products_too(scored):
+    options = ("--method", "budget", "--budget", "4 KiB", "--products", "--json")
+    found = json.loads(scored("--evaluate", "scores:likeness", *options).out)
+    assert [point["compressor"].get("products") for point in found["points"]] == [None, True]
+
+
 def test_json(scored):
     ended = scored(
         "--evaluate", "scores:likeness", "--method", "tswitch", "--drop", "0.9", "--json"

@@ -24,6 +24,7 @@ from tools.bench.adapters import scores
 from tools.bench.realtasks import load
 from tvbank.checkpoint import borrow_checkpoint
 from tvbank.compress.budget.factors import Components, share_bytes
+from tvbank.compress.budget.products import leading_of
 
 #: Percent of the base.
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -31,19 +32,6 @@ SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 _RECORD = 100
 #: What documents and indices of a task of entries may take beside.
 _DOCUMENTS = 6000
-
-
-def largest(matrix: np.ndarray[Any, Any], rank: int) -> Components:
-    """The first singular values of a matrix, by three rounds of subspace iteration."""
-    wide = matrix.astype(np.float64)
-    sketch = np.random.default_rng(0).normal(size=(wide.shape[1], min(rank + 8, *wide.shape)))
-    for _ in range(3):
-        sketch = wide.T @ np.linalg.qr(wide @ sketch)[0]
-        sketch = np.linalg.qr(sketch)[0]
-    u, values, v = np.linalg.svd(wide @ sketch, full_matrices=False)
-    u, values, v = u[:, :rank], values[:rank], (v @ sketch.T)[:rank]
-    kept = values > 0
-    return Components(u[:, kept], values[kept], v[kept], 1.0)
 
 
 def unpacked(product: Components, packed: bytes | None) -> np.ndarray[Any, Any] | float:
@@ -68,7 +56,7 @@ def measure(base: Path, tuned: Path, rank: int) -> list[dict[str, Any]]:
         }
     size = sum(each.nbytes for each in weights.values())
     total = sum(float((each.astype(np.float64) ** 2).sum()) for each in deltas.values())
-    products = [largest(deltas[name], rank) for name in names]
+    products = [leading_of(deltas[name], rank) for name in names]
     whole = sum(float((each.values**2).sum()) for each in products)
     every = np.concatenate([each.reshape(-1) for each in deltas.values()]).astype(np.float64)
     squares = np.cumsum(np.sort(every**2)[::-1])
@@ -117,7 +105,7 @@ def scored(base: Path, tuned: Path, rank: int, folder: Path, name: str) -> None:
         weights = {unit: before.read(unit) for unit in before.tensors}
         names = [unit for unit, each in weights.items() if each.ndim == 2]
         changed = weights | {unit: after.read(unit) for unit in names}
-    products = [largest(changed[unit] - weights[unit], rank) for unit in names]
+    products = [leading_of(changed[unit] - weights[unit], rank) for unit in names]
     size = sum(each.nbytes for each in weights.values())
     model = family.architecture().eval()
 

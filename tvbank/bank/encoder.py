@@ -5,7 +5,7 @@ Units are encoded on all cores, while at most one large unit is in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -259,6 +259,16 @@ class BankPairs(Pairs):
             return sum(self.each(price, chunks))
         some = [chunks[(2 * n + 1) * len(chunks) // (2 * of_chunks)] for n in range(of_chunks)]
         return sum(self.each(price, some)) * len(chunks) // of_chunks
+
+    def spared_bytes(self, units: Collection[str]) -> int:
+        """See ``Pairs.spared_bytes``."""
+        layout = self._layout
+        used = {
+            chunk // layout.chunks_per_shard
+            for name in units
+            for chunk in layout.chunks(layout.by_name[name])
+        }
+        return (layout.shard_count - len(used)) * index_bytes(layout.chunks_per_shard)
 
     def product_bytes(self, unit: str, product: PackedProduct) -> int:
         """See ``Pairs.product_bytes``."""

@@ -283,6 +283,14 @@ BudgetOption = Annotated[
         "the base (default of budget: 1 %, more for small models).",
     ),
 ]
+ProductsOption = Annotated[
+    bool,
+    typer.Option(
+        "--products",
+        help="budget: units may be kept as products of two thin matrices, too, in whichever form "
+        "loses fewer squares for its bytes. Evaluate what it makes: `tvbank sweep --products`.",
+    ),
+]
 ResumeOption = Annotated[
     Path | None,
     typer.Option(

@@ -28,6 +28,7 @@ from tvbank.cli._arguments import (
     ModelOption,
     NamesOption,
     ObjectiveOption,
+    ProductsOption,
     ResumeOption,
     SeedOption,
     SetOption,
@@ -98,6 +99,7 @@ def add(
         ),
     ] = None,
     budget: BudgetOption = None,
+    products: ProductsOption = False,
     settings: SetOption = None,
     base: BaseOption = None,
     beside: GivenOption = None,
@@ -164,6 +166,7 @@ def add(
     }  # fmt: skip
     opened = tvbank.open(bank)
     plain = {"drop": drop, "knob": None if knob is None else knob.value, "budget": budget}
+    plain["products"] = products or None
     every = plain | learned | {"model": model, "data": data}
     given = {name: value for name, value in every.items() if value is not None}
     given |= key_values("--set", settings or [])

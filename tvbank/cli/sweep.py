@@ -71,6 +71,12 @@ def sweep(
             f"{', '.join(_SIZES)}).",
         ),
     ] = None,
+    products: Annotated[
+        bool,
+        typer.Option(
+            "--products", help="budget: try each size with products, too, as of `add --products`."
+        ),
+    ] = False,
     drop: Annotated[
         list[float] | None,
         typer.Option(
@@ -123,11 +129,12 @@ def sweep(
     methods = list(dict.fromkeys(method or ("budget", "tswitch")))
     for each in methods:
         COMPRESSORS.check(each)
-    flags = {"budget": budget, "drop": drop}
+    flags = {"budget": budget, "drop": drop, "products": [False, True] if products else None}
     others = set(methods) - set(COMPRESSORS.rows)
     for given, name, takers in (
         (budget, "--budget", _takers("budget")),
         (drop, "--drop", _takers("drop")),
+        (products, "--products", _takers("products")),
         (model, "--model", {"flexswitch"}),
         (data, "--data", {"flexswitch"}),
         (settings, "--set", others),

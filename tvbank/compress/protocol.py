@@ -7,7 +7,7 @@ units before they take one.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, final
 
@@ -106,6 +106,10 @@ class Pairs(ABC):
             of_chunks: how many chunks are encoded, evenly spread; of the others as many bytes an
                 entry are expected. By default all are.
         """
+
+    @abstractmethod
+    def spared_bytes(self, units: Collection[str]) -> int:
+        """Bytes of ``fixed_bytes`` that are not taken if only such units have entries: indices."""
 
     @abstractmethod
     def product_bytes(self, unit: str, product: PackedProduct) -> int:

@@ -17,8 +17,8 @@ COMPRESSORS: Final[Registry[Compressor]] = Registry(
     {
         "budget": Row(
             "tvbank.compress.budget.budget:Budget",
-            ("budget",),
-            grid={"budget": _SIZES},
+            ("budget", "products"),
+            grid={"budget": _SIZES, "products": (False,)},
             instead={
                 "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; budget chooses both"
             },

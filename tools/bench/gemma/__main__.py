@@ -25,7 +25,7 @@ from tools.bench.gemma._trial import Row, Trial
 from tools.bench.realtasks.language import LANGUAGE_TASKS, Run, build
 from tools.bench.realtasks.language.training import LORA_RATES, WHOLE_RATES
 
-METHODS = ("budget", "tswitch", "flexswitch", "lora", *_together.METHODS, "routed")
+METHODS = ("budget", "products", "tswitch", "flexswitch", "lora", *_together.METHODS, "routed")
 
 
 def rows_of(
@@ -45,6 +45,8 @@ def rows_of(
         for task in trial.names:
             if method == "budget":
                 yield from _alone.budget(trial, task)
+            elif method == "products":
+                yield from _alone.products(trial, task)
             elif method == "tswitch":
                 yield from _alone.tswitch(trial, task)
             elif method == "flexswitch":

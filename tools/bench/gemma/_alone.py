@@ -17,7 +17,6 @@ from tools.bench.realtasks.language.training import best
 #: Percent of the base's bytes.
 BUDGETS: Final = (1.0, 0.25, 0.1, 0.05)
 LEARNED: Final = (0.1, 0.05)
-PRODUCTS: Final = (1.0, 0.25, 0.1, 0.05)
 DROPS: Final = (0.9, 0.98)
 RANKS: Final = (1, 2, 4, 8, 16)
 #: Of an adapter's own tensors, in percent.
@@ -49,6 +48,15 @@ def budget(trial: Trial, task: str) -> Iterator[Row]:
     """``Budget``: no data."""
     for percent in BUDGETS:
         yield _compressed(trial, task, "budget", f"{percent:g} %", tvbank.Budget)
+
+
+def products(trial: Trial, task: str) -> Iterator[Row]:
+    """``Budget`` with products: no data."""
+    for percent in BUDGETS:
+        yield _compressed(
+            trial, task, "products", f"{percent:g} %",
+            lambda size: tvbank.Budget(size, products=True),
+        )  # fmt: skip
 
 
 def tswitch(trial: Trial, task: str) -> Iterator[Row]:

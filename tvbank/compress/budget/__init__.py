@@ -8,6 +8,7 @@
 ``choices.py``      what can be kept of a unit, and its harm
 ``candidates.py``   one unit with its choices, and what they cost in bytes
 ``allocate.py``     sharing bytes among units, down to the last byte
+``products.py``     what can be kept of a unit as a product, and its squared error
 ``factors.py``      sharing bytes among the components of an adapter's products
 ==================  ==================================================================
 """

@@ -14,7 +14,7 @@ from typing import Final, final
 import numpy as np
 
 from tvbank.compress.budget.candidates import Candidate, Kept, entries_of, of_each
-from tvbank.compress.budget.choices import draw_with
+from tvbank.compress.budget.choices import draw_with, weigh
 from tvbank.compress.lossy import Difference
 from tvbank.compress.protocol import PairedUnit, Pairs
 
@@ -117,6 +117,8 @@ def fill(
             kept[number], sizes[number] = above[number], above_bytes[number]
             continue
         part, size = _part(unit, above[number], allowed, pairs)
+        if unit.products is not None:
+            part, size = _better(unit, part, size, kept[number], allowed)
         if part is not None and size > sizes[number]:
             kept[number], sizes[number] = part, size
         if sum(sizes) >= allowance.least:
@@ -179,9 +181,6 @@ def _part(unit: Candidate, above: Kept, allowed: int, pairs: Pairs) -> tuple[Kep
     Returns:
         What to keep, if anything of it fits, and its bytes.
     """
-    if above.product is not None and unit.products is not None:
-        option = unit.products.fit(above.product, allowed)
-        return (None, 0) if option is None else (Kept(unit.rows, None, option.product), option.size)
     how = above.how
     if how is None:
         return None, 0
@@ -198,3 +197,34 @@ def _part(unit: Candidate, above: Kept, allowed: int, pairs: Pairs) -> tuple[Kep
         if best_bytes < size <= allowed:
             best, best_bytes = kept, size
     return best, best_bytes
+
+
+def _better(
+    unit: Candidate, part: Kept | None, size: int, below: Kept, allowed: int
+) -> tuple[Kept | None, int]:
+    """Entries in part, or the product that fits, if one of them loses less than what fits anyway.
+
+    Args:
+        unit: which may be a product.
+        part: of its entries, if any of them fit.
+        size: bytes of that.
+        below: what fits anyway.
+        allowed: bytes for the unit.
+    """
+    best: tuple[Kept | None, int] = (None, 0)
+    found = _lost(unit, below)
+    option = None if unit.products is None else unit.products.fit(allowed)
+    product = (None, 0) if option is None else (Kept(unit.rows, None, option), option.size)
+    for kept, taken in ((part, size), product):
+        if kept is not None and _lost(unit, kept) < found:
+            best, found = (kept, taken), _lost(unit, kept)
+    return best
+
+
+def _lost(unit: Candidate, kept: Kept) -> float:
+    """What is lost of the sum of squares, as a share."""
+    if kept.option is not None:
+        return kept.option.lost
+    if (how := kept.how) is None:
+        return 1.0
+    return float(weigh(unit.spreads[how.power], how.levels, np.array([how.step])).lost[0])

@@ -3,11 +3,13 @@
 Entries are rounded by chance, so that they are right on average (``drawing.py``). Of every unit,
 what is drawn, the step, the number of levels and their scale are chosen so that the harm to all of
 the task (``choices.py``) is least for the bytes that its frames take in the bank: a Lagrangian over
-predicted sizes, corrected by exact ones until the size is met.
+predicted sizes, corrected by exact ones until the size is met. With ``products``, matrices may be
+products of few bits instead (``products.py``), and all of it is weighed by squared error.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final, Literal, final
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from tvbank._progress import Counter
 from tvbank.checkpoint import TensorSpec
 from tvbank.compress.budget.allocate import ROUNDS, Allowance, allocate
-from tvbank.compress.budget.candidates import choices_of, densities_for, of_each, survey
+from tvbank.compress.budget.candidates import Kept, choices_of, densities_for, of_each, survey
 from tvbank.compress.budget.target import Target
 from tvbank.compress.budget.tolerance import Evaluate, Found, Searching, check_search
 from tvbank.compress.lossy import Planned, is_float
@@ -43,7 +45,7 @@ class Budget(Searching):
 
     The task lands within 3 % below the size, by the bytes that the bank stores: frames, indices,
     documents and what is kept whole. If all of every unit at 8 bits takes less than that, it
-    is stored so.
+    is stored so. With products it may be less, as components of a product come and go whole.
 
     Entries of zero stay zero, and no entry changes its sign. Which entries are kept is chance, but
     the same chance every time: the same task takes the same bytes.
@@ -65,18 +67,24 @@ class Budget(Searching):
         evaluate: for a tolerance: called with the path of a full checkpoint, a safetensors file;
             returns a finite number, of which more is better, or less with a tolerance in nats.
         found: what the search for a tolerance found.
+        products: whether units of two sides may be products of two thin matrices, too: each is then
+            kept in the form that loses fewer squares for its bytes, mostly as a product. Whether
+            the fine-tune does better so is seen by evaluating it, and not from its weights
+            (docs/measured/gemma.md). Such a task makes its bank one of format 1.1.
     """
 
     budget: str | None = None
-    products: bool = False
     tolerance: str | None = None
     evaluate: Evaluate | None = None
     found: Found | None = None
+    products: bool = False
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
     def __post_init__(self) -> None:
         Target.parse(self._size)
+        if not isinstance(self.products, bool):
+            raise UsageError(f"products is True or False, got {self.products!r}")
         check_search(self.budget, self.tolerance, self.evaluate)
 
     def bytes_beside(
@@ -143,10 +151,12 @@ class Budget(Searching):
         for candidate in of_each(pairs, pairs.units, look):
             candidates.append(candidate)
             work.advance()
-        allowance = Allowance.under(left)
-        kept = allocate(candidates, allowance, pairs, work.advance)
+        kept = allocate(candidates, Allowance.under(left), pairs, work.advance)
+        if spared := _spared(pairs, kept) if self.products else 0:
+            more = allocate(candidates, Allowance.under(left + spared), pairs)
+            kept = more if _spared(pairs, more) >= spared else kept
         work.end()
-        products = {name: each.product for name, each in kept.items() if each.product is not None}
+        products = {name: each.option.product for name, each in kept.items() if each.option}
         return Planned(self.describe(), choices_of(kept), kept_products=products)
 
     def prepare(
@@ -158,3 +168,8 @@ class Budget(Searching):
             UsageError: always.
         """
         raise UsageError("Budget chooses over all units: add a task with it, or call plan first")
+
+
+def _spared(pairs: Pairs, kept: Mapping[str, Kept]) -> int:
+    """Bytes of indices that are not taken, as many units are products or nothing."""
+    return pairs.spared_bytes([name for name, each in kept.items() if each.how is not None])

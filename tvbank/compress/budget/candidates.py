@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from tvbank.compress.budget.choices import Choices, Magnitudes, count_magnitudes, list_choices
 from tvbank.compress.budget.drawing import Draw, Rows, draw, row_width, survey_rows
-from tvbank.compress.budget.products import Products
+from tvbank.compress.budget.products import Option, Products
 from tvbank.compress.lossy import Choice, Difference
-from tvbank.compress.protocol import Entries, PackedProduct, PairedUnit, Pairs
+from tvbank.compress.protocol import Entries, PairedUnit, Pairs
 
 _Result = TypeVar("_Result")
 
@@ -57,12 +57,12 @@ class Kept:
     Attributes:
         rows: of the unit.
         how: its entries are drawn; None if no entries are kept.
-        product: that the unit is kept as instead.
+        option: the product that the unit is kept as instead.
     """
 
     rows: Rows
     how: Draw | None
-    product: PackedProduct | None = None
+    option: Option | None = None
 
 
 @final
@@ -97,7 +97,7 @@ class Candidate:
         """What a choice keeps."""
         if self.products is not None and choice >= len(self.choices.levels):
             option = self.products.options[choice - len(self.choices.levels)]
-            return Kept(self.rows, None, option.product)
+            return Kept(self.rows, None, option)
         power, levels = int(self.choices.powers[choice]), int(self.choices.levels[choice])
         step, size = float(self.choices.steps[choice]), float(self.choices.sizes[choice])
         return Kept(self.rows, Draw(power, step, levels, size) if levels else None)

@@ -30,7 +30,7 @@ _BLOCK: Final = 2**20
 _STEPS: Final = 2
 _MOST_STEPS: Final = 40
 #: Finer steps are not tried once a product keeps this share of what its components could.
-_NEARLY: Final = 0.99
+_NEARLY: Final = 0.999
 #: Halvings of the interval of steps of one unit.
 _CUTS: Final = 10
 
@@ -112,10 +112,14 @@ class Products:
         product = PackedProduct(packed, rank)
         return Option(product, step, self.size_of(product), 1 - 2 * along + whole)
 
-    def fit(self, above: PackedProduct, allowed: int) -> Option | None:
-        """The product of the most bytes that are allowed, below one that takes more."""
-        high = next(each.step for each in self.options if each.product is above)
-        best, low, far = None, math.log2(high), math.log2(float(self.components.values[0]) * 4)
+    def fit(self, allowed: int) -> Option | None:
+        """The product of the most bytes that are allowed, if there is one."""
+        fitting = sum(each.size <= allowed for each in self.options)
+        best = self.options[fitting - 1] if fitting else None
+        if fitting == len(self.options):
+            return best
+        low = math.log2(self.options[fitting].step)
+        far = math.log2(float(self.components.values[0]) * 4 if best is None else best.step)
         for _ in range(_CUTS):
             middle = (low + far) / 2
             found = self.at(2.0**middle)
