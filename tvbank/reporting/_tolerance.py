@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -44,7 +45,8 @@ def within_tolerance(
     Every value is of weights that were written to a bank and read back. The fine-tune is evaluated
     twice, then sizes a factor of four apart, from 1 % of the base on, until one is within the
     tolerance and the next is not; three more between them leave a factor of 1.2. So it takes
-    about eight evaluations.
+    about eight evaluations. Each further form of the compressor is tried at the smallest size of
+    the forms before it, and at smaller ones if it is within the tolerance there.
 
     Args:
         compressor: has ``tolerance``, ``evaluate`` and ``budget``.
@@ -59,9 +61,8 @@ def within_tolerance(
         CheckpointError: the evaluation failed, or returned no finite number.
     """
     tolerance, evaluate = Tolerance.parse(compressor.tolerance), compressor.evaluate
-    plain = replace(compressor, tolerance=None, evaluate=None)
     shown = listener(progress, "evaluations")
-    tried: dict[float, Point | None] = {}
+    tried: dict[tuple[int, float], Point | None] = {}
     with tempfile.TemporaryDirectory(prefix="tvbank-tolerance-") as folder:
         bank = create(Path(folder) / "bank", base=base, chunk_length=chunk_length)
 
@@ -77,16 +78,23 @@ def within_tolerance(
                 "more examples, or allow more"
             )
 
-        def within(share: float) -> bool:
-            if share not in tried:
+        forms = [replace(form, tolerance=None, evaluate=None) for form in compressor.forms]
+
+        def within(form: int, share: float) -> bool:
+            if (form, share) not in tried:
                 try:
-                    tried[share] = value(replace(plain, budget=_written(share)))
+                    tried[form, share] = value(replace(forms[form], budget=_written(share)))
                 except UsageError:  # less than the task can take
-                    tried[share] = None
-            point = tried[share]
+                    tried[form, share] = None
+            point = tried[form, share]
             return point is not None and tolerance.allows(point.score, scores[0])
 
-        best = _search(within)
+        best, chosen = _search(partial(within, 0), _FIRST, _MOST), forms[0]
+        for number, form in enumerate(forms[1:], 1):
+            most = _MOST if best is None else best
+            smaller = _search(partial(within, number), min(most, _FIRST), most)
+            if smaller is not None:
+                best, chosen = smaller, form
     points = sorted(filter(None, tried.values()), key=lambda point: point.stored_bytes)
     curve = tuple((point.stored_bytes, point.score) for point in points)
     if best is None:
@@ -96,14 +104,20 @@ def within_tolerance(
             f"fine-tune's {scores[0]:g} ({tried_sizes}): allow more, or store it with Exact()"
         )
     found = Found(compressor.tolerance, scores[0], curve)
-    settled: _Compressor = replace(plain, budget=_written(best), found=found)
+    settled: _Compressor = replace(chosen, budget=_written(best), found=found)
     return settled
 
 
-def _search(within: Callable[[float], bool]) -> float | None:
-    """The smallest share found that is within the tolerance, if one is."""
+def _search(within: Callable[[float], bool], first: float, most: float) -> float | None:
+    """The smallest share found that is within the tolerance, if one is.
+
+    Args:
+        within: whether a share is.
+        first: that is tried.
+        most: the largest that is.
+    """
     good = bad = None
-    share = _FIRST
+    share = first
     while good is None or bad is None:
         if within(share):
             good = share
@@ -112,9 +126,9 @@ def _search(within: Callable[[float], bool]) -> float | None:
                 return good
         else:
             bad = share
-            if share == _MOST:
+            if share == most:
                 return good
-            share = min(_MOST, share * _FACTOR)
+            share = min(most, share * _FACTOR)
     for _ in range(_HALVINGS):
         middle = math.sqrt(good * bad)
         good, bad = (middle, bad) if within(middle) else (good, middle)

@@ -71,6 +71,27 @@ def test_a_loss_is_better_if_it_is_less():
     assert losses.compressor["budget"] == scores.compressor["budget"]
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_entries_or_products_are_taken_whichever_do_with_fewer_bytes(sparse):
+    change = {
+        name: each * (each > 2.3) if sparse else each[:, :2] @ each[:2]
+        for name, each in weights(3).items()
+    }
+    tuned = {name: BASE[name] + each for name, each in change.items()}
+
+    def score(path):
+        state = load_file(path)
+        made = torch.cat([(state[name] - BASE[name]).flatten() for name in BASE])
+        return float(torch.cosine_similarity(made, torch.cat([*change.values()]).flatten(), 0))
+
+    bank = tvbank.create(MemoryStorage(), base=BASE, chunk_length=2**14)
+    budget = tvbank.Budget(tolerance="5 points", evaluate=score, products=True)
+    task = bank.add("t", tuned, budget, base=BASE)
+    assert len(task.products) == (0 if sparse else 3)
+    if not sparse:
+        assert task.compressor["products"]
+
+
 def test_flexswitch_takes_one_too():
     model = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.Tanh(), torch.nn.Linear(64, 3))
     bank = tvbank.create(MemoryStorage(), base=model, chunk_length=2**10)

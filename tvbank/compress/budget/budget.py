@@ -10,7 +10,7 @@ products of few bits instead (``products.py``), and all of it is weighed by squa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Final, Literal, final
 
@@ -70,7 +70,8 @@ class Budget(Searching):
         products: whether units of two sides may be products of two thin matrices, too: each is then
             kept in the form that loses fewer squares for its bytes, mostly as a product. Whether
             the fine-tune does better so is seen by evaluating it, and not from its weights
-            (docs/measured/gemma.md). Such a task makes its bank one of format 1.1.
+            (docs/measured/gemma.md): with a tolerance, entries alone are tried, too. Such a task
+            makes its bank one of format 1.1.
     """
 
     budget: str | None = None
@@ -116,6 +117,11 @@ class Budget(Searching):
                 f"can take is {fixed_bytes:,} bytes: indices, documents, and {kept}"
             )
         return goal - fixed_bytes
+
+    @property
+    def forms(self) -> tuple[Budget, ...]:
+        """See ``Searching.forms``: without products and with them."""
+        return (replace(self, products=False), self) if self.products else (self,)
 
     @property
     def _size(self) -> str:

@@ -115,6 +115,11 @@ class Searching(Compressor):
     found: Found | None
 
     @property
+    def forms(self) -> tuple[Self, ...]:
+        """Compressors among which a search takes the one that does with the fewest bytes."""
+        return (self,)
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """See ``Compressor.remarks``."""
         return () if self.found is None else (str(self.found),)
