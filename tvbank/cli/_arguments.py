@@ -288,7 +288,8 @@ ProductsOption = Annotated[
     typer.Option(
         "--products",
         help="budget: units may be kept as products of two thin matrices, too, in whichever form "
-        "loses fewer squares for its bytes. Evaluate what it makes: `tvbank sweep --products`.",
+        "loses fewer squares for its bytes (evaluate it: `tvbank sweep --products`); flexswitch: "
+        "that is stored where it is nearer to the fine-tune than what was learned.",
     ),
 ]
 ResumeOption = Annotated[

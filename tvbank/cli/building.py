@@ -175,7 +175,9 @@ def add(
         method = method or COMPRESSORS.implied(given)
         if method == "flexswitch":
             COMPRESSORS.refuse_others(method, given)
-            compressor = flexswitch(model, data, learned | {"budget": budget})
+            compressor = flexswitch(
+                model, data, learned | {"budget": budget, "products": products or None}
+            )
         else:
             compressor = COMPRESSORS.make(method, given, text=True)
     with Bar(f"adding {task}") as progress:

@@ -38,7 +38,7 @@ COMPRESSORS: Final[Registry[Compressor]] = Registry(
         "flexswitch": Row(
             "tvbank.flexswitch:FlexSwitch",
             ("model", "data", "loss", "lam", "steps", "batch", "seed", "objective", "budget",
-             "checkpoint"),
+             "checkpoint", "products"),
             grid={"budget": _SIZES},
             instead={
                 "tswitch": "{p}drop and {p}knob belong to {p}method tswitch; flexswitch learns "

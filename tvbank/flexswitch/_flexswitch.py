@@ -111,6 +111,8 @@ class FlexSwitch(Searching):
         found: what the search for a tolerance found.
         checkpoint: the resume file: a killed run that is started again with the same arguments
             goes on from it, to the same result.
+        products: under a budget: whether what ``Budget(products=True)`` keeps is stored instead of
+            what was learned, if the outputs of the examples are nearer to the fine-tune's with it.
     """
 
     model: nn.Module
@@ -132,6 +134,7 @@ class FlexSwitch(Searching):
     evaluate: Evaluate | None = None
     found: Found | None = None
     ablation: Literal["lgs", "bas"] | None = None
+    products: bool = False
 
     element: ClassVar[Literal["float32", "int32"]] = "float32"
 
@@ -194,6 +197,8 @@ class FlexSwitch(Searching):
             described["mask"] = mask
         if self.outputs is not None:
             described["outputs"] = self._weighted_outputs()
+        if self.products:
+            described["products"] = True
         return described if self.budget is None else described | {"budget": self.budget}
 
     def _mask(self) -> str | None:
@@ -235,6 +240,8 @@ class FlexSwitch(Searching):
             NonFiniteError: NaN or infinity in a unit.
             UsageError: inputs or logits that the loss cannot use; a resume file of another run.
         """
+        if self.products and self.budget is None:
+            raise UsageError("products=True is for a budget: give one, such as budget='0.35 %'")
         if self.tolerance is not None:
             raise UsageError("a tolerance is looked for by bank.add: plan knows only sizes")
         with torch.inference_mode(False), torch.enable_grad():
@@ -283,7 +290,8 @@ class FlexSwitch(Searching):
         goal = None
         if self.budget is not None:
             goal = Target.parse(self.budget).in_bytes(pairs.parameters, pairs.base_bytes)
-        return BytesUnits(pairs, weights, goal, lam, self.steps, self.seed, described)
+        products = self.budget if self.products else None
+        return BytesUnits(pairs, weights, goal, lam, self.steps, self.seed, described, products)
 
     def _fingerprint(self, pairs: Pairs) -> str:
         """A digest of the settings, the examples and the weights: a resume file belongs to it."""

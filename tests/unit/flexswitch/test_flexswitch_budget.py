@@ -60,6 +60,28 @@ def test_a_run_to_a_budget_goes_on_where_it_was_killed(base, tmp_path):
     assert resumed.revision == add(base, "5 KiB", steps=40).revision
 
 
+@pytest.mark.parametrize("low_rank", [True, False])
+def test_products_are_stored_where_outputs_are_nearer_with_them(base, low_rank):
+    torch.manual_seed(1)
+    tuned = {name: weight.clone() for name, weight in base.state_dict().items()}
+    if low_rank:
+        tuned["2.weight"] += 0.3 * torch.randn(60, 1) @ torch.randn(1, 400)
+    else:
+        tuned["2.weight"][:, ::40] += 0.5 * torch.randn(60, 10)
+    bank = tvbank.create(MemoryStorage(), base=base.state_dict())
+    options = {"steps": 10, "batch": 16, "budget": "2700 bytes", "products": True}
+    task = bank.add("t", tuned, tvbank.FlexSwitch(base, small.inputs(), **options))
+    assert list(task.products) == (["2.weight"] if low_rank else [])
+    assert task.compressor["name"] == "flexswitch"
+    assert task.compressor["products"] is True
+    assert task.stored_bytes <= 2700
+
+
+def test_products_are_for_a_budget(base):
+    with pytest.raises(UsageError, match="products=True is for a budget"):
+        add(base, None, products=True)
+
+
 def test_a_budget_that_cannot_be_reached_says_how_small_it_may_be(base):
     with pytest.raises(UsageError, match=r"cannot be reached: .* take (\d+) bytes") as refused:
         add(base, "100 bytes")

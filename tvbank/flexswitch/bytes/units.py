@@ -33,6 +33,7 @@ from tvbank.flexswitch._relaxation import Distance, Estimate, Relaxation, State,
 from tvbank.flexswitch._weights import Fill, Weights, flattened
 from tvbank.flexswitch.bytes.frontier import Frontier, bracket
 from tvbank.flexswitch.bytes.gradients import correlate
+from tvbank.flexswitch.bytes.products import filling_of, plan_products
 
 #: Scalars of a unit: the logarithms of its bytes, and of the factor of its scale.
 BYTES, SCALE = 0, 1
@@ -94,6 +95,7 @@ class BytesUnits(Relaxation):
         steps: int,
         seed: int,
         described: Mapping[str, Any],
+        products: str | None = None,
     ) -> None:
         """Survey every unit, and share the bytes out as ``Budget`` does.
 
@@ -105,6 +107,8 @@ class BytesUnits(Relaxation):
             steps: of the run.
             seed: of the draws.
             described: name and settings of the compressor.
+            products: the budget in words, if what ``Budget`` makes with products is to be stored
+                where it is nearer to the fine-tune than what was learned.
 
         Raises:
             NonFiniteError: names the unit.
@@ -114,6 +118,7 @@ class BytesUnits(Relaxation):
             raise _unreachable(goal, pairs)
         self._pairs, self._weights, self._goal, self._lam = pairs, weights, goal, lam
         self._steps, self._seed, self._described = steps, seed, described
+        self._products = products
         most = int(_START * pairs.base_bytes) + _START_BYTES * len(weights.names)
         if goal is not None:
             most = goal - pairs.fixed_bytes
@@ -202,7 +207,12 @@ class BytesUnits(Relaxation):
 
     def finish(self, distance: Distance) -> Planned:
         """The nearest of several draws; under a budget as large as the exact encoder allows."""
-        self._best = min(range(_LAST_DRAWS), key=lambda turn: distance(self._draw(turn)))
+        distances = [distance(self._draw(turn)) for turn in range(_LAST_DRAWS)]
+        self._best = int(np.argmin(distances))
+        if self._products is not None:
+            planned = plan_products(self._pairs, self._products)
+            if distance(filling_of(planned, self._pairs, self._weights)) < min(distances):
+                return replace(planned, described=self._described)
         kept = self._learned() if self._goal is None else self._fitted(self._goal)
         return Planned(self._described, choices_of(self._kept | kept))
 
