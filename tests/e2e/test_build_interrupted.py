@@ -68,7 +68,7 @@ class Hanging:
         if self.over or self._path not in path:
             return None
         self._seen += 1
-        if self._seen < 14 or (self._once and self.hung.is_set()):  # those that only look at it
+        if self._seen < 16 or (self._once and self.hung.is_set()):  # those that only look at it
             return None
         self.hung.set()
         return "hang"

@@ -17,7 +17,7 @@
 
 from tvbank.adapters._low_rank import Bound, LowRank, bind
 from tvbank.adapters._merged import MergedAdapter
-from tvbank.adapters._open import Adapter, open_adapter
+from tvbank.adapters._open import Adapter, is_alone, open_adapter
 from tvbank.adapters._peft import PeftFolder, is_embedding, is_turned, plain_config, write_peft
 from tvbank.adapters._svd import Approximation, approximate
 
@@ -30,6 +30,7 @@ __all__ = [
     "PeftFolder",
     "approximate",
     "bind",
+    "is_alone",
     "is_embedding",
     "is_turned",
     "open_adapter",

@@ -200,8 +200,7 @@ def open_adapter(source: object) -> Adapter | None:
         source: the path of a folder with an ``adapter_config.json``, or of the file
             ``adapter_model.safetensors`` or ``adapter_model.bin`` beside one; or of a safetensors
             file of LoRA's factors as diffusers or kohya's scripts write it, or its folder; or of
-            LoRA in GGUF; or the URL of any of
-            these, the weights as safetensors.
+            LoRA in GGUF; or the URL of any of these, the weights as safetensors.
 
     Raises:
         CheckpointError: an adapter that is damaged, or of a kind that is no change of weights.
@@ -228,6 +227,15 @@ def open_adapter(source: object) -> Adapter | None:
         path = found[0]
     config = read_config(folder / CONFIG)
     return Adapter(os.fspath(source), config, open_checkpoint(path))
+
+
+def is_alone(source: str) -> bool:
+    """Whether a source is the URL of one safetensors file that nothing beside it explains."""
+    place = place_of(source)
+    if not isinstance(place, str):
+        return False
+    name = split_url(place.rstrip("/"))[1]
+    return name != _WEIGHTS[0] and name.lower().endswith(".safetensors")
 
 
 def _open_url(url: str) -> Adapter | None:

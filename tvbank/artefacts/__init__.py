@@ -5,7 +5,7 @@
 ``open_fine_tune``      checkpoint or artefact -> a ``Checkpoint``, beside its base
 ``borrow_fine_tune``    the same for a ``with`` block
 ``identify_fine_tune``  a digest that changes when its files are written anew
-``refuse_as_base``      say that an artefact is no base
+``borrow_base``         a base's weights -> a ``Checkpoint``; an artefact is refused
 ``find_remote``         URL -> the files of the artefact there; ``fetched`` copies them
 ``Artefact``            the interface; ``Stored``: one tensor of it as it lies there
 ======================= ========================================================================
@@ -30,11 +30,11 @@ from tvbank.artefacts._artefact import Stored as Stored
 from tvbank.artefacts._contents import Contents as Contents
 from tvbank.artefacts._given import BASE as BASE
 from tvbank.artefacts._given import PLACES as PLACES
+from tvbank.artefacts._open import borrow_base as borrow_base
 from tvbank.artefacts._open import borrow_fine_tune as borrow_fine_tune
 from tvbank.artefacts._open import find_artefact as find_artefact
 from tvbank.artefacts._open import identify_fine_tune as identify_fine_tune
 from tvbank.artefacts._open import open_fine_tune as open_fine_tune
-from tvbank.artefacts._open import refuse_as_base as refuse_as_base
 from tvbank.artefacts._remote import fetched as fetched
 from tvbank.artefacts._remote import find_remote as find_remote
 
@@ -44,11 +44,11 @@ __all__ = [
     "Artefact",
     "Contents",
     "Stored",
+    "borrow_base",
     "borrow_fine_tune",
     "fetched",
     "find_artefact",
     "find_remote",
     "identify_fine_tune",
     "open_fine_tune",
-    "refuse_as_base",
 ]

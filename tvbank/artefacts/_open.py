@@ -13,7 +13,13 @@ from tvbank.artefacts._artefact import Artefact
 from tvbank.artefacts._contents import Contents
 from tvbank.artefacts._fine_tune import Tuned
 from tvbank.artefacts._given import BASE, PLACES, Given
-from tvbank.artefacts._remote import FetchedCheckpoint, RemoteFiles, fetched, find_remote
+from tvbank.artefacts._remote import (
+    FetchedCheckpoint,
+    RemoteFiles,
+    fetched,
+    find_remote,
+    open_remote,
+)
 from tvbank.artefacts.bitdelta import BitDelta
 from tvbank.artefacts.gguf import open_gguf, over_gguf
 from tvbank.artefacts.masks import Emr
@@ -22,6 +28,7 @@ from tvbank.artefacts.research import ResearchDict
 from tvbank.checkpoint import (
     Checkpoint,
     CheckpointSource,
+    borrow_checkpoint,
     file_facts,
     identify_checkpoint,
     open_checkpoint,
@@ -63,7 +70,9 @@ def open_fine_tune(
         UsageError: something must be given that is not, or is given in vain.
     """
     given = given or {}
-    if (remote := _remote_of(source)) is not None:
+    url = _url_of(source)
+    remote = None if url is None else open_remote(url)
+    if isinstance(remote, RemoteFiles):
         with fetched(remote) as (copied, folder):
             return FetchedCheckpoint(remote.url, open_fine_tune(copied, base, given), folder)
     contents = None
@@ -75,12 +84,14 @@ def open_fine_tune(
         found = None if contents is None else _recognised(contents)
     if found is None:
         if given:
+            if remote is not None:
+                remote.close()
             raise UsageError(
                 f"{_named(source)} is a checkpoint and no artefact: nothing need be given beside "
                 f"it (got {', '.join(given)})"
             )
         if contents is None:
-            return over_gguf(open_checkpoint(source), base)
+            return over_gguf(open_checkpoint(source) if remote is None else remote, base)
         if contents.kind == "gguf":
             return open_gguf(contents.path, base)
         return over_gguf(_as_checkpoint(contents, source), base)
@@ -90,17 +101,30 @@ def open_fine_tune(
         return Tuned(found.source, before, found.changes(before, values), opened.pop_all())
 
 
-def refuse_as_base(source: CheckpointSource) -> None:
-    """Refuse an artefact where a base's weights are to be given: it changes some, and has none.
+@contextmanager
+def borrow_base(source: CheckpointSource) -> Iterator[Checkpoint]:
+    """Open a base's weights for the length of a ``with`` block; a ``Checkpoint`` given stays open.
 
     Raises:
-        CheckpointError: it is an artefact.
+        CheckpointError: it cannot be read, or is an artefact, which changes weights and has none.
     """
-    if (remote := _remote_of(source)) is not None and remote.is_change:
+    url = _url_of(source)
+    remote = None if url is None else open_remote(url)
+    if isinstance(remote, RemoteFiles) and remote.is_change:
         raise CheckpointError(
             f"{remote.url} is an artefact, which changes a base and is none: give the base's "
             "weights, and add this to its bank"
         )
+    if isinstance(remote, Checkpoint):
+        with remote:
+            yield remote
+        return
+    _refuse_as_base(source)
+    with borrow_checkpoint(source) as checkpoint:
+        yield checkpoint
+
+
+def _refuse_as_base(source: CheckpointSource) -> None:
     found = None if isinstance(source, Checkpoint) else find_artefact(source)
     if found is not None and not isinstance(found, ResearchDict):
         if found.refusal:  # a quantised model, for one: not even a change
@@ -128,14 +152,20 @@ def identify_fine_tune(source: str, given: Mapping[str, Any] | None = None) -> s
     """A digest that changes whenever its files, or those given beside it, are written anew.
 
     Args:
-        source: path or URL.
+        source: path or URL. Of the URL of a safetensors file, that file counts, whatever it is:
+            nothing of it is read.
         given: see ``open_fine_tune``.
 
     Raises:
         CheckpointError, StorageError: as ``identify_checkpoint``.
     """
     facts: list[object]
-    if (remote := _remote_of(source)) is not None:
+    url = _url_of(source)
+    if url is not None and url.lower().endswith(".safetensors"):
+        if not given:
+            return identify_checkpoint(source)
+        facts = [identify_checkpoint(source)]
+    elif url is not None and (remote := find_remote(url)) is not None:
         facts = [remote.identity()]
     elif (found := find_artefact(source)) is not None:
         facts = [file_facts(found.files)]
@@ -186,8 +216,9 @@ def _before(given: Given, base: Checkpoint, opened: ExitStack) -> Checkpoint:
 
 
 def _takes_before(place: CheckpointSource) -> bool:
-    if (remote := _remote_of(place)) is not None:
-        return remote.takes_before
+    if (url := _url_of(place)) is not None:
+        remote = find_remote(url)
+        return remote is not None and remote.takes_before
     found = find_artefact(place)
     return found is not None and "before" in found.takes
 
@@ -198,12 +229,12 @@ def _several(value: Any) -> Sequence[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _remote_of(source: CheckpointSource) -> RemoteFiles | None:
-    """The artefact under a URL, if that is what a source names."""
+def _url_of(source: CheckpointSource) -> str | None:
+    """The URL that a source is, if it is one."""
     if not isinstance(source, str | os.PathLike):
         return None
     place = place_of(source)
-    return find_remote(place) if isinstance(place, str) else None
+    return place if isinstance(place, str) else None
 
 
 def _path_of(source: CheckpointSource) -> Path | None:

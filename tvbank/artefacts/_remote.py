@@ -122,6 +122,24 @@ def find_remote(url: str) -> RemoteFiles | None:
         UsageError: the URL holds credentials.
         StorageError: the store refused.
     """
+    found = open_remote(url)
+    if isinstance(found, Checkpoint):
+        found.close()
+        return None
+    return found
+
+
+def open_remote(url: str) -> RemoteFiles | Checkpoint | None:
+    """The files of the artefact under a URL; or the checkpoint there, if its header was read.
+
+    Returns:
+        A checkpoint is the caller's to close. None says that neither was found: opening the URL as
+        a checkpoint reads what is there, or says what is wrong.
+
+    Raises:
+        UsageError: the URL holds credentials.
+        StorageError: the store refused.
+    """
     place = refuse_credentials(url).rstrip("/")
     folder, name = split_url(place)
     if folder.endswith((":/", ":")) or "://" not in folder:
@@ -134,22 +152,24 @@ def find_remote(url: str) -> RemoteFiles | None:
     return _of_folder(place, open_storage(place))
 
 
-def _of_file(url: str, storage: Storage, name: str) -> RemoteFiles | None:
+def _of_file(url: str, storage: Storage, name: str) -> RemoteFiles | Checkpoint | None:
     if name == INDEX:
         return _of_index(url, storage, name)
     if not name.lower().endswith(_SAFETENSORS):
         return None
     try:
-        with open_checkpoint(url) as checkpoint:
-            tensors = list(checkpoint.tensors)
+        checkpoint = open_checkpoint(url)
     except CheckpointError:
         return None  # opening it as a checkpoint says so again
+    tensors = checkpoint.tensors
     if tensors and all(tensor.endswith((INDICES, VALUES)) for tensor in tensors):
+        checkpoint.close()
         return RemoteFiles(url, storage, (name,), name, takes_before=True)
     if any(tensor.endswith(".qweight") for tensor in tensors):
+        checkpoint.close()
         beside = [other for other in _BESIDE if _is_there(storage, other)]
         return RemoteFiles(url, storage, (name, *beside), name)
-    return None
+    return checkpoint
 
 
 def _of_index(url: str, storage: Storage, path: str) -> RemoteFiles | None:

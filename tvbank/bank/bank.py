@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from tvbank._lazy import from_above
 from tvbank._progress import Counter, Listener, listener
 from tvbank._shown import html_table, human_bytes
-from tvbank.artefacts import refuse_as_base
+from tvbank.artefacts import borrow_base
 from tvbank.bank.ahead import all_cores, hashed_ahead
 from tvbank.bank.checking import Fault
 from tvbank.bank.contents import Contents
@@ -457,8 +457,7 @@ def create(
     chunk_length = int(chunk_length)  # numpy's integers are no JSON
     storage = open_storage(path)
     refuse_occupied(storage)
-    refuse_as_base(base)
-    with borrow_checkpoint(base) as checkpoint, all_cores() as pool:
+    with borrow_base(base) as checkpoint, all_cores() as pool:
         total = sum(spec.nbytes for spec in checkpoint.tensors.values())
         advance = Counter(listener(progress), total).advance
         layout = build_layout(checkpoint, chunk_length, advance, partial(hashed_ahead, pool))

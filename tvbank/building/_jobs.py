@@ -18,7 +18,7 @@ import msgspec
 from tvbank._progress import Counter, listener
 from tvbank._version import __version__
 from tvbank.adapters import Bound
-from tvbank.artefacts import refuse_as_base
+from tvbank.artefacts import borrow_base
 from tvbank.bank.adapting import prepare_products
 from tvbank.bank.documents import CatalogEntry, ExtraRecord
 from tvbank.bank.encoder import Encoder
@@ -26,7 +26,6 @@ from tvbank.bank.writer import Spool, encode_whole, prepare
 from tvbank.building._sources import Base, Tuned
 from tvbank.checkpoint import (
     identify_checkpoint,
-    open_checkpoint,
 )
 from tvbank.coding import read_header
 from tvbank.compress import Compressor
@@ -103,8 +102,7 @@ class MeasureBase(Job):
 
     def run(self, threads: int) -> bytes:
         """See ``Job.run``: ``Measured``."""
-        refuse_as_base(self.location)
-        with open_checkpoint(self.location) as checkpoint:
+        with borrow_base(self.location) as checkpoint:
             return pack(Measured(layout=build_layout(checkpoint, self.chunk_length).document))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from tvbank.adapters import Adapter, Bound, MergedAdapter, bind, open_adapter
+from tvbank.adapters import Adapter, Bound, MergedAdapter, bind, is_alone, open_adapter
 from tvbank.artefacts import identify_fine_tune, open_fine_tune
 from tvbank.bank.chains import ParentRecord
 from tvbank.bank.documents import JSON, CatalogEntry, decode_layout
@@ -164,7 +164,7 @@ class Tuned:
         Raises:
             CheckpointError, StorageError: it cannot be read.
         """
-        adapter = open_adapter(self.checkpoint)
+        adapter = None if is_alone(self.checkpoint) else open_adapter(self.checkpoint)
         if adapter is None:
             return identify_fine_tune(self.checkpoint, dict(self.given))
         with adapter:

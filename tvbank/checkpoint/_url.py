@@ -7,7 +7,7 @@ its header; a tensor is one range, and tensors that are expected together take f
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -32,6 +32,13 @@ __all__ = ["identify_url", "open_url", "url_files"]
 
 #: Bytes of a file's beginning that the first request takes: most headers are shorter.
 _HEAD = 2**16
+
+#: Where the tensors of an object lie: by name, what each is and its first byte.
+_Placed = Mapping[str, tuple[TensorSpec, int]]
+#: Headers of the objects opened last, by URL, size and tag: that a checkpoint is no adapter and no
+#: artefact is seen in the same header that is read from then on.
+_HEADERS: dict[tuple[str, int, str], _Placed] = {}
+_MOST_HEADERS = 8
 
 #: Names that are tried under a folder's URL, in this order: a listing would cost more.
 _USUAL = ("model.safetensors", f"model{SAFETENSORS_INDEX}")
@@ -143,8 +150,7 @@ class RemoteCheckpoint(Checkpoint):
         """
         self._storage, self._name = storage, name
         source = f"{storage.location}/{name}"
-        size, _tag = _identify(storage, name)
-        self._placed = _read_placed(storage, name, size, source)
+        self._placed = _find_placed(storage, name, source)
         self._held: dict[str, bytes] = {}
         super().__init__(source, {name: spec for name, (spec, _) in self._placed.items()}, {})
 
@@ -194,9 +200,17 @@ def _missing(source: str) -> CheckpointError:
     return CheckpointError(f"{source!r}: there is no such object; check the URL")
 
 
-def _read_placed(
-    storage: Storage, name: str, size: int, source: str
-) -> dict[str, tuple[TensorSpec, int]]:
+def _find_placed(storage: Storage, name: str, source: str) -> _Placed:
+    """Where each tensor lies; an object that is what it was is not read again."""
+    identity = (source, *_identify(storage, name))
+    placed = _HEADERS.pop(identity, None) or _read_placed(storage, name, identity[1], source)
+    _HEADERS[identity] = placed  # the last one now
+    for oldest in list(_HEADERS)[:-_MOST_HEADERS]:
+        _HEADERS.pop(oldest, None)
+    return placed
+
+
+def _read_placed(storage: Storage, name: str, size: int, source: str) -> _Placed:
     """Where each tensor lies.
 
     The header is checked as that of a file is: in a file of the same length, otherwise a hole.
