@@ -6,6 +6,7 @@ import torch
 from safetensors.numpy import load_file
 
 import tvbank
+from spec.reference.bank import open_bank
 from tvbank import Budget
 from tvbank.compress import lossy
 from tvbank.compress.budget import products as products_of
@@ -48,10 +49,10 @@ def weights():
 
 
 @pytest.fixture(scope="module")
-def bank():
+def bank(tmp_path_factory):
     """One task as entries, one with products."""
     base, tuned = weights()
-    made = tvbank.create(MemoryStorage(), base=base)
+    made = tvbank.create(tmp_path_factory.mktemp("products") / "bank", base=base)
     made.add("entries", tuned, Budget(SIZE))
     made.add("products", tuned, Budget(SIZE, products=True))
     return made
@@ -124,6 +125,14 @@ def test_all_that_reads_takes_it(bank, tmp_path):
     assert [each.unit for each in facts["products"].products] == list(task.products)
 
 
+def test_the_reference_reader_gets_the_same_weights(bank):
+    base, state = weights()[0], bank.state_dict("products", base=weights()[0])
+    reference = open_bank(bank.location)
+    for name in ("first", "kernel", "table"):
+        found = reference.weights("products", name, base[name].tobytes())
+        assert found == np.asarray(state[name]).tobytes(), name
+
+
 def test_a_live_model_becomes_it_and_comes_back():
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(24, 32), torch.nn.Linear(32, 8))
@@ -166,6 +175,17 @@ def test_largest_singular_values_are_found(monkeypatch):
     expected = np.linalg.svd(matrix.astype(float), compute_uv=False)[:4]
     assert np.allclose(found.values, expected, rtol=1e-4)
     assert np.allclose(found.u.T @ matrix @ found.v.T, np.diag(found.values), atol=1e-3)
+
+
+def test_where_no_product_pays_it_is_what_entries_alone_are():
+    rng = np.random.default_rng(5)
+    base = {"w": np.zeros((64, 48), np.float32)}
+    tuned = {"w": np.asarray(rng.standard_normal((64, 48)), np.float32)}
+    bank = tvbank.create(MemoryStorage(), base=base)
+    alone = bank.add("entries", tuned, Budget("3 KiB"))
+    task = bank.add("products", tuned, Budget("3 KiB", products=True))
+    assert not task.products
+    assert abs(task.stored_bytes - alone.stored_bytes) < 40
 
 
 def test_without_changes_nothing_is_kept():

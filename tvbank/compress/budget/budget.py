@@ -23,7 +23,7 @@ from tvbank.compress.budget.candidates import Kept, choices_of, densities_for, o
 from tvbank.compress.budget.target import Target
 from tvbank.compress.budget.tolerance import Evaluate, Found, Searching, check_search
 from tvbank.compress.lossy import Planned, is_float
-from tvbank.compress.protocol import Compressor, Each, Entries, Pairs
+from tvbank.compress.protocol import Each, Entries, Pairs
 from tvbank.errors import UsageError
 
 #: The size by default: what real fine-tunes need to lose nothing that a test set sees
@@ -136,7 +136,7 @@ class Budget(Searching):
         """See ``Compressor.accepts``."""
         return is_float(tuned.dtype)
 
-    def plan(self, pairs: Pairs) -> Compressor:
+    def plan(self, pairs: Pairs) -> Planned:
         """Choose what to keep of every unit; see ``Compressor.plan``.
 
         Raises:
@@ -163,6 +163,8 @@ class Budget(Searching):
             kept = more if _spared(pairs, more) >= spared else kept
         work.end()
         products = {name: each.option.product for name, each in kept.items() if each.option}
+        if self.products and not products:  # then their documents take nothing
+            return replace(replace(self, products=False).plan(pairs), described=self.describe())
         return Planned(self.describe(), choices_of(kept), kept_products=products)
 
     def prepare(

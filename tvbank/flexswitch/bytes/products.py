@@ -22,9 +22,7 @@ from tvbank.flexswitch._weights import Fill, Weights
 
 def plan_products(pairs: Pairs, budget: str) -> Planned:
     """What to keep of every unit, some as products."""
-    planned = Budget(budget, products=True).plan(pairs)
-    assert isinstance(planned, Planned)
-    return planned
+    return Budget(budget, products=True).plan(pairs)
 
 
 def filling_of(planned: Planned, pairs: Pairs, weights: Weights) -> Fill:
