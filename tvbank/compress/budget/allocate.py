@@ -160,6 +160,8 @@ def _measure(
 
     def price(view: Pairs, unit: PairedUnit, delta: Difference) -> int:
         kept = by_name[unit.name].keep(unknown[unit.name])
+        if kept.option is not None:
+            return kept.option.size
         return view.frame_bytes(unit.name, entries_of(delta, kept))
 
     paired = [unit for unit in pairs.units if unit.name in unknown]

@@ -199,12 +199,11 @@ def survey(
 
 def _with_products(plain: Candidate, found: Products) -> Candidate:
     """A unit that is entries or a product, whichever loses fewer squares for its bytes."""
-    count, taken = len(plain.sizes), [each.size for each in found.options]
+    likely = [each.likely for each in found.options]
     lost = np.array([each.lost for each in found.options], np.float64)
     return replace(
-        plain, weight=plain.rows.energy, sizes=np.append(plain.sizes, taken),
+        plain, weight=plain.rows.energy, sizes=np.append(plain.sizes, likely),
         harm=np.append(plain.choices.lost, lost), products=found,
-        measured={0: 0} | {count + n: size for n, size in enumerate(taken)},
     )  # fmt: skip
 
 

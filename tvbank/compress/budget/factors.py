@@ -34,6 +34,25 @@ _ROUNDS: Final = 14
 
 @final
 @dataclass(frozen=True, eq=False)
+class Rounded:
+    """Both factors in levels.
+
+    Attributes:
+        levels: int32 [components, rows + columns], those of B's columns, then of A's rows.
+        steps: bfloat16 [components], that A's levels are multiplied by.
+    """
+
+    levels: NDArray[np.int32]
+    steps: NDArray[Any]
+
+    @property
+    def bytes(self) -> float:
+        """What they take when packed, nearly: their entropy."""
+        return sum(_bits(each) + 16 for each in self.levels) / 8
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class Components:
     """A product s·B·A by its singular values.
 
@@ -64,6 +83,13 @@ class Components:
 
     def packed(self, step: float) -> bytes | None:
         """The factors in steps of ``step``, as a bank holds them; ``None`` if all are zero."""
+        rounded = self.rounded(step)
+        if rounded is None:
+            return None
+        return pack_factors(rounded.levels, rounded.steps.view(np.uint16), len(self.u))
+
+    def rounded(self, step: float) -> Rounded | None:
+        """The factors in steps of ``step``; ``None`` if all are zero."""
         levels = _levels(self.u * self.values, step)
         alive = levels.any(0)
         if not alive.any():
@@ -82,7 +108,7 @@ class Components:
         if not worth.any():
             return None
         both = np.concatenate([levels[:, alive].T, rows], 1)[worth]
-        return pack_factors(np.ascontiguousarray(both), steps[worth].view(np.uint16), len(self.u))
+        return Rounded(np.ascontiguousarray(both), steps[worth])
 
     def _worth(
         self,

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvbank.coding.packed import unpack_factors
 from tvbank.compress.budget.factors import Components
 from tvbank.compress.lossy import Difference
 from tvbank.compress.protocol import PackedProduct
@@ -38,19 +38,33 @@ _CUTS: Final = 10
 @final
 @dataclass(frozen=True, eq=False)
 class Option:
-    """One product that a unit can be kept as.
+    """One product that a unit can be kept as; packed only if it is asked for.
 
     Attributes:
-        product: its packed factors.
+        components: the unit's largest singular values.
         step: of their levels.
-        size: bytes that it takes in the bank.
+        size_of: the bytes of a product in the bank.
+        likely: bytes that it takes there, foretold.
         lost: sum of the squares of what it lacks, as a share of the unit's.
     """
 
-    product: PackedProduct
+    components: Components
     step: float
-    size: int
+    size_of: Callable[[PackedProduct], int]
+    likely: float
     lost: float
+
+    @cached_property
+    def product(self) -> PackedProduct:
+        """Its packed factors."""
+        packed = self.components.packed(self.step)
+        assert packed is not None
+        return PackedProduct(packed, len(self.components.values))
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in the bank."""
+        return self.size_of(self.product)
 
 
 @final
@@ -62,7 +76,7 @@ class Products:
         components: the unit's largest singular values.
         energy: sum of the squares of the unit's entries.
         size_of: the bytes of a product in the bank.
-        options: by ascending bytes.
+        options: from the largest step to the smallest.
     """
 
     components: Components
@@ -100,21 +114,23 @@ class Products:
 
     def at(self, step: float) -> Option | None:
         """The product in steps of a size; None if nothing is left of it."""
-        packed = self.components.packed(step)
-        if packed is None:
-            return None
         parts = self.components
-        rows, columns = len(parts.u), parts.v.shape[1]
-        rank = len(parts.values)
-        b, a = (each.astype(np.float64) for each in unpack_factors(packed, rows, columns, rank))
+        rounded = parts.rounded(step)
+        if rounded is None:
+            return None
+        levels, rows = rounded.levels.astype(np.float64), len(parts.u)
+        b, a = levels[:, :rows].T, levels[:, rows:] * rounded.steps.astype(np.float64)[:, None]
         along = float(((b.T @ (parts.u * parts.values)) * (a @ parts.v.T)).sum()) / self.energy
         whole = float(((b.T @ b) * (a @ a.T)).sum()) / self.energy
-        product = PackedProduct(packed, rank)
-        return Option(product, step, self.size_of(product), 1 - 2 * along + whole)
+        # Its record alone, and what follows from its levels.
+        likely = self.size_of(PackedProduct(b"", len(parts.values))) + rounded.bytes
+        return Option(parts, step, self.size_of, likely, 1 - 2 * along + whole)
 
     def fit(self, allowed: int) -> Option | None:
         """The product of the most bytes that are allowed, if there is one."""
-        fitting = sum(each.size <= allowed for each in self.options)
+        fitting = next(
+            (n for n, each in enumerate(self.options) if each.size > allowed), len(self.options)
+        )
         best = self.options[fitting - 1] if fitting else None
         if fitting == len(self.options):
             return best
@@ -142,7 +158,7 @@ class Products:
             step *= 2 ** (-1 / _STEPS)
             if option is None:
                 continue
-            if option.size > most:
+            if option.likely > most:
                 return
             yield option
             if 1 - option.lost >= _NEARLY * kept:
