@@ -15,12 +15,6 @@ VERBS = ["add", "replace", "remove", "gc", "copy"]
 RANDOM_KILLS = 12
 
 
-@pytest.fixture(autouse=True)
-def nothing_waits_for_the_disk(monkeypatch):
-    """Our own writes need not survive anything; those of the victim are its own."""
-    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
-
-
 def killed_everywhere(victim, sound, verb, tmp_path, how):
     """Kill at the first, second, … moment, until the verb is done before the next one."""
     allowed = states(sound, verb, tmp_path, victim)

@@ -18,12 +18,6 @@ import tvbank
 from tvbank.checkpoint import open_checkpoint
 
 
-@pytest.fixture(autouse=True)
-def nothing_waits_for_the_disk(monkeypatch):
-    """Our own writes need not survive anything; those of the victim are its own."""
-    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
-
-
 def is_one_of(found, states):
     """Which of some states it is, bit for bit; None if it is neither."""
     for number, state in enumerate(states):

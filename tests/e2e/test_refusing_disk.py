@@ -20,12 +20,6 @@ VERBS = ["add", "replace", "remove", "gc", "copy"]
 REFUSALS = {"full": errno.ENOSPC, "read-only": errno.EROFS, "failing": errno.EIO}
 
 
-@pytest.fixture(autouse=True)
-def nothing_waits_for_the_disk(monkeypatch):
-    """Our own writes need not survive anything; those of the victim are its own."""
-    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
-
-
 def assert_clear(message, path):
     assert str(path) in message
     assert "cannot " in message

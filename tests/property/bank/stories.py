@@ -106,11 +106,8 @@ def models(draw: st.DrawFn) -> tuple[Weights, Weights, Weights]:
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """An empty folder; hypothesis runs many examples in one test, so fixtures do not help.
-
-    Nothing waits for the disk meanwhile: the power will not fail.
-    """
-    with tempfile.TemporaryDirectory() as path, mock.patch("os.fsync"):
+    """An empty folder; hypothesis runs many examples in one test, so fixtures do not help."""
+    with tempfile.TemporaryDirectory() as path:
         yield Path(path)
 
 

@@ -3,7 +3,6 @@
 import tempfile
 from functools import cache
 from pathlib import Path
-from unittest import mock
 
 import banks
 import numpy as np
@@ -42,15 +41,12 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name, "bank")
-        self.nothing_waits_for_the_disk = mock.patch("os.fsync")
-        self.nothing_waits_for_the_disk.start()
         self.bank = tvbank.create(self.path, base=BASE, chunk_length=8)
         self.model = {}
         self.stored = set()
         self.changes = 0
 
     def teardown(self):
-        self.nothing_waits_for_the_disk.stop()
         self.folder.cleanup()
 
     def put(self, name, task):

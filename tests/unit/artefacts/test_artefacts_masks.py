@@ -9,6 +9,8 @@ import torch
 from artefacts import base_model, bits_of, restored
 
 import tvbank
+from tvbank.artefacts import borrow_fine_tune
+from tvbank.checkpoint import open_checkpoint
 from tvbank.errors import CheckpointError, TvbankError, UnitMismatchError, UsageError
 
 
@@ -162,16 +164,20 @@ def test_research_dicts_are_no_fine_tunes(tmp_path, content):
 
 def test_damaged_pickles_of_numpy(tmp_path):
     masks, _, vector = tall(base_model())
-    base = base_model()
-    np.save(tmp_path / "m.npy", masks)
-    sound = bytearray((tmp_path / "m.npy").read_bytes())
+    path = tmp_path / "m.npy"
+    np.save(path, masks)
+    sound = bytearray(path.read_bytes())
+    given = {"dataset": "cats", "vector": vector}
     refused = 0
-    for place in range(128, len(sound)):
-        damaged = sound.copy()
-        damaged[place] = (damaged[place] + 1) % 256
-        (tmp_path / "m.npy").write_bytes(damaged)
-        try:
-            restored(base, tmp_path / "m.npy", dataset="cats", vector=vector)
-        except TvbankError:
-            refused += 1
+    with open_checkpoint(base_model()) as base:
+        for place in range(128, len(sound)):
+            damaged = sound.copy()
+            damaged[place] = (damaged[place] + 1) % 256
+            path.write_bytes(damaged)
+            try:
+                with borrow_fine_tune(path, base, given) as tuned:
+                    for name in tuned.tensors:
+                        tuned.read(name)
+            except TvbankError:
+                refused += 1
     assert refused > (len(sound) - 128) // 2
