@@ -96,8 +96,10 @@ class Components:
             return None
         high = levels[:, alive].astype(np.float64)
         # The row that is best beside a rounded column is not the one that was beside the column.
-        wanted = np.linalg.lstsq(high, self.u * self.values, rcond=None)[0] @ self.v
         norms = np.sqrt((high**2).sum(0))
+        even = high / norms
+        across = even.T @ (self.u * self.values)
+        wanted = np.linalg.lstsq(even.T @ even, across, rcond=None)[0] @ self.v / norms[:, None]
         largest = np.abs(wanted).max(1)
         steps = np.maximum(step / norms, largest / LARGEST) / self.scale
         steps = steps.astype(DTYPES["bfloat16"])
@@ -119,10 +121,8 @@ class Components:
     ) -> NDArray[np.bool_]:
         """Of each rounded component, whether it spares more than its bits cost."""
         made = np.sqrt((high**2).sum(0) * (rows.astype(np.float64) ** 2).sum(1)) * np.abs(fine)
-        spared = np.empty(len(fine))
-        for k in range(len(fine)):
-            there = (self.values * (high[:, k] @ self.u)) @ (self.v @ rows[k]) * fine[k]
-            spared[k] = 2 * there - made[k] ** 2
+        there = (high.T @ self.u * self.values * (rows @ self.v.T)).sum(1) * fine
+        spared = 2 * there - made**2
         bits = np.array([_bits(high[:, k]) + _bits(rows[k]) for k in range(len(fine))])
         worth: NDArray[np.bool_] = spared > _PRICE * step**2 * (bits + 16)
         return worth
