@@ -195,6 +195,16 @@ def test_without_changes_nothing_is_kept():
     assert task.nonzeros == 0
 
 
+@pytest.mark.parametrize("size", [3e38, 1e20, 1e-20, 1e-45])
+def test_what_float32_cannot_multiply_stays_entries(size):
+    rng = np.random.default_rng(6)
+    tuned = {"w": np.float32(size) * (rng.random((40, 30)) < 0.5).astype(np.float32)}
+    bank = tvbank.create(MemoryStorage(), base={"w": np.zeros((40, 30), np.float32)})
+    task = bank.add("t", tuned, Budget("1900 bytes", products=True))
+    assert not task.products
+    assert np.isfinite(task["w"].to_dense()).all()
+
+
 def test_bad_input_is_refused():
     with pytest.raises(UsageError, match="products is True or False"):
         Budget("1 %", products="yes")

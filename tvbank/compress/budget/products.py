@@ -31,6 +31,8 @@ _STEPS: Final = 2
 _MOST_STEPS: Final = 40
 #: Finer steps are not tried once a product keeps this share of what its components could.
 _NEARLY: Final = 0.999
+#: Sums of squares between which products of float32 neither vanish nor overflow.
+_LEAST_ENERGY, _MOST_ENERGY = 1e-30, 1e30
 #: Halvings of the interval of steps of one unit.
 _CUTS: Final = 10
 
@@ -92,7 +94,7 @@ class Products:
         size_of: Callable[[PackedProduct], int],
         most: int,
     ) -> Products:
-        """Those of a unit; none of one that has no two sides, or that has not changed.
+        """Those of a unit; none of one that has no two sides, or is beyond what float32 multiplies.
 
         Args:
             delta: its entries.
@@ -105,7 +107,7 @@ class Products:
             NonFiniteError: an entry is not finite.
         """
         rows, columns = shape[0] if shape else 1, math.prod(shape[1:])
-        if min(rows, columns) < 2 or not energy:
+        if min(rows, columns) < 2 or not _LEAST_ENERGY < energy < _MOST_ENERGY:
             none = Components(np.empty((rows, 0)), np.empty(0), np.empty((0, columns)), 1.0)
             return Products(none, energy, size_of, ())
         components = leading(_Matrix(delta, rows, columns), _COMPONENTS)
