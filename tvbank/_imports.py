@@ -17,7 +17,7 @@ from pathlib import Path
 from tvbank.errors import MissingPackageError
 
 #: The extra of tvbank that brings each package which only some of it needs.
-_EXTRAS = {"torch": "torch"}
+_EXTRAS = {"torch": "torch", "numba": "fast"}
 
 #: numba reads ``.numba_config.yaml`` of the current folder, unless the environment says otherwise;
 #: these two members name a folder of pickles and classes to import. Empty is numba's own default.

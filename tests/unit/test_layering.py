@@ -47,7 +47,7 @@ ALLOWED = {
         "checkpoint", "layout",
     },
     "hub": {"errors", "_atomic", "_lazy", "_progress", "_version", "storage", "bank", "folders"},
-    "coding": {"errors", "_lazy"},
+    "coding": {"errors", "_imports", "_lazy"},
     "artefacts": {
         "errors", "_atomic", "_files", "_json", "dtypes", "storage", "checkpoint", "layout",
         "coding",

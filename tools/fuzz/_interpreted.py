@@ -1,17 +1,19 @@
-"""The compiled loops as plain Python: what numba cannot interpret, with every access checked.
+"""The compiled loops as plain Python: every access of memory is checked.
 
-Under NUMBA_DISABLE_JIT the decorator of the loops leaves them as they are written; the machine
-instructions and the memory by address, which have no Python of their own, are given one here. It
-raises ``IndexError`` where the machine would read or write what it was not given.
+Under NUMBA_DISABLE_JIT loops are plain Python (``tvbank.coding.plain``). Here what reads and writes
+memory by address raises ``IndexError`` where the machine would touch what it was not given.
 """
 
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tvbank.coding import plain
 
 _REGION_BITS: Final = 32
 #: No address of the process is as high: regions are told from arrays that a loop makes itself.
@@ -41,12 +43,6 @@ def decoding_tables() -> np.uint64:
 
     slots = np.arange(RUN_TABLES_AT // 8, dtype=np.uint64)
     return region(slots.tobytes() + run_tables().tobytes())
-
-
-def _call_decoder(slot: Any, *arguments: Any) -> Any:
-    positions = importlib.import_module("tvbank.coding.decoding.positions")
-    patterns = importlib.import_module("tvbank.coding.decoding.patterns")
-    return (positions.MASK_DECODERS + patterns.VALUE_DECODERS)[int(slot)](*arguments)
 
 
 def content(address: Any) -> bytes:
@@ -119,28 +115,15 @@ def _storer(kind: Any) -> Any:
 
 
 def _load_word(data: NDArray[np.uint8], byte: Any) -> np.uint64:
-    part = data[int(byte) : int(byte) + 8]
-    if part.size < 8:
+    if int(byte) + 8 > data.size:
         raise IndexError(f"a word at byte {byte} of {data.size}")
-    return np.uint64(int.from_bytes(part.tobytes(), "little"))
+    return plain.load_word(data, byte)
 
 
 def _load_lanes(patterns: NDArray[np.uint32], index: Any) -> np.uint64:
-    part = patterns[int(index) : int(index) + 64]
-    if part.size < 64:
+    if int(index) + 64 > patterns.size:
         raise IndexError(f"64 entries from {index} of {patterns.size}")
-    return np.uint64(int.from_bytes(np.packbits(part != 0, bitorder="little").tobytes(), "little"))
-
-
-def _trailing_zeros(word: Any) -> np.uint64:
-    number = int(word)
-    return np.uint64((number & -number).bit_length() - 1 if number else 64)
-
-
-def _bytes_at_least(address: Any, bound: Any) -> np.uint64:
-    """Which of 64 bytes are a bound or more, as bits."""
-    found = _part(address, 64) >= int(bound) % 256
-    return np.uint64(int.from_bytes(np.packbits(found, bitorder="little").tobytes(), "little"))
+    return plain.load_lanes(patterns, index)
 
 
 def _array(pointer: Any, shape: Any) -> NDArray[Any]:
@@ -151,37 +134,18 @@ def _array(pointer: Any, shape: Any) -> NDArray[Any]:
 
 
 def interpret() -> None:
-    """Give the machine instructions their Python, before anything imports them by name."""
+    """Check what reads and writes memory by address, before anything imports it by name."""
     kernel = importlib.import_module("tvbank.coding.kernel")
-    replaced: dict[str, Any] = {
-        "_load_word": _load_word,
-        "_load_lanes": _load_lanes,
-        "trailing_zeros": _trailing_zeros,
-        "leading_zeros": lambda word: np.uint64(64 - int(word).bit_length()),
-        "ones_in": lambda word: np.uint64(int(word).bit_count()),
-    }
-    _replace(kernel, replaced)
-    importlib.import_module("numba.np.numpy_support").carray = _array  # type: ignore[attr-defined]
+    _replace(kernel, {"_load_word": _load_word, "_load_lanes": _load_lanes, "carray": _array})
     memory = importlib.import_module("tvbank.coding.decoding.memory")
     known: dict[str, Any] = {}
     for bits, kind in ((8, np.uint8), (16, np.uint16), (32, np.uint32), (64, np.uint64)):
         known |= {f"load_{bits}": _loader(kind), f"store_{bits}": _storer(kind)}
-    for kind in (np.uint8, np.uint16, np.uint32, np.int64, np.float32):
-        name = f"{np.dtype(kind).name}_pointer"
-        known[name] = lambda address, kind=kind: (kind, address)
-    known["float_of"] = lambda pattern: np.uint32(pattern).view(np.float32)
-    known["pattern_of"] = lambda number: np.float32(number).view(np.uint32)
-    known["prefetch"] = lambda address: None
     _replace(memory, known)
-    given = importlib.import_module("tvbank.coding.decoding.given")
-    _replace(given, {"bytes_at_least": _bytes_at_least})
-    decoders = importlib.import_module("tvbank.coding.decoding.decoders")
-    _replace(decoders, {"call_decoder": _call_decoder})
     for name in _WITH_ADDRESSES:
         _replace(importlib.import_module(f"tvbank.coding.{name}"), {"np": _Numpy()})
-    # The loops for processors without those instructions are Python.
-    _replace(given, {"_HAS_DEPOSIT": False})
-    _replace(importlib.import_module("tvbank.coding.decoding.bitmap"), {"HAS_COMPRESS": False})
+    given = importlib.import_module("tvbank.coding.decoding.given")
+    _replace(given, {"bytes_at_least": partial(plain.bytes_at_least, array=_array)})
 
 
 def _replace(module: Any, known: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
 #: What numba compiles cannot: it reads the very bytecode that the counters would change.
-_COMPILED = re.compile(r"^(@kernel|@inlined|@njit|@_instruction|@intrinsic)", re.MULTILINE)
+_COMPILED = re.compile(r"^(@kernel|@inlined|@njit|@instruction|@intrinsic)", re.MULTILINE)
 
 #: A function that another module may define is compiled; the functions that a module defines.
 _COMPILED_BY_NAME = re.compile(r"^\w+ = kernel\((\w+)\)", re.MULTILINE)

@@ -1,6 +1,7 @@
 """The decorator of every compiled loop, and the machine instructions that Python cannot name.
 
-The loops see only contiguous uint8, uint32 and uint64 arrays and Python integers, so that each is
+Without numba the loops that read are plain Python, and so is each instruction (see ``plain``). The
+loops see only contiguous uint8, uint32 and uint64 arrays and Python integers, so that each is
 compiled once. Offsets are uint64 throughout: numba turns uint64 mixed with int64 into float64.
 How they are compiled, and where machine code is kept, is in ``_compiling``.
 """
@@ -12,13 +13,27 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from llvmlite import ir
-from numba import config, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from tvbank.coding._compiling import Kernel
-from tvbank.coding._compiling import compile_for_c as compile_for_c
+from tvbank.coding import plain
+from tvbank.coding.plain import COMPILED as COMPILED
+
+if COMPILED:
+    import llvmlite.ir
+    from numba import types as numba_types
+    from numba.core import cgutils
+    from numba.core.registry import cpu_target
+    from numba.extending import intrinsic
+    from numba.np import numpy_support
+
+    from tvbank.coding import _compiling
+
+#: LLVM's types and numba's, ``numba.carray``, and ``_compiling.compile_for_c``.
+ir: Any = llvmlite.ir if COMPILED else plain.Nothing()
+types: Any = numba_types if COMPILED else plain.Nothing()
+carray: Any = numpy_support.carray if COMPILED else plain.array_at
+compile_for_c: Callable[..., int] = (
+    _compiling.compile_for_c if COMPILED else plain.needs_numba("tvbank.switching")
+)
 
 if sys.byteorder != "little":
     raise ImportError("tvbank's kernels load little-endian words; this machine is big-endian")
@@ -44,14 +59,28 @@ def kernel_with(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., 
 
 
 def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
-    """The kernel of a function, or with NUMBA_DISABLE_JIT=1 the function itself."""
-    if cast(Any, config).DISABLE_JIT:
-        return function
-    return cast(Callable[..., Any], Kernel(function, targetoptions=options))
+    """The kernel of a function; plain Python without numba, or with NUMBA_DISABLE_JIT=1."""
+    if not COMPILED:
+        return plain.plain(function)
+    return cast(Callable[..., Any], _compiling.Kernel(function, targetoptions=options))
 
 
-def _instruction(function: Callable[..., Any]) -> Callable[..., Any]:
-    return cast(Callable[..., Any], intrinsic(function))
+def instruction(
+    without: Callable[..., Any] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a function of numba's typing context and types that says how to generate code.
+
+    Args:
+        without: the Python that takes its place without numba; none if no loop that reads calls it.
+    """
+    if COMPILED:
+        return lambda function: cast(Callable[..., Any], intrinsic(function))
+    return lambda function: without or plain.needs_numba("tvbank.switching")
+
+
+def processor_has(feature: str) -> bool:
+    """Whether the processor that numba compiles for has a feature, by LLVM's name."""
+    return COMPILED and f"+{feature}" in cpu_target.target_context.codegen().magic_tuple()[2]
 
 
 def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -61,7 +90,7 @@ def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.gep(array.data, [arguments[1]])
 
 
-@_instruction
+@instruction(plain.load_word)
 def _load_word(typing: Any, data: Any, byte: Any) -> Any:
     """The 64 bits that start at a byte of a uint8 array, aligned or not."""
 
@@ -72,7 +101,7 @@ def _load_word(typing: Any, data: Any, byte: Any) -> Any:
     return types.uint64(data, types.uint64), generate
 
 
-@_instruction
+@instruction(plain.load_lanes)
 def _load_lanes(typing: Any, patterns: Any, index: Any) -> Any:
     """Bit i tells whether entry i of 64 entries of a uint32 array is not zero."""
 
@@ -86,7 +115,7 @@ def _load_lanes(typing: Any, patterns: Any, index: Any) -> Any:
     return types.uint64(patterns, types.uint64), generate
 
 
-@_instruction
+@instruction(plain.trailing_zeros)
 def trailing_zeros(typing: Any, word: Any) -> Any:
     """Number of zero bits below the lowest 1 of a uint64; 64 for zero."""
 
@@ -96,7 +125,7 @@ def trailing_zeros(typing: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@_instruction
+@instruction(plain.leading_zeros)
 def leading_zeros(typing: Any, word: Any) -> Any:
     """Number of zero bits above the highest 1 of a uint64; 64 for zero."""
 
@@ -106,7 +135,7 @@ def leading_zeros(typing: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@_instruction
+@instruction(plain.ones_in)
 def ones_in(typing: Any, word: Any) -> Any:
     """Number of 1 bits of a uint64."""
 

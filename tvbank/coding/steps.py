@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
 from tvbank.coding.decoding.given import list_exponents
 from tvbank.coding.decoding.memory import int16_pointer, int32_pointer
 from tvbank.coding.decoding.table import address_of
-from tvbank.coding.kernel import kernel
+from tvbank.coding.kernel import carray, kernel
 
 _SIGN_16, _REST_16 = np.int32(15), np.int32(0x7FFF)
 _SIGN_32, _REST_32 = np.int32(31), np.int32(0x7FFF_FFFF)
@@ -82,8 +81,6 @@ def _take_steps(bits: Any, positions: Any, steps: Any, sign: int, largest: int) 
     for index in range(positions.size):
         place = positions[index]
         old = np.int64(bits[place])
-        bits[place] = (old ^ ((old >> sign) & largest)) + steps[
-            index
-        ]  # the store takes the modulus
-        new = np.int64(bits[place])
+        moved = (old ^ ((old >> sign) & largest)) + steps[index]
+        new = (moved & largest) - (moved & (largest + 1))
         bits[place] = new ^ ((new >> sign) & largest)

@@ -6,12 +6,17 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core.registry import cpu_target
 
-from tvbank.coding.decoding.memory import instruction, load_64, store_32
-from tvbank.coding.kernel import kernel, ones_in, trailing_zeros
+from tvbank.coding.decoding.memory import load_64, store_32
+from tvbank.coding.kernel import (
+    instruction,
+    ir,
+    kernel,
+    ones_in,
+    processor_has,
+    trailing_zeros,
+    types,
+)
 
 _U = np.uint64
 _ONE, _FOUR, _SIXTEEN = _U(1), _U(4), _U(16)
@@ -25,7 +30,7 @@ def _store_lanes(first: int, last: int) -> Callable[..., Any]:
     byte, word = ir.IntType(8), ir.IntType(32)
     numbers = ir.VectorType(byte, _BITS)
 
-    @instruction
+    @instruction()
     def store(typing: Any, bits: Any, base: Any, out: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             marks = builder.bitcast(arguments[0], ir.VectorType(ir.IntType(1), _BITS))
@@ -55,7 +60,7 @@ def _store_lanes(first: int, last: int) -> Callable[..., Any]:
 #: uint32 as that are written, whatever the word.
 _store_16, _store_48 = _store_lanes(0, 16), _store_lanes(16, 64)
 #: Whether the processor that numba compiles for has this instruction (AVX-512 VBMI2).
-HAS_COMPRESS: Final = "+avx512vbmi2" in cpu_target.target_context.codegen().magic_tuple()[2]
+HAS_COMPRESS: Final = processor_has("avx512vbmi2")
 
 
 @kernel

@@ -13,14 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 from numpy.typing import NDArray
 
-from tvbank.coding.decoding.memory import instruction
 from tvbank.coding.densities import run_tables
 from tvbank.coding.faults import note_stopped
-from tvbank.coding.kernel import compile_for_c
+from tvbank.coding.kernel import COMPILED, compile_for_c, instruction, ir, types
+from tvbank.coding.plain import PlainKernel
 
 #: A function of (section, size, parameter, extent or whether the elements are float32, nonzeros,
 #: out, tables, given) that returns a code of ``faults``; see ``decode_positions`` and
@@ -36,6 +34,8 @@ _PROTOTYPE: Final = ctypes.CFUNCTYPE(
 )
 #: The compiled decoders: loops hold nothing but their addresses, so they are kept alive here.
 _kept: Final[list[Any]] = []
+#: Without numba: the decoder of each slot, and the slot in the place of its address.
+_plain: Final[dict[int, PlainKernel]] = {}
 
 
 def _make_tables() -> NDArray[np.uint64]:
@@ -55,6 +55,9 @@ def run_tables_address() -> np.uint64:
 def enter(first: int, decoders: Sequence[Decoder]) -> None:
     """Enter the decoders of consecutive ids into the tables, from slot ``first`` on."""
     for slot, decoder in enumerate(decoders, first):
+        if not COMPILED:
+            _TABLES[slot], _plain[slot] = slot, PlainKernel(decoder)
+            continue
         _kept.append(_PROTOTYPE(_compiled_at_first_call(slot, decoder)))
         _TABLES[slot] = ctypes.cast(_kept[-1], ctypes.c_void_p).value or 0
 
@@ -71,7 +74,11 @@ def _compiled_at_first_call(slot: int, decoder: Decoder) -> Callable[..., int]:
     return call
 
 
-@instruction
+def _call_plain(slot: Any, *arguments: Any) -> Any:
+    return _plain[int(slot)].inner(*arguments)
+
+
+@instruction(_call_plain)
 def call_decoder(
     typing: Any, address: Any, section: Any, size: Any, parameter: Any, fact: Any, count: Any,
     out: Any, tables: Any, given: Any,

@@ -11,13 +11,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core.registry import cpu_target
-from numba.np.numpy_support import carray
 
-from tvbank.coding.decoding.memory import instruction, load_16, uint16_pointer, uint32_pointer
-from tvbank.coding.kernel import inlined, kernel
+from tvbank.coding import plain
+from tvbank.coding.decoding.memory import load_16, uint16_pointer, uint32_pointer
+from tvbank.coding.kernel import carray, inlined, instruction, ir, kernel, processor_has, types
 
 #: Bytes that ``bytes_at_least`` compares at once.
 LANES: Final = 64
@@ -26,7 +23,7 @@ _U = np.uint64
 _ONE, _TWO, _SEVEN, _BYTE = _U(1), _U(2), _U(7), _U(0xFF)
 _WORD: Final = ir.IntType(64)
 #: Whether the processor that numba compiles for spreads bits in one instruction: BMI2.
-_HAS_DEPOSIT: Final = "+bmi2" in cpu_target.target_context.codegen().magic_tuple()[2]
+_HAS_DEPOSIT: Final = processor_has("bmi2")
 
 
 @inlined
@@ -41,7 +38,7 @@ def exponent_byte(upper: Any, shift: Any, position: Any) -> Any:
     return (_U(load_16(upper + (position << shift))) >> _SEVEN) & _BYTE
 
 
-@instruction
+@instruction(plain.bytes_at_least)
 def bytes_at_least(typing: Any, address: Any, bound: Any) -> Any:
     """Bit i tells whether the i-th of the 64 bytes at an address is a bound or more."""
 
@@ -79,7 +76,7 @@ def list_exponents(upper: Any, shift: Any, count: Any, out: Any) -> None:
             out[index] = np.uint8(words[index] >> np.uint32(23))
 
 
-@instruction
+@instruction()
 def _deposit(typing: Any, bits: Any, mask: Any) -> Any:
     """BMI2's pdep."""
 

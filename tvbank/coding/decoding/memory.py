@@ -8,15 +8,13 @@ counts that numba puts around arrays.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
+from tvbank.coding import plain
 from tvbank.coding.kernel import inlined as inlined
-from tvbank.coding.kernel import kernel
+from tvbank.coding.kernel import instruction, ir, kernel, types
 
 #: Entries that the vector instructions below take at once.
 LANES = 16
@@ -26,15 +24,10 @@ _INT32, _FLOAT = ir.IntType(32), ir.FloatType()
 _PATTERNS, _FLOATS = ir.VectorType(_INT32, LANES), ir.VectorType(_FLOAT, LANES)
 
 
-def instruction(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of numba's typing context and types that says how to generate code."""
-    return cast(Callable[..., Any], intrinsic(function))
-
-
 def _loader(bits: int, loaded: Any) -> Callable[..., Any]:
     word = ir.IntType(bits)
 
-    @instruction
+    @instruction(plain.LOADS[bits])
     def load(typing: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.load(builder.inttoptr(arguments[0], word.as_pointer()), align=1)
@@ -47,7 +40,7 @@ def _loader(bits: int, loaded: Any) -> Callable[..., Any]:
 def _storer(bits: int, stored: Any) -> Callable[..., Any]:
     word = ir.IntType(bits)
 
-    @instruction
+    @instruction(plain.STORES[bits])
     def store(typing: Any, address: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pointer = builder.inttoptr(arguments[0], word.as_pointer())
@@ -72,7 +65,7 @@ def load_bits(address: Any, bit: Any) -> Any:
     return load_64(address + (bit >> _THREE)) >> (bit & _SEVEN)
 
 
-@instruction
+@instruction(plain.nothing)
 def prefetch(typing: Any, address: Any) -> Any:
     """Ask for the cache line of an address, to be written; any address will do."""
 
@@ -87,7 +80,7 @@ def prefetch(typing: Any, address: Any) -> Any:
     return types.void(types.uint64), generate
 
 
-@instruction
+@instruction()
 def take_ticket(typing: Any, counter: Any) -> Any:
     """The int64 at an address, which counts on for the next one to ask, on whatever thread."""
 
@@ -99,7 +92,7 @@ def take_ticket(typing: Any, counter: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-@instruction
+@instruction(plain.float_of)
 def float_of(typing: Any, pattern: Any) -> Any:
     """The float32 of a uint32 pattern."""
 
@@ -109,7 +102,7 @@ def float_of(typing: Any, pattern: Any) -> Any:
     return types.float32(types.uint32), generate
 
 
-@instruction
+@instruction(plain.pattern_of)
 def pattern_of(typing: Any, number: Any) -> Any:
     """The uint32 pattern of a float32."""
 
@@ -119,10 +112,10 @@ def pattern_of(typing: Any, number: Any) -> Any:
     return types.uint32(types.float32), generate
 
 
-def _pointer_to(kind: Any) -> Callable[..., Any]:
-    kind_of_pointer: Any = types.CPointer
+def _pointer_to(name: str) -> Callable[..., Any]:
+    kind, kind_of_pointer = getattr(types, name), types.CPointer
 
-    @instruction
+    @instruction(plain.pointer_to(np.dtype(name)))
     def pointer(typing: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
@@ -133,10 +126,10 @@ def _pointer_to(kind: Any) -> Callable[..., Any]:
 
 
 #: Pointers for ``numba.carray``, which makes arrays of memory by address.
-uint8_pointer, uint32_pointer = _pointer_to(types.uint8), _pointer_to(types.uint32)
-int64_pointer, float32_pointer = _pointer_to(types.int64), _pointer_to(types.float32)
-int16_pointer, int32_pointer = _pointer_to(types.int16), _pointer_to(types.int32)
-uint16_pointer = _pointer_to(types.uint16)
+uint8_pointer, uint32_pointer = _pointer_to("uint8"), _pointer_to("uint32")
+int64_pointer, float32_pointer = _pointer_to("int64"), _pointer_to("float32")
+int16_pointer, int32_pointer = _pointer_to("int16"), _pointer_to("int32")
+uint16_pointer = _pointer_to("uint16")
 
 
 def _splat(builder: Any, value: Any) -> Any:
@@ -162,7 +155,7 @@ def _add(builder: Any, old: Any, value: Any, new: Any) -> Any:
     return builder.zext(builder.bitcast(infinite, ir.IntType(LANES)), _INT32)
 
 
-@instruction
+@instruction()
 def add_signed(typing: Any, signs: Any, magnitude: Any, old: Any, new: Any) -> Any:
     """Add ± one number to sixteen float32.
 
@@ -187,7 +180,7 @@ def add_signed(typing: Any, signs: Any, magnitude: Any, old: Any, new: Any) -> A
     return types.uint32(types.uint32, types.uint32, types.uint64, types.uint64), generate
 
 
-@instruction
+@instruction()
 def add_floats(typing: Any, values: Any, old: Any, new: Any) -> Any:
     """Add sixteen float32 at ``values`` to those at ``old``; otherwise as ``add_signed``."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba.np.numpy_support import carray
 
 from tvbank.coding.decoding.decoders import Decoder, call_decoder, enter
 from tvbank.coding.decoding.elements import single_of_half
@@ -40,7 +39,7 @@ from tvbank.coding.faults import (
     VALUE,
     ZERO_VALUE,
 )
-from tvbank.coding.kernel import kernel
+from tvbank.coding.kernel import carray, kernel
 from tvbank.coding.values import VALUES as ENCODINGS
 
 SIGN: Final = next(values.id for values in ENCODINGS if values.name == "sign")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba.np.numpy_support import carray
 
 from tvbank.coding.decoding.base_blocks import decode_base_blocks
 from tvbank.coding.decoding.bitmap import are_many, list_ones
@@ -40,7 +39,7 @@ from tvbank.coding.decoding.table import (
     TAIL_BYTES,
 )
 from tvbank.coding.faults import MASK_SECTION, NON_CANONICAL, PADDING, POSITION, VALID
-from tvbank.coding.kernel import bits_from, kernel, ones_in, trailing_zeros
+from tvbank.coding.kernel import bits_from, carray, kernel, ones_in, trailing_zeros
 from tvbank.coding.masks import MASKS
 
 _U = np.uint64

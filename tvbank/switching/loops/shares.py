@@ -12,8 +12,6 @@ from functools import cache
 from typing import Any, Final, final
 
 import numpy as np
-from numba import types
-from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
 from tvbank.coding.decoding.memory import (
@@ -25,7 +23,7 @@ from tvbank.coding.decoding.memory import (
 )
 from tvbank.coding.decoding.table import FRAME_COLUMNS, PART_COLUMNS, PLACE_COLUMNS
 from tvbank.coding.faults import raise_stopped
-from tvbank.coding.kernel import compile_for_c, kernel
+from tvbank.coding.kernel import carray, compile_for_c, kernel, types
 from tvbank.switching.loops.apply import apply_frames
 from tvbank.switching.loops.merge import merge_frames
 from tvbank.switching.loops.restore import restore_parts
