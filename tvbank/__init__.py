@@ -39,9 +39,9 @@
 folders, ``_files.py`` reads files,
 ``_json.py`` reads what others wrote, ``_progress.py`` says how far work has come
 (``_notebook.py``: in a notebook), ``_shown.py`` writes sizes and small tables, ``_registry.py``
-finds methods by name, ``_version.py`` holds the version.
-Importing tvbank imports neither torch nor numba nor zarr; what needs them does. Torch need not be
-installed for banks of arrays and safetensors files: reading, writing, ``export``, ``verify``.
+finds methods by name, ``_zstd.py`` packs and unpacks, ``_version.py`` holds the version.
+Importing tvbank imports neither torch nor numba nor zarr; what needs them does. None of them need
+be installed to read banks, to ``export`` and to ``verify``; numba alone, to write them, too.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ ALLOWED = {
     "_registry": {"errors", "_imports"},
     "_version": set(),
     "_json": set(),
+    "_zstd": set(),
     "dtypes": set(),
     "storage": {"errors", "_atomic", "_files", "_version"},
     "checkpoint": {"errors", "_atomic", "_imports", "_json", "dtypes", "storage"},
@@ -49,8 +50,8 @@ ALLOWED = {
     "hub": {"errors", "_atomic", "_lazy", "_progress", "_version", "storage", "bank", "folders"},
     "coding": {"errors", "_imports", "_lazy"},
     "artefacts": {
-        "errors", "_atomic", "_files", "_json", "dtypes", "storage", "checkpoint", "layout",
-        "coding",
+        "errors", "_atomic", "_files", "_json", "_zstd", "dtypes", "storage", "checkpoint",
+        "layout", "coding",
     },
     "compress": {"errors", "_progress", "_registry", "_lazy", "dtypes", "checkpoint", "coding"},
     "adapters": {
@@ -58,9 +59,9 @@ ALLOWED = {
         "naming", "storage",
     },
     "bank": {
-        "errors", "_atomic", "_lazy", "_progress", "_shown", "dtypes", "storage", "checkpoint",
-        "layout", "vector", "adapters", "artefacts", "coding", "compress", "routing", "folders",
-        "naming",
+        "errors", "_atomic", "_lazy", "_progress", "_shown", "_zstd", "dtypes", "storage",
+        "checkpoint", "layout", "vector", "adapters", "artefacts", "coding", "compress", "routing",
+        "folders", "naming",
     },
     "building": {
         "errors", "_atomic", "_files", "_imports", "_json", "_progress", "_lazy", "_version",

@@ -14,10 +14,10 @@ CHECK = Path(__file__).parents[2] / "tools" / "release" / "reads.py"
 
 
 def test_banks_are_read_where_torch_is_blocked():
-    command = [sys.executable, str(CHECK), "--block"]
+    command = [sys.executable, str(CHECK), "write", "read", "--block", "torch"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    refused = json.loads(done.stdout)["refused"]
+    refused = json.loads(done.stdout)["torch"]
     assert refused["attach"] == (
         "tvbank.switching.attach needs torch, which is not installed: pip install 'tvbank[torch]'"
     )

@@ -3,8 +3,9 @@
 ===================  ====================================================================
 ``__main__.py``      the command
 ``wheel.py``         builds wheel and sdist, runs a fast part of the tests from the wheel
-``reading.py``       the smallest install: without torch, what it takes, what it reads
+``reading.py``       the smallest install: without extras, what it takes, what it reads
 ``reads.py``         what is run there: banks written, read, exported, verified
+``plain.py``         decoding without numba: all vectors, and its time beside compiled loops
 ``versions.py``      every Python there is, with the newest and the oldest versions allowed
 ``manual.py``        the man page, made of the command line's own help
 ``_environment.py``  builds distributions and makes environments

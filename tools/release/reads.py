@@ -1,6 +1,7 @@
-"""What works where torch is not installed: run by a Python whose environment lacks it.
+"""What works where only some of what tvbank can use is installed: run by a Python that lacks it.
 
-Imports nothing but the standard library, numpy and tvbank. Prints JSON: what was read.
+Imports nothing but the standard library, numpy and tvbank. ``write`` makes a bank, for which numba
+is needed; ``read`` reads one, for which nothing is. Prints JSON: what was refused.
 """
 
 import argparse
@@ -30,6 +31,14 @@ def block(package: str) -> None:
     sys.meta_path.insert(0, Finder())
 
 
+def is_there(package: str) -> bool:
+    """Whether a package can be imported."""
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def run(*arguments: str) -> tuple[int, str, str]:
     """The command line in this process: exit status, output, errors."""
     sys.argv = ["tvbank", *arguments]
@@ -42,33 +51,92 @@ def run(*arguments: str) -> tuple[int, str, str]:
     raise AssertionError("the command line does not return")
 
 
-def check(folder: Path) -> dict[str, object]:
-    """Write, list, show, read, export and verify a bank, and ask for what needs torch."""
+def paths(folder: Path, *names: str) -> list[str]:
+    """Files of a folder."""
+    return [str(folder / name) for name in names]
+
+
+def write(folder: Path) -> None:
+    """Make a bank of a lossy and an exact task, beside what it was made of; then an update."""
     rng = np.random.default_rng(0)
-    base = {"a.weight": rng.standard_normal((300, 200)).astype(np.float32)}
+    base = {"a.weight": rng.standard_normal((120, 100)).astype(np.float32)}
     tuned = {
-        "a.weight": base["a.weight"] + 0.01 * rng.standard_normal((300, 200)).astype(np.float32),
+        "a.weight": base["a.weight"] + 0.01 * rng.standard_normal((120, 100)).astype(np.float32),
         "head.bias": np.ones(3, np.float32),
     }
-    place, restored = str(folder / "bank"), str(folder / "restored.safetensors")
-    bank = tvbank.create(place, base=base)
+    bank = tvbank.create(str(folder / "bank"), base=base)
     bank.add("small", tuned)
-    bank.add("whole", tuned, compressor=tvbank.Exact())
-    task = tvbank.open(place)["small"]
-    np.testing.assert_array_equal(task.extras["head.bias"], tuned["head.bias"])
-    dense, (positions, values) = task["a.weight"].to_dense(), task["a.weight"].to_sparse()
-    assert 0 < np.count_nonzero(dense) == positions.size < dense.size
-    np.testing.assert_array_equal(dense.reshape(-1)[positions], values)
-    tvbank.export(bank, "whole", out=restored)
+    bank.add("whole", tuned, compressor=tvbank.Exact(standalone=True))
+    bank.add("given", tuned, compressor=tvbank.Exact())
+    from safetensors.numpy import save_file
+
+    save_file(base, folder / "base.safetensors")
+    save_file(tuned, folder / "tuned.safetensors")
+    dense = {"small": bank["small"]["a.weight"].to_dense()}
+    save_file(dense, folder / "dense.safetensors")
+    old, new, update = (
+        str(folder / name) for name in ("base.safetensors", "tuned.safetensors", "update.zip")
+    )
+    assert run("diff", old, new, "-o", update)[0] == 0
+
+
+def read(folder: Path) -> None:
+    """List, show, read, export, verify and copy that bank, and apply the update."""
     from safetensors.numpy import load_file
 
-    for name, weights in load_file(restored).items():
-        np.testing.assert_array_equal(weights.view(np.uint32), tuned[name].view(np.uint32))
-    verbs = (["ls"], ["ls", "--json"], ["show"], ["show", "whole"], ["verify"], ["routers"])
-    for verb, *rest in verbs:
-        status, out, err = run(verb, place, *rest)
-        assert (status, err) == (0, ""), (verb, status, err)
-        assert out
+    place, old, update = paths(folder, "bank", "base.safetensors", "update.zip")
+    base, tuned = load_file(old), load_file(folder / "tuned.safetensors")
+    bank = tvbank.open(place)
+    task = bank["small"]
+    np.testing.assert_array_equal(task.extras["head.bias"], tuned["head.bias"])
+    dense, (positions, values) = task["a.weight"].to_dense(), task["a.weight"].to_sparse()
+    np.testing.assert_array_equal(dense, load_file(folder / "dense.safetensors")["small"])
+    assert 0 < np.count_nonzero(dense) == positions.size < dense.size
+    np.testing.assert_array_equal(dense.reshape(-1)[positions], values)
+    with tempfile.TemporaryDirectory() as other:
+        for name in ("whole", "given"):
+            restored = str(Path(other) / f"{name}.safetensors")
+            tvbank.export(bank, name, base=base, out=restored)
+            assert_equal(load_file(restored), tuned)
+        new, copy, zipped = (
+            str(Path(other) / name) for name in ("new.safetensors", "copy", "b.zip")
+        )
+        verbs = (
+            ["ls", place], ["ls", place, "--json"], ["show", place], ["show", place, "whole"],
+            ["verify", place, "--base", old, "--prove"], ["routers", place], ["inspect", old],
+            ["cp", place, copy, "whole"], ["pack", place, zipped], ["verify", zipped],
+            ["patch", old, update, "-o", new],
+        )  # fmt: skip
+        for verb in verbs:
+            status, out, err = run(*verb)
+            assert (status, err) == (0, ""), (verb, status, err)
+            assert out, verb
+        assert_equal(load_file(new), tuned)
+
+
+def assert_equal(weights: dict, wanted: dict) -> None:
+    """Compare checkpoints bit for bit."""
+    assert weights.keys() == wanted.keys()
+    for name, array in weights.items():
+        np.testing.assert_array_equal(array.view(np.uint32), wanted[name].view(np.uint32))
+
+
+def refused(asked: dict, extra: str) -> dict[str, str]:
+    """What each function says, all of which need an extra of tvbank."""
+    said = {}
+    for name, ask in asked.items():
+        try:
+            ask()
+        except tvbank.errors.MissingPackageError as error:
+            said[name] = str(error)
+    assert said.keys() == asked.keys(), asked.keys() - said.keys()
+    assert all(f"pip install 'tvbank[{extra}]'" in text for text in said.values()), said
+    return said
+
+
+def ask_for_torch(folder: Path) -> dict[str, str]:
+    """Ask for all that needs torch."""
+    bank, base = tvbank.open(str(folder / "bank")), {"a.weight": np.zeros((120, 100), np.float32)}
     asked = {
         "attach": lambda: tvbank.attach(None, bank),
         "AutoSwitch": lambda: tvbank.AutoSwitch,
@@ -78,24 +146,53 @@ def check(folder: Path) -> dict[str, object]:
         "merge": lambda: tvbank.merge(bank, {"small": 1.0}, base=base),
         "patches": lambda: tvbank.patches,
     }
-    refused = {}
-    for name, ask in asked.items():
-        try:
-            ask()
-        except tvbank.errors.MissingPackageError as error:
-            refused[name] = str(error)
-    assert refused.keys() == asked.keys(), asked.keys() - refused.keys()
-    assert all("pip install 'tvbank[torch]'" in text for text in refused.values()), refused
     assert "torch" not in sys.modules
-    return {"tvbank": tvbank.__version__, "file": tvbank.__file__, "refused": refused}
+    return refused(asked, "torch")
+
+
+def ask_for_numba(folder: Path) -> dict[str, str]:
+    """Ask for what needs compiled loops; the bank stays as it was."""
+    from safetensors.numpy import load_file
+
+    place, old, new = (
+        str(folder / name) for name in ("bank", "base.safetensors", "tuned.safetensors")
+    )
+    bank, base, tuned = tvbank.open(place), load_file(old), load_file(new)
+    asked = {
+        "add": lambda: bank.add("more", tuned, base=base),
+        "add exactly": lambda: bank.add("more", tuned, base=base, compressor=tvbank.Exact()),
+    }
+    said = refused(asked, "fast")
+    for verb in (
+        ["merge", place, "small=1", "--base", old, "-o", "made.safetensors"],
+        ["diff", old, new, "-o", "made.zip"],
+    ):
+        with tempfile.TemporaryDirectory() as other:
+            status, _, err = run(*verb[:-1], str(Path(other) / verb[-1]))
+            assert status == 1, (verb, status, err)
+            assert "pip install 'tvbank[fast]'" in err, err
+            assert not list(Path(other).iterdir())
+            said[verb[0]] = err
+    assert list(tvbank.open(place)) == list(bank) == ["given", "small", "whole"]
+    assert not {"numba", "llvmlite"} & sys.modules.keys()
+    return said
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--block", action="store_true", help="refuse imports of torch")
-    if parser.parse_args().block:
-        block("torch")
-    else:
-        assert find_spec("torch") is None, "torch is installed here: give --block"
-    with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(check(Path(folder)), indent=2))
+    parser.add_argument("what", nargs="+", choices=["write", "read"])
+    parser.add_argument("--folder", type=Path, help="where the bank is, or is made")
+    parser.add_argument("--block", nargs="*", default=[], help="refuse imports of these packages")
+    asked = parser.parse_args()
+    for package in asked.block:
+        block(package)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = asked.folder or Path(temporary)
+        for what in asked.what:
+            (write if what == "write" else read)(folder)
+        found = {"tvbank": tvbank.__version__, "file": tvbank.__file__, "torch": {}, "numba": {}}
+        if not is_there("torch"):
+            found["torch"] = ask_for_torch(folder)
+        if not is_there("numba"):
+            found["numba"] = ask_for_numba(folder)
+        print(json.dumps(found, indent=2))

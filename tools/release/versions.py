@@ -1,7 +1,8 @@
 """Every Python that is there, with the newest versions of what tvbank needs and the oldest allowed.
 
-In each, the wheel is installed alone, and a bank is written, read, exported and verified. With
-``--torch`` torch is installed, too, and a live model is switched.
+In each, the wheel is installed alone, and a bank that was written here is read, exported and
+verified by plain Python; then with numba, and a bank is written there, too. With ``--torch`` torch
+is installed, too, and a live model is switched.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from tools import ROOT
 from tools.release._environment import apart, build, install, make_environment
-from tools.release.reading import READS
+from tools.release.reading import READS, check
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
@@ -40,7 +41,7 @@ def oldest(requirements: list[str]) -> list[str]:
     pins = []
     for requirement in requirements:
         text, _, marker = requirement.partition(";")
-        found = re.fullmatch(r"\s*([\w-]+)>=([\d.]+)\s*", text)
+        found = re.fullmatch(r"\s*([\w.-]+)>=([\d.]+)\s*", text)
         assert found, f"{requirement} has no lower bound alone"
         if "win32" not in marker:
             pins.append(f"{found[1]}=={found[2]}")
@@ -58,21 +59,20 @@ def find_pythons() -> dict[str, str]:
     return found
 
 
-def attempt(python: str, wheel: Path, pins: list[str], with_torch: bool) -> str:
+def attempt(python: str, wheel: Path, pins: list[str], with_torch: bool, written: Path) -> str:
     """Try one environment; empty if all of it works, else the last line of what went wrong."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             inside = make_environment(Path(folder) / "environment", python)
-            install(inside, f"{wheel}[torch]" if with_torch else str(wheel), *pins)
-            checks = [
-                "-W",
-                "error::DeprecationWarning:tvbank",
-                str(READS),
-                *["--block"] * with_torch,
-            ]
-            for arguments in (checks, *([["-c", SWITCHES]] if with_torch else [])):
+            (Path(folder) / "constraints.txt").write_text("\n".join(pins))
+            constraints = ["-c", str(Path(folder) / "constraints.txt")]
+            install(inside, str(wheel), *constraints)
+            check(inside, written, "read")
+            install(inside, f"{wheel}[{'torch' if with_torch else 'fast'}]", *constraints)
+            check(inside, Path(folder), "write", "read", block=["torch"])
+            if with_torch:
                 subprocess.run(
-                    [str(inside), *arguments], check=True, capture_output=True, text=True,
+                    [str(inside), "-c", SWITCHES], check=True, capture_output=True, text=True,
                     cwd=folder, env=apart(),
                 )  # fmt: skip
         except subprocess.CalledProcessError as error:
@@ -89,15 +89,18 @@ def main() -> None:
     asked = parser.parse_args()
     pythons = {path: path for path in asked.python} if asked.python else find_pythons()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needed = project["dependencies"]
-    if asked.torch:
-        needed = [*needed, *project["optional-dependencies"]["torch"]]
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"], *extras["torch" if asked.torch else "fast"]]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         wheel = build(Path(folder))
+        written = Path(folder) / "written"
+        written.mkdir()
+        write = [sys.executable, str(READS), "write", "--folder", str(written)]
+        subprocess.run(write, check=True, stdout=subprocess.DEVNULL)
         for version, python in pythons.items():
             for what, pins in (("newest", []), ("oldest", oldest(needed))):
-                problem = attempt(python, wheel, pins, asked.torch)
+                problem = attempt(python, wheel, pins, asked.torch, written)
                 rows.append({"python": version, "versions": what, "problem": problem})
                 if not asked.json:
                     print(f"{version:8} {what:8} {problem or 'works'}", flush=True)

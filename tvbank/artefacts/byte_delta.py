@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank._zstd import compress_frame, decompress_frame
 from tvbank.errors import CheckpointError, UsageError
 
 Encoding: TypeAlias = Literal["xor", "overwrite"]
@@ -31,19 +32,15 @@ def encode(old: Bytes, new: Bytes, how: str) -> Bytes:
     Raises:
         UsageError: another encoding, or too many bytes for positions of 32 bits.
     """
-    from numcodecs.zstd import Zstd
-
     if how == "xor":
-        return np.frombuffer(Zstd(level=_LEVEL).encode(old ^ new), np.uint8)
+        return _compress((old ^ new).tobytes())
     if how != "overwrite":
         raise UsageError(f"a difference of bytes is encoded as xor or overwrite, not {how!r}")
     if len(new) >= 2**32:
         raise UsageError("positions of 32 bits do not reach tensors of 4 GiB: encode as xor")
     places = np.flatnonzero(old != new)
     parts = np.array([len(places)], "<u4"), places.astype("<u4"), new[places]
-    return np.frombuffer(
-        Zstd(level=_LEVEL).encode(b"".join(part.tobytes() for part in parts)), np.uint8
-    )
+    return _compress(b"".join(part.tobytes() for part in parts))
 
 
 def decode(named: str, frame: Bytes, old: Bytes, how: str) -> Bytes:
@@ -100,6 +97,10 @@ def checksum(how: str) -> Callable[[Bytes], str]:
     )
 
 
+def _compress(data: bytes) -> Bytes:
+    return np.frombuffer(compress_frame(data, _LEVEL), np.uint8)
+
+
 def _decompress(named: str, frame: Bytes, least: int, most: int) -> Bytes:
     """What one zstd frame holds, of so many bytes; its size is known before room is made for it."""
     size = _stated_size(frame)
@@ -107,12 +108,10 @@ def _decompress(named: str, frame: Bytes, least: int, most: int) -> Bytes:
         return _decompress_unsized(named, frame, least, most)
     if not least <= size <= most:
         raise _damaged(named, f"it states {size} bytes, where {least} to {most} can be")
-    from numcodecs.zstd import Zstd
-
     room = np.zeros(size, np.uint8)
     try:
-        Zstd().decode(frame, room)
-    except (RuntimeError, ValueError) as error:
+        decompress_frame(frame.tobytes(), room)
+    except ValueError as error:
         raise _damaged(named, str(error)) from error
     return room
 

@@ -300,7 +300,7 @@ class Bank(Mapping[str, Task]):
         Raises:
             RouterNotFoundError: the bank has no router of that name.
         """
-        from tvbank.bank.routers import StoredRouter  # imports numcodecs, for the extras
+        from tvbank.bank.routers import StoredRouter
 
         return StoredRouter(self.storage, self._catalog, name)
 

@@ -7,12 +7,13 @@ Each extra is a plain zarr array whose chunks are compressed with zstd (spec/con
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tvbank._zstd import compress_frame, decompress_frame
 from tvbank.bank.ahead import together
 from tvbank.bank.allocating import zeros
 from tvbank.bank.documents import ExtraRecord, ObjectRecord, Revision
@@ -33,9 +34,6 @@ from tvbank.bank.zstd_header import content_size
 from tvbank.dtypes import DTYPES
 from tvbank.errors import CorruptionError, FormatError, UnitNotFoundError
 from tvbank.storage import Storage
-
-if TYPE_CHECKING:
-    from numcodecs.zstd import Zstd
 
 
 def encode_extra(record: ExtraRecord, array: NDArray[Any]) -> Iterator[tuple[str, bytes]]:
@@ -213,24 +211,16 @@ class Extras(Mapping[str, NDArray[Any]]):
 _LARGEST_RATIO = 2**15
 
 
-@cache
-def _zstd() -> Zstd:
-    from numcodecs.zstd import Zstd  # slow to import, and many banks have no extras
-
-    return Zstd(level=3, checksum=True)
-
-
 def compress(data: bytes) -> bytes:
     """One frame that states its content's size and checksum."""
-    return bytes(_zstd().encode(data))
+    return compress_frame(data, level=3, checksum=True)
 
 
 def decompress(data: bytes, size: int) -> NDArray[np.uint8]:
     """Undo ``compress``.
 
     The content's size is compared before anything is allocated: a small frame cannot claim much
-    memory, and the library, which leaves the rest of a buffer that is too large as it was, fills
-    all of it.
+    memory.
 
     Args:
         data: one frame.
@@ -242,12 +232,14 @@ def decompress(data: bytes, size: int) -> NDArray[np.uint8]:
         TooLargeError: there is not enough memory.
     """
     stated = content_size(data)
+    if not size:  # the reference refuses it, too: an extra without elements has no chunk
+        raise FormatError("extra", "a chunk is never empty")
     if stated != size or size > len(data) * _LARGEST_RATIO:
         raise FormatError("extra", f"{len(data)} bytes state {stated} where {size} belong")
     what, remedy = "a chunk of an extra", "see Task.extras.record for its shape"
     out = zeros(size, np.dtype(np.uint8), what, remedy)
     try:
-        _zstd().decode(data, out)
-    except (RuntimeError, ValueError) as error:
+        decompress_frame(data, out)
+    except ValueError as error:
         raise FormatError("extra", str(error)) from error
     return out

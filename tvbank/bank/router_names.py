@@ -21,7 +21,7 @@ class NamedRouters(Mapping[str, "Router"]):
 
     def __getitem__(self, name: str) -> Router:
         """Read a router; errors as of ``Bank.router``."""
-        from tvbank.bank.routers import StoredRouter  # imports numcodecs, for the extras
+        from tvbank.bank.routers import StoredRouter
 
         return StoredRouter(self._storage, self._catalog, name).load()
 

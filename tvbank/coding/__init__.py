@@ -19,6 +19,7 @@
 - ``costs``     what writers compare: bits of entropy, in integers
 - ``kernel``    the decorator of compiled loops, and what the machine can and Python cannot name;
   ``_compiling`` has how
+- ``plain``     loops that read as plain Python, and those instructions, where numba is missing
 
 Everything here is re-exported lazily, so that ``read_header`` costs no numba.
 """
