@@ -59,9 +59,9 @@ def paths(folder: Path, *names: str) -> list[str]:
 def write(folder: Path) -> None:
     """Make a bank of a lossy and an exact task, beside what it was made of; then an update."""
     rng = np.random.default_rng(0)
-    base = {"a.weight": rng.standard_normal((120, 100)).astype(np.float32)}
+    base = {"a.weight": rng.standard_normal((40, 50)).astype(np.float32)}
     tuned = {
-        "a.weight": base["a.weight"] + 0.01 * rng.standard_normal((120, 100)).astype(np.float32),
+        "a.weight": base["a.weight"] + 0.01 * rng.standard_normal((40, 50)).astype(np.float32),
         "head.bias": np.ones(3, np.float32),
     }
     bank = tvbank.create(str(folder / "bank"), base=base)
@@ -136,7 +136,7 @@ def refused(asked: dict, extra: str) -> dict[str, str]:
 
 def ask_for_torch(folder: Path) -> dict[str, str]:
     """Ask for all that needs torch."""
-    bank, base = tvbank.open(str(folder / "bank")), {"a.weight": np.zeros((120, 100), np.float32)}
+    bank, base = tvbank.open(str(folder / "bank")), {"a.weight": np.zeros((40, 50), np.float32)}
     asked = {
         "attach": lambda: tvbank.attach(None, bank),
         "AutoSwitch": lambda: tvbank.AutoSwitch,

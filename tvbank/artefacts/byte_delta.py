@@ -53,7 +53,7 @@ def decode(named: str, frame: Bytes, old: Bytes, how: str) -> Bytes:
         how: the encoding.
 
     Raises:
-        CheckpointError: damaged; nothing larger than the new bytes can be is made room for.
+        CheckpointError: damaged; no memory is taken for more than the new bytes can be.
     """
     if how == "xor":
         return old ^ _decompress(named, frame, len(old), len(old))
@@ -102,18 +102,18 @@ def _compress(data: bytes) -> Bytes:
 
 
 def _decompress(named: str, frame: Bytes, least: int, most: int) -> Bytes:
-    """What one zstd frame holds, of so many bytes; its size is known before room is made for it."""
+    """What one zstd frame holds, of so many bytes, which are known before memory is taken."""
     size = _stated_size(frame)
     if size is None:
         return _decompress_unsized(named, frame, least, most)
     if not least <= size <= most:
         raise _damaged(named, f"it states {size} bytes, where {least} to {most} can be")
-    room = np.zeros(size, np.uint8)
+    plain = np.zeros(size, np.uint8)
     try:
-        decompress_frame(frame.tobytes(), room)
+        decompress_frame(frame.tobytes(), plain)
     except ValueError as error:
         raise _damaged(named, str(error)) from error
-    return room
+    return plain
 
 
 def _decompress_unsized(named: str, frame: Bytes, least: int, most: int) -> Bytes:
