@@ -7,7 +7,7 @@
 ``reads.py``         what is run there: banks written, read, exported, verified
 ``plain.py``         decoding without numba: all vectors, and its time beside compiled loops
 ``versions.py``      every Python there is, with the newest and the oldest versions allowed
-``manual.py``        the man page, made of the command line's own help
+``manual.py``        writes docs/tvbank.1, the man page, from the command line's own help
 ``_environment.py``  builds distributions and makes environments
 ===================  ====================================================================
 """

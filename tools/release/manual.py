@@ -8,8 +8,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tools import ROOT
 from tvbank import __version__
 from tvbank.cli._app import load_verbs
+
+#: The page in the repository, which every wheel brings; a test compares it with the help.
+PAGE = ROOT / "docs" / "tvbank.1"
 
 _ENVIRONMENT = {
     "NO_COLOR": "Not empty: nothing is printed bold or coloured.",
@@ -77,12 +81,8 @@ def _text(text: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, help="the file; else the standard output")
-    asked = parser.parse_args()
-    if asked.output is None:
-        print(manual(), end="")
-    else:
-        asked.output.write_text(manual())
+    parser.add_argument("-o", "--output", type=Path, default=PAGE, help="the file (docs/tvbank.1)")
+    parser.parse_args().output.write_text(manual())
 
 
 if __name__ == "__main__":

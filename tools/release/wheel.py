@@ -36,9 +36,12 @@ def refuse_lacks(wheel: Path) -> None:
         if path.is_file() and path.suffix in (".py", ".typed")
     }
     with zipfile.ZipFile(wheel) as archive:
-        packed = {name for name in archive.namelist() if name.startswith("tvbank/")}
+        names = archive.namelist()
+        packed = {name for name in names if name.startswith("tvbank/")}
     if missing := sources - packed:
         sys.exit(f"the wheel lacks {sorted(missing)}")
+    if not any(name.endswith("/share/man/man1/tvbank.1") for name in names):
+        sys.exit("the wheel lacks the man page")
     (sdist,) = wheel.parent.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         parts = {name.split("/")[1] for name in archive.getnames() if "/" in name}

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tools.release.manual import manual
+from tools.release.manual import PAGE, manual
 from tvbank.cli._app import load_verbs
 
 
@@ -19,6 +19,10 @@ def test_every_verb_and_option_is_in_the_manual():
         for parameter in verb.params:
             for option in parameter.opts if parameter.param_type_name == "option" else ():
                 assert option in section, (name, option)
+
+
+def test_wheels_bring_the_page_of_todays_help():
+    assert PAGE.read_text() == manual(), "python -m tools.release manual writes it anew"
 
 
 def test_no_line_of_text_is_taken_for_a_request():
