@@ -1,7 +1,9 @@
 """Every soak runs on something tiny; what the commands share."""
 
+import ast
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -22,6 +24,19 @@ def test_the_list_of_commands_is_what_there_is(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench", "nothing"])
     with pytest.raises(SystemExit, match="no 'nothing'"):
         tools.run_named("bench")
+
+
+def test_help_texts_have_no_stray_percent_sign():
+    """``argparse`` fills them in by ``%`` when ``--help`` prints them."""
+    for path in (tools.ROOT / "tools").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "help":
+                text = "".join(
+                    part.value
+                    for part in ast.walk(node)
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                )
+                assert not re.search(r"%(?!\()", text.replace("%%", "")), (path, text)
 
 
 def test_kills_lose_nothing(tmp_path):

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="what is kept of a run")
     parser.add_argument("--steps", type=int, default=500, help="of FlexSwitch")
     parser.add_argument(
-        "--size", help="that our ways end at; by default .35 % of text, .8 of images"
+        "--size", help="that our ways end at; by default .35 %% of text, .8 of images"
     )
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0 on")
     parser.add_argument("--tests", type=int, help="of each task; by default all")
