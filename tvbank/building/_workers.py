@@ -12,6 +12,7 @@ import pickle
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from tvbank._atomic import cannot_write
 from tvbank._imports import environment_of_child, import_path
 from tvbank._version import __version__
 from tvbank.building._jobs import Failed, Job
@@ -76,6 +78,18 @@ class Workers(ABC):
 _Ticket = tuple[int, Job] | None
 
 
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """What workers write for themselves lies here.
+
+    Raises:
+        StorageError: no folder can be made.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix="tvbank-build-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise cannot_write(Path(tempfile.gettempdir()), error) from error
+
+
 @final
 class LocalWorkers(Workers):
     """A number of processes; the machine's cores are shared out among them."""
@@ -88,6 +102,8 @@ class LocalWorkers(Workers):
         self._ended: queue.Queue[tuple[int, Outcome]] = queue.Queue(1)
         self._closing = threading.Event()
         self._processes: set[subprocess.Popen[bytes]] = set()
+        # Workers are killed in the end, and cannot remove what they fetched.
+        self._temporary = _temporary_folder()
         self._feeders = [threading.Thread(target=self._feed, daemon=True) for _ in range(count)]
         for feeder in self._feeders:
             feeder.start()
@@ -115,6 +131,7 @@ class LocalWorkers(Workers):
         while any(feeder.is_alive() for feeder in self._feeders):
             with suppress(queue.Empty):
                 self._ended.get(timeout=0.01)
+        self._temporary.cleanup()
 
     def _feed(self) -> None:
         process: subprocess.Popen[bytes] | None = None
@@ -154,7 +171,8 @@ class LocalWorkers(Workers):
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tvbank.building._worker"], env=environment_of_child(),
+            [sys.executable, "-P", "-m", "tvbank.building._worker"],
+            env=environment_of_child() | {"TMPDIR": self._temporary.name},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self._processes.add(process)

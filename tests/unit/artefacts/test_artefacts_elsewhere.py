@@ -100,8 +100,9 @@ def no_debris(tmp_path, monkeypatch):
     place = tmp_path / "tmp"
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setenv("TMPDIR", str(place))  # of worker processes
     yield
-    assert list(place.glob("tvbank-fetched-*")) == []
+    assert list(place.glob("tvbank-*")) == []
 
 
 @pytest.mark.parametrize("make", EVERYWHERE, ids=lambda make: make.__name__)
