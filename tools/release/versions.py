@@ -60,6 +60,15 @@ def find_pythons() -> dict[str, str]:
     return found
 
 
+def has_wheel(inside: Path, pin: str) -> bool:
+    """Whether an environment's Python can have one version of a package without building it."""
+    try:
+        install(inside, pin, "--dry-run", "--no-deps", "--only-binary", ":all:")
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
 def attempt(python: str, wheel: Path, pins: list[str], with_torch: bool, written: Path) -> str:
     """Try one environment; empty if all of it works, else what went wrong, or was not tried."""
     with tempfile.TemporaryDirectory() as folder:
@@ -80,8 +89,8 @@ def attempt(python: str, wheel: Path, pins: list[str], with_torch: bool, written
                 )  # fmt: skip
         except subprocess.CalledProcessError as error:
             text = str(error.stderr).strip()
-            if pins and (lacking := re.search(r"No matching distribution found for (\S+)", text)):
-                return f"{NOT_TRIED}: there is no wheel of {lacking[1]} for it"
+            if lacking := [pin for pin in pins if not has_wheel(inside, pin)]:
+                return f"{NOT_TRIED}: there are no wheels of {', '.join(lacking)} for it"
             return text.splitlines()[-1] if text else str(error)
     return ""
 
