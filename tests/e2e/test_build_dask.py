@@ -14,6 +14,8 @@ import servers
 
 import tvbank
 from tvbank.building import _task
+from tvbank.building._dask import DaskWorkers
+from tvbank.building._jobs import Failed, MeasureBase
 from tvbank.errors import StorageError, UsageError
 
 TASKS = {
@@ -49,6 +51,21 @@ def test_the_bytes_of_add(cluster, folder):
     manifests.assert_same(folder / "bank", manifests.added(folder, TASKS | step, folder / "added"))
     again = tvbank.build(folder / "manifest.json", scheduler=cluster.scheduler_address)
     assert again.present == ("step", *TASKS)
+
+
+def test_a_result_is_of_its_own_job_however_late_the_one_before_is_forgotten(
+    cluster, folder, monkeypatch
+):
+    monkeypatch.setattr(distributed.Future, "release", lambda self: None)
+    places = [str(folder / f"{name}.safetensors") for name in ("t0", "nothing")]
+    workers = DaskWorkers(cluster.scheduler_address)
+    outcomes = []
+    for place in places:
+        workers.submit(-1, MeasureBase(place, 8))
+        outcomes.append(workers.wait())
+    workers.close()
+    assert isinstance(outcomes[0][1], bytes)
+    assert isinstance(outcomes[1][1], Failed)
 
 
 def test_a_worker_that_is_killed_in_mid_job(cluster, folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import time
 import uuid
 from typing import Any, final
@@ -44,6 +45,7 @@ class DaskWorkers(Workers):
         self._address = address
         self._name = f"tvbank-{uuid.uuid4().hex}"
         self._tickets: dict[str, int] = {}
+        self._submitted = itertools.count()
         try:
             self._client: Any = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
         except ValueError as error:
@@ -75,7 +77,8 @@ class DaskWorkers(Workers):
 
     def submit(self, ticket: int, job: Job) -> None:
         """See ``Workers.submit``."""
-        key = f"{self._name}-{ticket}"
+        # A scheduler that has not yet forgotten a key gives what it made of that one before.
+        key = f"{self._name}-{next(self._submitted)}"
         self._tickets[key] = ticket
         future = self._client.submit(
             run_job, job, 1, __version__, key=key, pure=False, retries=TRIES - 1
