@@ -93,11 +93,12 @@ _FONTS: Final = (
     *("dkg-handwriting", "freefont-ttf", "humor-sans", "inconsolata", "lato", "liberation"),
     *("linuxlibertine", "oldstandard", "play", "quicksand", "roboto-slab", "tomsontalks"),
 )
-_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LETTERS: Final = "ABCDEFGHIJ"
+_DRAWN: Final = 3  # images of each letter of a font
 
 
 def _letters(packages: Packages, chance: Chance) -> Labelled:
-    """A to Z, large and small, of many fonts: turned by up to 20 degrees, shifted, of any size."""
+    """A to J of many fonts, of several sizes, shifted and turned a little."""
     from PIL import Image, ImageDraw, ImageFont
 
     images, labels = [], []
@@ -105,15 +106,14 @@ def _letters(packages: Packages, chance: Chance) -> Labelled:
         archive = packages.debian(f"fonts-{package}")
         for name in sorted(n for n in archive.getnames() if n.endswith((".ttf", ".otf"))):
             font = ImageFont.truetype(io.BytesIO(member(archive, name)), 18)
-            for number, letter in enumerate(_LETTERS):
-                for drawn in (letter, letter.lower()):
-                    image = Image.new("L", (SIDE, SIDE))
-                    middle = tuple(SIDE / 2 + chance.uniform(-2, 2, 2))
-                    sized = font.font_variant(size=int(chance.integers(14, 23)))
-                    ImageDraw.Draw(image).text(middle, drawn, 255, sized, anchor="mm")
-                    turned = image.rotate(chance.uniform(-20, 20), Image.Resampling.BILINEAR)
-                    images.append(np.asarray(turned, np.uint8))
-                    labels.append(number)
+            for number in np.arange(len(_LETTERS)).repeat(_DRAWN):
+                image = Image.new("L", (SIDE, SIDE))
+                middle = tuple(SIDE / 2 + chance.uniform(-1, 1, 2))
+                sized = font.font_variant(size=int(chance.integers(22, 29)))
+                ImageDraw.Draw(image).text(middle, _LETTERS[number], 255, sized, anchor="mm")
+                turned = image.rotate(chance.uniform(-10, 10), Image.Resampling.BILINEAR)
+                images.append(np.asarray(turned, np.uint8))
+                labels.append(number)
     return _shuffled(np.stack(images), np.array(labels, np.int64), chance)
 
 
@@ -127,7 +127,7 @@ _MOST_SIGNS: Final = 350  # of one script
 
 
 def _scripts(packages: Packages, chance: Chance) -> Labelled:
-    """Signs of 8 or 16 x 16 pixels of GNU Unifont, in a frame: of which script?"""
+    """Signs of 8 or 16 x 16 pixels of GNU Unifont, in the middle of a frame: of which script?"""
     images, labels = [], []
     signs = {}
     for line in member(packages.debian("unifont"), "unifont.hex").decode("ascii").splitlines():
@@ -139,8 +139,8 @@ def _scripts(packages: Packages, chance: Chance) -> Labelled:
         for place in chance.permutation(len(found))[:_MOST_SIGNS]:
             pixels = np.unpackbits(np.frombuffer(found[place], np.uint8)).reshape(16, -1) * 255
             image = np.zeros((SIDE, SIDE), np.uint8)
-            top, left = chance.integers(0, SIDE - np.array(pixels.shape) + 1)
-            image[top : top + 16, left : left + pixels.shape[1]] = pixels
+            left = (SIDE - pixels.shape[1]) // 2
+            image[6:22, left : left + pixels.shape[1]] = pixels
             images.append(image)
             labels.append(number)
     return _shuffled(np.stack(images), np.array(labels, np.int64), chance)
