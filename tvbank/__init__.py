@@ -58,6 +58,7 @@ from tvbank.errors import TvbankError as TvbankError
 if TYPE_CHECKING:
     from tvbank._progress import Bar as Bar
     from tvbank.autoswitch import AutoSwitch as AutoSwitch
+    from tvbank.autoswitch import vector_router as vector_router
     from tvbank.bank.bank import Bank as Bank
     from tvbank.bank.bank import create as create
     from tvbank.bank.bank import open as open
@@ -157,6 +158,7 @@ _OWNERS = {
     "open": "bank.bank",
     "pack": "bank.packing",
     "push": "hub",
+    "vector_router": "autoswitch",
     "patch": "updates",
     "patches": "updates",
     "repair": "bank.repair",

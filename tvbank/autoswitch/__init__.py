@@ -11,6 +11,7 @@ Of a model that generates text, ``auto.generate(input_ids, attention_mask=mask)`
 ``_auto.py``      ``AutoSwitch``: what users hold
 ``_model.py``     what else libraries ask of a model: where it is, its configuration
 ``_route.py``     the cascade of routers, its decision on a batch, and ``Routing``, the report
+``_vectors.py``   ``vector_router``: a router of the bank's own task vectors
 ``_choice.py``    from weights to groups of examples, and what the model becomes for each
 ``_looks.py``     further likely tasks for examples whose answer is unsure; the surest stays
 ``_batch.py``     inputs, of which some examples are taken, and outputs, put back in order
@@ -31,7 +32,10 @@ from tvbank._lazy import lazy_exports
 if TYPE_CHECKING:
     from tvbank.autoswitch._auto import AutoSwitch as AutoSwitch
     from tvbank.autoswitch._route import Routing as Routing
+    from tvbank.autoswitch._vectors import vector_router as vector_router
 
-__all__ = ["AutoSwitch", "Routing"]
+__all__ = ["AutoSwitch", "Routing", "vector_router"]
 
-__getattr__ = lazy_exports(__name__, {"AutoSwitch": "_auto", "Routing": "_route"})
+__getattr__ = lazy_exports(
+    __name__, {"AutoSwitch": "_auto", "Routing": "_route", "vector_router": "_vectors"}
+)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from tvbank.autoswitch._batch import Batch, Forward, without_padding
 from tvbank.bank.bank import Bank
 from tvbank.errors import TaskNotFoundError, UsageError, name_some
-from tvbank.routing import features
+from tvbank.routing import VectorRouter, features
 from tvbank.routing.cascade import Cascade, Stage, pooled
 from tvbank.routing.router import NO_TASK, Router
 
 #: A router, its name in the bank, a cascade, or several of the first two to be asked in turn.
-RouterLike = Router | str | Cascade | Sequence[Router | str]
+RouterLike = Router | VectorRouter | str | Cascade | Sequence[Router | VectorRouter | str]
 
 #: What the base is called where tasks are counted.
 BASE = "(base)"
@@ -120,28 +120,32 @@ def cascade_of(bank: Bank, router: RouterLike, pool: bool = False) -> Cascade:
     return cascade
 
 
-def _cascade(routers: Sequence[Router], pool: bool) -> Cascade:
+def _cascade(routers: Sequence[Router | VectorRouter], pool: bool) -> Cascade:
     """Calibrated on the examples that the routers keep, if they keep the same ones.
 
     Thresholds calibrated on single examples are too high for pooled ones, which keep the default.
     """
-    keep = not pool and all(
-        router.method.centres is None and np.array_equal(router.owners, routers[0].owners)
-        for router in routers
+    fitted = [router for router in routers if isinstance(router, Router)]
+    keep = not pool and len(fitted) == len(routers) > 1
+    keep = keep and all(
+        router.method.centres is None and np.array_equal(router.owners, fitted[0].owners)
+        for router in fitted
     )
-    if len(routers) > 1 and keep and np.bincount(routers[0].owners).min() > 1:
-        return Cascade.calibrate(routers)
+    if keep and np.bincount(fitted[0].owners).min() > 1:
+        return Cascade.calibrate(fitted)
     return Cascade(routers)
 
 
-def _routers(bank: Bank, router: Router | str | Sequence[Router | str]) -> list[Router]:
+def _routers(
+    bank: Bank, router: Router | VectorRouter | str | Sequence[Router | VectorRouter | str]
+) -> list[Router | VectorRouter]:
     several = isinstance(router, Sequence) and not isinstance(router, str)
     given: list[object] = list(router) if several else [router]  # type: ignore[arg-type]
-    routers = []
+    routers: list[Router | VectorRouter] = []
     for item in given:
         if isinstance(item, str):
             item = bank.router(item, partial=True)  # ``cascade_of`` names what all of them lack
-        if not isinstance(item, Router):
+        if not isinstance(item, Router | VectorRouter):
             raise UsageError(f"a router, its name in the bank, or a cascade, not {item!r}")
         routers.append(item)
     return routers
@@ -168,7 +172,8 @@ def decide(
     stages = np.zeros(size, np.int64)
     left, said = np.arange(size), likely
     for number, stage in enumerate(cascade.stages):
-        with tapping.recording(left, stage.router.recipe.at):
+        whole = isinstance(stage.router, VectorRouter)
+        with tapping.recording(left, () if whole else stage.router.at):
             taps = _features(model, stage, batch, left, tapping)
         verdict = stage.judge(taps)
         weights[left], top[left], likely[left] = verdict.weights, verdict.top, verdict.posterior
@@ -214,7 +219,10 @@ def _features(
         def call(model: torch.nn.Module, part: Any) -> Any:
             return tapping.forward(model, {**part, **others})
 
-    return features(model, tensors, stage.router.recipe, forward=call, batch=len(rows))
+    router = stage.router
+    if isinstance(router, VectorRouter):
+        return router.features(model, tensors, forward=call, batch=len(rows))
+    return features(model, tensors, router.recipe, forward=call, batch=len(rows))
 
 
 def _pool(

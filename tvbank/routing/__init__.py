@@ -18,6 +18,7 @@
 ``_confusion.py``     ``confusion``: which tasks a router takes for each other
 ``_confidence.py``    how likely each task is, for an input or in a whole batch
 ``_fit.py``           ``fit``: a router from inputs, its layer chosen among ``_layers.py``
+``vectors.py``        ``VectorRouter``: no examples, the task vectors themselves tell
 ``cascade.py``        ``Cascade``: a deeper router only where a shallow one is unsure
 ====================  =======================================================================
 
@@ -40,10 +41,11 @@ if TYPE_CHECKING:
     from tvbank.routing.cascade import Cascade as Cascade
     from tvbank.routing.recipe import Recipe as Recipe
     from tvbank.routing.router import Router as Router
+    from tvbank.routing.vectors import VectorRouter as VectorRouter
 
 __all__ = [
-    "Cascade", "Confusion", "Fitted", "LayerScore", "Recipe", "Router", "confusion", "features",
-    "fit",
+    "Cascade", "Confusion", "Fitted", "LayerScore", "Recipe", "Router", "VectorRouter", "confusion",
+    "features", "fit",
 ]  # fmt: skip
 
 __getattr__ = lazy_exports(
@@ -51,6 +53,6 @@ __getattr__ = lazy_exports(
     {
         "Cascade": "cascade", "Confusion": "_confusion", "Fitted": "_fit", "LayerScore": "_fit",
         "Recipe": "recipe", "Router": "router", "confusion": "_confusion", "features": "_features",
-        "fit": "_fit",
+        "fit": "_fit", "VectorRouter": "vectors",
     },
 )  # fmt: skip

@@ -94,7 +94,7 @@ def variously_pooled(
     total = count(checked)
     if not total:
         raise UsageError("there are no inputs to take features of")
-    tokens = _mask(checked, mask)
+    tokens = mask_of(checked, mask)
     first = next(model.parameters(), None)
     device = None if first is None else first.device
     rows: list[list[list[NDArray[np.float32]]]] = []
@@ -132,7 +132,12 @@ def _pooled(
     return rows
 
 
-def _mask(inputs: Inputs, mask: Mask) -> torch.Tensor | None:
+def mask_of(inputs: Inputs, mask: Mask) -> torch.Tensor | None:
+    """The mask of tokens that count, [n, t]; None where all do.
+
+    Raises:
+        UsageError: it has another number of rows than the inputs.
+    """
     if mask is False:
         return None
     if mask is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from tvbank.errors import UsageError
 from tvbank.routing._confidence import pooled as pooled
 from tvbank.routing._examples import Examples, checked_rows
 from tvbank.routing.router import NO_TASK, Router
+
+if TYPE_CHECKING:  # it needs torch
+    from tvbank.routing.vectors import VectorRouter
 
 __all__ = ["ALWAYS", "Cascade", "Stage", "Verdict", "choose_thresholds", "pooled"]
 
@@ -40,7 +43,7 @@ class Stage:
             last stage.
     """
 
-    router: Router
+    router: Router | VectorRouter
     threshold: float = SURE
 
     def __post_init__(self) -> None:
@@ -86,7 +89,7 @@ class Cascade:
     knows about which; the others go on to a deeper layer. The last stage decides all that are left.
     """
 
-    def __init__(self, stages: Sequence[Stage | Router]) -> None:
+    def __init__(self, stages: Sequence[Stage | Router | VectorRouter]) -> None:
         """Ask routers in this order; a router alone stands for ``Stage(router)``.
 
         Raises:
@@ -189,9 +192,9 @@ class Cascade:
 
     def __repr__(self) -> str:
         shown = ", ".join(
-            f"{list(s.router.recipe.at)} if {s.threshold:.3f} sure" for s in self.stages[:-1]
+            f"{list(s.router.at)} if {s.threshold:.3f} sure" for s in self.stages[:-1]
         )
-        last = f"else {list(self.stages[-1].router.recipe.at)}"
+        last = f"else {list(self.stages[-1].router.at)}"
         return f"Cascade({len(self.tasks)} tasks, {', '.join(filter(None, (shown, last)))})"
 
 

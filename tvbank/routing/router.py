@@ -167,6 +167,11 @@ class Router:
         return {task: self._kept.of(number) for number, task in enumerate(self.tasks)}
 
     @property
+    def at(self) -> tuple[str, ...]:
+        """From which modules the features come, see ``Recipe``."""
+        return self.recipe.at
+
+    @property
     def width(self) -> int:
         """d, features an input."""
         return int(self.keys.shape[1])
