@@ -93,7 +93,7 @@ class Way:
 
     Attributes:
         method: its name in the table.
-        router: one of ``routers``.
+        router: one of ``routers``, or ``BY_VECTORS``.
         mode: of ``AutoSwitch``.
         tasks: how many a batch mixes, see ``_SIZES``. Papers measure a data set at a time.
         pool: whether all examples of a batch together tell which tasks are in it.
@@ -109,6 +109,9 @@ class Way:
     once: bool = False
     looks: int = 1
 
+
+#: The task vectors themselves tell; there is no router to store, nor examples to fit it to.
+BY_VECTORS = "vectors"
 
 _ONE = "pooled, one task a batch"
 #: What is routed over every bank.
@@ -175,7 +178,8 @@ def routed(
     """
     rows = []
     for seed, found in list(drawn.items())[: 1 if way.once else None]:
-        bank.add_router("router", found[way.router], replace=True)
+        if way.router != BY_VECTORS:
+            bank.add_router("router", found[way.router], replace=True)
         rows.append(_row(trial, tvbank.open(bank.location), label, way, seed, timed))
     return averaged(rows)
 
@@ -187,7 +191,7 @@ def _row(trial: Trial, bank: Bank, label: str, way: Way, seed: int, timed: int) 
     confusion: dict[str, dict[str, int]] = {name: {} for name in trial.tasks}
     total = again = 0
     with AutoSwitch(
-        model, bank, "router", way.mode, forward=_forward(trial),
+        model, bank, None if way.router == BY_VECTORS else "router", way.mode, forward=_forward(trial),
         trim=_TRIMMED[trial.family.name], pool=way.pool, looks=way.looks, surety=_surety(trial),
     ) as auto:  # fmt: skip
         for batch in _batches(trial, way.tasks, seed):
@@ -207,12 +211,16 @@ def _row(trial: Trial, bank: Bank, label: str, way: Way, seed: int, timed: int) 
                     confusion[name][lead] = confusion[name].get(lead, 0) + 1
         ratios = passes(trial, auto, timed)
     shares = [counts.get(name, 0) / sum(counts.values()) for name, counts in confusion.items()]
-    recipe = bank.router("router").recipe
+    setting, stored = "no examples", stored_bytes(bank)
+    if way.router != BY_VECTORS:
+        recipe = bank.router("router").recipe
+        setting = f"{len(recipe.at)} places up to {recipe.at[-1] or 'the head'} ({recipe.pooling})"
+        stored += bank.stored_router("router").stored_bytes
     return Row(
         way.method.replace("Auto-Switch", f"Auto-Switch{label}"),
-        f"{len(recipe.at)} places up to {recipe.at[-1] or 'the head'} ({recipe.pooling})",
+        setting,
         hits,
-        stored_bytes(bank) + bank.stored_router("router").stored_bytes,
+        stored,
         passes=ratios,
         routed=float(np.mean(shares)),
         own_head=own,

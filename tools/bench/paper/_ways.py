@@ -17,6 +17,7 @@ from tools.bench.paper._settings import VECTORS, Run
 
 _IN_TURN = "input by input"
 _ONE = "batches of one task"
+_VECTORS = _routed.BY_VECTORS
 
 
 @final
@@ -57,7 +58,13 @@ WAYS: Final[Mapping[str, Way]] = {
     "budget-batches": Way(
         "budget", _routed.Way(f"Budget, routed, {_ONE}", "discriminant", tasks=1, pool=True)
     ),
+    "tuned-vectors": Way("exact", _routed.Way(f"fine-tuned, by vectors, {_IN_TURN}", _VECTORS)),
+    "budget-vectors": Way("budget", _routed.Way(f"Budget, by vectors, {_IN_TURN}", _VECTORS)),
     "sized": Way("sized"),
+    "sized-vectors": Way("sized", _routed.Way(f"To a size, by vectors, {_IN_TURN}", _VECTORS)),
+    "sized-vectors-batches": Way(
+        "sized", _routed.Way(f"To a size, by vectors, {_ONE}", _VECTORS, tasks=1, pool=True)
+    ),
     "sized-single": Way(
         "sized", _routed.Way(f"To a size, routed, {_IN_TURN}", "discriminant")
     ),
@@ -109,6 +116,8 @@ def _row(
         setting = run.size if vectors.sized else ""
         hits = switched_hits(trial, trial.tests, bank)
         return Row(vectors.method, setting, hits, stored_bytes(bank))
+    if way.routed.router == _VECTORS:
+        return _routed.routed(trial, bank, "", way.routed, {run.seed: {}}, timed)
     if run.seed not in drawn:
         drawn[run.seed] = _routed.routers(trial, run.seed, kept.say)
     found = {run.seed: drawn[run.seed]}
