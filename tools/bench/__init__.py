@@ -23,6 +23,8 @@
 
 *accuracy on real tasks*
 ``compress/``         accuracy against stored bytes, by every compressor
+``adapters.py``       a LoRA adapter as it is and under sizes
+``low_rank.py``       a full fine-tune as products of few bits, against sparse entries
 ``gemma/``            fine-tunes of a language model: compressors, adapters, merges, routing
 ``multitask/``        every way to have many tasks in one model
 ``paper/``            the paper's methods to the letter beside ours

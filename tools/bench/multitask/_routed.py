@@ -171,7 +171,7 @@ def routed(
     Args:
         trial: the fine-tunes.
         bank: of all tasks.
-        label: of the bank, behind the method's name.
+        label: of the bank, after the method's name.
         way: how to route.
         drawn: routers by seed.
         timed: batches of each kind to time.
