@@ -74,6 +74,25 @@ def gather(features: Mapping[str, Any]) -> Examples:
     return _end_to_end(tuple(parts), list(parts.values()))
 
 
+def thinned(counts: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Rows of about ``most`` examples, as many of each task, evenly among its own; ascending.
+
+    Args:
+        counts: examples of each task, which lie task by task, [K].
+        most: how many, but one of each task at least.
+    """
+    share = max(1, most // len(counts))
+    starts = np.cumsum(counts) - counts
+    pairs = zip(starts.tolist(), counts.tolist(), strict=True)
+    return np.concatenate([start + evenly(count, share) for start, count in pairs])
+
+
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """At most so many of the numbers from 0 to ``count`` - 1, as far apart as they can be."""
+    chosen = min(count, most)
+    return np.arange(chosen) * count // max(chosen, 1)
+
+
 def cluster(examples: Examples, centres: int, seed: int) -> Examples:
     """At most ``centres`` k-means centres of each task; a task with fewer examples keeps those.
 

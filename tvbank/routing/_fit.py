@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tvbank.errors import UsageError
-from tvbank.routing._examples import gather
+from tvbank.routing._examples import evenly, gather
 from tvbank.routing._features import Mask, variously_pooled
 from tvbank.routing._forward import (
     Forward,
@@ -32,9 +32,10 @@ from tvbank.routing.router import Router
 #: A layer is tried together with those before it, at most this many of them in all.
 _JOINED = 8
 
-#: The time of LDA grows with the cube of the smaller of features and examples: layers that together
-#: have more of both than this are not tried together.
-_LARGEST = 3000
+#: Places are chosen by at most so many examples, as many of each task: the time of LDA grows with
+#: the cube of the smaller of features and examples. Tasks keep ten examples at least, and where
+#: these are more, layers that together have more features are not tried together.
+_LARGEST, _FEWEST = 3000, 10
 
 #: Features wider than this are kept as this many centres a task, unless the caller says otherwise.
 _COMPACT_FROM, _CENTRES = 2048, 10
@@ -99,7 +100,8 @@ def fit(
     """Fit a router to inputs of each task, choosing the layer by five-fold cross-validation.
 
     One pass over the inputs takes the features of all candidates. Of those under which held-out
-    examples are the least surprising, within ``tolerance``, the one that costs least is taken.
+    examples are the least surprising, within ``tolerance``, the one that costs least is taken. It
+    is chosen by 3,000 examples at most, and fitted to all.
 
     Args:
         model: with the base's weights.
@@ -137,20 +139,26 @@ def fit(
     if len(poolings) > 1 and widths[0] == widths[-1]:  # one row an example, whatever the pooling
         poolings = poolings[:1]
 
-    def at(group: tuple[str, ...], way: str) -> Features:
-        picked = [names.index(name) for name in group]
-        some = {task: rows[poolings.index(way)] for task, rows in taken.items()}
-        return {task: np.concatenate([rows[i] for i in picked], 1) for task, rows in some.items()}
+    def at(group: tuple[str, ...], way: str, some: Mapping[str, Any]) -> Features:
+        picked, number = [names.index(name) for name in group], poolings.index(way)
+        return {
+            task: np.concatenate([rows[number][i][some[task]] for i in picked], 1)
+            for task, rows in taken.items()
+        }
+
+    counts = {task: len(rows[0][0]) for task, rows in taken.items()}
+    most = max(_LARGEST, _FEWEST * len(counts))
+    chosen_by = {task: evenly(total, most // len(counts)) for task, total in counts.items()}
 
     def score(group: tuple[str, ...], way: str) -> LayerScore:
-        features = at(group, way)
+        features = at(group, way, chosen_by)
         width = next(iter(features.values())).shape[1]
         cost = max(costs[name] for name in group)
         return LayerScore(group, way, *cross_validated(features, **options), cost, width)
 
     scores = [score(group, way) for group in alone for way in poolings]
     if layers is None:
-        examples = sum(count(checked_inputs(given)) for given in inputs.values())
+        examples = sum(map(len, chosen_by.values()))
         richest = [tried for tried in scores if tried.pooling == poolings[-1]]
         scores += [score(group, poolings[-1]) for group in _joined(richest, examples)]
     scores.sort(key=lambda tried: (tried.cost, tried.width))
@@ -159,7 +167,7 @@ def fit(
     few = options.get("neighbours", 10) <= _CENTRES * len(taken)
     if chosen.width > _COMPACT_FROM and few and find_spec("sklearn"):
         options = {"centres": _CENTRES, "metric": "discriminant", **options}
-    features = at(chosen.at, chosen.pooling)
+    features = at(chosen.at, chosen.pooling, dict.fromkeys(taken, slice(None)))
     router = Router.fit(features, at=chosen.at, pooling=chosen.pooling, **options)
     return Fitted(router, chosen, tuple(scores))
 

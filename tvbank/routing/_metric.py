@@ -14,13 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvbank.errors import UsageError
-from tvbank.routing._examples import Doubles, Examples, Floats, cluster
+from tvbank.routing._examples import Doubles, Examples, Floats, cluster, thinned
 
 #: Ways to measure how near two features are.
 METRICS = ("discriminant", "euclidean", "learned", "paper")
 
 #: The least share of shrinkage, and how many shares are tried from there to one.
 _LEAST, _TRIED = 1e-6, 50
+
+#: Examples along whose directions LDA is found, where there are more, and more features.
+_MOST = 3000
+
+#: Directions along which examples vary less than this, of the most, are left out.
+_RANK = 1e-12
 
 #: Stands in for zero where that would be divided by.
 _TINY = 1e-200
@@ -142,7 +148,8 @@ def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     L whitens what varies within tasks (features scaled to unit variance, their covariance shrunk
     towards a multiple of the identity, see ``_shrunk``), then keeps the directions in which the
     tasks' means vary, at most K - 1. It is found along the principal directions of the examples, of
-    which there are no more than examples or features.
+    which there are no more than examples or features; of more than 3,000 of both, along those of
+    3,000 examples, to which all others are projected, as time grows with the cube of their number.
 
     Args:
         examples: of two tasks or more.
@@ -156,15 +163,20 @@ def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     noise = 1e-6 * max(scale.max(), np.abs(points).max() / 10)
     scale[scale <= noise] = scale.max(initial=0.0, where=scale > noise) or 1.0
     lengths = squares @ scale**-2.0
+    del squares
     middle = counts @ means / total
     points -= middle
     points /= scale
+    apart = (means - middle) / scale
+    spanned = None
+    if min(points.shape) > _MOST:
+        spanned = _spanned(points[thinned(counts, _MOST)])
+        points, apart = points @ spanned, apart @ spanned
     wide = points.shape[1] > total
     scatter, axes = np.linalg.eigh(points @ points.T if wide else points.T @ points)
-    kept = scatter > 1e-12 * scatter.max()
+    kept = scatter > _RANK * scatter.max()
     kept[-1] = True
     scatter, axes = np.maximum(scatter[kept], _TINY), axes[:, kept]
-    apart = (means - middle) / scale
     along = task_means(axes * np.sqrt(scatter), counts) if wide else apart @ axes
     # What varies within tasks is what varies at all, less what does between them.
     within = (np.diag(scatter) - (along.T * counts) @ along) / total
@@ -177,8 +189,17 @@ def discriminant(examples: Examples, rank: int | None = None) -> Metric:
     count = max(1, min(count, len(means) - 1, rank or count))
     strength, turn = np.maximum(strength[-count:], _TINY)[::-1], turn[:, -count:][:, ::-1]
     rows = turn.T @ solved / np.sqrt(strength)[:, None]
-    matrix = (rows / np.sqrt(scatter) @ axes.T @ points if wide else rows @ axes.T) / scale
+    matrix = rows / np.sqrt(scatter) @ axes.T @ points if wide else rows @ axes.T
+    matrix = (matrix if spanned is None else matrix @ spanned.T) / scale
     return Metric(means.mean(0).astype(np.float32), matrix.astype(np.float32))
+
+
+def _spanned(points: Doubles) -> Doubles:
+    """Orthonormal directions that span some points [m, d], m < d: float64 [d, m] or fewer."""
+    scatter, axes = np.linalg.eigh(points @ points.T)
+    kept = scatter > _RANK * scatter.max()
+    spanned: Doubles = points.T @ (axes[:, kept] / np.sqrt(scatter[kept]))
+    return spanned
 
 
 def _shrunk(

@@ -7,6 +7,7 @@ from torch import nn
 
 import tvbank
 from tvbank.errors import UsageError
+from tvbank.routing import _fit, _metric
 from tvbank.routing._examples import gather
 from tvbank.routing._forward import run_model
 from tvbank.routing._held_out import FOLDS, folded
@@ -140,6 +141,35 @@ def test_a_layer_is_joined_with_those_before_it():
     assert tuple(map(str, range(6))) in tried
     deepest = max(tried, key=lambda at: (len(at), at[-1] == ""))
     assert (len(deepest), deepest[0], deepest[-1]) == (8, "0", "")
+
+
+def test_of_many_examples_some_choose_the_places_and_all_make_the_router(monkeypatch):
+    monkeypatch.setattr(_fit, "_LARGEST", 90)
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(4)))
+    given = inputs(count=200)
+    fitted = tvbank.routing.fit(model, given, neighbours=3)
+    assert len(fitted.router.keys) == 600
+    assert any(len(score.at) > 1 for score in fitted.layers)
+    few = {name: x[np.arange(30) * 200 // 30] for name, x in given.items()}
+    assert tvbank.routing.fit(model, few, neighbours=3).layers == fitted.layers
+
+
+@pytest.mark.parametrize(("rank", "exact"), [(20, True), (None, False)])
+def test_a_metric_along_some_examples_is_that_of_all_where_they_span_them(rank, exact, monkeypatch):
+    chance = np.random.default_rng(0)
+    points = chance.normal(size=(300, 120)) * 3
+    points[:, :3] += 4 * np.repeat(np.eye(3), 100, axis=0)
+    if rank:
+        points = points[:, :rank] @ chance.normal(size=(rank, 120))
+    examples = gather({name: points[100 * n : 100 * n + 100] for n, name in enumerate("abc")})
+    whole = _metric.discriminant(examples)
+    monkeypatch.setattr(_metric, "_MOST", 60)
+    part = _metric.discriminant(examples)
+    there, here = (metric.project(examples.points) for metric in (whole, part))
+    same = np.abs(np.corrcoef(there.T, here.T)[[0, 1], [2, 3]])
+    assert part.matrix.shape == whole.matrix.shape == (2, 120)
+    assert same.min() > (0.999 if exact else 0.4)
 
 
 def test_the_pooling_is_chosen_too():
