@@ -38,7 +38,6 @@ from tvbank.autoswitch._route import (
     decide,
     routing_of,
 )
-from tvbank.autoswitch._vectors import of_switch
 from tvbank.bank.bank import Bank
 from tvbank.errors import TvbankError, UsageError
 from tvbank.naming import Names
@@ -85,7 +84,7 @@ class AutoSwitch(LikeModel):
         self,
         model: torch.nn.Module,
         bank: Bank | Location,
-        router: RouterLike | None = None,
+        router: RouterLike,
         mode: Mode = "sample",
         *,
         forward: Forward | None = None,
@@ -105,9 +104,7 @@ class AutoSwitch(LikeModel):
         Args:
             model: any module, in evaluation mode.
             bank: an open bank, or its place.
-            router: by default the task vectors themselves tell (``tvbank.vector_router``); routers
-                fitted to examples of each task, ``tvbank.routing.fit``, are more often right. A
-                router, its name in the bank, a ``Cascade``, or several routers or names to
+            router: a router, its name in the bank, a ``Cascade``, or several routers or names to
                 be asked in turn, the cheapest first: the confidence that each needs is then
                 computed from the examples that they keep (``Cascade.calibrate``), or is 0.9 if they
                 keep centres or with ``pool``.
@@ -160,13 +157,11 @@ class AutoSwitch(LikeModel):
         bank = bank_for(model, bank)
         _check_evaluating(model)
         self._looks, self._surety = looks, surety or largest_probability
+        self._cascade = cascade_of(bank, router, pool)
         self._model, self._bank, self.mode = model, bank, mode
         self._outputs, self._pool = outputs, pool
         self.switch = attach(model, bank, prefix=prefix, names=names, resident_bytes=resident_bytes)
         try:
-            if router is None:
-                router = of_switch(model, bank, self.switch, list(bank))
-            self._cascade = cascade_of(bank, router, pool)
             self._base = copy.deepcopy(model) if twin else model
             self._reuse = Reuse(model, self._base, bank, self.switch.names_of, enabled=reuse)
         except BaseException:

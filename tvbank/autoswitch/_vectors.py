@@ -13,7 +13,7 @@ from tvbank.errors import UsageError
 from tvbank.naming import Names
 from tvbank.routing.vectors import VectorRouter, directions
 from tvbank.storage import Location
-from tvbank.switching import RESIDENT_BYTES, Switch, attach, bank_for
+from tvbank.switching import Switch, attach, bank_for
 
 Weight = Callable[[], torch.Tensor]
 
@@ -29,7 +29,9 @@ def vector_router(
 ) -> VectorRouter:
     """Route by the task vectors themselves, where there are no examples to fit a router to.
 
-    The model turns into each task once, and back. What is kept in memory takes ``rank`` rows of
+    It is less often right than a router fitted to a hundred examples of each task, and where the
+    inputs of tasks look alike it can be wrong about most (docs/measured/routing.md). The model
+    turns into each task once, and back. What is kept in memory takes ``rank`` rows of
     each linear layer's inputs a task, in float32.
 
     Args:
@@ -45,24 +47,22 @@ def vector_router(
         UsageError: fewer than two tasks, or one that changes no linear layer.
         BaseMismatchError, CheckpointError: as ``tvbank.attach``.
     """
+    if rank < 1:
+        raise UsageError(f"rank= is 1 or more, got {rank}")
     opened = bank_for(model, bank)
-    switch = attach(model, opened, prefix=prefix, names=names, resident_bytes=RESIDENT_BYTES)
+    switch = attach(model, opened, prefix=prefix, names=names)
     try:
-        return of_switch(model, opened, switch, list(opened if tasks is None else tasks), rank)
+        return _made(model, opened, switch, list(opened if tasks is None else tasks), rank)
     finally:
         switch.close()
 
 
-def of_switch(
-    model: torch.nn.Module, bank: Bank, switch: Switch, tasks: Sequence[str], rank: int = 16
+def _made(
+    model: torch.nn.Module, bank: Bank, switch: Switch, tasks: Sequence[str], rank: int
 ) -> VectorRouter:
-    """The same of a model that a bank is attached to; afterwards it is the base."""
-    if rank < 1:
-        raise UsageError(f"rank= is 1 or more, got {rank}")
     units = {unit for task in tasks for unit in bank[task].extras}
     whole = {name for unit in units for name in switch.names_of(unit)}
     layers = [pair for pair in _linear(model) if f"{pair[0]}.weight" not in whole]
-    switch.off()
     base = {name: weight().clone() for name, weight in layers}
     changes = []
     for task in tasks:
@@ -70,7 +70,6 @@ def of_switch(
         changes.append(
             {name: directions(weight().float() - base[name], rank) for name, weight in layers}
         )
-    switch.off()
     return VectorRouter.of(tasks, changes)
 
 

@@ -42,7 +42,7 @@ class VectorRouter:
     number of those that k changes, M that of all. SpectR has the like for adapters, token by token.
 
     Made by ``tvbank.vector_router``; to be given to ``AutoSwitch``. It rejects nothing: an input of
-    no known task goes to some task. Where a hundred unlabelled examples of each task are at hand,
+    no known task goes to some task. Where unlabelled examples of each task are at hand,
     ``routing.fit`` is more often right.
 
     Attributes:

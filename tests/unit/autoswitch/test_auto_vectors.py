@@ -92,7 +92,8 @@ def test_responses_are_the_equation(tmp_path):
 def test_a_bank_alone_routes(tmp_path, heads):
     model, state, bank = filled(tmp_path, heads)
     x = torch.cat([inputs_of(number) for number in range(3)])
-    with tvbank.AutoSwitch(model, bank, mode="top1", outputs="list") as auto:
+    router = tvbank.vector_router(model, bank)
+    with tvbank.AutoSwitch(model, bank, router, "top1", outputs="list") as auto:
         found = auto(x)
         assert list(auto.last.tasks) == [name for name in NAMES for _ in range(5)]
         assert auto.last.confidence.min() > 0.5
@@ -157,7 +158,7 @@ def test_what_cannot_be_told_is_refused(tmp_path):
         tvbank.vector_router(model, bank, rank=0)
     bank.add("shy", {**state, "first.bias": state["first.bias"] + 1}, tvbank.Exact())
     with pytest.raises(UsageError, match=r"'shy' changes no linear layer.*routing\.fit"):
-        tvbank.AutoSwitch(model, bank)
+        tvbank.vector_router(model, bank)
     live.assert_same(model, state)
     router = tvbank.vector_router(model, bank, NAMES)
     with pytest.raises(UsageError, match="no inputs"):

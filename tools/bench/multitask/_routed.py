@@ -190,7 +190,9 @@ def _row(trial: Trial, bank: Bank, label: str, way: Way, seed: int, timed: int) 
     own: Hits = {name: np.zeros(len(some.y)) for name, some in trial.tests.items()}
     confusion: dict[str, dict[str, int]] = {name: {} for name in trial.tasks}
     total = again = 0
-    router = None if way.router == BY_VECTORS else "router"
+    router: Any = "router"
+    if way.router == BY_VECTORS:
+        router = tvbank.vector_router(model, bank)
     with AutoSwitch(
         model, bank, router, way.mode, forward=_forward(trial),
         trim=_TRIMMED[trial.family.name], pool=way.pool, looks=way.looks, surety=_surety(trial),
