@@ -14,8 +14,9 @@ from tvbank.routing._neighbours import Neighbourhood
 
 FOLDS = 5
 
-#: With more examples than this, one fold is enough, and of it this many examples.
-_MANY, _SAMPLE = 20_000, 4096
+#: With more examples than this, or more numbers in all, one fold is enough, and of it this many
+#: examples.
+_MANY, _LARGE, _SAMPLE = 20_000, 50_000_000, 4096
 
 #: The spread in units of the keys' variance: what is tried, and what is taken if no example can be
 #: held out.
@@ -51,7 +52,8 @@ def hold_out(examples: Examples, options: FitOptions) -> HeldOut | None:
     """
     folds = folded(examples, options.seed)
     parts = []
-    for fold in range(FOLDS if len(folds) <= _MANY else 1):
+    large = len(folds) > _MANY or examples.points.size > _LARGE
+    for fold in range(1 if large else FOLDS):
         held = examples.part(np.flatnonzero(folds == fold)[:_SAMPLE])
         if not len(held.points):
             continue

@@ -163,7 +163,7 @@ class VectorRouter:
                 if layer not in modules:
                     raise UsageError(f"the model has no module {layer!r}: it is another model")
                 hook = modules[layer].register_forward_pre_hook(
-                    lambda _, given, layer=layer: look(layer, given[0])
+                    lambda _, given, layer=layer: look(layer, given[0] if given else None)
                 )
                 hooks.callback(hook.remove)
             forward(model, part)
@@ -171,9 +171,9 @@ class VectorRouter:
             raise UsageError(
                 f"the forward pass does not call {missing[0]!r}: give another forward="
             )
-        layers = torch.stack([each.flatten(1).any(1) for each in self.directions.values()]).sum(0)
+        changed = [each.flatten(1).any(1).cpu() for each in self.directions.values()]
         total = torch.stack([seen[layer].cpu() for layer in self.directions]).sum(0)
-        rows: NDArray[np.float32] = (total / layers).numpy()
+        rows: NDArray[np.float32] = (total / torch.stack(changed).sum(0)).numpy()
         return rows
 
     def __repr__(self) -> str:

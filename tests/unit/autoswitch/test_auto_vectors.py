@@ -167,6 +167,8 @@ def test_what_cannot_be_told_is_refused(tmp_path):
         router.features(nn.Linear(WIDTH, 2), torch.zeros(2, WIDTH))
     with pytest.raises(UsageError, match="does not call 'first'"):
         router.features(model, torch.zeros(2, 3, WIDTH), forward=lambda m, x: m.second(x))
+    with pytest.raises(UsageError, match="'first' is not called with rows"):
+        router.features(model, torch.zeros(2, 3, WIDTH), forward=lambda m, x: m.first(input=x))
     with pytest.raises(NonFiniteError, match="NaN"):
         router.posterior(router.features(model, torch.full((2, 3, WIDTH), torch.nan)))
     with pytest.raises(UsageError, match=r"\[n, 3\]"):

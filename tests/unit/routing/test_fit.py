@@ -7,7 +7,7 @@ from torch import nn
 
 import tvbank
 from tvbank.errors import UsageError
-from tvbank.routing import _fit, _metric
+from tvbank.routing import _fit, _held_out, _metric
 from tvbank.routing._examples import gather
 from tvbank.routing._forward import run_model
 from tvbank.routing._held_out import FOLDS, folded
@@ -153,6 +153,15 @@ def test_of_many_examples_some_choose_the_places_and_all_make_the_router(monkeyp
     assert any(len(score.at) > 1 for score in fitted.layers)
     few = {name: x[np.arange(30) * 200 // 30] for name, x in given.items()}
     assert tvbank.routing.fit(model, few, neighbours=3).layers == fitted.layers
+
+
+def test_of_large_examples_one_fold_is_held_out(monkeypatch):
+    points = np.random.default_rng(0).normal(size=(40, 6))
+    examples = gather({"a": points[:20], "b": points[20:] + 3})
+    options = _metric.FitOptions.of(neighbours=3)
+    assert len(_held_out.hold_out(examples, options).owners) == 40
+    monkeypatch.setattr(_held_out, "_LARGE", 100)
+    assert np.bincount(_held_out.hold_out(examples, options).owners).tolist() == [4, 4]
 
 
 @pytest.mark.parametrize(("rank", "exact"), [(20, True), (None, False)])
