@@ -19,6 +19,7 @@ from tvbank.cli._app import load_verbs
 from tvbank.errors import BaseMismatchError, UsageError
 from tvbank.naming import by_names
 from tvbank.reporting import compare, report, sweep
+from tvbank.routing.vectors import directions
 
 #: What others call the units: no prefix leads from one name to the other.
 NAMES = {"embed.weight": "tokens.table", "out.weight": "an odd name with spaces"}
@@ -102,6 +103,19 @@ def _live(made):
         assert torch.equal(model.tokens_table, weights(2)["embed.weight"])
     with tvbank.attach(model, made.bank, names=names)("s1"):
         assert torch.equal(model.tokens_table, weights(1)["embed.weight"])
+
+
+def _routed(made):
+    model = torch.nn.ModuleDict()
+    for name, tensor in zip("ab", weights(0).values(), strict=True):
+        model[name] = torch.nn.Linear(40, 150, bias=False, dtype=torch.bfloat16)
+        model[name].weight = torch.nn.Parameter(tensor)
+    names = dict(zip(NAMES, ("a.weight", "b.weight"), strict=True))
+    router = tvbank.vector_router(model, made.bank, ["s1", "s2"], rank=4, names=names)
+    for name, layer in zip(NAMES, "ab", strict=True):
+        for step in (1, 2):
+            change = weights(step)[name].float() - weights(0)[name].float()
+            assert torch.equal(router.directions[layer][step - 1], directions(change, 4))
 
 
 def _file(made, write):
@@ -193,6 +207,7 @@ EVERY = {
     "attach": _live,
     "follow": _live,
     "AutoSwitch": _live,  # test_names_given.py has one that routes
+    "vector_router": _routed,
     "Bank.add": _added,
     "Bank.remove": _removed,
     "Bank.verify": lambda made: made.bank.verify(prove=True, **made.named()) == [] or 1 / 0,
