@@ -105,6 +105,7 @@ class Learner:
         self._student, self._relaxation, self._inputs = student, relaxation, inputs
         self._weights, self._examples = weights, count_examples(inputs)
         self._numbers = {name: number for number, name in enumerate(weights.names)}
+        self._still = {name for name in student.buffers if self._is_unchanged(name)}
         self._batch, self._seed, self._comparison = batch, seed, comparison
         self._teacher = Teacher(student, weights, inputs, batch)
         kept = self._teacher.outputs
@@ -206,7 +207,12 @@ class Learner:
         torch.autograd.backward(loss)
         return value
 
+    def _is_unchanged(self, name: str) -> bool:
+        return np.array_equal(*self._weights.both(self._numbers[name]))
+
     def _watch(self, start: torch.Tensor, name: str, weight: torch.Tensor) -> torch.Tensor:
+        if name in self._still:  # batch normalisation allows no gradient of what it has counted
+            return weight
         receive = partial(self._relaxation.add_gradient, self._numbers[name])
         return _observe(start, weight, receive)
 

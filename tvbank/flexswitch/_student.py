@@ -88,6 +88,7 @@ class Student:
 
     Attributes:
         units: the model's own tensors, by the bank's name of the unit.
+        buffers: the units that are buffers of the model, which need not allow a gradient.
     """
 
     def __init__(
@@ -114,9 +115,10 @@ class Student:
             BaseMismatchError: the model lacks units of the base, or has other weights.
             UsageError: several prefixes fit; the model cannot be copied.
         """
+        buffers = dict(model.named_buffers(remove_duplicate=False))
         tensors: dict[str, torch.Tensor] = {
             **dict(model.named_parameters(remove_duplicate=False)),
-            **dict(model.named_buffers(remove_duplicate=False)),
+            **buffers,
         }
         units = [[unit.name, *pairs.aliases.get(unit.name, ())] for unit in pairs.units]
         self._tensors = tensors
@@ -138,6 +140,11 @@ class Student:
                 shape_of(places[0], tensors, shapes[unit]),
             )
             for unit, places in self._places.items()
+        }
+        self.buffers = {
+            unit
+            for unit, places in self._places.items()
+            if all(part.name in buffers for parts in places for part in parts)
         }
         _check(pairs, self.units)
         self._kept = _kept(pairs, tensors, located)

@@ -1,5 +1,7 @@
 """Learning end to end on a small model: what comes out, resuming, what stays as it was."""
 
+import copy
+
 import banks
 import numpy as np
 import pytest
@@ -145,6 +147,30 @@ def test_a_head_that_the_base_lacks_is_kept_whole_and_used(base):
     assert not model.head.weight.any()
     with pytest.raises(tvbank.errors.UnitMismatchError, match=r"head\.weight"):
         bank.add("u", tuned | {"head.weight": torch.randn(5, 4)}, flex(model, steps=30))
+
+
+@pytest.mark.parametrize("lent", [False, True])
+@pytest.mark.parametrize("objective", ["paper", "bytes"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_batch_normalisation_whether_or_not_its_statistics_changed(
+    moved, objective, lent, monkeypatch
+):
+    if lent:
+        monkeypatch.setattr("tvbank.flexswitch._flexswitch.LENT", 0)
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 4))
+    fine = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in fine.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+        if moved:
+            fine[1].running_mean += 0.5
+    task = small.bank(model).add(
+        "t", fine, tvbank.FlexSwitch(model, small.inputs(), steps=3, batch=8, objective=objective)
+    )
+    assert set(task.extras) == ({"1.running_mean"} if moved else set())
+    assert task["0.weight"].to_dense().any()
+    assert task["3.weight"].to_dense().any()
 
 
 def test_half_precision_units_and_odd_shapes():
