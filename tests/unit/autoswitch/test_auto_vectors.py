@@ -178,3 +178,27 @@ def test_what_cannot_be_told_is_refused(tmp_path):
     parts = {"head": torch.ones(3, 2, WIDTH)}
     with pytest.raises(UsageError, match="'head' is called with 5 rows for 2 examples"):
         VectorRouter(NAMES, parts).features(flat, torch.zeros(2, 3, WIDTH))
+
+
+def test_weights_of_gpt2_are_read_the_other_way_round():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+    model = GPT2LMHeadModel(config).eval()
+    state = live.state_of(model)
+    bank = tvbank.create(live.MemoryStorage(), base=state)
+    name = "transformer.h.0.mlp.c_fc"
+    change = {task: 0.1 * torch.randn(8, 32) for task in ("cats", "dogs")}
+    for task, more in change.items():
+        bank.add(task, {**state, f"{name}.weight": state[f"{name}.weight"] + more}, tvbank.Exact())
+    bank.add("headed", {**state, "score.weight": torch.randn(3, 8)}, tvbank.Exact())
+    router = tvbank.vector_router(model, bank, change, rank=3)
+    assert router.at == (name,)
+    for parts, more in zip(router.directions[name], change.values(), strict=True):
+        torch.testing.assert_close(parts.norm(), torch.tensor(1.0))
+        torch.testing.assert_close(parts, directions(more.T, 3), atol=1e-4, rtol=1e-3)
+    tokens = torch.arange(10).reshape(2, 5)
+    assert router.features(model, {"input_ids": tokens}).shape == (2, 2)
+    with pytest.raises(UsageError, match="'headed' changes no linear layer"):
+        tvbank.vector_router(model, bank)
+    live.assert_same(model, state)
